@@ -1,0 +1,75 @@
+//! Transfer syntaxes: how the bytes of an instance are to be read.
+
+use std::fmt;
+
+use super::uid::{NotAUid, Uid};
+
+/// A transfer syntax UID (0002,0010).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TransferSyntax(Uid);
+
+/// How the elements of a data set are written (PS3.5 section 7 and annex A).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Encoding {
+    /// No value representations; little endian.
+    ImplicitLittle,
+    /// Value representations; little endian. All compressed syntaxes are written so.
+    ExplicitLittle,
+    /// Value representations; big endian (retired).
+    ExplicitBig,
+    /// Explicit little endian, the whole data set deflated.
+    Deflated,
+}
+
+impl TransferSyntax {
+    /// Implicit VR Little Endian.
+    pub const IMPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2";
+    /// Explicit VR Little Endian, the default of PS3.18 8.7.3.
+    pub const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+    /// Deflated Explicit VR Little Endian.
+    pub const DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1.99";
+    /// Explicit VR Big Endian (retired).
+    pub const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+    /// JPIP Referenced Deflate: as [`Encoding::Deflated`].
+    const JPIP_REFERENCED_DEFLATE: &str = "1.2.840.10008.1.2.4.95";
+
+    /// Reads a transfer syntax UID.
+    ///
+    /// # Errors
+    /// [`NotAUid`] if the text breaks PS3.5 9.1.
+    pub fn parse(text: &str) -> Result<Self, NotAUid> {
+        Uid::parse(text).map(Self)
+    }
+
+    /// Explicit VR Little Endian.
+    #[must_use]
+    pub fn explicit_vr_little_endian() -> Self {
+        Self(Uid::parse(Self::EXPLICIT_VR_LITTLE_ENDIAN).expect("the constant is a UID"))
+    }
+
+    /// The UID as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// How its data sets are written. A syntax that is not known here is one of the encapsulated
+    /// ones, which are all Explicit VR Little Endian (PS3.5 A.4).
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        match self.as_str() {
+            Self::IMPLICIT_VR_LITTLE_ENDIAN => Encoding::ImplicitLittle,
+            Self::EXPLICIT_VR_BIG_ENDIAN => Encoding::ExplicitBig,
+            Self::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN | Self::JPIP_REFERENCED_DEFLATE => {
+                Encoding::Deflated
+            }
+            _ => Encoding::ExplicitLittle,
+        }
+    }
+}
+
+impl fmt::Display for TransferSyntax {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}

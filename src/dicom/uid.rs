@@ -1,0 +1,154 @@
+//! DICOM unique identifiers, checked once at the edge and typed from then on.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A DICOM UID: dot-separated numbers, at most 64 characters (PS3.5 9.1).
+///
+/// Only the form is checked. That the first arc is 0, 1 or 2 is a rule of ISO 8824 which the
+/// standard's own examples break (`5.6.7.8`), see [`Uid::has_registrable_root`].
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Uid(Arc<str>);
+
+/// A text is not a UID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a DICOM UID (digits and dots, at most 64 characters, no leading zeros)")]
+pub struct NotAUid;
+
+impl Uid {
+    /// Reads a UID. Nothing is trimmed: the caller knows which padding its context allows.
+    ///
+    /// # Errors
+    /// [`NotAUid`] if the text breaks PS3.5 9.1.
+    pub fn parse(text: &str) -> Result<Self, NotAUid> {
+        if is_uid(text) { Ok(Self(Arc::from(text))) } else { Err(NotAUid) }
+    }
+
+    /// The UID as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the first arc is one that exists (ISO/IEC 8824: 0, 1 or 2).
+    #[must_use]
+    pub fn has_registrable_root(&self) -> bool {
+        matches!(self.0.split('.').next(), Some("0" | "1" | "2"))
+    }
+}
+
+// PS3.5 9.1: components of digits without leading zeros, at most 64 characters in all. One lonely
+// component is no UID.
+fn is_uid(text: &str) -> bool {
+    text.len() <= 64 && text.contains('.') && text.split('.').all(is_component)
+}
+
+fn is_component(component: &str) -> bool {
+    match component.as_bytes() {
+        [] => false,
+        [b'0'] => true,
+        [first, rest @ ..] => {
+            (b'1'..=b'9').contains(first) && rest.iter().all(u8::is_ascii_digit)
+        }
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::borrow::Borrow<str> for Uid {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+macro_rules! uid_kinds {
+    ($($(#[$doc:meta])* $name:ident;)*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        pub struct $name(Uid);
+
+        impl $name {
+            /// Reads the UID.
+            ///
+            /// # Errors
+            /// [`NotAUid`] if the text breaks PS3.5 9.1.
+            pub fn parse(text: &str) -> Result<Self, NotAUid> {
+                Uid::parse(text).map(Self)
+            }
+
+            /// The UID as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                self.0.as_str()
+            }
+        }
+
+        impl From<Uid> for $name {
+            fn from(uid: Uid) -> Self {
+                Self(uid)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                self.0.as_str()
+            }
+        }
+    )* };
+}
+
+uid_kinds! {
+    /// Names a study (0020,000D).
+    StudyInstanceUid;
+    /// Names a series (0020,000E).
+    SeriesInstanceUid;
+    /// Names an instance (0008,0018).
+    SopInstanceUid;
+    /// Names the kind of an instance (0008,0016).
+    SopClassUid;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_what_ps3_5_allows() {
+        let longest = format!("1.{}", "2".repeat(62));
+        for text in ["1.2", "0.0", "1.2.840.10008.1.2", "5.6.7.8", longest.as_str()] {
+            assert!(Uid::parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_malformed_uid() {
+        let too_long = format!("1.{}", "2".repeat(63));
+        for text in
+            ["", "1", ".", "1.", ".1", "1..2", "1.02", "1.2a", " 1.2", "1.2\0", "1/2", "１.2", too_long.as_str()]
+        {
+            assert_eq!(Uid::parse(text), Err(NotAUid), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn tells_a_root_that_nobody_can_register() {
+        assert!(Uid::parse("1.2.3").is_ok_and(|uid| uid.has_registrable_root()));
+        assert!(Uid::parse("5.6.7.8").is_ok_and(|uid| !uid.has_registrable_root()));
+    }
+}

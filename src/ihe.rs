@@ -1,0 +1,138 @@
+//! Identifiers of IHE: communities and the places that hold their images.
+
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+
+use crate::dicom::Uid;
+
+/// An OID that names a community (XCA homeCommunityId), in its bare form.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct HomeCommunityId(Uid);
+
+/// Names the system that holds the instances of a series (0040,E011).
+///
+/// The standard wants an OID. Published examples also carry short names such as `ACME`; those are
+/// kept as [`RetrieveLocationUid::Opaque`] and mean something only where settings say so.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum RetrieveLocationUid {
+    /// What the standard asks for.
+    Oid(Uid),
+    /// A name that is no OID: at most 64 letters, digits, dots, underscores and hyphens.
+    Opaque(Box<str>),
+}
+
+/// A text is no identifier of the kind asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an OID")]
+pub struct NotAnOid;
+
+impl HomeCommunityId {
+    /// Reads the identifier: bare, or with `urn:oid:` or `oid:` before it, percent-encoded or not.
+    ///
+    /// # Errors
+    /// [`NotAnOid`] if what remains is not of the form of an OID.
+    pub fn parse(text: &str) -> Result<Self, NotAnOid> {
+        Uid::parse(&normal_form(text)).map(Self).map_err(|_not_a_uid| NotAnOid)
+    }
+
+    /// The bare OID.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl RetrieveLocationUid {
+    /// Reads the identifier in any of the spellings that occur in manifests, URLs and settings.
+    ///
+    /// # Errors
+    /// [`NotAnOid`] if it is neither an OID nor a short name.
+    pub fn parse(text: &str) -> Result<Self, NotAnOid> {
+        let text = normal_form(text);
+        match Uid::parse(&text) {
+            Ok(uid) => Ok(Self::Oid(uid)),
+            Err(_not_a_uid) if is_opaque(&text) => Ok(Self::Opaque(text.into())),
+            Err(_not_a_uid) => Err(NotAnOid),
+        }
+    }
+
+    /// The identifier as text, without a prefix.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Oid(uid) => uid.as_str(),
+            Self::Opaque(text) => text,
+        }
+    }
+
+    /// Whether it is no OID.
+    #[must_use]
+    pub fn is_opaque(&self) -> bool {
+        match self {
+            Self::Oid(_) => false,
+            Self::Opaque(_) => true,
+        }
+    }
+}
+
+fn normal_form(text: &str) -> String {
+    let decoded = percent_decode_str(text).decode_utf8_lossy();
+    let trimmed = decoded.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    strip_prefix_ignoring_case(trimmed, "urn:oid:")
+        .or_else(|| strip_prefix_ignoring_case(trimmed, "oid:"))
+        .unwrap_or(trimmed)
+        .to_owned()
+}
+
+fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let head = text.get(..prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then(|| &text[prefix.len()..])
+}
+
+fn is_opaque(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+impl fmt::Display for HomeCommunityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for RetrieveLocationUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_spelling_of_an_oid() {
+        for text in ["5.6.7.8", "urn:oid:5.6.7.8", "URN:OID:5.6.7.8", "oid:5.6.7.8", "urn%3Aoid%3A5.6.7.8", " 5.6.7.8\0"]
+        {
+            assert_eq!(HomeCommunityId::parse(text).map(|id| id.to_string()), Ok("5.6.7.8".into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_oid() {
+        for text in ["", "ACME", "5.06.7", "urn:oid:", "urn:uuid:5.6.7"] {
+            assert_eq!(HomeCommunityId::parse(text), Err(NotAnOid), "{text}");
+        }
+    }
+
+    #[test]
+    fn keeps_a_short_name_apart_from_an_oid() {
+        let name = RetrieveLocationUid::parse("ACME").expect("a short name");
+        assert!(name.is_opaque());
+        assert_eq!(name.as_str(), "ACME");
+        for text in ["AC ME", "a/b", "", "..%2f", &"x".repeat(65)] {
+            assert_eq!(RetrieveLocationUid::parse(text), Err(NotAnOid), "{text}");
+        }
+    }
+}
