@@ -33,7 +33,9 @@ impl HomeCommunityId {
     /// # Errors
     /// [`NotAnOid`] if what remains is not of the form of an OID.
     pub fn parse(text: &str) -> Result<Self, NotAnOid> {
-        Uid::parse(&normal_form(text)).map(Self).map_err(|_not_a_uid| NotAnOid)
+        Uid::parse(&normal_form(text))
+            .map(Self)
+            .map_err(|_not_a_uid| NotAnOid)
     }
 
     /// The bare OID.
@@ -87,12 +89,15 @@ fn normal_form(text: &str) -> String {
 
 fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let head = text.get(..prefix.len())?;
-    head.eq_ignore_ascii_case(prefix).then(|| &text[prefix.len()..])
+    head.eq_ignore_ascii_case(prefix)
+        .then(|| &text[prefix.len()..])
 }
 
 fn is_opaque(text: &str) -> bool {
     (1..=64).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 impl fmt::Display for HomeCommunityId {
@@ -113,9 +118,19 @@ mod tests {
 
     #[test]
     fn reads_every_spelling_of_an_oid() {
-        for text in ["5.6.7.8", "urn:oid:5.6.7.8", "URN:OID:5.6.7.8", "oid:5.6.7.8", "urn%3Aoid%3A5.6.7.8", " 5.6.7.8\0"]
-        {
-            assert_eq!(HomeCommunityId::parse(text).map(|id| id.to_string()), Ok("5.6.7.8".into()), "{text}");
+        for text in [
+            "5.6.7.8",
+            "urn:oid:5.6.7.8",
+            "URN:OID:5.6.7.8",
+            "oid:5.6.7.8",
+            "urn%3Aoid%3A5.6.7.8",
+            " 5.6.7.8\0",
+        ] {
+            assert_eq!(
+                HomeCommunityId::parse(text).map(|id| id.to_string()),
+                Ok("5.6.7.8".into()),
+                "{text}"
+            );
         }
     }
 

@@ -1,6 +1,6 @@
 #![doc = include_str!("../docs/ARCHITECTURE.md")]
 
+pub mod dicom;
+pub mod ihe;
 pub mod manifest;
 pub mod multipart;
-pub mod ihe;
-pub mod dicom;

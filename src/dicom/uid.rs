@@ -21,7 +21,11 @@ impl Uid {
     /// # Errors
     /// [`NotAUid`] if the text breaks PS3.5 9.1.
     pub fn parse(text: &str) -> Result<Self, NotAUid> {
-        if is_uid(text) { Ok(Self(Arc::from(text))) } else { Err(NotAUid) }
+        if is_uid(text) {
+            Ok(Self(Arc::from(text)))
+        } else {
+            Err(NotAUid)
+        }
     }
 
     /// The UID as text.
@@ -47,9 +51,7 @@ fn is_component(component: &str) -> bool {
     match component.as_bytes() {
         [] => false,
         [b'0'] => true,
-        [first, rest @ ..] => {
-            (b'1'..=b'9').contains(first) && rest.iter().all(u8::is_ascii_digit)
-        }
+        [first, rest @ ..] => (b'1'..=b'9').contains(first) && rest.iter().all(u8::is_ascii_digit),
     }
 }
 
@@ -131,7 +133,13 @@ mod tests {
     #[test]
     fn accepts_what_ps3_5_allows() {
         let longest = format!("1.{}", "2".repeat(62));
-        for text in ["1.2", "0.0", "1.2.840.10008.1.2", "5.6.7.8", longest.as_str()] {
+        for text in [
+            "1.2",
+            "0.0",
+            "1.2.840.10008.1.2",
+            "5.6.7.8",
+            longest.as_str(),
+        ] {
             assert!(Uid::parse(text).is_ok(), "{text}");
         }
     }
@@ -139,9 +147,21 @@ mod tests {
     #[test]
     fn refuses_a_malformed_uid() {
         let too_long = format!("1.{}", "2".repeat(63));
-        for text in
-            ["", "1", ".", "1.", ".1", "1..2", "1.02", "1.2a", " 1.2", "1.2\0", "1/2", "１.2", too_long.as_str()]
-        {
+        for text in [
+            "",
+            "1",
+            ".",
+            "1.",
+            ".1",
+            "1..2",
+            "1.02",
+            "1.2a",
+            " 1.2",
+            "1.2\0",
+            "1/2",
+            "１.2",
+            too_long.as_str(),
+        ] {
             assert_eq!(Uid::parse(text), Err(NotAUid), "{text:?}");
         }
     }

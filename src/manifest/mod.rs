@@ -3,6 +3,6 @@
 mod model;
 
 pub use model::{
-    Accession, Code, Format, Generation, Instance, KeyObject, Location, Manifest, Patient, PatientId, Series,
-    Study, Warning,
+    Accession, Code, Format, Generation, Instance, KeyObject, Location, Manifest, Patient,
+    PatientId, Series, Study, Warning,
 };

@@ -1,0 +1,266 @@
+//! Part 10 files (PS3.10 7): file meta information, then a data set. The one way in for bytes
+//! that come from outside.
+
+use std::borrow::Cow;
+
+use dicom_core::Tag;
+use flate2::{Decompress, FlushDecompress, Status};
+
+use super::dataset::{self, DataSet};
+use super::transfer_syntax::{Encoding, TransferSyntax};
+use super::uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
+
+/// The largest file that is read as a whole, and the most that a deflated one may inflate to.
+pub const MAX_FILE: usize = 64 << 20;
+
+/// How much of an instance may precede its Series Instance UID. An instance that has not said who
+/// it is by then is refused.
+pub const MAX_HEAD: usize = 1 << 20;
+
+const PREAMBLE: usize = 128;
+const TRANSFER_SYNTAX_UID: Tag = Tag(0x0002, 0x0010);
+const SOP_CLASS_UID: Tag = Tag(0x0008, 0x0016);
+const SOP_INSTANCE_UID: Tag = Tag(0x0008, 0x0018);
+const STUDY_INSTANCE_UID: Tag = Tag(0x0020, 0x000D);
+const SERIES_INSTANCE_UID: Tag = Tag(0x0020, 0x000E);
+
+/// Why bytes are no Part 10 file that can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// There is no `DICM` after the preamble.
+    #[error("not a DICOM Part 10 file")]
+    NotPart10,
+    /// The file meta information names no transfer syntax.
+    #[error("the file meta information names no transfer syntax")]
+    NoTransferSyntax,
+    /// The file is larger than [`MAX_FILE`], or inflates to more.
+    #[error("larger than {} MiB", MAX_FILE >> 20)]
+    TooLarge,
+    /// The deflated data set cannot be inflated.
+    #[error("the deflated data set is damaged")]
+    Deflate,
+    /// One of the identifying UIDs is missing or no UID, or comes after [`MAX_HEAD`] bytes.
+    #[error("the instance does not say which one it is")]
+    Unidentified,
+    /// The bytes are no data set.
+    #[error(transparent)]
+    DataSet(#[from] dataset::Error),
+}
+
+/// A whole Part 10 file.
+#[derive(Debug)]
+pub struct File<'a> {
+    transfer_syntax: TransferSyntax,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl<'a> File<'a> {
+    /// Opens a file after looking at all of it: size, nesting, and that every length stays within
+    /// the bytes that are there. Memory: nothing beyond `bytes`, except for a deflated file, which
+    /// takes what it inflates to, [`MAX_FILE`] at most.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, Error> {
+        if bytes.len() > MAX_FILE {
+            return Err(Error::TooLarge);
+        }
+        let meta = Meta::read(bytes)?;
+        let rest = &bytes[meta.end..];
+        let bytes = match meta.transfer_syntax.encoding() {
+            Encoding::Deflated => Cow::Owned(inflate(rest, MAX_FILE)?),
+            Encoding::ImplicitLittle | Encoding::ExplicitLittle | Encoding::ExplicitBig => {
+                Cow::Borrowed(rest)
+            }
+        };
+        let file = Self {
+            transfer_syntax: meta.transfer_syntax,
+            bytes,
+        };
+        file.data_set().check()?;
+        Ok(file)
+    }
+
+    /// Its data set.
+    #[must_use]
+    pub fn data_set(&self) -> DataSet<'_> {
+        DataSet::new(&self.bytes, self.transfer_syntax.encoding())
+    }
+}
+
+/// Which instance some bytes are, read from the bytes themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// SOP Class UID (0008,0016).
+    pub sop_class: SopClassUid,
+    /// SOP Instance UID (0008,0018).
+    pub sop_instance: SopInstanceUid,
+    /// Study Instance UID (0020,000D).
+    pub study: StudyInstanceUid,
+    /// Series Instance UID (0020,000E).
+    pub series: SeriesInstanceUid,
+    /// Transfer syntax (0002,0010).
+    pub transfer_syntax: TransferSyntax,
+}
+
+impl Identity {
+    /// Reads who an instance is from its first bytes. `None`: more bytes are needed.
+    ///
+    /// # Errors
+    /// What is wrong; [`Error::Unidentified`] once [`MAX_HEAD`] bytes did not tell.
+    pub fn read(prefix: &[u8]) -> Result<Option<Self>, Error> {
+        match Self::try_read(prefix) {
+            Err(Error::DataSet(dataset::Error::Truncated)) if prefix.len() < MAX_HEAD => Ok(None),
+            Err(Error::DataSet(dataset::Error::Truncated)) => Err(Error::Unidentified),
+            other => other.map(Some),
+        }
+    }
+
+    fn try_read(prefix: &[u8]) -> Result<Self, Error> {
+        let meta = Meta::read(prefix)?;
+        let rest = &prefix[meta.end..];
+        match meta.transfer_syntax.encoding() {
+            Encoding::Deflated => {
+                let inflated = inflate_prefix(rest, MAX_HEAD)?;
+                Self::of(
+                    DataSet::new(&inflated, Encoding::Deflated),
+                    meta.transfer_syntax,
+                )
+            }
+            encoding @ (Encoding::ImplicitLittle
+            | Encoding::ExplicitLittle
+            | Encoding::ExplicitBig) => {
+                Self::of(DataSet::new(rest, encoding), meta.transfer_syntax)
+            }
+        }
+    }
+
+    fn of(set: DataSet<'_>, transfer_syntax: TransferSyntax) -> Result<Self, Error> {
+        let (mut sop_class, mut sop_instance, mut study) = (None, None, None);
+        for element in set.elements() {
+            let element = element?;
+            let text = || element.ascii().unwrap_or_default();
+            match element.tag {
+                SOP_CLASS_UID => sop_class = SopClassUid::parse(text()).ok(),
+                SOP_INSTANCE_UID => sop_instance = SopInstanceUid::parse(text()).ok(),
+                STUDY_INSTANCE_UID => study = StudyInstanceUid::parse(text()).ok(),
+                SERIES_INSTANCE_UID => {
+                    // Elements are sorted (PS3.5 7.1): the others came before.
+                    let series = SeriesInstanceUid::parse(text()).ok();
+                    return Self::whole(sop_class, sop_instance, study, series, transfer_syntax)
+                        .ok_or(Error::Unidentified);
+                }
+                tag if tag > SERIES_INSTANCE_UID => return Err(Error::Unidentified),
+                _ => {}
+            }
+        }
+        // The prefix ended between two elements.
+        Err(dataset::Error::Truncated.into())
+    }
+
+    fn whole(
+        sop_class: Option<SopClassUid>,
+        sop_instance: Option<SopInstanceUid>,
+        study: Option<StudyInstanceUid>,
+        series: Option<SeriesInstanceUid>,
+        transfer_syntax: TransferSyntax,
+    ) -> Option<Self> {
+        Some(Self {
+            sop_class: sop_class?,
+            sop_instance: sop_instance?,
+            study: study?,
+            series: series?,
+            transfer_syntax,
+        })
+    }
+}
+
+struct Meta {
+    transfer_syntax: TransferSyntax,
+    /// Where the data set starts.
+    end: usize,
+}
+
+impl Meta {
+    // PS3.10 7.1. The group length (0002,0000) is not relied on: writers get it wrong.
+    fn read(bytes: &[u8]) -> Result<Self, Error> {
+        let head = bytes.get(..PREAMBLE + 4).ok_or_else(|| short(bytes))?;
+        if &head[PREAMBLE..] != b"DICM" {
+            return Err(Error::NotPart10);
+        }
+        let start = PREAMBLE + 4;
+        let mut end = start;
+        let mut transfer_syntax = None;
+        let meta = DataSet::new(&bytes[start..], Encoding::ExplicitLittle);
+        for element in meta.elements() {
+            // The data set behind may be written otherwise: its first tag alone is looked at.
+            if bytes.get(end..end + 2).is_some_and(|group| group != [2, 0]) {
+                break;
+            }
+            let element = element?;
+            end = offset_in(bytes, element.bytes()) + element.bytes().len();
+            if element.tag == TRANSFER_SYNTAX_UID {
+                transfer_syntax = element
+                    .ascii()
+                    .and_then(|uid| TransferSyntax::parse(uid).ok());
+            }
+        }
+        if bytes.len() < end + 2 {
+            return Err(dataset::Error::Truncated.into());
+        }
+        let transfer_syntax = transfer_syntax.ok_or(Error::NoTransferSyntax)?;
+        Ok(Self {
+            transfer_syntax,
+            end,
+        })
+    }
+}
+
+fn short(bytes: &[u8]) -> Error {
+    match bytes.get(PREAMBLE..) {
+        Some(magic) if !b"DICM".starts_with(magic) => Error::NotPart10,
+        Some(_) | None => dataset::Error::Truncated.into(),
+    }
+}
+
+fn offset_in(whole: &[u8], part: &[u8]) -> usize {
+    part.as_ptr().addr() - whole.as_ptr().addr()
+}
+
+fn inflate(deflated: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
+    let (bytes, status) = inflate_up_to(deflated, limit)?;
+    match status {
+        Status::StreamEnd => Ok(bytes),
+        Status::Ok | Status::BufError if bytes.len() >= limit => Err(Error::TooLarge),
+        Status::Ok | Status::BufError => Err(dataset::Error::Truncated.into()),
+    }
+}
+
+fn inflate_prefix(deflated: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
+    inflate_up_to(deflated, limit).map(|(bytes, _status)| bytes)
+}
+
+// PS3.5 A.5: raw deflate, RFC 1951.
+fn inflate_up_to(deflated: &[u8], limit: usize) -> Result<(Vec<u8>, Status), Error> {
+    let mut inflater = Decompress::new(false);
+    let mut out = Vec::new();
+    loop {
+        let room = limit.saturating_sub(out.len()).min(out.len().max(16 << 10));
+        if room == 0 {
+            return Ok((out, Status::BufError));
+        }
+        out.reserve_exact(room);
+        let used = usize::try_from(inflater.total_in()).map_err(|_too_big| Error::TooLarge)?;
+        let before = out.len();
+        let status = inflater
+            .decompress_vec(&deflated[used..], &mut out, FlushDecompress::None)
+            .map_err(|_damaged| Error::Deflate)?;
+        let at_end = usize::try_from(inflater.total_in()).is_ok_and(|n| n == deflated.len());
+        if status == Status::StreamEnd || (at_end && out.len() == before) {
+            return Ok((out, status));
+        }
+        if out.len() == before && status == Status::BufError {
+            return Ok((out, status));
+        }
+    }
+}
