@@ -7,7 +7,8 @@ use percent_encoding::percent_decode_str;
 use crate::dicom::Uid;
 
 /// An OID that names a community (XCA homeCommunityId), in its bare form.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub struct HomeCommunityId(Uid);
 
 /// Names the system that holds the instances of a series (0040,E011).
@@ -20,6 +21,17 @@ pub enum RetrieveLocationUid {
     Oid(Uid),
     /// A name that is no OID: at most 64 letters, digits, dots, underscores and hyphens.
     Opaque(Box<str>),
+}
+
+/// Where somebody says that a series is. Untrusted: it only selects a configured source.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Location {
+    /// Retrieve Location UID (0040,E011).
+    pub retrieve_location_uid: Option<RetrieveLocationUid>,
+    /// Retrieve URL (0008,1190), a DICOMweb base URI: what stands before `/studies`.
+    pub retrieve_url: Option<Box<str>>,
+    /// Retrieve AE Title (0008,0054) of classic manifests.
+    pub retrieve_ae_title: Option<Box<str>>,
 }
 
 /// A text is no identifier of the kind asked for.
@@ -42,6 +54,14 @@ impl HomeCommunityId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
+    }
+}
+
+impl TryFrom<String> for HomeCommunityId {
+    type Error = NotAnOid;
+
+    fn try_from(text: String) -> Result<Self, NotAnOid> {
+        Self::parse(&text)
     }
 }
 

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `xcwado` command.
+
+fn main() -> std::process::ExitCode {
+    xcwado::cli::run()
+}

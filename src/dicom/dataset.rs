@@ -558,3 +558,7 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "dataset_tests.rs"]
+mod tests;

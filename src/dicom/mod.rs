@@ -1,11 +1,13 @@
-//! The ground: DICOM identifiers and Part 10 bytes. Pure: no I/O, no clock.
+//! The ground: DICOM identifiers, media types and Part 10 bytes. Pure: no I/O, no clock.
 
 mod charset;
 pub mod dataset;
+pub mod media_type;
 pub mod part10;
 mod transfer_syntax;
 mod uid;
 
 pub use charset::CharacterSet;
-pub use transfer_syntax::{Encoding, TransferSyntax};
+pub use media_type::MediaType;
+pub use transfer_syntax::{Encoding, TransferSyntax, TransferSyntaxes};
 pub use uid::{NotAUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, Uid};

@@ -109,8 +109,10 @@ impl Identity {
     /// # Errors
     /// What is wrong; [`Error::Unidentified`] once [`MAX_HEAD`] bytes did not tell.
     pub fn read(prefix: &[u8]) -> Result<Option<Self>, Error> {
-        match Self::try_read(prefix) {
-            Err(Error::DataSet(dataset::Error::Truncated)) if prefix.len() < MAX_HEAD => Ok(None),
+        // What stands behind the head must not change the answer.
+        let head = &prefix[..prefix.len().min(MAX_HEAD)];
+        match Self::try_read(head) {
+            Err(Error::DataSet(dataset::Error::Truncated)) if head.len() < MAX_HEAD => Ok(None),
             Err(Error::DataSet(dataset::Error::Truncated)) => Err(Error::Unidentified),
             other => other.map(Some),
         }
@@ -264,3 +266,7 @@ fn inflate_up_to(deflated: &[u8], limit: usize) -> Result<(Vec<u8>, Status), Err
         }
     }
 }
+
+#[cfg(test)]
+#[path = "part10_tests.rs"]
+mod tests;

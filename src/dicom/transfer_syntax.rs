@@ -68,6 +68,26 @@ impl TransferSyntax {
     }
 }
 
+/// Transfer syntaxes in which somebody takes instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransferSyntaxes {
+    /// Whichever an instance is stored in: `transfer-syntax=*`.
+    AsStored,
+    /// One of these UIDs.
+    OneOf(Vec<String>),
+}
+
+impl TransferSyntaxes {
+    /// Whether this one is among them.
+    #[must_use]
+    pub fn permit(&self, transfer_syntax: &TransferSyntax) -> bool {
+        match self {
+            Self::AsStored => true,
+            Self::OneOf(uids) => uids.iter().any(|uid| uid == transfer_syntax.as_str()),
+        }
+    }
+}
+
 impl fmt::Display for TransferSyntax {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)

@@ -1,8 +1,56 @@
-//! What a manifest selects: one model for every format it comes in.
+//! What a manifest selects: one model for every format it comes in, and the manifests that are
+//! registered.
 
+pub mod fhir;
+mod id;
+pub mod kos;
 mod model;
+mod registered;
+mod retrieve_url;
+pub mod store;
 
+pub use id::Id;
 pub use model::{
-    Accession, Code, Format, Generation, Instance, KeyObject, Location, Manifest, Patient,
-    PatientId, Series, Study, Warning,
+    Accession, Code, Format, Generation, Instance, KeyObject, Manifest, Patient, PatientId, Series,
+    Study, Warning,
 };
+pub use registered::{Registered, Registration, Selected, UnknownSeries};
+pub use store::Store;
+
+/// The largest manifest that is read, in bytes.
+pub const MAX_MANIFEST: usize = 64 << 20;
+
+/// Why bytes are no manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither DICOM nor FHIR.
+    #[error("the manifest is neither a DICOM Part 10 file nor a FHIR Bundle in JSON")]
+    Unrecognised,
+    /// It is a DICOM file, but no manifest that can be used.
+    #[error(transparent)]
+    Kos(#[from] kos::Error),
+    /// It is JSON, but no manifest that can be used.
+    #[error(transparent)]
+    Fhir(#[from] fhir::Error),
+}
+
+/// Reads a manifest in any of the formats, told apart by its first bytes.
+///
+/// # Errors
+/// Why it is no manifest. The texts hold nothing of what the manifest says.
+pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
+    if bytes.get(128..132) == Some(b"DICM") {
+        return Ok(kos::read(bytes)?);
+    }
+    match first_character(bytes) {
+        Some(b'{' | b'<') => Ok(fhir::read(bytes)?),
+        Some(_) | None => Err(Error::Unrecognised),
+    }
+}
+
+fn first_character(bytes: &[u8]) -> Option<u8> {
+    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    text.iter()
+        .copied()
+        .find(|byte| !byte.is_ascii_whitespace())
+}

@@ -4,7 +4,7 @@
 //! times keep the DICOM spelling (PS3.5 6.2: `YYYYMMDD`, `HHMMSS.FFFFFF`, `&ZZXX`), in which searches compare them.
 
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
-use crate::ihe::RetrieveLocationUid;
+use crate::ihe::Location;
 
 /// An imaging study manifest, as read.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,17 +143,6 @@ pub struct Series {
     pub instances: Vec<Instance>,
 }
 
-/// Where a manifest says that a series is. Untrusted: it only selects a configured source.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Location {
-    /// Retrieve Location UID (0040,E011).
-    pub retrieve_location_uid: Option<RetrieveLocationUid>,
-    /// Retrieve URL (0008,1190), a DICOMweb base URI: what stands before `/studies`.
-    pub retrieve_url: Option<Box<str>>,
-    /// Retrieve AE Title (0008,0054) of classic manifests.
-    pub retrieve_ae_title: Option<Box<str>>,
-}
-
 /// One instance of a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
@@ -179,15 +168,19 @@ pub struct KeyObject {
 }
 
 /// Something wrong with a manifest that was tolerated.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Warning {
     /// The title is not one of an imaging study manifest.
+    #[error("the title is not that of an imaging study manifest")]
     UnexpectedTitle,
     /// The descriptive image library is missing or unreadable; the evidence is used alone.
+    #[error("there is no readable image library, so nothing describes the series")]
     NoLibrary,
     /// A part of the description was malformed and is left out. Says which, without values.
+    #[error("{0} is malformed and left out")]
     Malformed(&'static str),
     /// The manifest declares another number than it lists. `what` is `series` or `instances`.
+    #[error("{declared} {what} are declared, {listed} are listed")]
     CountDiffers {
         /// What was counted.
         what: &'static str,
@@ -197,17 +190,24 @@ pub enum Warning {
         listed: u32,
     },
     /// A series has neither a Retrieve Location UID nor a Retrieve URL that could be read.
+    #[error("series {0} has no location")]
     NoLocation(SeriesInstanceUid),
     /// A Retrieve Location UID is no OID.
+    #[error("the Retrieve Location UID {0} is no OID")]
     OpaqueLocation(Box<str>),
     /// An OID starts with an arc that nobody can register.
+    #[error("the OID {0} starts with an arc that nobody can register")]
     UnregistrableOid(Box<str>),
     /// A Retrieve URL names another study or series than the one it stands at, and is ignored.
+    #[error("the Retrieve URL of series {0} names something else and is ignored")]
     ForeignRetrieveUrl(SeriesInstanceUid),
     /// The same instance is listed more than once; once is kept. How often it was left out.
+    #[error("{0} instances are listed more than once")]
     Duplicates(u32),
     /// The manifest uses temporary or draft codes.
+    #[error("temporary or draft codes are used")]
     OldCodes,
     /// A reference in the Bundle leads nowhere.
+    #[error("the reference to {0} leads nowhere")]
     UnresolvedReference(&'static str),
 }

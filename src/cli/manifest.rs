@@ -1,0 +1,154 @@
+//! `xcwado manifest show`: what a manifest selects.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::table;
+use crate::ihe::Location;
+use crate::manifest::{self, Manifest, Series, Study};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show what a manifest selects
+    #[command(after_help = "Example:\n  xcwado manifest show study.dcm --json")]
+    Show {
+        /// A manifest: a Key Object Selection document or a FHIR Bundle
+        file: PathBuf,
+        /// As JSON, with every instance
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Show { file, json } => show(file, *json),
+    }
+}
+
+fn show(file: &Path, as_json: bool) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure(format!("{}: {error}", file.display()));
+    let bytes = std::fs::read(file).map_err(|error| failed(&error))?;
+    let manifest = manifest::read(&bytes).map_err(|error| failed(&error))?;
+    for warning in &manifest.warnings {
+        eprintln!("warning: {warning}");
+    }
+    if as_json {
+        println!("{:#}", document(&manifest));
+    } else {
+        print(&manifest);
+    }
+    Ok(())
+}
+
+fn print(manifest: &Manifest) {
+    for study in &manifest.studies {
+        let instances: usize = study
+            .series
+            .iter()
+            .map(|series| series.instances.len())
+            .sum();
+        let series = study.series.len();
+        println!(
+            "study {}: {series} series, {instances} instances",
+            study.uid
+        );
+        let headings = [
+            "SERIES",
+            "NO",
+            "MODALITY",
+            "INSTANCES",
+            "DESCRIPTION",
+            "WHERE",
+        ];
+        let mut rows = vec![table::row(headings)];
+        rows.extend(study.series.iter().map(series_row));
+        table::print(&rows);
+    }
+}
+
+fn series_row(series: &Series) -> Vec<String> {
+    let text = |text: &Option<Box<str>>| text.as_deref().unwrap_or("-").to_owned();
+    vec![
+        series.uid.to_string(),
+        series
+            .number
+            .map_or_else(|| "-".into(), |number| number.to_string()),
+        text(&series.modality),
+        series.instances.len().to_string(),
+        text(&series.description),
+        series
+            .locations
+            .iter()
+            .map(place)
+            .collect::<Vec<_>>()
+            .join(" or "),
+    ]
+}
+
+fn place(location: &Location) -> String {
+    let uid = location
+        .retrieve_location_uid
+        .as_ref()
+        .map(ToString::to_string);
+    let url = location.retrieve_url.as_deref().map(ToOwned::to_owned);
+    let title = location
+        .retrieve_ae_title
+        .as_deref()
+        .map(|title| format!("AE {title}"));
+    [uid, url, title]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn document(manifest: &Manifest) -> Value {
+    json!({
+        "document_id": manifest.document_id,
+        "format": format!("{:?}", manifest.format),
+        "studies": manifest.studies.iter().map(study_document).collect::<Vec<_>>(),
+        "warnings": manifest.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn study_document(study: &Study) -> Value {
+    json!({
+        "study_instance_uid": study.uid.as_str(),
+        "study_date": study.date,
+        "study_time": study.time,
+        "study_description": study.description,
+        "modalities": study.modalities,
+        "accession_numbers": study.accessions.iter().map(|a| &a.value).collect::<Vec<_>>(),
+        "series": study.series.iter().map(series_document).collect::<Vec<_>>(),
+    })
+}
+
+fn series_document(series: &Series) -> Value {
+    let locations = series.locations.iter().map(|location| {
+        json!({
+            "retrieve_location_uid": location.retrieve_location_uid.as_ref().map(ToString::to_string),
+            "retrieve_url": location.retrieve_url,
+            "retrieve_ae_title": location.retrieve_ae_title,
+        })
+    });
+    let instances = series.instances.iter().map(|instance| {
+        json!({
+            "sop_class_uid": instance.sop_class.as_str(),
+            "sop_instance_uid": instance.uid.as_str(),
+            "instance_number": instance.number,
+            "number_of_frames": instance.frames,
+        })
+    });
+    json!({
+        "series_instance_uid": series.uid.as_str(),
+        "series_number": series.number,
+        "modality": series.modality,
+        "series_description": series.description,
+        "locations": locations.collect::<Vec<_>>(),
+        "instances": instances.collect::<Vec<_>>(),
+    })
+}

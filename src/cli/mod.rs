@@ -1,0 +1,112 @@
+//! The commands.
+#![expect(
+    clippy::print_stdout,
+    reason = "what a command finds out goes to standard output"
+)]
+
+mod check;
+mod demo;
+mod fetch;
+mod manifest;
+mod serve;
+mod start;
+mod table;
+
+use std::fmt::Display;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// A DICOMweb gateway for IHE XC-WADO and MADO imaging manifests.
+#[derive(Debug, Parser)]
+#[command(version, about, long_about = None)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    #[command(after_help = "Example:\n  xcwado serve --config /etc/xcwado/config.toml")]
+    Serve {
+        /// Settings
+        #[arg(long, default_value = "config.toml")]
+        config: PathBuf,
+        /// How log lines look
+        #[arg(long, value_enum, default_value_t = Log::Text)]
+        log: Log,
+    },
+    /// Run a gateway with a generated study of its own; prints what to try
+    #[command(after_help = "Example:\n  xcwado demo --port 8080")]
+    Demo(demo::Arguments),
+    /// Load settings and folders and try every source
+    #[command(after_help = "Example:\n  xcwado check --config /etc/xcwado/config.toml")]
+    Check {
+        /// Settings
+        #[arg(long, default_value = "config.toml")]
+        config: PathBuf,
+    },
+    /// Look into manifests
+    #[command(subcommand)]
+    Manifest(manifest::Command),
+    /// Retrieve what a manifest selects, through a gateway
+    #[command(after_help = fetch::EXAMPLES)]
+    Fetch(fetch::Arguments),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Log {
+    Text,
+    Json,
+}
+
+/// Why a command failed: one sentence that says what to do.
+#[derive(Debug)]
+struct Failure(String);
+
+impl Failure {
+    fn new(what: impl Display) -> Self {
+        Self(what.to_string())
+    }
+}
+
+/// Runs the command that the process was called with. 0: done; 1: failed; 2: wrong usage.
+#[must_use]
+pub fn run() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Serve { config, log } => {
+            log_to_stderr(log, "info");
+            serve::run(&config)
+        }
+        Command::Demo(arguments) => {
+            log_to_stderr(Log::Text, "warn");
+            demo::run(&arguments)
+        }
+        Command::Check { config } => check::run(&config),
+        Command::Manifest(command) => manifest::run(&command),
+        Command::Fetch(arguments) => fetch::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(what)) => {
+            eprintln!("xcwado: {what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `RUST_LOG` chooses what is logged. Nothing that is logged tells whose images they were.
+fn log_to_stderr(log: Log, default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match log {
+        Log::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        Log::Json => builder.json().flatten_event(true).init(),
+    }
+}

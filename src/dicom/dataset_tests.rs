@@ -1,0 +1,508 @@
+use dicom_core::value::DataSetSequence;
+use dicom_core::{DataElement, PrimitiveValue};
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use proptest::prelude::*;
+
+use super::*;
+use crate::dicom::TransferSyntax;
+use crate::dicom::part10::File;
+
+const LITTLE: Encoding = Encoding::ExplicitLittle;
+const ENCODINGS: [Encoding; 3] = [
+    Encoding::ImplicitLittle,
+    Encoding::ExplicitLittle,
+    Encoding::ExplicitBig,
+];
+const CODES: Tag = Tag(0x0008, 0x0110);
+const NAME: Tag = Tag(0x0008, 0x0104);
+const UNKNOWN: Tag = Tag(0x0009, 0x1001);
+const LAST: Tag = Tag(0x0010, 0x0020);
+
+fn number(value: u32, size: usize, encoding: Encoding) -> Vec<u8> {
+    match encoding {
+        Encoding::ExplicitBig => value.to_be_bytes()[4 - size..].to_vec(),
+        Encoding::ImplicitLittle | Encoding::ExplicitLittle | Encoding::Deflated => {
+            value.to_le_bytes()[..size].to_vec()
+        }
+    }
+}
+
+fn header(tag: Tag, vr: &[u8; 2], length: u32, encoding: Encoding) -> Vec<u8> {
+    let mut out = number(tag.group().into(), 2, encoding);
+    out.extend(number(tag.element().into(), 2, encoding));
+    if encoding == Encoding::ImplicitLittle || tag.group() == 0xFFFE {
+        out.extend(number(length, 4, encoding));
+    } else if [b"SQ", b"UN", b"OB", b"OW", b"UT"].contains(&vr) {
+        out.extend(vr);
+        out.extend([0, 0]);
+        out.extend(number(length, 4, encoding));
+    } else {
+        out.extend(vr);
+        out.extend(number(length, 2, encoding));
+    }
+    out
+}
+
+fn element(tag: Tag, vr: &[u8; 2], value: &[u8], encoding: Encoding) -> Vec<u8> {
+    let length = u32::try_from(value.len()).expect("short");
+    [header(tag, vr, length, encoding), value.to_vec()].concat()
+}
+
+fn undefined(tag: Tag, vr: &[u8; 2], inside: &[u8], end: Tag, encoding: Encoding) -> Vec<u8> {
+    [
+        header(tag, vr, UNDEFINED, encoding),
+        inside.to_vec(),
+        header(end, b"--", 0, encoding),
+    ]
+    .concat()
+}
+
+fn name(text: &str, encoding: Encoding) -> Vec<u8> {
+    element(NAME, b"LO", text.as_bytes(), encoding)
+}
+
+/// A data set of one sequence of two items and an element behind it, in every mix of lengths.
+fn sequences(encoding: Encoding) -> Vec<Vec<u8>> {
+    let (a, b) = (name("AB", encoding), name("CDEF", encoding));
+    let defined = |inside: &[u8]| element(ITEM, b"--", inside, encoding);
+    let open = |inside: &[u8]| undefined(ITEM, b"--", inside, ITEM_END, encoding);
+    let items = [
+        [defined(&a), defined(&b)].concat(),
+        [open(&a), open(&b)].concat(),
+        [defined(&a), open(&b)].concat(),
+    ];
+    let last = element(LAST, b"LO", b"P1", encoding);
+    items
+        .iter()
+        .flat_map(|items| {
+            [
+                element(CODES, b"SQ", items, encoding),
+                undefined(CODES, b"SQ", items, SEQUENCE_END, encoding),
+            ]
+        })
+        .map(|sequence| [sequence, last.clone()].concat())
+        .collect()
+}
+
+fn names(set: &DataSet<'_>, tag: Tag) -> Vec<Vec<u8>> {
+    set.items(tag)
+        .map(|item| {
+            let item = item.expect("an item");
+            item.text(NAME).unwrap_or_default().to_vec()
+        })
+        .collect()
+}
+
+fn on_a_small_stack(test: fn()) {
+    std::thread::Builder::new()
+        .stack_size(2 << 20)
+        .spawn(test)
+        .expect("a thread")
+        .join()
+        .expect("no panic and no overflow");
+}
+
+#[test]
+fn reads_sequences_in_every_encoding_and_mix_of_lengths() {
+    for encoding in ENCODINGS {
+        for bytes in sequences(encoding) {
+            let set = DataSet::new(&bytes, encoding);
+            assert_eq!(set.check(), Ok(()), "{encoding:?}");
+            assert_eq!(names(&set, CODES), [b"AB".to_vec(), b"CDEF".to_vec()]);
+            assert_eq!(set.text(LAST), Some(&b"P1"[..]));
+            assert_eq!(set.elements().count(), 2);
+        }
+    }
+}
+
+#[test]
+fn refuses_every_sequence_that_was_cut_off() {
+    for encoding in ENCODINGS {
+        for bytes in sequences(encoding) {
+            let last = element(LAST, b"LO", b"P1", encoding).len();
+            for end in 1..bytes.len() {
+                let check = DataSet::new(&bytes[..end], encoding).check();
+                if end == bytes.len() - last {
+                    assert_eq!(check, Ok(()), "a boundary between elements");
+                } else {
+                    assert_eq!(check, Err(Error::Truncated), "{encoding:?} {end}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn trims_blanks_and_nuls_of_text() {
+    let bytes = element(LAST, b"LO", b" P 1 \0", LITTLE);
+    assert_eq!(DataSet::new(&bytes, LITTLE).text(LAST), Some(&b"P 1"[..]));
+    let bytes = element(LAST, b"LO", b" \0", LITTLE);
+    assert_eq!(DataSet::new(&bytes, LITTLE).text(LAST), None);
+}
+
+#[test]
+fn trusts_the_tag_more_than_the_representation() {
+    for (vr, expected) in [
+        (b"UI", Some(&b"P1"[..])),
+        (b"UN", Some(&b"P1"[..])),
+        (b"UT", Some(&b"P1"[..])),
+        (b"OB", None),
+        (b"OW", None),
+    ] {
+        let bytes = element(LAST, vr, b"P1", LITTLE);
+        assert_eq!(DataSet::new(&bytes, LITTLE).text(LAST), expected, "{vr:?}");
+    }
+}
+
+#[test]
+fn finds_an_element_that_is_out_of_order() {
+    let bytes = [
+        element(LAST, b"LO", b"P1", LITTLE),
+        element(NAME, b"LO", b"AB", LITTLE),
+    ]
+    .concat();
+    assert_eq!(DataSet::new(&bytes, LITTLE).text(NAME), Some(&b"AB"[..]));
+}
+
+#[test]
+fn reads_what_is_unknown_as_implicit_inside() {
+    let inner = Encoding::ImplicitLittle;
+    let items = undefined(ITEM, b"--", &name("AB", inner), ITEM_END, inner);
+    let open = undefined(UNKNOWN, b"UN", &items, SEQUENCE_END, LITTLE);
+    let defined = element(UNKNOWN, b"UN", &items, LITTLE);
+    for unknown in [open, defined] {
+        let bytes = [unknown, element(LAST, b"LO", b"P1", LITTLE)].concat();
+        let set = DataSet::new(&bytes, LITTLE);
+        assert_eq!(set.check(), Ok(()));
+        assert_eq!(names(&set, UNKNOWN), [b"AB".to_vec()]);
+        assert_eq!(set.text(LAST), Some(&b"P1"[..]));
+    }
+}
+
+#[test]
+fn jumps_over_encapsulated_fragments() {
+    for fragment in [&b"\xFE\xFF\x0D\xE0\0\0\0\0"[..], b"", b"any\0"] {
+        let fragments = [
+            element(ITEM, b"--", b"", LITTLE),
+            element(ITEM, b"--", fragment, LITTLE),
+        ]
+        .concat();
+        let bytes = [
+            undefined(PIXEL_DATA, b"OB", &fragments, SEQUENCE_END, LITTLE),
+            element(Tag(0xFFFC, 0xFFFC), b"OB", b"\0\0", LITTLE),
+        ]
+        .concat();
+        let set = DataSet::new(&bytes, LITTLE);
+        assert_eq!(set.check(), Ok(()));
+        assert_eq!(set.elements().count(), 2);
+    }
+}
+
+#[test]
+fn refuses_a_fragment_without_length() {
+    let fragment = undefined(ITEM, b"--", b"", ITEM_END, LITTLE);
+    let bytes = undefined(PIXEL_DATA, b"OB", &fragment, SEQUENCE_END, LITTLE);
+    let check = DataSet::new(&bytes, LITTLE).check();
+    assert!(matches!(check, Err(Error::Malformed(_))), "{check:?}");
+}
+
+#[test]
+fn reads_empty_sequences_and_items() {
+    for encoding in ENCODINGS {
+        let empty = [
+            element(ITEM, b"--", b"", encoding),
+            undefined(ITEM, b"--", b"", ITEM_END, encoding),
+        ]
+        .concat();
+        for (items, count) in [(&empty[..], 2), (b"", 0)] {
+            for bytes in [
+                element(CODES, b"SQ", items, encoding),
+                undefined(CODES, b"SQ", items, SEQUENCE_END, encoding),
+            ] {
+                let set = DataSet::new(&bytes, encoding);
+                assert_eq!(set.check(), Ok(()));
+                assert_eq!(names(&set, CODES), vec![Vec::<u8>::new(); count]);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_absent_sequence_has_no_items() {
+    assert_eq!(DataSet::new(b"", LITTLE).items(CODES).count(), 0);
+    assert_eq!(DataSet::new(b"", LITTLE).check(), Ok(()));
+}
+
+#[test]
+fn refuses_what_breaks_the_structure() {
+    let stray_item = element(ITEM, b"--", b"", LITTLE);
+    let stray_end = element(ITEM_END, b"--", b"", LITTLE);
+    let no_item = element(CODES, b"SQ", &name("AB", LITTLE), LITTLE);
+    let open_text = undefined(LAST, b"UT", b"", SEQUENCE_END, LITTLE);
+    let too_long_inside = {
+        let mut inner = name("AB", LITTLE);
+        inner[6] = 4;
+        let item = element(ITEM, b"--", &inner, LITTLE);
+        [element(CODES, b"SQ", &item, LITTLE), name("CDEF", LITTLE)].concat()
+    };
+    let no_vr = [&[8, 0, 5, 0][..], b"\0\0\0\0"].concat();
+    for bytes in [
+        stray_item,
+        stray_end,
+        no_item,
+        open_text,
+        too_long_inside,
+        no_vr,
+    ] {
+        let check = DataSet::new(&bytes, LITTLE).check();
+        assert!(matches!(check, Err(Error::Malformed(_))), "{bytes:?}");
+    }
+}
+
+#[test]
+fn elements_and_items_end_after_the_first_error() {
+    let bytes = [name("AB", LITTLE), vec![1, 2, 3]].concat();
+    let elements: Vec<_> = DataSet::new(&bytes, LITTLE)
+        .elements()
+        .map(|element| element.map(|e| e.tag))
+        .collect();
+    assert_eq!(elements, [Ok(NAME), Err(Error::Truncated)]);
+    let bytes = element(UNKNOWN, b"UN", b"\xFE\xFF\0\xE0\x09\0\0\0", LITTLE);
+    let items = DataSet::new(&bytes, LITTLE).items(UNKNOWN);
+    assert_eq!(
+        items.map(|i| i.map(|_| ())).collect::<Vec<_>>(),
+        [Err(Error::Truncated)]
+    );
+}
+
+#[test]
+fn refuses_lengths_beyond_the_end_at_once() {
+    for encoding in ENCODINGS {
+        for (tag, vr) in [(LAST, b"UT"), (CODES, b"SQ"), (PIXEL_DATA, b"OW")] {
+            for length in [0xF000_0000, 0xFFFF_FFFE, 401] {
+                let bytes = [header(tag, vr, length, encoding), vec![0; 400]].concat();
+                let set = DataSet::new(&bytes, encoding);
+                assert_eq!(set.check(), Err(Error::Truncated));
+                assert!(set.element(tag).is_none());
+                let item = [header(ITEM, b"--", length, encoding), vec![0; 400]].concat();
+                let bytes = undefined(CODES, b"SQ", &item, SEQUENCE_END, encoding);
+                assert!(DataSet::new(&bytes, encoding).check().is_err());
+            }
+        }
+    }
+}
+
+fn nested_open(levels: usize, encoding: Encoding) -> Vec<u8> {
+    let level = [
+        header(CODES, b"SQ", UNDEFINED, encoding),
+        header(ITEM, b"--", UNDEFINED, encoding),
+    ]
+    .concat();
+    let end = [
+        header(ITEM_END, b"--", 0, encoding),
+        header(SEQUENCE_END, b"--", 0, encoding),
+    ]
+    .concat();
+    [level.repeat(levels), end.repeat(levels)].concat()
+}
+
+fn nested_defined(levels: usize, encoding: Encoding) -> Vec<u8> {
+    let size = header(CODES, b"SQ", 0, encoding).len() + 8;
+    let mut out = Vec::new();
+    for level in (0..levels).rev() {
+        let inside = u32::try_from(level * size).expect("short");
+        out.extend(header(CODES, b"SQ", inside + 8, encoding));
+        out.extend(header(ITEM, b"--", inside, encoding));
+    }
+    out
+}
+
+fn depth_of(set: &DataSet<'_>) -> usize {
+    let mut set = *set;
+    let mut depth = 0;
+    while let Some(Ok(item)) = set.items(CODES).next() {
+        set = item;
+        depth += 1;
+    }
+    depth
+}
+
+#[test]
+fn reads_sequences_as_deep_as_allowed_and_no_deeper() {
+    for encoding in ENCODINGS {
+        for nested in [nested_open, nested_defined] {
+            let bytes = nested(MAX_DEPTH, encoding);
+            let set = DataSet::new(&bytes, encoding);
+            assert_eq!(set.check(), Ok(()));
+            assert_eq!(depth_of(&set), MAX_DEPTH);
+            let bytes = nested(MAX_DEPTH + 1, encoding);
+            assert_eq!(DataSet::new(&bytes, encoding).check(), Err(Error::TooDeep));
+        }
+    }
+}
+
+#[test]
+fn refuses_a_hundred_thousand_nested_sequences_on_a_small_stack() {
+    on_a_small_stack(|| {
+        for encoding in ENCODINGS {
+            for nested in [nested_open, nested_defined] {
+                let bytes = nested(100_000, encoding);
+                let set = DataSet::new(&bytes, encoding);
+                assert_eq!(set.check(), Err(Error::TooDeep));
+                assert!(depth_of(&set) <= MAX_DEPTH);
+                assert!(set.text(LAST).is_none());
+            }
+        }
+        let inside = nested_open(100_000, Encoding::ImplicitLittle);
+        let unknown = [header(UNKNOWN, b"UN", UNDEFINED, LITTLE), {
+            element(ITEM, b"--", &inside, LITTLE)
+        }]
+        .concat();
+        assert!(DataSet::new(&unknown, LITTLE).check().is_err());
+    });
+}
+
+/// Looks into everything that can be reached.
+fn explore(set: &DataSet<'_>) -> usize {
+    set.elements()
+        .map_while(Result::ok)
+        .map(|element| {
+            let _text = element.text();
+            let _ascii = element.ascii();
+            let items = element.items().map_while(Result::ok);
+            1 + items.map(|item| explore(&item)).sum::<usize>()
+        })
+        .sum()
+}
+
+/// Whether what was checked holds no surprise.
+fn is_sound(set: &DataSet<'_>) -> bool {
+    set.elements().all(|element| {
+        let Ok(element) = element else { return false };
+        let mut items = element.items();
+        element.vr() != Some(VR::SQ) || items.all(|item| item.is_ok_and(|item| is_sound(&item)))
+    })
+}
+
+/// Bytes that look like data sets for a while.
+fn almost_a_data_set() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..12),
+        (0..3_usize, 0..6_usize, 0..40_u32).prop_map(|(encoding, kind, length)| {
+            let encoding = ENCODINGS[encoding];
+            let length = if length < 10 { UNDEFINED } else { length - 10 };
+            match kind {
+                0 => header(CODES, b"SQ", length, encoding),
+                1 => header(ITEM, b"--", length, encoding),
+                2 => header(ITEM_END, b"--", 0, encoding),
+                3 => header(SEQUENCE_END, b"--", 0, encoding),
+                4 => header(UNKNOWN, b"UN", length, encoding),
+                _ => name("AB", encoding),
+            }
+        }),
+    ];
+    prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+/// A data set as generated, and as another implementation writes it.
+fn object() -> impl Strategy<Value = InMemDicomObject> {
+    let leaf = prop::collection::btree_map(0..4_usize, "[A-Z0-9 ]{0,12}", 0..4).prop_map(object_of);
+    leaf.prop_recursive(4, 24, 3, |inner| {
+        let sequences = prop::collection::vec(prop::collection::vec(inner, 0..3), 0..3);
+        let texts = prop::collection::btree_map(0..4_usize, "[A-Z0-9 ]{0,12}", 0..4);
+        (texts, sequences).prop_map(|(values, sequences)| {
+            let mut object = object_of(values);
+            let tags = [CODES, Tag(0x0008, 0x1199), Tag(0x0040, 0xA730)];
+            for (tag, items) in tags.into_iter().zip(sequences) {
+                let items = DataSetSequence::from(items);
+                object.put(DataElement::new(tag, VR::SQ, items));
+            }
+            object
+        })
+    })
+}
+
+fn object_of(values: std::collections::BTreeMap<usize, String>) -> InMemDicomObject {
+    let kinds = [
+        (NAME, VR::LO),
+        (Tag(0x0008, 0x0100), VR::SH),
+        (Tag(0x0040, 0xA160), VR::UT),
+        (Tag(0x0010, 0x0010), VR::PN),
+    ];
+    InMemDicomObject::from_element_iter(values.into_iter().map(|(kind, text)| {
+        let (tag, vr) = kinds[kind];
+        DataElement::new(tag, vr, PrimitiveValue::from(text))
+    }))
+}
+
+fn assert_same(object: &InMemDicomObject, set: &DataSet<'_>) {
+    let elements: Vec<_> = set
+        .elements()
+        .map(|element| element.expect("an element"))
+        .collect();
+    assert_eq!(object.iter().count(), elements.len());
+    for (theirs, ours) in object.iter().zip(elements) {
+        assert_eq!(theirs.header().tag, ours.tag);
+        if let Some(items) = theirs.items() {
+            let ours: Vec<_> = ours.items().map(|item| item.expect("an item")).collect();
+            assert_eq!(items.len(), ours.len());
+            items
+                .iter()
+                .zip(&ours)
+                .for_each(|(theirs, ours)| assert_same(theirs, ours));
+        } else {
+            let theirs = theirs.to_str().expect("a text");
+            let ours = ours.text().unwrap_or_default();
+            assert_eq!(theirs.trim_matches([' ', '\0']).as_bytes(), ours);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn never_panics_on_arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        for encoding in ENCODINGS {
+            let set = DataSet::new(&bytes, encoding);
+            let _checked = set.check();
+            explore(&set);
+        }
+    }
+
+    #[test]
+    fn never_panics_on_what_is_almost_a_data_set(bytes in almost_a_data_set()) {
+        for encoding in ENCODINGS {
+            let set = DataSet::new(&bytes, encoding);
+            if set.check().is_ok() {
+                prop_assert!(is_sound(&set));
+            }
+            explore(&set);
+        }
+    }
+
+    #[test]
+    fn reads_what_another_implementation_writes(object in object()) {
+        for syntax in [
+            TransferSyntax::IMPLICIT_VR_LITTLE_ENDIAN,
+            TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN,
+            TransferSyntax::EXPLICIT_VR_BIG_ENDIAN,
+        ] {
+            // An empty data set is no file.
+            let mut object = object.clone();
+            object.put(DataElement::new(LAST, VR::LO, PrimitiveValue::from("P1")));
+            let meta = FileMetaTableBuilder::new()
+                .transfer_syntax(syntax)
+                .media_storage_sop_class_uid("1.2")
+                .media_storage_sop_instance_uid("1.3")
+                .build()
+                .expect("a complete table");
+            let mut bytes = Vec::new();
+            object
+                .clone()
+                .with_exact_meta(meta)
+                .write_all(&mut bytes)
+                .expect("memory takes everything");
+            let file = File::open(&bytes).expect("a file");
+            assert_same(&object, &file.data_set());
+        }
+    }
+}

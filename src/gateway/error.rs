@@ -1,0 +1,207 @@
+//! Everything that can go wrong before the first byte of an answer, and the status it becomes:
+//! the one place where that is decided.
+
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use serde_json::json;
+
+use crate::body::{self, Body};
+use crate::dicom::{dataset, part10};
+use crate::manifest::{fhir, kos, store};
+use crate::request::{self, accept};
+use crate::{manifest, retrieve, source};
+
+/// Why a request is not granted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The path or the query names nothing.
+    #[error(transparent)]
+    Request(#[from] request::Error),
+    /// The resource does not know this method; those it knows.
+    #[error("this method is not known here")]
+    Method(&'static str),
+    /// Nothing acceptable can be given.
+    #[error(transparent)]
+    NotAcceptable(#[from] accept::NotAcceptable),
+    /// There is no such manifest, or it does not select what is asked for.
+    #[error("there is nothing here")]
+    NotFound,
+    /// The body's media type is none of a manifest.
+    #[error("a manifest comes as application/dicom or application/fhir+json")]
+    UnsupportedMediaType,
+    /// The body of the request broke off.
+    #[error("the body of the request broke off")]
+    Upload,
+    /// The body of the request does not come.
+    #[error("the body of the request does not come")]
+    UploadSilent,
+    /// There is no room for the body of the request just now.
+    #[error("there is no room for it just now")]
+    Busy,
+    /// The manifest is not registered, or cannot be read back.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Nothing can be retrieved.
+    #[error(transparent)]
+    Retrieve(#[from] retrieve::Error),
+    /// The answer broke off before its first byte.
+    #[error(transparent)]
+    BrokeOff(#[from] body::Error),
+    /// The gateway is about to stop.
+    #[error("the gateway is about to stop")]
+    ShuttingDown,
+    /// Something that should not happen.
+    #[error("something went wrong in the gateway")]
+    Internal,
+}
+
+impl Error {
+    /// The status that it becomes.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Request(request::Error::Unknown) | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Request(
+                request::Error::NotAUid(_)
+                | request::Error::Query(_)
+                | request::Error::UnknownParameter,
+            )
+            | Self::Upload => StatusCode::BAD_REQUEST,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UploadSilent => StatusCode::REQUEST_TIMEOUT,
+            Self::Busy | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(error) => of_store(error),
+            Self::Retrieve(retrieve::Error::NotLocatable) => StatusCode::NOT_FOUND,
+            Self::Retrieve(retrieve::Error::Source(error)) => of_source(error),
+            Self::BrokeOff(error) => of_body(error),
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The answer: a problem document (RFC 9457) that says what was wrong with the request and
+    /// nothing about what is behind the gateway.
+    pub(super) fn response(&self) -> Response<Body> {
+        let status = self.status();
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(error = %self, "a request failed");
+        }
+        let problem = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "status": status.as_u16(),
+            "detail": self.to_string(),
+        });
+        let mut response = Response::new(Body::full(problem.to_string()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.as_secs().max(1)));
+        }
+        if let Self::Method(methods) = self {
+            super::allow(&mut response, methods);
+        }
+        response
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy | Self::ShuttingDown => Some(Duration::from_secs(5)),
+            Self::Retrieve(retrieve::Error::Source(source::Error::Overloaded { retry_after })) => {
+                Some(retry_after.unwrap_or(Duration::from_secs(5)))
+            }
+            Self::Request(_)
+            | Self::Method(_)
+            | Self::NotAcceptable(_)
+            | Self::NotFound
+            | Self::UnsupportedMediaType
+            | Self::Upload
+            | Self::UploadSilent
+            | Self::Store(_)
+            | Self::Retrieve(_)
+            | Self::BrokeOff(_)
+            | Self::Internal => None,
+        }
+    }
+}
+
+fn of_store(error: &store::Error) -> StatusCode {
+    match error {
+        store::Error::Manifest(error) => of_manifest(error),
+        store::Error::UnknownSeries(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        store::Error::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        store::Error::Full => StatusCode::INSUFFICIENT_STORAGE,
+        store::Error::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn of_manifest(error: &manifest::Error) -> StatusCode {
+    match error {
+        manifest::Error::Unrecognised => StatusCode::BAD_REQUEST,
+        manifest::Error::Kos(error) => of_kos(error),
+        manifest::Error::Fhir(error) => match error {
+            fhir::Error::UnsupportedXml => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            fhir::Error::NotJson { .. } => StatusCode::BAD_REQUEST,
+            fhir::Error::NotABundle
+            | fhir::Error::NoImagingStudy
+            | fhir::Error::InvalidUid { .. }
+            | fhir::Error::NotAList { .. }
+            | fhir::Error::TooLarge { .. }
+            | fhir::Error::Empty => StatusCode::UNPROCESSABLE_ENTITY,
+        },
+    }
+}
+
+/// What is no DICOM is a bad request; what is, and cannot be used, is not processable.
+fn of_kos(error: &kos::Error) -> StatusCode {
+    match error {
+        kos::Error::Part10(
+            part10::Error::NotPart10
+            | part10::Error::NoTransferSyntax
+            | part10::Error::Deflate
+            | part10::Error::Unidentified
+            | part10::Error::DataSet(dataset::Error::Truncated | dataset::Error::Malformed(_)),
+        ) => StatusCode::BAD_REQUEST,
+        kos::Error::Part10(part10::Error::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+        kos::Error::Part10(part10::Error::DataSet(dataset::Error::TooDeep))
+        | kos::Error::NotAKos
+        | kos::Error::RejectionNote
+        | kos::Error::NoEvidence
+        | kos::Error::InvalidUid(_)
+        | kos::Error::TooLarge { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+fn of_source(error: &source::Error) -> StatusCode {
+    match error {
+        source::Error::NotFound => StatusCode::NOT_FOUND,
+        source::Error::Gone => StatusCode::GONE,
+        source::Error::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+        source::Error::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        source::Error::Status(_) | source::Error::Malformed(_) | source::Error::Unreachable => {
+            StatusCode::BAD_GATEWAY
+        }
+        source::Error::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+        source::Error::BrokeOff(error) => of_body(error),
+    }
+}
+
+fn of_body(error: &body::Error) -> StatusCode {
+    match error {
+        body::Error::Silent => StatusCode::GATEWAY_TIMEOUT,
+        body::Error::Disconnected
+        | body::Error::Truncated
+        | body::Error::Malformed(_)
+        | body::Error::Missing(_)
+        | body::Error::Unreadable
+        | body::Error::Abandoned => StatusCode::BAD_GATEWAY,
+    }
+}

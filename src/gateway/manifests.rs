@@ -1,0 +1,267 @@
+//! The resources `manifests` and `manifests/{id}`.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::request::Parts;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+use super::{Error, Gateway, value};
+use crate::body::Body;
+use crate::dicom::MediaType;
+use crate::manifest::{Format, Id, Registered, Series, Study};
+use crate::request::{self, accept};
+
+impl Gateway {
+    /// `POST manifests`.
+    pub(super) async fn register<B>(&self, head: &Parts, body: B) -> Result<Response<Body>, Error>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+    {
+        let outcome = self.try_register(head, body).await;
+        let label = match &outcome {
+            Ok((_, true)) => "registered",
+            Ok((_, false)) => "known",
+            Err(_) => "refused",
+        };
+        self.metrics.registrations.with_label_values(&[label]).inc();
+        let (manifest, is_new) = outcome?;
+        self.count_manifests();
+        let mut response = json_response(&self.summary(&manifest, false));
+        if is_new {
+            *response.status_mut() = StatusCode::CREATED;
+        }
+        let location = self.link(manifest.id);
+        response.headers_mut().insert(LOCATION, value(&location)?);
+        Ok(response)
+    }
+
+    async fn try_register<B>(&self, head: &Parts, body: B) -> Result<(Arc<Registered>, bool), Error>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+    {
+        let registration = request::registration(head.uri.query())?;
+        check_media_type(head)?;
+        let upload = self.uploads.read(&head.headers, body).await?;
+        let _permit = self
+            .reading
+            .acquire()
+            .await
+            .map_err(|_closed| Error::ShuttingDown)?;
+        let manifests = Arc::clone(&self.manifests);
+        let began = Instant::now();
+        let registering =
+            spawn_blocking(move || manifests.register(&upload.bytes, registration, now()));
+        let registered = registering.await.map_err(|_panic| Error::Internal)?;
+        self.metrics
+            .manifest_read_seconds
+            .observe(began.elapsed().as_secs_f64());
+        Ok(registered?)
+    }
+
+    /// `GET manifests`.
+    pub(super) fn list(&self, head: &Parts) -> Result<Response<Body>, Error> {
+        accepts_json(head)?;
+        let manifests: Vec<Value> = self
+            .manifests
+            .list()
+            .into_iter()
+            .map(|(id, record)| {
+                json!({
+                    "id": id.to_string(),
+                    "registered_at": record.registered_at,
+                    "media_type": record.media_type,
+                    "links": self.links(id),
+                })
+            })
+            .collect();
+        Ok(json_response(&json!({ "manifests": manifests })))
+    }
+
+    /// `GET manifests/{id}`; with `?instances=true` the SOP Instance UIDs are listed too.
+    pub(super) async fn show(&self, head: &Parts, id: Id) -> Result<Response<Body>, Error> {
+        accepts_json(head)?;
+        let with_instances = head.uri.query().is_some_and(|query| {
+            query
+                .split('&')
+                .any(|pair| pair.eq_ignore_ascii_case("instances=true"))
+        });
+        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+        Ok(json_response(&self.summary(&manifest, with_instances)))
+    }
+
+    /// `DELETE manifests/{id}`.
+    pub(super) async fn forget(&self, id: Id) -> Result<Response<Body>, Error> {
+        let manifests = Arc::clone(&self.manifests);
+        let forgetting = spawn_blocking(move || manifests.forget(id));
+        if !forgetting.await.map_err(|_panic| Error::Internal)?? {
+            return Err(Error::NotFound);
+        }
+        self.count_manifests();
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        Ok(response)
+    }
+
+    fn count_manifests(&self) {
+        self.metrics
+            .manifests
+            .set(self.manifests.count().try_into().unwrap_or(i64::MAX));
+    }
+
+    fn summary(&self, manifest: &Registered, with_instances: bool) -> Value {
+        let mut warnings: Vec<String> = manifest
+            .manifest
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let studies = manifest.manifest.studies.iter();
+        let studies: Vec<Value> = studies
+            .map(|study| self.study_summary(manifest.id, study, with_instances, &mut warnings))
+            .collect();
+        json!({
+            "id": manifest.id.to_string(),
+            "format": format_name(manifest.manifest.format),
+            "home_community_id":
+                manifest.registration.home_community_id.as_ref().map(ToString::to_string),
+            "studies": studies,
+            "instances": manifest.instances(),
+            "links": self.links(manifest.id),
+            "warnings": warnings,
+        })
+    }
+
+    fn study_summary(
+        &self,
+        id: Id,
+        study: &Study,
+        with_instances: bool,
+        warnings: &mut Vec<String>,
+    ) -> Value {
+        let link = format!("{}/dicomweb/studies/{}", self.link(id), study.uid);
+        let series: Vec<Value> = study
+            .series
+            .iter()
+            .map(|series| {
+                let is_located = self.registry.resolve(&series.locations).is_some();
+                if !is_located {
+                    let uid = &series.uid;
+                    warnings.push(format!("series {uid} is not at any configured location"));
+                }
+                series_summary(&link, series, is_located, with_instances)
+            })
+            .collect();
+        json!({
+            "study_instance_uid": study.uid.as_str(),
+            "study_date": study.date,
+            "study_description": study.description,
+            "modalities": study.modalities,
+            "series": series,
+            "link": link,
+        })
+    }
+
+    fn link(&self, id: Id) -> String {
+        format!("{}/manifests/{id}", self.public_url)
+    }
+
+    fn links(&self, id: Id) -> Value {
+        let manifest = self.link(id);
+        json!({ "manifest": manifest, "dicomweb": format!("{manifest}/dicomweb") })
+    }
+}
+
+fn series_summary(
+    study_link: &str,
+    series: &Series,
+    is_located: bool,
+    with_instances: bool,
+) -> Value {
+    let mut summary = json!({
+        "series_instance_uid": series.uid.as_str(),
+        "series_number": series.number,
+        "modality": series.modality,
+        "series_description": series.description,
+        "instances": series.instances.len(),
+        "located": is_located,
+        "link": format!("{study_link}/series/{}", series.uid),
+    });
+    if with_instances {
+        let uids = series
+            .instances
+            .iter()
+            .map(|instance| instance.uid.as_str());
+        summary["sop_instance_uids"] = uids.collect();
+    }
+    summary
+}
+
+fn format_name(format: Format) -> &'static str {
+    match format {
+        Format::Kos(_) => "kos",
+        Format::FhirR4 => "fhir-r4",
+        Format::FhirR5 => "fhir-r5",
+    }
+}
+
+/// What is not named is looked at; what is named otherwise is not a manifest.
+fn check_media_type(head: &Parts) -> Result<(), Error> {
+    let Some(field) = head.headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let media_type = field.to_str().ok().and_then(MediaType::parse);
+    match media_type.as_ref().map(MediaType::essence) {
+        Some(
+            "application/dicom"
+            | "application/fhir+json"
+            | "application/json"
+            | "application/octet-stream"
+            // What curl says unless told otherwise.
+            | "application/x-www-form-urlencoded",
+        ) => Ok(()),
+        Some(_) | None => Err(Error::UnsupportedMediaType),
+    }
+}
+
+fn accepts_json(head: &Parts) -> Result<(), Error> {
+    let fields: Vec<&str> = head
+        .headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|field| field.to_str().ok())
+        .collect();
+    let ranges: Vec<_> = fields
+        .iter()
+        .flat_map(|field| MediaType::parse_list(field))
+        .collect();
+    let takes_json = |range: &MediaType| {
+        matches!(
+            range.essence(),
+            "*/*" | "application/*" | "application/json"
+        ) && range.quality() > 0
+    };
+    if ranges.is_empty() || ranges.iter().any(takes_json) {
+        Ok(())
+    } else {
+        Err(accept::NotAcceptable.into())
+    }
+}
+
+fn json_response(document: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::full(format!("{document:#}\n")));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    response
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,135 @@
+//! Where a series is: its endpoints, or those of its study, become locations.
+
+use super::Warnings;
+use super::concept::Reference;
+use super::endpoint::{Endpoint, Purpose};
+use super::member::List;
+use super::reference::Resolver;
+use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
+use crate::ihe::{Location, RetrieveLocationUid};
+use crate::manifest::{Warning, retrieve_url};
+
+/// Endpoints of one kind that a series or study may have: its study's are copied for each series.
+const MOST_ENDPOINTS: usize = 8;
+
+/// What the endpoint references of a study or series lead to.
+#[derive(Debug, Default)]
+pub(super) struct Endpoints<'a> {
+    retrieve: Vec<&'a Endpoint>,
+    viewers: Vec<&'a Endpoint>,
+    /// Whether some lead nowhere.
+    is_incomplete: bool,
+}
+
+impl<'a> Endpoints<'a> {
+    /// Follows the references, in their order.
+    pub(super) fn resolve(
+        references: List<Reference>,
+        resolver: &Resolver<'a>,
+        warnings: &mut Warnings,
+    ) -> Self {
+        let mut endpoints = Self {
+            is_incomplete: references.is_malformed,
+            ..Self::default()
+        };
+        for reference in references.read("endpoint reference", warnings) {
+            match reference
+                .reference
+                .and_then(|reference| resolver.endpoint(&reference))
+            {
+                Some(endpoint) => endpoints.add(endpoint, warnings),
+                None => {
+                    endpoints.is_incomplete = true;
+                    warnings.add(Warning::UnresolvedReference("endpoint"));
+                }
+            }
+        }
+        endpoints
+    }
+
+    /// These, or those of the study where the series names none. A reference that leads nowhere is a
+    /// name too: the study's endpoints would be a guess.
+    pub(super) fn or<'s>(&'s self, inherited: &'s Self) -> &'s Self {
+        if self.retrieve.is_empty() && !self.is_incomplete {
+            inherited
+        } else {
+            self
+        }
+    }
+
+    /// The locations of a series, in the order of its endpoints.
+    pub(super) fn locations(
+        &self,
+        study: &StudyInstanceUid,
+        series: &SeriesInstanceUid,
+        warnings: &mut Warnings,
+    ) -> Vec<Location> {
+        let mut locations = Vec::new();
+        for endpoint in &self.retrieve {
+            let location = location(endpoint, study, series, warnings);
+            if location != Location::default() && !locations.contains(&location) {
+                locations.push(location);
+            }
+        }
+        locations
+    }
+
+    /// The addresses of web viewers.
+    pub(super) fn viewer_urls(&self, warnings: &mut Warnings) -> Vec<Box<str>> {
+        let url = |viewer: &&Endpoint| viewer.address.clone().read("endpoint address", warnings);
+        self.viewers.iter().filter_map(url).collect()
+    }
+
+    fn add(&mut self, endpoint: &'a Endpoint, warnings: &mut Warnings) {
+        let list = match endpoint.purpose {
+            Purpose::Retrieve => &mut self.retrieve,
+            Purpose::Viewer => &mut self.viewers,
+            Purpose::Other => return,
+        };
+        if list.iter().any(|known| std::ptr::eq(*known, endpoint)) {
+            return;
+        }
+        if list.len() < MOST_ENDPOINTS {
+            list.push(endpoint);
+        } else {
+            warnings.malformed("endpoint list");
+        }
+    }
+}
+
+fn location(
+    endpoint: &Endpoint,
+    study: &StudyInstanceUid,
+    series: &SeriesInstanceUid,
+    warnings: &mut Warnings,
+) -> Location {
+    let retrieve_location_uid = endpoint
+        .retrieve_location_uid
+        .clone()
+        .read("retrieve location uid", warnings);
+    if let Some(uid) = &retrieve_location_uid {
+        judge(uid, warnings);
+    }
+    let address = endpoint.address.clone().read("endpoint address", warnings);
+    let retrieve_url = address.and_then(|address| {
+        retrieve_url::base_uri(&address, study, series).unwrap_or_else(|_foreign| {
+            warnings.add(Warning::ForeignRetrieveUrl(series.clone()));
+            None
+        })
+    });
+    Location {
+        retrieve_location_uid,
+        retrieve_url,
+        retrieve_ae_title: None,
+    }
+}
+
+fn judge(uid: &RetrieveLocationUid, warnings: &mut Warnings) {
+    match uid {
+        RetrieveLocationUid::Opaque(name) => warnings.add(Warning::OpaqueLocation(name.clone())),
+        RetrieveLocationUid::Oid(oid) if !oid.has_registrable_root() => {
+            warnings.add(Warning::UnregistrableOid(oid.as_str().into()));
+        }
+        RetrieveLocationUid::Oid(_) => {}
+    }
+}

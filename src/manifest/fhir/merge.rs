@@ -1,0 +1,98 @@
+//! Studies, series and instances that a Bundle lists more than once become one each; then what is
+//! declared is compared with what is there.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Warnings;
+use super::study::Reading;
+use crate::manifest::{Series, Study, Warning};
+
+/// One study for each Study Instance UID, in the order in which they first stand in the Bundle.
+pub(super) fn merge(readings: Vec<Reading>, warnings: &mut Warnings) -> Vec<Study> {
+    let mut duplicates = 0;
+    let mut studies = Vec::new();
+    for mut reading in merge_studies(readings, warnings) {
+        let series = std::mem::take(&mut reading.study.series);
+        reading.study.series = merge_series(series, warnings);
+        duplicates += keep_first(&mut reading.study.series);
+        compare(&reading, warnings);
+        studies.push(reading.study);
+    }
+    if duplicates > 0 {
+        warnings.add(Warning::Duplicates(duplicates));
+    }
+    studies
+}
+
+fn merge_studies(readings: Vec<Reading>, warnings: &mut Warnings) -> Vec<Reading> {
+    let mut merged: Vec<Reading> = Vec::new();
+    for reading in readings {
+        match merged
+            .iter_mut()
+            .find(|known| known.study.uid == reading.study.uid)
+        {
+            Some(known) => {
+                known.study.series.extend(reading.study.series);
+                warnings.malformed("repeated study");
+            }
+            None => merged.push(reading),
+        }
+    }
+    merged
+}
+
+fn merge_series(series: Vec<Series>, warnings: &mut Warnings) -> Vec<Series> {
+    let mut positions = HashMap::new();
+    let mut merged: Vec<Series> = Vec::new();
+    for series in series {
+        let position = *positions.entry(series.uid.clone()).or_insert(merged.len());
+        match merged.get_mut(position) {
+            Some(known) => {
+                extend(known, series);
+                warnings.malformed("repeated series");
+            }
+            None => merged.push(series),
+        }
+    }
+    merged
+}
+
+fn extend(known: &mut Series, other: Series) {
+    known.instances.extend(other.instances);
+    for location in other.locations {
+        if !known.locations.contains(&location) {
+            known.locations.push(location);
+        }
+    }
+}
+
+/// Keeps each instance where it first stands in the study. How many were left out.
+fn keep_first(series: &mut [Series]) -> u32 {
+    let mut seen = HashSet::new();
+    let mut duplicates = 0;
+    for series in series {
+        series.instances.retain(|instance| {
+            let is_new = seen.insert(instance.uid.clone());
+            duplicates += u32::from(!is_new);
+            is_new
+        });
+    }
+    duplicates
+}
+
+fn compare(reading: &Reading, warnings: &mut Warnings) {
+    let series = &reading.study.series;
+    let instances = series.iter().map(|series| series.instances.len()).sum();
+    warnings.count("series", reading.study.declared_series, series.len());
+    warnings.count("instances", reading.declared_instances, instances);
+    for series in series {
+        warnings.count(
+            "instances",
+            series.declared_instances,
+            series.instances.len(),
+        );
+        if series.locations.is_empty() {
+            warnings.add(Warning::NoLocation(series.uid.clone()));
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! Manifests in FHIR: a Bundle with an ImagingStudy and its Endpoints (MADO 1.2 6.X.3; HL7 Europe, R4 and R5).
+//!
+//! Lenient in what describes, strict in what is retrieved. A descriptive member of the wrong form is
+//! left out with a [`Warning`]; a study, series or instance without its UID, or an instance without
+//! its SOP class, is an error, because an index with holes would select less than its author meant.
+//!
+//! # What it costs
+//! One pass over the text, no buffered JSON values. Memory is at most ten times the size of the document,
+//! reached only by hostile ones: an instance, some 150 bytes of JSON and never less than 30, costs
+//! [`Instance`](crate::manifest::Instance) (56 bytes) and the text of its UID; SOP class UIDs are shared.
+//! To that come the locations that series inherit from their study: at most 8 addresses of 2048 bytes
+//! for each of 10 000 series.
+//! Limits: 64 MiB, 32 levels of nesting, 10 000 series, 200 000 instances, 100 studies, 50 000 other
+//! resources; beyond them a document is refused. Of a descriptive list, 1 000 items are read.
+
+mod concept;
+mod date_time;
+mod endpoint;
+mod imaging_study;
+mod location;
+mod member;
+mod merge;
+mod patient;
+mod reference;
+mod resource;
+mod study;
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use serde_path_to_error::{Path, Segment};
+
+use self::imaging_study::Fault;
+use self::member::Member;
+use self::reference::Directory;
+use self::resource::{Bundle, Entries};
+use crate::manifest::{Format, Manifest, Study, Warning};
+
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+const MOST_LEVELS: usize = 32;
+const MOST_SERIES: usize = 10_000;
+const MOST_INSTANCES: usize = 200_000;
+const MOST_STUDIES: usize = 100;
+const MOST_RESOURCES: usize = 50_000;
+
+/// Why a document is no manifest that can be used. No message holds a value of the document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The document is XML.
+    #[error("FHIR in XML is not supported: send the manifest as application/fhir+json")]
+    UnsupportedXml,
+    /// The document is not JSON, or an object in it has a member twice.
+    #[error("not valid JSON at line {line}, column {column} ({path})")]
+    NotJson {
+        /// Members on the way, as far as they are known ones.
+        path: String,
+        /// From 1.
+        line: usize,
+        /// From 1, in bytes.
+        column: usize,
+    },
+    /// The document is JSON, but no Bundle.
+    #[error("not a FHIR Bundle")]
+    NotABundle,
+    /// The Bundle has no ImagingStudy.
+    #[error("the Bundle has no ImagingStudy")]
+    NoImagingStudy,
+    /// A study, series or instance has no UID or no SOP class, or one that is none.
+    #[error("{what} at {path} is missing or is not a DICOM UID")]
+    InvalidUid {
+        /// Which UID.
+        what: &'static str,
+        /// Where it belongs.
+        path: String,
+    },
+    /// The list of entries, series or instances is no list.
+    #[error("{path} is not a list")]
+    NotAList {
+        /// Where it stands.
+        path: String,
+    },
+    /// A limit is exceeded.
+    #[error("the manifest exceeds the limit for {what}")]
+    TooLarge {
+        /// Of what there is too much.
+        what: &'static str,
+    },
+    /// The manifest lists no instance: it selects nothing.
+    #[error("the manifest lists no instances")]
+    Empty,
+}
+
+/// Reads a manifest from FHIR JSON. A byte order mark before it is tolerated.
+///
+/// # Errors
+/// [`Error`] if there is no retrieval index that can be relied on. Everything else that is wrong
+/// becomes a [`Warning`] of the manifest.
+pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
+    let text = text(bytes)?;
+    let bundle = parse(text)?;
+    let document_id = document_id(&bundle);
+    let mut entries = entries(bundle)?;
+    let mut warnings = Warnings::default();
+    if entries.is_malformed {
+        warnings.malformed("entry");
+    }
+    let format = format(&entries);
+    let studies = std::mem::take(&mut entries.studies);
+    let directory = Directory::new(&entries);
+    let mut readings = Vec::with_capacity(studies.len());
+    for study in studies {
+        let path = format!("entry[{}].resource", study.position);
+        let reading =
+            study::read(study, &directory, &mut warnings).map_err(|fault| fault.within(&path))?;
+        readings.push(reading);
+    }
+    let patient = readings
+        .iter_mut()
+        .find_map(|reading| reading.patient.take())
+        .unwrap_or_default();
+    // The model has one patient; that images of another one may be among them must not go unsaid.
+    let mut others = readings
+        .iter()
+        .filter_map(|reading| reading.patient.as_ref());
+    if others.any(|other| *other != patient) {
+        warnings.malformed("patient of another study");
+    }
+    let mut studies = merge::merge(readings, &mut warnings);
+    if let [study] = &mut *studies {
+        study::add_orders(study, &entries.orders, &mut warnings);
+    }
+    check_not_empty(&studies)?;
+    Ok(Manifest {
+        format,
+        document_id,
+        patient,
+        studies,
+        warnings: warnings.list,
+    })
+}
+
+/// What was tolerated, each thing once.
+#[derive(Debug, Default)]
+struct Warnings {
+    list: Vec<Warning>,
+    seen: HashSet<Warning>,
+}
+
+impl Warnings {
+    fn add(&mut self, warning: Warning) {
+        if self.seen.insert(warning.clone()) {
+            self.list.push(warning);
+        }
+    }
+
+    fn malformed(&mut self, what: &'static str) {
+        self.add(Warning::Malformed(what));
+    }
+
+    fn count(&mut self, what: &'static str, declared: Option<u32>, listed: usize) {
+        let listed = u32::try_from(listed).unwrap_or(u32::MAX);
+        if let Some(declared) = declared.filter(|&declared| declared != listed) {
+            self.add(Warning::CountDiffers {
+                what,
+                declared,
+                listed,
+            });
+        }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Uid { what, path } => Self::InvalidUid { what, path },
+            Fault::List { path } => Self::NotAList { path },
+            Fault::TooLarge { what } => Self::TooLarge { what },
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> Result<&[u8], Error> {
+    if bytes.len() > MOST_BYTES {
+        return Err(Error::TooLarge { what: "bytes" });
+    }
+    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    if text.trim_ascii_start().starts_with(b"<") {
+        return Err(Error::UnsupportedXml);
+    }
+    if is_too_deep(text) {
+        Err(Error::TooLarge {
+            what: "levels of nesting",
+        })
+    } else {
+        Ok(text)
+    }
+}
+
+// The parser has a limit of its own (128), but what is read here is recursive and debug builds are hungry.
+fn is_too_deep(text: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    for byte in text {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MOST_LEVELS {
+            return true;
+        }
+    }
+    false
+}
+
+fn parse(text: &[u8]) -> Result<Bundle, Error> {
+    let bundle: Member<Bundle> =
+        serde_json::from_slice(text).map_err(|error| not_json(text, &error))?;
+    let is_bundle = |bundle: &Bundle| {
+        bundle
+            .resource_type
+            .as_ref()
+            .is_some_and(|name| &**name == "Bundle")
+    };
+    bundle.present().filter(is_bundle).ok_or(Error::NotABundle)
+}
+
+// Only now, on a second reading, is the path worth its price.
+fn not_json(text: &[u8], error: &serde_json::Error) -> Error {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let again: Result<Member<Bundle>, _> = serde_path_to_error::deserialize(&mut deserializer);
+    let path = again.err().map_or_else(
+        || "after the document".to_owned(),
+        |error| known_path(error.path()),
+    );
+    Error::NotJson {
+        path,
+        line: error.line(),
+        column: error.column(),
+    }
+}
+
+// Names of members may be values in a hostile or broken document, so only those of FHIR are told.
+fn known_path(path: &Path) -> String {
+    let mut text = "Bundle".to_owned();
+    for segment in path {
+        // Writing to a string cannot fail.
+        let _ = match segment {
+            Segment::Seq { index } => write!(text, "[{index}]"),
+            Segment::Map { key } if KNOWN_MEMBERS.contains(&key.as_str()) => write!(text, ".{key}"),
+            Segment::Map { .. } | Segment::Enum { .. } | Segment::Unknown => write!(text, ".?"),
+        };
+    }
+    text
+}
+
+fn document_id(bundle: &Bundle) -> Option<Box<str>> {
+    let identifier = bundle.identifier.items.first()?;
+    Some(member::without_urn(&identifier.value).into())
+}
+
+fn entries(bundle: Bundle) -> Result<Entries, Error> {
+    let mut entries = match bundle.entry {
+        Member::Absent => return Err(Error::NoImagingStudy),
+        Member::Malformed => {
+            return Err(Error::NotAList {
+                path: "entry".to_owned(),
+            });
+        }
+        Member::Present(entries) => entries,
+    };
+    match entries.fault.take() {
+        Some(fault) => Err(fault.into()),
+        None if entries.studies.is_empty() => Err(Error::NoImagingStudy),
+        None => Ok(entries),
+    }
+}
+
+// The Endpoints decide, because R4 and R5 write them in forms that exclude each other.
+fn format(entries: &Entries) -> Format {
+    let contained = entries
+        .studies
+        .iter()
+        .flat_map(|study| &study.resource.contained.endpoints);
+    let mut forms = entries
+        .endpoints
+        .iter()
+        .chain(contained)
+        .filter_map(|endpoint| endpoint.resource.is_r5);
+    let studies_are_r5 = || entries.studies.iter().any(|study| study.resource.is_r5());
+    let is_r5 = match forms.next() {
+        Some(first) => first || forms.any(|is_r5| is_r5),
+        None => studies_are_r5(),
+    };
+    if is_r5 {
+        Format::FhirR5
+    } else {
+        Format::FhirR4
+    }
+}
+
+fn check_not_empty(studies: &[Study]) -> Result<(), Error> {
+    let mut series = studies.iter().flat_map(|study| &study.series);
+    if series.any(|series| !series.instances.is_empty()) {
+        Ok(())
+    } else {
+        Err(Error::Empty)
+    }
+}
+
+const KNOWN_MEMBERS: [&str; 30] = [
+    "address",
+    "basedOn",
+    "bodySite",
+    "code",
+    "coding",
+    "connectionType",
+    "contained",
+    "description",
+    "endpoint",
+    "entry",
+    "extension",
+    "fullUrl",
+    "identifier",
+    "instance",
+    "laterality",
+    "modality",
+    "name",
+    "number",
+    "numberOfInstances",
+    "numberOfSeries",
+    "procedureCode",
+    "reference",
+    "resource",
+    "resourceType",
+    "series",
+    "sopClass",
+    "started",
+    "subject",
+    "title",
+    "uid",
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,298 @@
+//! References between the resources of one Bundle. Nothing is ever fetched.
+
+use std::collections::HashMap;
+
+use super::endpoint::Endpoint;
+use super::patient::PatientMembers;
+use super::resource::{Entries, Entry, Order};
+
+/// The resources of a Bundle, or those contained in one resource, that studies refer to.
+pub(super) struct Directory<'a> {
+    endpoints: Index<'a, Endpoint>,
+    patients: Index<'a, PatientMembers>,
+    orders: Index<'a, Order>,
+    only_patient: Option<&'a PatientMembers>,
+}
+
+/// Resolves the references that stand in one resource.
+pub(super) struct Resolver<'a> {
+    bundle: &'a Directory<'a>,
+    contained: &'a Directory<'a>,
+    referrer: Option<&'a str>,
+}
+
+/// The resources of one type, by every name that a reference may use.
+struct Index<'a, T> {
+    resource_type: &'static str,
+    by_full_url: HashMap<&'a str, &'a T>,
+    /// By the id at the end of the fullUrl, and by the resource's own id. `None`: several have it.
+    by_tail: HashMap<&'a str, Option<&'a T>>,
+    by_id: HashMap<&'a str, Option<&'a T>>,
+}
+
+impl<'a> Directory<'a> {
+    /// Indexes the resources, once and in one pass.
+    pub(super) fn new(entries: &'a Entries) -> Self {
+        Self {
+            endpoints: Index::new("Endpoint", &entries.endpoints),
+            patients: Index::new("Patient", &entries.patients),
+            orders: Index::new("ServiceRequest", &entries.orders),
+            only_patient: match &*entries.patients {
+                [patient] => Some(&patient.resource),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl<'a> Resolver<'a> {
+    /// For the references in a resource of `bundle` with its `contained` ones, whose fullUrl is `referrer`.
+    pub(super) fn new(
+        bundle: &'a Directory<'a>,
+        contained: &'a Directory<'a>,
+        referrer: Option<&'a str>,
+    ) -> Self {
+        Self {
+            bundle,
+            contained,
+            referrer,
+        }
+    }
+
+    pub(super) fn endpoint(&self, reference: &str) -> Option<&'a Endpoint> {
+        self.directory(reference)
+            .endpoints
+            .resolve(reference, self.referrer)
+    }
+
+    pub(super) fn patient(&self, reference: &str) -> Option<&'a PatientMembers> {
+        self.directory(reference)
+            .patients
+            .resolve(reference, self.referrer)
+    }
+
+    pub(super) fn order(&self, reference: &str) -> Option<&'a Order> {
+        self.directory(reference)
+            .orders
+            .resolve(reference, self.referrer)
+    }
+
+    /// The patient of the Bundle, if there is but one.
+    pub(super) fn only_patient(&self) -> Option<&'a PatientMembers> {
+        self.bundle.only_patient
+    }
+
+    fn directory(&self, reference: &str) -> &'a Directory<'a> {
+        if reference.starts_with('#') {
+            self.contained
+        } else {
+            self.bundle
+        }
+    }
+}
+
+impl<'a, T> Index<'a, T> {
+    fn new(resource_type: &'static str, entries: &'a [Entry<T>]) -> Self {
+        let mut index = Self {
+            resource_type,
+            by_full_url: HashMap::new(),
+            by_tail: HashMap::new(),
+            by_id: HashMap::new(),
+        };
+        for entry in entries {
+            index.add(entry);
+        }
+        index
+    }
+
+    /// What `reference` means in a resource whose fullUrl is `referrer`.
+    ///
+    /// Tried in turn: the fullUrl as written (so URNs of any syntax work); a relative reference under
+    /// the referrer's base (FHIR R4 2.36.4.1); the last two segments of a fullUrl; type and id. The
+    /// last two only where they fit one resource alone.
+    fn resolve(&self, reference: &str, referrer: Option<&str>) -> Option<&'a T> {
+        if let Some(id) = reference.strip_prefix('#') {
+            return self.by_id.get(id).copied().flatten();
+        }
+        let named = self
+            .by_full_url
+            .get(reference)
+            .or_else(|| self.below(referrer?, reference));
+        named.copied().or_else(|| {
+            let id = self.tail(reference)?;
+            self.by_tail
+                .get(id)
+                .or_else(|| self.by_id.get(id))
+                .copied()
+                .flatten()
+        })
+    }
+
+    fn add(&mut self, entry: &'a Entry<T>) {
+        if let Some(full_url) = entry.full_url.as_deref() {
+            self.by_full_url.entry(full_url).or_insert(&entry.resource);
+            if let Some(id) = self.tail(full_url) {
+                add_unique(&mut self.by_tail, id, &entry.resource);
+            }
+        }
+        if let Some(id) = entry.id.as_deref() {
+            add_unique(
+                &mut self.by_id,
+                id.strip_prefix('#').unwrap_or(id),
+                &entry.resource,
+            );
+        }
+    }
+
+    fn below(&self, referrer: &str, reference: &str) -> Option<&&'a T> {
+        let (base, _type, _id) = last_two(referrer)?;
+        self.by_full_url.get(&*format!("{base}{reference}"))
+    }
+
+    /// The id in `…Type/id`, if the type is ours.
+    fn tail<'u>(&self, url: &'u str) -> Option<&'u str> {
+        let (_base, r#type, id) = last_two(url)?;
+        (r#type == self.resource_type).then_some(id)
+    }
+}
+
+fn add_unique<'a, T>(map: &mut HashMap<&'a str, Option<&'a T>>, key: &'a str, value: &'a T) {
+    map.entry(key)
+        .and_modify(|known| *known = None)
+        .or_insert(Some(value));
+}
+
+/// Base (with its end), type and id of a URL, without a version; `urn:Type/id` is met too.
+fn last_two(url: &str) -> Option<(&str, &str, &str)> {
+    let url = url
+        .split_once("/_history/")
+        .map_or(url, |(unversioned, _version)| unversioned);
+    let (front, id) = url.rsplit_once('/')?;
+    let start = front.rfind(['/', ':']).map_or(0, |at| at + 1);
+    Some((&front[..start], &front[start..], id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(names: &[(&str, &str)]) -> Vec<Entry<usize>> {
+        let option = |text: &str| (!text.is_empty()).then(|| text.into());
+        let entry = |(position, (full_url, id)): (usize, &(&str, &str))| Entry {
+            position,
+            full_url: option(full_url),
+            id: option(id),
+            resource: position,
+        };
+        names.iter().enumerate().map(entry).collect()
+    }
+
+    #[test]
+    fn resolves_every_kind_of_reference() {
+        // name, (fullUrl, id) of the endpoints, reference, fullUrl of the referrer, which it means
+        type Case<'a> = (
+            &'a str,
+            &'a [(&'a str, &'a str)],
+            &'a str,
+            &'a str,
+            Option<usize>,
+        );
+        let cases: &[Case<'_>] = &[
+            (
+                "exact",
+                &[("urn:uuid:a", ""), ("urn:uuid:b", "")],
+                "urn:uuid:b",
+                "",
+                Some(1),
+            ),
+            (
+                "pseudo URN",
+                &[("urn:Endpoint/w--2", "w--2")],
+                "urn:Endpoint/w--2",
+                "urn:ImagingStudy/1",
+                Some(0),
+            ),
+            (
+                "not a UUID",
+                &[("urn:uuid:x-001", "")],
+                "urn:uuid:x-001",
+                "",
+                Some(0),
+            ),
+            (
+                "relative to the referrer's base",
+                &[
+                    ("https://b/Endpoint/X", "X"),
+                    ("https://a/f/Endpoint/X", "X"),
+                ],
+                "Endpoint/X",
+                "https://a/f/ImagingStudy/1",
+                Some(1),
+            ),
+            (
+                "relative fullUrl",
+                &[("Endpoint/X", "")],
+                "https://a/Endpoint/X",
+                "",
+                Some(0),
+            ),
+            (
+                "relative fullUrl, versioned",
+                &[("Endpoint/X", "")],
+                "Endpoint/X/_history/2",
+                "",
+                Some(0),
+            ),
+            (
+                "relative to a URN",
+                &[("urn:Endpoint/X", "")],
+                "Endpoint/X",
+                "urn:ImagingStudy/1",
+                Some(0),
+            ),
+            (
+                "type and id",
+                &[("urn:uuid:a", "X")],
+                "Endpoint/X",
+                "urn:uuid:s",
+                Some(0),
+            ),
+            (
+                "no fullUrl at all",
+                &[("", "X")],
+                "https://a/Endpoint/X",
+                "",
+                Some(0),
+            ),
+            ("fragment", &[("", "ep1")], "#ep1", "", Some(0)),
+            ("fragment, id with #", &[("", "#ep1")], "#ep1", "", Some(0)),
+            (
+                "ambiguous",
+                &[("urn:uuid:a", "X"), ("urn:uuid:b", "X")],
+                "Endpoint/X",
+                "",
+                None,
+            ),
+            (
+                "ambiguous tail",
+                &[("https://a/Endpoint/X", ""), ("https://b/Endpoint/X", "")],
+                "Endpoint/X",
+                "",
+                None,
+            ),
+            ("other type", &[("urn:uuid:a", "X")], "Patient/X", "", None),
+            ("nothing", &[("urn:uuid:a", "X")], "urn:uuid:c", "", None),
+            ("no reference", &[("urn:uuid:a", "X")], "", "", None),
+        ];
+        for (name, names, reference, referrer, expected) in cases {
+            let entries = entries(names);
+            let index = Index::new("Endpoint", &entries);
+            let referrer = (!referrer.is_empty()).then_some(*referrer);
+            assert_eq!(
+                index.resolve(reference, referrer).copied(),
+                *expected,
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The resources of a Bundle that matter here, told apart by `resourceType`, wherever in the object it
+//! stands: so all their members are read side by side, and nothing is buffered.
+
+use serde::Deserialize;
+use serde::de::{MapAccess, SeqAccess};
+
+use super::concept::{Concept, Extension, Identifier, Reference};
+use super::endpoint::{Endpoint, EndpointMembers};
+use super::imaging_study::{Fault, ImagingStudy, SeriesList, check};
+use super::member::{Integer, List, Member, Shape, objects, skip_seq};
+use super::patient::{HumanName, PatientMembers};
+use super::{MOST_RESOURCES, MOST_STUDIES};
+
+/// A Bundle, R4 or R5, of any type.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Bundle {
+    pub(super) resource_type: Member<Box<str>>,
+    pub(super) identifier: List<Identifier>,
+    pub(super) entry: Member<Entries>,
+}
+
+/// The entries of a Bundle by kind, up to the first fault. Other resources are not kept.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    pub(super) studies: Vec<Entry<Box<ImagingStudy>>>,
+    pub(super) endpoints: Vec<Entry<Endpoint>>,
+    pub(super) patients: Vec<Entry<PatientMembers>>,
+    pub(super) orders: Vec<Entry<Order>>,
+    pub(super) fault: Option<Fault>,
+    /// Whether some entries or resources could not be told.
+    pub(super) is_malformed: bool,
+    series: usize,
+    instances: usize,
+}
+
+/// A resource and what it is referred to by.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    /// Where in the Bundle it stands, from 0.
+    pub(super) position: usize,
+    pub(super) full_url: Option<Box<str>>,
+    pub(super) id: Option<Box<str>>,
+    pub(super) resource: T,
+}
+
+/// A resource of one of the kinds that matter.
+#[derive(Debug)]
+pub(super) struct Resource {
+    id: Option<Box<str>>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    ImagingStudy(Box<ImagingStudy>),
+    Endpoint(Endpoint),
+    Patient(PatientMembers),
+    Order(Order),
+}
+
+/// A ServiceRequest.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) identifier: List<Identifier>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct EntryMembers {
+    full_url: Member<Box<str>>,
+    resource: Member<Resource>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ResourceMembers {
+    resource_type: Member<Box<str>>,
+    id: Member<Box<str>>,
+    contained: Member<Contained>,
+    identifier: List<Identifier>,
+    extension: List<Extension>,
+    // ImagingStudy
+    subject: Member<Reference>,
+    based_on: List<Reference>,
+    endpoint: List<Reference>,
+    modality: List<Concept>,
+    started: Member<Box<str>>,
+    description: Member<Box<str>>,
+    procedure_code: List<Concept>,
+    procedure: List<Concept>,
+    number_of_series: Member<Integer>,
+    number_of_instances: Member<Integer>,
+    series: Member<SeriesList>,
+    // Endpoint
+    connection_type: List<Concept>,
+    payload: List<Payload>,
+    payload_mime_type: List<Box<str>>,
+    address: Member<Box<str>>,
+    #[serde(rename = "_address")]
+    address_element: Member<Element>,
+    // Patient
+    name: List<HumanName>,
+    gender: Member<Box<str>>,
+    birth_date: Member<Box<str>>,
+}
+
+/// What the kinds of media behind an endpoint are (R5).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Payload {
+    pub(super) mime_type: List<Box<str>>,
+}
+
+/// What accompanies a primitive value.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Element {
+    pub(super) extension: List<Extension>,
+}
+
+objects!(Bundle, EntryMembers, ResourceMembers, Payload, Element);
+
+impl Shape for Entries {
+    fn from_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<Member<Self>, A::Error> {
+        let (mut entries, mut position) = (Self::default(), 0);
+        while entries.fault.is_none() {
+            let Some(item) = seq.next_element()? else {
+                return Ok(Member::Present(entries));
+            };
+            if let Err(fault) = entries.read(item, position) {
+                entries.fault = Some(fault);
+            }
+            position += 1;
+        }
+        skip_seq(seq)?;
+        Ok(Member::Present(entries))
+    }
+}
+
+/// The resources contained in another one; studies do not belong there and are not kept.
+struct Contained(Entries);
+
+impl Shape for Contained {
+    fn from_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<Member<Self>, A::Error> {
+        let mut entries = Entries::default();
+        while let Some(item) = seq.next_element::<Member<Resource>>()? {
+            if let Some(resource) = item.present().filter(Resource::is_containable)
+                && entries.check().is_ok()
+            {
+                entries.add(resource, None, 0);
+            }
+        }
+        Ok(Member::Present(Self(entries)))
+    }
+}
+
+impl Resource {
+    fn is_containable(&self) -> bool {
+        match self.kind {
+            Kind::ImagingStudy(_) => false,
+            Kind::Endpoint(_) | Kind::Patient(_) | Kind::Order(_) => true,
+        }
+    }
+}
+
+impl Entries {
+    fn read(&mut self, item: Member<EntryMembers>, position: usize) -> Result<(), Fault> {
+        self.is_malformed |= item.is_malformed();
+        let EntryMembers { full_url, resource } = item.present().unwrap_or_default();
+        self.is_malformed |= resource.is_malformed();
+        if let Some(resource) = resource.present() {
+            self.count(&resource)?;
+            self.add(resource, full_url.present(), position);
+        }
+        self.check()
+    }
+
+    fn count(&mut self, resource: &Resource) -> Result<(), Fault> {
+        if let Kind::ImagingStudy(study) = &resource.kind {
+            let (series, instances) = study.size();
+            self.series += series;
+            self.instances += instances;
+        }
+        check(self.series, self.instances)
+    }
+
+    fn add(&mut self, resource: Resource, full_url: Option<Box<str>>, position: usize) {
+        let Resource { id, kind } = resource;
+        match kind {
+            Kind::ImagingStudy(resource) => self.studies.push(Entry {
+                position,
+                full_url,
+                id,
+                resource,
+            }),
+            Kind::Endpoint(resource) => self.endpoints.push(Entry {
+                position,
+                full_url,
+                id,
+                resource,
+            }),
+            Kind::Patient(resource) => self.patients.push(Entry {
+                position,
+                full_url,
+                id,
+                resource,
+            }),
+            Kind::Order(resource) => self.orders.push(Entry {
+                position,
+                full_url,
+                id,
+                resource,
+            }),
+        }
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        if self.studies.len() > MOST_STUDIES {
+            Err(Fault::TooLarge { what: "studies" })
+        } else if self.endpoints.len() + self.patients.len() + self.orders.len() > MOST_RESOURCES {
+            Err(Fault::TooLarge { what: "resources" })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Shape for Resource {
+    fn from_map<'de, A: MapAccess<'de>>(map: A) -> Result<Member<Self>, A::Error> {
+        Ok(ResourceMembers::from_map(map)?.and_then(ResourceMembers::resource))
+    }
+}
+
+impl ResourceMembers {
+    fn resource(mut self) -> Member<Resource> {
+        let Some(resource_type) = std::mem::take(&mut self.resource_type).present() else {
+            return Member::Malformed;
+        };
+        let id = std::mem::take(&mut self.id).present();
+        let kind = match &*resource_type {
+            "ImagingStudy" => Kind::ImagingStudy(Box::new(self.imaging_study())),
+            "Endpoint" => Kind::Endpoint(self.endpoint()),
+            "Patient" => Kind::Patient(self.patient()),
+            "ServiceRequest" => Kind::Order(Order {
+                identifier: self.identifier,
+            }),
+            _ => return Member::Absent,
+        };
+        Member::Present(Resource { id, kind })
+    }
+
+    fn imaging_study(self) -> ImagingStudy {
+        ImagingStudy {
+            contained: self
+                .contained
+                .present()
+                .map_or_else(Entries::default, |contained| contained.0),
+            extension: self.extension,
+            identifier: self.identifier,
+            subject: self.subject,
+            based_on: self.based_on,
+            endpoint: self.endpoint,
+            modality: self.modality,
+            started: self.started,
+            description: self.description,
+            procedure_code: self.procedure_code,
+            procedure: self.procedure,
+            number_of_series: self.number_of_series,
+            number_of_instances: self.number_of_instances,
+            series: self.series,
+        }
+    }
+
+    fn endpoint(self) -> Endpoint {
+        Endpoint::from(EndpointMembers {
+            extension: self.extension,
+            connection_type: self.connection_type,
+            payload: self.payload,
+            payload_mime_type: self.payload_mime_type,
+            address: self.address,
+            address_element: self.address_element,
+        })
+    }
+
+    fn patient(self) -> PatientMembers {
+        PatientMembers {
+            identifier: self.identifier,
+            name: self.name,
+            gender: self.gender,
+            birth_date: self.birth_date,
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! One ImagingStudy and what it refers to become a study of the model.
+
+use std::collections::HashSet;
+
+use time::UtcOffset;
+
+use super::Warnings;
+use super::concept::{Concept, Extension, Identifier, IdentifierKind, Reference};
+use super::date_time::{DateTime, dicom_offset};
+use super::imaging_study::{Fault, ImagingStudy, Series as ListedSeries, SeriesList};
+use super::location::Endpoints;
+use super::member::{Integer, List, Member, Shape};
+use super::patient;
+use super::reference::{Directory, Resolver};
+use super::resource::{Entry, Order};
+use crate::dicom::{StudyInstanceUid, Uid};
+use crate::manifest::{Accession, Code, Patient, Series, Study, Warning};
+
+const ANATOMICAL_REGION: &[&str] = &["MadoAnatomicalRegionExtension", "MadoAnatomicalRegion"];
+
+/// Accession numbers of one study that are kept.
+const MOST_ACCESSIONS: usize = 64;
+
+/// Bytes of an accession number; DICOM has 16, others more.
+const LONGEST_ACCESSION: usize = 256;
+
+/// What one ImagingStudy says.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) study: Study,
+    pub(super) patient: Option<Patient>,
+    pub(super) declared_instances: Option<u32>,
+}
+
+/// Reads one study of a Bundle.
+///
+/// # Errors
+/// [`Fault`] if the study or anything in it has no UID, or too much is in it.
+pub(super) fn read(
+    entry: Entry<Box<ImagingStudy>>,
+    bundle: &Directory<'_>,
+    warnings: &mut Warnings,
+) -> Result<Reading, Fault> {
+    let Entry {
+        full_url,
+        resource: mut study,
+        ..
+    } = entry;
+    let contained = std::mem::take(&mut study.contained);
+    let contained = Directory::new(&contained);
+    let resolver = Resolver::new(bundle, &contained, full_url.as_deref());
+    let uid = study_instance_uid(&study.identifier)?;
+    let series = series_list(std::mem::take(&mut study.series))?;
+    Ok(Reading {
+        patient: patient_of(std::mem::take(&mut study.subject), &resolver, warnings),
+        declared_instances: count(
+            std::mem::take(&mut study.number_of_instances),
+            "number of instances",
+            warnings,
+        ),
+        study: describe(uid, *study, series, &resolver, warnings),
+    })
+}
+
+/// Adds the accession numbers of orders, whether or not a study refers to them.
+pub(super) fn add_orders(study: &mut Study, orders: &[Entry<Order>], warnings: &mut Warnings) {
+    for order in orders {
+        add_order(&mut study.accessions, &order.resource, warnings);
+    }
+}
+
+fn study_instance_uid(identifiers: &List<Identifier>) -> Result<StudyInstanceUid, Fault> {
+    let uid = identifiers
+        .items
+        .iter()
+        .find(|identifier| identifier.kind == IdentifierKind::StudyInstanceUid)
+        .and_then(|identifier| Uid::from_text(&identifier.value).present());
+    let missing = || Fault::Uid {
+        what: "study instance uid",
+        path: ".identifier".to_owned(),
+    };
+    uid.map(StudyInstanceUid::from).ok_or_else(missing)
+}
+
+fn series_list(series: Member<SeriesList>) -> Result<Vec<ListedSeries>, Fault> {
+    match series {
+        Member::Absent => Ok(Vec::new()),
+        Member::Malformed => Err(Fault::List {
+            path: ".series".to_owned(),
+        }),
+        Member::Present(SeriesList {
+            fault: Some(fault), ..
+        }) => Err(fault.within(".series")),
+        Member::Present(series) => Ok(series.list),
+    }
+}
+
+// A study that names no subject means the only patient there is; one whose subject is nowhere to be
+// found means somebody else.
+fn patient_of(
+    subject: Member<Reference>,
+    resolver: &Resolver<'_>,
+    warnings: &mut Warnings,
+) -> Option<Patient> {
+    let members = match subject
+        .read("subject", warnings)
+        .and_then(|subject| subject.reference)
+    {
+        None => resolver.only_patient()?,
+        Some(reference) => {
+            let found = resolver.patient(&reference);
+            if found.is_none() {
+                warnings.add(Warning::UnresolvedReference("patient"));
+            }
+            found?
+        }
+    };
+    Some(patient::read(members.clone(), warnings))
+}
+
+fn describe(
+    uid: StudyInstanceUid,
+    study: ImagingStudy,
+    listed: Vec<ListedSeries>,
+    resolver: &Resolver<'_>,
+    warnings: &mut Warnings,
+) -> Study {
+    let started = moment(study.started, "study date", warnings);
+    let offset = started
+        .as_ref()
+        .and_then(DateTime::offset)
+        .or_else(|| listed.iter().find_map(offset));
+    let endpoints = Endpoints::resolve(study.endpoint, resolver, warnings);
+    let mut read_series =
+        |series| read_series(series, &uid, offset, &endpoints, resolver, warnings);
+    let series: Vec<_> = listed.into_iter().map(&mut read_series).collect();
+    let modalities = study
+        .modality
+        .read("study modality", warnings)
+        .into_iter()
+        .filter_map(|concept| concept.code);
+    let procedures = study
+        .procedure_code
+        .read("procedure code", warnings)
+        .into_iter();
+    Study {
+        date: started.as_ref().map(DateTime::dicom_date),
+        time: started.as_ref().and_then(DateTime::dicom_time),
+        timezone: offset.map(dicom_offset),
+        description: study.description.read("study description", warnings),
+        accessions: accessions(study.identifier, study.based_on, resolver, warnings),
+        modalities: distinct(
+            modalities.chain(series.iter().filter_map(|series| series.modality.clone())),
+        ),
+        regions: regions(study.extension, warnings),
+        procedures: procedures
+            .chain(study.procedure.read("procedure", warnings))
+            .filter_map(Concept::code)
+            .collect(),
+        viewer_urls: endpoints.viewer_urls(warnings),
+        declared_series: count(study.number_of_series, "number of series", warnings),
+        series,
+        uid,
+    }
+}
+
+fn read_series(
+    series: ListedSeries,
+    study: &StudyInstanceUid,
+    offset: Option<UtcOffset>,
+    inherited: &Endpoints<'_>,
+    resolver: &Resolver<'_>,
+    warnings: &mut Warnings,
+) -> Series {
+    let ListedSeries {
+        uid,
+        members,
+        instances,
+        malformed,
+    } = series;
+    malformed
+        .into_iter()
+        .for_each(|what| warnings.malformed(what));
+    let started =
+        moment(members.started, "series date", warnings).map(|started| started.in_offset(offset));
+    let endpoints = Endpoints::resolve(members.endpoint, resolver, warnings);
+    Series {
+        number: members
+            .number
+            .and_then(Integer::fit)
+            .read("series number", warnings),
+        modality: code(members.modality).read("series modality", warnings),
+        description: members.description.read("series description", warnings),
+        date: started.as_ref().map(DateTime::dicom_date),
+        time: started.as_ref().and_then(DateTime::dicom_time),
+        body_site: members
+            .body_site
+            .read("body site", warnings)
+            .and_then(Concept::code),
+        laterality: members
+            .laterality
+            .read("laterality", warnings)
+            .and_then(Concept::code),
+        declared_instances: count(members.number_of_instances, "number of instances", warnings),
+        locations: endpoints.or(inherited).locations(study, &uid, warnings),
+        instances,
+        uid,
+    }
+}
+
+fn moment(
+    member: Member<Box<str>>,
+    what: &'static str,
+    warnings: &mut Warnings,
+) -> Option<DateTime> {
+    let moment = member
+        .and_then(|text| DateTime::parse(&text))
+        .read(what, warnings)?;
+    if moment.has_lost_time {
+        warnings.malformed(what);
+    }
+    Some(moment)
+}
+
+fn offset(series: &ListedSeries) -> Option<UtcOffset> {
+    DateTime::parse(series.members.started.as_ref()?)
+        .present()?
+        .offset()
+}
+
+fn count(member: Member<Integer>, what: &'static str, warnings: &mut Warnings) -> Option<u32> {
+    member.and_then(Integer::fit).read(what, warnings)
+}
+
+fn code(concept: Member<Concept>) -> Member<Box<str>> {
+    concept.and_then(|concept| concept.code.into())
+}
+
+fn regions(extensions: List<Extension>, warnings: &mut Warnings) -> Vec<Code> {
+    let regions = extensions.read("extension", warnings).into_iter();
+    let regions = regions.filter(|extension| extension.is(ANATOMICAL_REGION));
+    regions
+        .filter_map(|region| region.value.read("anatomical region", warnings)?.code())
+        .collect()
+}
+
+fn distinct(modalities: impl Iterator<Item = Box<str>>) -> Vec<Box<str>> {
+    let mut seen = HashSet::new();
+    modalities
+        .filter(|modality| seen.insert(modality.clone()))
+        .collect()
+}
+
+fn accessions(
+    identifiers: List<Identifier>,
+    based_on: List<Reference>,
+    resolver: &Resolver<'_>,
+    warnings: &mut Warnings,
+) -> Vec<Accession> {
+    let mut accessions = Vec::new();
+    for identifier in identifiers.read("study identifier", warnings) {
+        if identifier.kind == IdentifierKind::AccessionNumber {
+            add_accession(&mut accessions, &identifier, warnings);
+        }
+    }
+    let mut seen = HashSet::new();
+    for reference in based_on.read("order reference", warnings) {
+        let order = reference
+            .reference
+            .as_deref()
+            .and_then(|reference| resolver.order(reference));
+        match (&reference.identifier, order) {
+            (None, None) => warnings.add(Warning::UnresolvedReference("order")),
+            (Some(identifier), _) => add_untyped(&mut accessions, identifier, warnings),
+            (None, Some(_)) => {}
+        }
+        // Each order once: a thousand references to a long one are not worth a million looks.
+        if let Some(order) = order.filter(|&order| seen.insert(std::ptr::from_ref(order))) {
+            add_order(&mut accessions, order, warnings);
+        }
+    }
+    accessions
+}
+
+fn add_order(accessions: &mut Vec<Accession>, order: &Order, warnings: &mut Warnings) {
+    if order.identifier.is_malformed {
+        warnings.malformed("order identifier");
+    }
+    let typed = |identifier: &&Identifier| identifier.kind == IdentifierKind::AccessionNumber;
+    for identifier in order.identifier.items.iter().filter(typed) {
+        add_accession(accessions, identifier, warnings);
+    }
+}
+
+// What a study is based on is an order; its identifier is the accession number unless it says otherwise.
+fn add_untyped(accessions: &mut Vec<Accession>, identifier: &Identifier, warnings: &mut Warnings) {
+    match identifier.kind {
+        IdentifierKind::AccessionNumber | IdentifierKind::Untyped => {
+            add_accession(accessions, identifier, warnings);
+        }
+        IdentifierKind::StudyInstanceUid | IdentifierKind::Other => {}
+    }
+}
+
+fn add_accession(
+    accessions: &mut Vec<Accession>,
+    identifier: &Identifier,
+    warnings: &mut Warnings,
+) {
+    // A sample of the implementation guide has the number in quotes.
+    let value = identifier
+        .value
+        .trim_matches(|c: char| c == '"' || c.is_whitespace());
+    if value.is_empty() || value.len() > LONGEST_ACCESSION {
+        warnings.malformed("accession number");
+    } else if let Some(known) = accessions
+        .iter_mut()
+        .find(|known| is_same(known, value, identifier))
+    {
+        known.issuer = known.issuer.take().or_else(|| identifier.issuer.clone());
+    } else if accessions.len() < MOST_ACCESSIONS {
+        accessions.push(Accession {
+            value: value.into(),
+            issuer: identifier.issuer.clone(),
+        });
+    } else {
+        warnings.malformed("accession number");
+    }
+}
+
+fn is_same(known: &Accession, value: &str, identifier: &Identifier) -> bool {
+    let differ =
+        known.issuer.is_some() && identifier.issuer.is_some() && known.issuer != identifier.issuer;
+    &*known.value == value && !differ
+}

@@ -1,0 +1,472 @@
+//! The Current Requested Procedure Evidence Sequence (0040,A375): what a document selects.
+
+use std::collections::{HashMap, HashSet};
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use super::code::RawCode;
+use super::reader::{Reader, add};
+use super::{Error, MAX_INSTANCES, MAX_SERIES};
+use crate::dicom::dataset::{DataSet, Element};
+use crate::dicom::{NotAUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
+use crate::ihe::{Location, RetrieveLocationUid};
+use crate::manifest::model::{Code, Instance, KeyObject, Series, Study, Warning};
+use crate::manifest::retrieve_url;
+
+const PRIVATE_CREATOR: &[u8] = b"IHE_MADO_PRIVATE";
+
+/// The studies that a document selects.
+#[derive(Default)]
+pub(super) struct Evidence {
+    studies: Vec<Listing>,
+    at: HashMap<StudyInstanceUid, usize>,
+    sop_classes: HashSet<SopClassUid>,
+    series: usize,
+    instances: usize,
+    duplicates: u32,
+}
+
+/// One study, and where its series and instances stand in it.
+pub(super) struct Listing {
+    study: Study,
+    series_at: HashMap<SeriesInstanceUid, u32>,
+    instance_at: HashMap<SopInstanceUid, (u32, u32)>,
+}
+
+/// What a description says of a series; `None` where it says nothing.
+#[derive(Default)]
+pub(super) struct SeriesDescription {
+    pub(super) number: Option<i32>,
+    pub(super) modality: Option<Box<str>>,
+    pub(super) description: Option<Box<str>>,
+    pub(super) date: Option<Box<str>>,
+    pub(super) time: Option<Box<str>>,
+    pub(super) body_site: Option<Code>,
+    pub(super) laterality: Option<Code>,
+    pub(super) declared_instances: Option<u32>,
+}
+
+/// What a description says of an instance.
+#[derive(Default)]
+pub(super) struct InstanceDescription {
+    pub(super) number: Option<i32>,
+    pub(super) frames: Option<u32>,
+    pub(super) title: Option<Code>,
+    pub(super) description: Option<Box<str>>,
+}
+
+impl Evidence {
+    pub(super) fn read(sequence: Element<'_>, reader: &mut Reader) -> Result<Self, Error> {
+        let mut evidence = Self::default();
+        for item in sequence.items() {
+            evidence.read_study(&item?, reader)?;
+        }
+        if evidence.instances == 0 {
+            return Err(Error::NoEvidence);
+        }
+        if evidence.duplicates > 0 {
+            reader.warn(Warning::Duplicates(evidence.duplicates));
+        }
+        Ok(evidence)
+    }
+
+    /// Where a study stands.
+    pub(super) fn find(&self, study: &str) -> Option<usize> {
+        self.at.get(study).copied()
+    }
+
+    /// The study, if there is only one.
+    pub(super) fn only(&self) -> Option<usize> {
+        (self.studies.len() == 1).then_some(0)
+    }
+
+    pub(super) fn study_mut(&mut self, at: usize) -> &mut Listing {
+        &mut self.studies[at]
+    }
+
+    /// The studies, when everything has been said of them.
+    pub(super) fn finish(self, reader: &mut Reader) -> Vec<Study> {
+        let studies = self.studies.into_iter().map(|listing| listing.study);
+        studies.map(|study| finish(study, reader)).collect()
+    }
+
+    fn read_study(&mut self, item: &DataSet<'_>, reader: &mut Reader) -> Result<(), Error> {
+        let [uid, series, display_uri] = reader.select(
+            item,
+            [
+                tags::STUDY_INSTANCE_UID,
+                tags::REFERENCED_SERIES_SEQUENCE,
+                tags::DISPLAY_URI,
+            ],
+        )?;
+        let uid = parse(uid, "study instance UID", StudyInstanceUid::parse)?;
+        let mut place = self.find(uid.as_str());
+        for item in series.iter().flat_map(Element::items) {
+            self.read_series(&uid, &mut place, &item?, reader)?;
+        }
+        let Some(place) = place else {
+            reader.malformed("a study without instances");
+            return Ok(());
+        };
+        let viewers = &mut self.studies[place].study.viewer_urls;
+        for uri in [display_uri, private_display_uri(item)] {
+            if let Some(uri) = reader.plain(uri, "a display URI") {
+                add(viewers, uri.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn read_series(
+        &mut self,
+        study: &StudyInstanceUid,
+        place: &mut Option<usize>,
+        item: &DataSet<'_>,
+        reader: &mut Reader,
+    ) -> Result<(), Error> {
+        let [
+            uid,
+            location,
+            url,
+            ae_title,
+            instances,
+            date,
+            time,
+            modality,
+            description,
+        ] = reader.select(
+            item,
+            [
+                tags::SERIES_INSTANCE_UID,
+                tags::RETRIEVE_LOCATION_UID,
+                tags::RETRIEVE_URL,
+                tags::RETRIEVE_AE_TITLE,
+                tags::REFERENCED_SOP_SEQUENCE,
+                tags::SERIES_DATE,
+                tags::SERIES_TIME,
+                tags::MODALITY,
+                tags::SERIES_DESCRIPTION,
+            ],
+        )?;
+        let uid = parse(uid, "series instance UID", SeriesInstanceUid::parse)?;
+        let mut instances = instances.iter().flat_map(Element::items).peekable();
+        if instances.peek().is_none() {
+            reader.malformed("a series without instances");
+            return Ok(());
+        }
+        let study_at = *place.get_or_insert_with(|| self.open_study(study));
+        let series_at = self.open_series(study_at, &uid)?;
+        for item in instances {
+            self.read_instance(study_at, series_at, &item?, reader)?;
+        }
+        let location = Location {
+            retrieve_location_uid: retrieve_location_uid(location, reader),
+            retrieve_url: retrieve_url(url, study, &uid, reader),
+            retrieve_ae_title: retrieve_ae_title(ae_title, reader),
+        };
+        // Xt-EHR V7e describes the series here.
+        let description = SeriesDescription {
+            modality: reader.text(modality),
+            description: reader.text(description),
+            date: reader.date(date),
+            time: reader.time(time),
+            ..SeriesDescription::default()
+        };
+        let listing = &mut self.studies[study_at];
+        listing.describe_series(series_at, description);
+        if location != Location::default() {
+            add(&mut listing.series(series_at).locations, location);
+        }
+        Ok(())
+    }
+
+    fn read_instance(
+        &mut self,
+        study_at: usize,
+        series_at: u32,
+        item: &DataSet<'_>,
+        reader: &mut Reader,
+    ) -> Result<(), Error> {
+        let [class, uid, number, frames, related, content] = reader.select(
+            item,
+            [
+                tags::REFERENCED_SOP_CLASS_UID,
+                tags::REFERENCED_SOP_INSTANCE_UID,
+                tags::INSTANCE_NUMBER,
+                tags::NUMBER_OF_FRAMES,
+                tags::RELATED_SERIES_SEQUENCE,
+                tags::CONTENT_SEQUENCE,
+            ],
+        )?;
+        let uid = parse(uid, "SOP instance UID", SopInstanceUid::parse)?;
+        let class = self.sop_class(class)?;
+        if self.instances == MAX_INSTANCES {
+            return Err(Error::TooLarge {
+                what: "instances",
+                at_most: MAX_INSTANCES,
+            });
+        }
+        if !self.studies[study_at].open_instance(series_at, class, &uid) {
+            self.duplicates = self.duplicates.saturating_add(1);
+            return Ok(());
+        }
+        self.instances += 1;
+        let (title, text) = key_object(related, content, reader);
+        // Xt-EHR V7e describes the instance here.
+        let description = InstanceDescription {
+            number: reader.integer(number),
+            frames: reader.count(frames),
+            title,
+            description: text,
+        };
+        self.studies[study_at].describe_instance(uid.as_str(), description);
+        Ok(())
+    }
+
+    // There are few SOP classes and many instances: they share the text.
+    fn sop_class(&mut self, element: Option<Element<'_>>) -> Result<SopClassUid, Error> {
+        let text = element.as_ref().and_then(Element::ascii);
+        if let Some(known) = text.and_then(|text| self.sop_classes.get(text)) {
+            return Ok(known.clone());
+        }
+        let class = parse(element, "SOP class UID", SopClassUid::parse)?;
+        self.sop_classes.insert(class.clone());
+        Ok(class)
+    }
+
+    fn open_study(&mut self, uid: &StudyInstanceUid) -> usize {
+        let at = self.studies.len();
+        self.studies.push(Listing::new(uid.clone()));
+        self.at.insert(uid.clone(), at);
+        at
+    }
+
+    fn open_series(&mut self, study_at: usize, uid: &SeriesInstanceUid) -> Result<u32, Error> {
+        let listing = &mut self.studies[study_at];
+        if let Some(at) = listing.find_series(uid.as_str()) {
+            return Ok(at);
+        }
+        if self.series == MAX_SERIES {
+            return Err(Error::TooLarge {
+                what: "series",
+                at_most: MAX_SERIES,
+            });
+        }
+        self.series += 1;
+        Ok(listing.open_series(uid))
+    }
+}
+
+impl Listing {
+    fn new(uid: StudyInstanceUid) -> Self {
+        Self {
+            study: Study {
+                uid,
+                date: None,
+                time: None,
+                timezone: None,
+                description: None,
+                accessions: Vec::new(),
+                modalities: Vec::new(),
+                regions: Vec::new(),
+                procedures: Vec::new(),
+                viewer_urls: Vec::new(),
+                declared_series: None,
+                series: Vec::new(),
+            },
+            series_at: HashMap::new(),
+            instance_at: HashMap::new(),
+        }
+    }
+
+    pub(super) fn study_mut(&mut self) -> &mut Study {
+        &mut self.study
+    }
+
+    /// Where a series stands.
+    pub(super) fn find_series(&self, uid: &str) -> Option<u32> {
+        self.series_at.get(uid).copied()
+    }
+
+    /// Where the series of an instance stands.
+    pub(super) fn find_series_of(&self, instance: &str) -> Option<u32> {
+        self.instance_at.get(instance).map(|(series, _)| *series)
+    }
+
+    /// Takes over what is said of a series.
+    pub(super) fn describe_series(&mut self, at: u32, said: SeriesDescription) {
+        let series = self.series(at);
+        replace(&mut series.number, said.number);
+        replace(&mut series.modality, said.modality);
+        replace(&mut series.description, said.description);
+        replace(&mut series.date, said.date);
+        replace(&mut series.time, said.time);
+        replace(&mut series.body_site, said.body_site);
+        replace(&mut series.laterality, said.laterality);
+        replace(&mut series.declared_instances, said.declared_instances);
+    }
+
+    /// Takes over what is said of an instance.
+    pub(super) fn describe_instance(&mut self, uid: &str, said: InstanceDescription) {
+        let Some(&(series, at)) = self.instance_at.get(uid) else {
+            return;
+        };
+        let instance = &mut self.series(series).instances[at as usize];
+        replace(&mut instance.number, said.number);
+        replace(&mut instance.frames, said.frames);
+        if said.title.is_some() || said.description.is_some() {
+            let key_object: &mut KeyObject = instance.key_object.get_or_insert_default();
+            replace(&mut key_object.title, said.title);
+            replace(&mut key_object.description, said.description);
+        }
+    }
+
+    fn series(&mut self, at: u32) -> &mut Series {
+        &mut self.study.series[at as usize]
+    }
+
+    fn open_series(&mut self, uid: &SeriesInstanceUid) -> u32 {
+        let at = position(self.study.series.len());
+        self.series_at.insert(uid.clone(), at);
+        self.study.series.push(Series {
+            uid: uid.clone(),
+            number: None,
+            modality: None,
+            description: None,
+            date: None,
+            time: None,
+            body_site: None,
+            laterality: None,
+            declared_instances: None,
+            locations: Vec::new(),
+            instances: Vec::new(),
+        });
+        at
+    }
+
+    /// Lists an instance; false if it is there already.
+    fn open_instance(&mut self, series: u32, class: SopClassUid, uid: &SopInstanceUid) -> bool {
+        if self.instance_at.contains_key(uid) {
+            return false;
+        }
+        let instances = &mut self.series(series).instances;
+        let at = position(instances.len());
+        instances.push(Instance {
+            sop_class: class,
+            uid: uid.clone(),
+            number: None,
+            frames: None,
+            key_object: None,
+        });
+        self.instance_at.insert(uid.clone(), (series, at));
+        true
+    }
+}
+
+fn position(len: usize) -> u32 {
+    u32::try_from(len).expect("series and instances are limited to fewer")
+}
+
+fn replace<T>(field: &mut Option<T>, said: Option<T>) {
+    if said.is_some() {
+        *field = said;
+    }
+}
+
+fn parse<T>(
+    element: Option<Element<'_>>,
+    what: &'static str,
+    parse: fn(&str) -> Result<T, NotAUid>,
+) -> Result<T, Error> {
+    let text = element.as_ref().and_then(Element::ascii);
+    parse(text.unwrap_or_default()).map_err(|NotAUid| Error::InvalidUid(what))
+}
+
+fn retrieve_location_uid(
+    element: Option<Element<'_>>,
+    reader: &mut Reader,
+) -> Option<RetrieveLocationUid> {
+    const PART: &str = "a retrieve location UID";
+    let text = reader.plain(element, PART)?;
+    let Ok(uid) = RetrieveLocationUid::parse(text) else {
+        reader.malformed(PART);
+        return None;
+    };
+    match &uid {
+        RetrieveLocationUid::Opaque(name) => reader.warn(Warning::OpaqueLocation(name.clone())),
+        RetrieveLocationUid::Oid(oid) if !oid.has_registrable_root() => {
+            reader.warn(Warning::UnregistrableOid(oid.as_str().into()));
+        }
+        RetrieveLocationUid::Oid(_) => {}
+    }
+    Some(uid)
+}
+
+fn retrieve_url(
+    element: Option<Element<'_>>,
+    study: &StudyInstanceUid,
+    series: &SeriesInstanceUid,
+    reader: &mut Reader,
+) -> Option<Box<str>> {
+    let url = reader.plain(element, "a retrieve URL")?;
+    retrieve_url::base_uri(url, study, series).unwrap_or_else(|_foreign| {
+        reader.warn(Warning::ForeignRetrieveUrl(series.clone()));
+        None
+    })
+}
+
+fn retrieve_ae_title(element: Option<Element<'_>>, reader: &mut Reader) -> Option<Box<str>> {
+    // The first of several: they hold the same.
+    let first = reader.plain(element, "an AE title")?.split('\\').next()?;
+    let title = first.trim();
+    (!title.is_empty()).then(|| title.into())
+}
+
+// MADO 1.1: (000D,xx01) in the block xx of its private creator (PS3.5 7.8.1).
+fn private_display_uri<'a>(item: &DataSet<'a>) -> Option<Element<'a>> {
+    const GROUP: u16 = 0x000D;
+    let creator = item.elements().map_while(Result::ok).find(|element| {
+        element.tag.group() == GROUP
+            && (0x0010..=0x00FF).contains(&element.tag.element())
+            && element.text() == Some(PRIVATE_CREATOR)
+    })?;
+    item.element(Tag(GROUP, creator.tag.element() << 8 | 0x01))
+}
+
+// Xt-EHR V7e: what a key object selection points at, and why, stands on its item.
+fn key_object(
+    related: Option<Element<'_>>,
+    content: Option<Element<'_>>,
+    reader: &mut Reader,
+) -> (Option<Code>, Option<Box<str>>) {
+    let series = reader.first(related);
+    let instance = series.and_then(|series| {
+        let [instances] = reader.describe(&series, [tags::REFERENCED_SOP_SEQUENCE]);
+        reader.first(instances)
+    });
+    let title = instance.and_then(|instance| {
+        let [purpose] = reader.describe(&instance, [tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE]);
+        RawCode::of(purpose, reader).decode(reader)
+    });
+    let text = reader.first(content).and_then(|content| {
+        let [text] = reader.describe(&content, [tags::TEXT_VALUE]);
+        reader.text(text)
+    });
+    (title, text)
+}
+
+fn finish(mut study: Study, reader: &mut Reader) -> Study {
+    for series in &study.series {
+        if let Some(modality) = &series.modality {
+            add(&mut study.modalities, modality.clone());
+        }
+        let is_locatable = series.locations.iter().any(|location| {
+            location.retrieve_location_uid.is_some() || location.retrieve_url.is_some()
+        });
+        if !is_locatable {
+            reader.warn(Warning::NoLocation(series.uid.clone()));
+        }
+    }
+    study
+}

@@ -1,0 +1,283 @@
+//! What a document says at its top level: whose study it is, and which.
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use super::SOP_CLASS;
+use super::evidence::Evidence;
+use super::reader::{MAX_LIST, Reader, add};
+use crate::dicom::dataset::{self, DataSet, Element};
+use crate::dicom::{SopInstanceUid, StudyInstanceUid};
+use crate::manifest::model::{Accession, Patient, PatientId, Study};
+
+const FIELDS: [Tag; 21] = [
+    tags::SOP_CLASS_UID,
+    tags::SOP_INSTANCE_UID,
+    tags::STUDY_DATE,
+    tags::STUDY_TIME,
+    tags::ACCESSION_NUMBER,
+    tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE,
+    tags::TIMEZONE_OFFSET_FROM_UTC,
+    tags::STUDY_DESCRIPTION,
+    tags::PATIENT_NAME,
+    tags::PATIENT_ID,
+    tags::ISSUER_OF_PATIENT_ID,
+    tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE,
+    tags::PATIENT_BIRTH_DATE,
+    tags::PATIENT_SEX,
+    tags::OTHER_PATIENT_I_DS_SEQUENCE,
+    tags::STUDY_INSTANCE_UID,
+    tags::CONCEPT_NAME_CODE_SEQUENCE,
+    tags::REFERENCED_REQUEST_SEQUENCE,
+    tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE,
+    tags::CONTENT_SEQUENCE,
+    tags::DISPLAY_URI,
+];
+
+/// The elements of the document that are used, found in one pass.
+pub(super) struct Header<'a> {
+    fields: [Option<Element<'a>>; FIELDS.len()],
+}
+
+impl<'a> Header<'a> {
+    pub(super) fn read(set: &DataSet<'a>, reader: &mut Reader) -> Result<Self, dataset::Error> {
+        let fields = reader.select(set, FIELDS)?;
+        Ok(Self { fields })
+    }
+
+    pub(super) fn is_kos(&self) -> bool {
+        let class = self.field(tags::SOP_CLASS_UID);
+        class.as_ref().and_then(Element::ascii) == Some(SOP_CLASS)
+    }
+
+    pub(super) fn title(&self) -> Option<Element<'a>> {
+        self.field(tags::CONCEPT_NAME_CODE_SEQUENCE)
+    }
+
+    pub(super) fn evidence(&self) -> Option<Element<'a>> {
+        self.field(tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE)
+    }
+
+    pub(super) fn content(&self) -> Option<Element<'a>> {
+        self.field(tags::CONTENT_SEQUENCE)
+    }
+
+    /// The study that this document describes, and belongs to. Of several studies that share one
+    /// document the others are only listed.
+    pub(super) fn described(&self, evidence: &Evidence, reader: &mut Reader) -> Option<usize> {
+        let uid = self.field(tags::STUDY_INSTANCE_UID);
+        let uid = uid.as_ref().and_then(Element::ascii).unwrap_or_default();
+        let described = evidence.find(uid);
+        if described.is_none() {
+            let part = match StudyInstanceUid::parse(uid) {
+                Ok(_) => "a study instance UID that is not in the evidence",
+                Err(_not_a_uid) => "the study instance UID",
+            };
+            reader.malformed(part);
+        }
+        described.or_else(|| evidence.only())
+    }
+
+    /// Takes over what is said of the study.
+    pub(super) fn describe(&self, study: &mut Study, reader: &mut Reader) {
+        if let date @ Some(_) = reader.date(self.field(tags::STUDY_DATE)) {
+            if study.date != date {
+                // The time that the library gave was of another day.
+                study.time = None;
+            }
+            study.date = date;
+        }
+        if let time @ Some(_) = reader.time(self.field(tags::STUDY_TIME)) {
+            study.time = time;
+        }
+        study.description = reader.text(self.field(tags::STUDY_DESCRIPTION));
+        // The letter ballot of CP-2595 had it here.
+        if let Some(uri) = reader.plain(self.field(tags::DISPLAY_URI), "a display URI") {
+            add(&mut study.viewer_urls, uri.into());
+        }
+        let accession = accession(
+            self.field(tags::ACCESSION_NUMBER),
+            self.field(tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE),
+            reader,
+        );
+        if let Some(accession) = accession {
+            merge_accession(&mut study.accessions, accession);
+        }
+    }
+
+    /// Takes over the accession numbers of the requests (0040,A370), one for each order.
+    pub(super) fn describe_requests(
+        &self,
+        evidence: &mut Evidence,
+        described: Option<usize>,
+        reader: &mut Reader,
+    ) {
+        let requests = self.field(tags::REFERENCED_REQUEST_SEQUENCE);
+        for item in requests.iter().flat_map(Element::items) {
+            let Some(item) = reader.item(item) else { break };
+            let [study, number, issuer] = reader.describe(
+                &item,
+                [
+                    tags::STUDY_INSTANCE_UID,
+                    tags::ACCESSION_NUMBER,
+                    tags::ISSUER_OF_ACCESSION_NUMBER_SEQUENCE,
+                ],
+            );
+            let study = study.as_ref().and_then(Element::ascii);
+            let at = study.and_then(|uid| evidence.find(uid)).or(described);
+            if let Some(at) = at
+                && let Some(accession) = accession(number, issuer, reader)
+            {
+                merge_accession(
+                    &mut evidence.study_mut(at).study_mut().accessions,
+                    accession,
+                );
+            }
+        }
+    }
+
+    pub(super) fn timezone(&self, reader: &mut Reader) -> Option<Box<str>> {
+        const PART: &str = "the time zone";
+        let text = reader.plain(self.field(tags::TIMEZONE_OFFSET_FROM_UTC), PART)?;
+        if is_timezone(text) {
+            Some(text.into())
+        } else {
+            reader.malformed(PART);
+            None
+        }
+    }
+
+    pub(super) fn document_id(&self, reader: &mut Reader) -> Option<Box<str>> {
+        const PART: &str = "the SOP instance UID";
+        let text = reader.plain(self.field(tags::SOP_INSTANCE_UID), PART);
+        let uid = text.and_then(|text| SopInstanceUid::parse(text).ok());
+        if uid.is_none() {
+            reader.malformed(PART);
+        }
+        uid.map(|uid| uid.as_str().into())
+    }
+
+    pub(super) fn patient(&self, reader: &mut Reader) -> Patient {
+        let mut ids = Vec::new();
+        let id = patient_id(
+            self.field(tags::PATIENT_ID),
+            self.field(tags::ISSUER_OF_PATIENT_ID),
+            self.field(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE),
+            reader,
+        );
+        merge_patient_id(&mut ids, id);
+        let others = self.field(tags::OTHER_PATIENT_I_DS_SEQUENCE);
+        for item in others.iter().flat_map(Element::items) {
+            let Some(item) = reader.item(item) else { break };
+            let [id, issuer, qualifiers] = reader.describe(
+                &item,
+                [
+                    tags::PATIENT_ID,
+                    tags::ISSUER_OF_PATIENT_ID,
+                    tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE,
+                ],
+            );
+            let id = patient_id(id, issuer, qualifiers, reader);
+            merge_patient_id(&mut ids, id);
+        }
+        Patient {
+            ids,
+            name: reader.text(self.field(tags::PATIENT_NAME)),
+            birth_date: reader.date(self.field(tags::PATIENT_BIRTH_DATE)),
+            sex: self.sex(reader),
+        }
+    }
+
+    // PS3.3 C.7.1.1: M, F and O are all there are.
+    fn sex(&self, reader: &mut Reader) -> Option<Box<str>> {
+        const PART: &str = "the patient's sex";
+        match reader.plain(self.field(tags::PATIENT_SEX), PART)? {
+            sex @ ("M" | "F" | "O") => Some(sex.into()),
+            _ => {
+                reader.malformed(PART);
+                None
+            }
+        }
+    }
+
+    fn field(&self, tag: Tag) -> Option<Element<'a>> {
+        let at = FIELDS.iter().position(|field| *field == tag)?;
+        self.fields[at]
+    }
+}
+
+fn accession(
+    number: Option<Element<'_>>,
+    issuer: Option<Element<'_>>,
+    reader: &mut Reader,
+) -> Option<Accession> {
+    let value = reader.text(number)?;
+    let issuer = issuer_in(issuer, reader);
+    Some(Accession { value, issuer })
+}
+
+fn patient_id(
+    id: Option<Element<'_>>,
+    label: Option<Element<'_>>,
+    qualifiers: Option<Element<'_>>,
+    reader: &mut Reader,
+) -> Option<PatientId> {
+    let value = reader.text(id)?;
+    let issuer = issuer_in(qualifiers, reader).or_else(|| reader.text(label));
+    Some(PatientId { value, issuer })
+}
+
+/// Who gave a number (PS3.3 10.14): the universal entity, else the local one.
+fn issuer_in(sequence: Option<Element<'_>>, reader: &mut Reader) -> Option<Box<str>> {
+    let item = reader.first(sequence)?;
+    let [universal, local] = reader.describe(
+        &item,
+        [tags::UNIVERSAL_ENTITY_ID, tags::LOCAL_NAMESPACE_ENTITY_ID],
+    );
+    let issuer = reader.text(universal).or_else(|| reader.text(local))?;
+    let bare = issuer
+        .get(..8)
+        .filter(|head| head.eq_ignore_ascii_case("urn:oid:"))
+        .map(|head| issuer[head.len()..].into());
+    Some(bare.unwrap_or(issuer))
+}
+
+fn merge_accession(list: &mut Vec<Accession>, new: Accession) {
+    merge(list, new, |accession| {
+        (&accession.value, &mut accession.issuer)
+    });
+}
+
+fn merge_patient_id(list: &mut Vec<PatientId>, new: Option<PatientId>) {
+    if let Some(new) = new {
+        merge(list, new, |id| (&id.value, &mut id.issuer));
+    }
+}
+
+/// A number, and who gave it.
+type Parts<T> = fn(&mut T) -> (&Box<str>, &mut Option<Box<str>>);
+
+/// Adds a number unless it is there. One place often leaves out who gave a number that another one
+/// gives in full.
+fn merge<T>(list: &mut Vec<T>, mut new: T, parts: Parts<T>) {
+    let (value, issuer) = parts(&mut new);
+    for old in list.iter_mut() {
+        let (old_value, old_issuer) = parts(old);
+        let is_same = old_issuer.is_none() || issuer.is_none() || old_issuer == issuer;
+        if old_value == value && is_same {
+            *old_issuer = old_issuer.take().or(issuer.take());
+            return;
+        }
+    }
+    if list.len() < MAX_LIST {
+        list.push(new);
+    }
+}
+
+// PS3.3 C.12.1.1.8: &ZZXX.
+fn is_timezone(text: &str) -> bool {
+    match text.as_bytes() {
+        [b'+' | b'-', digits @ ..] => digits.len() == 4 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}

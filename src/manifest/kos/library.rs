@@ -1,0 +1,233 @@
+//! The image library (TID 1600): what a document says of the series and instances it selects.
+
+use super::code::Concept;
+use super::content::{Content, Kind};
+use super::evidence::{InstanceDescription, Listing, SeriesDescription};
+use super::reader::{Reader, add};
+use crate::dicom::dataset::Element;
+use crate::manifest::model::{Code, Study};
+
+/// How deep the library may stand in the content tree. It belongs below the root; writers that
+/// repeat the root exist.
+const MAX_DEPTH: usize = 4;
+
+/// Takes over what the content tree says of a study. False: it has no library.
+pub(super) fn describe(content: Element<'_>, listing: &mut Listing, reader: &mut Reader) -> bool {
+    let mut survey = Survey::default();
+    survey.explore(content, 1, reader);
+    for code in survey.procedures {
+        add(&mut listing.study_mut().procedures, code);
+    }
+    let Some((library, depth)) = survey.library else {
+        return false;
+    };
+    if depth > 1 {
+        reader.malformed("the place of the image library");
+    }
+    describe_study(library, listing, reader);
+    true
+}
+
+#[derive(Default)]
+struct Survey<'a> {
+    library: Option<(Content<'a>, usize)>,
+    procedures: Vec<Code>,
+}
+
+impl<'a> Survey<'a> {
+    /// Looks for the library. Does not look into it, nor deeper than [`MAX_DEPTH`].
+    fn explore(&mut self, content: Element<'a>, depth: usize, reader: &mut Reader) {
+        for item in content.items() {
+            let Some(item) = reader.item(item) else { break };
+            let content = Content::read(&item, reader);
+            match (content.kind, content.concept) {
+                (Kind::Container, Some(Concept::ImageLibrary)) => {
+                    self.library.get_or_insert((content, depth));
+                }
+                (Kind::Container, _) if depth < MAX_DEPTH => {
+                    if let Some(children) = content.children {
+                        self.explore(children, depth + 1, reader);
+                    }
+                }
+                (Kind::Code, Some(Concept::ProcedureCode)) => {
+                    if let Some(code) = content.code(reader) {
+                        add(&mut self.procedures, code);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn describe_study(library: Content<'_>, listing: &mut Listing, reader: &mut Reader) {
+    let items = library.children.iter().flat_map(Element::items);
+    for item in items {
+        let Some(item) = reader.item(item) else { break };
+        let content = Content::read(&item, reader);
+        if content.kind == Kind::Container {
+            Group::default().describe(content, listing, reader);
+        } else {
+            describe_study_with(content, listing.study_mut(), reader);
+        }
+    }
+}
+
+fn describe_study_with(content: Content<'_>, study: &mut Study, reader: &mut Reader) {
+    match content.concept {
+        Some(Concept::Modality) => {
+            if let Some(modality) = modality(content, reader) {
+                add(&mut study.modalities, modality);
+            }
+        }
+        Some(Concept::TargetRegion) => {
+            if let Some(region) = region(content, reader) {
+                add(&mut study.regions, region);
+            }
+        }
+        Some(Concept::SeriesCount) => study.declared_series = content.count(reader),
+        Some(Concept::StudyDate) => study.date = reader.date(content.plain()),
+        Some(Concept::StudyTime) => study.time = reader.time(content.plain()),
+        _ => {}
+    }
+}
+
+/// An image library group: one series (TID 1600 row 6).
+#[derive(Default)]
+struct Group<'a> {
+    series_uid: Option<&'a str>,
+    /// The series of the first instance that is known.
+    series_of_instances: Option<u32>,
+    series: SeriesDescription,
+    /// What stands before the next reference.
+    beside: InstanceDescription,
+}
+
+impl<'a> Group<'a> {
+    fn describe(mut self, group: Content<'a>, listing: &mut Listing, reader: &mut Reader) {
+        let items = group.children.iter().flat_map(Element::items);
+        for item in items {
+            let Some(item) = reader.item(item) else { break };
+            let content = Content::read(&item, reader);
+            if content.kind == Kind::Reference {
+                self.describe_instance(content, listing, reader);
+            } else if !self.beside.take_from(content, reader) {
+                self.beside = InstanceDescription::default();
+                self.describe_series(content, listing.study_mut(), reader);
+            }
+        }
+        self.finish(listing, reader);
+    }
+
+    fn describe_instance(
+        &mut self,
+        reference: Content<'a>,
+        listing: &mut Listing,
+        reader: &mut Reader,
+    ) {
+        let beside = std::mem::take(&mut self.beside);
+        let Some(uid) = reference.sop_instance_uid(reader) else {
+            reader.malformed("an image library entry");
+            return;
+        };
+        let Some(series) = listing.find_series_of(uid) else {
+            reader.malformed("an image library entry that is not in the evidence");
+            return;
+        };
+        self.series_of_instances.get_or_insert(series);
+        let mut below = InstanceDescription::default();
+        let children = reference.children.iter().flat_map(Element::items);
+        for item in children {
+            let Some(item) = reader.item(item) else { break };
+            below.take_from(Content::read(&item, reader), reader);
+        }
+        if below.is_empty() && !beside.is_empty() {
+            reader.malformed("the place of instance descriptors");
+            below = beside;
+        }
+        listing.describe_instance(uid, below);
+    }
+
+    fn describe_series(&mut self, content: Content<'a>, study: &mut Study, reader: &mut Reader) {
+        let series = &mut self.series;
+        match content.concept {
+            Some(Concept::SeriesInstanceUid) => {
+                self.series_uid = reader.plain(content.plain(), "a series instance UID");
+            }
+            Some(Concept::SeriesNumber) => series.number = content.integer(reader),
+            Some(Concept::Modality) => series.modality = modality(content, reader),
+            Some(Concept::SeriesDescription) => series.description = content.text(reader),
+            Some(Concept::SeriesDate) => series.date = reader.date(content.plain()),
+            Some(Concept::SeriesTime) => series.time = reader.time(content.plain()),
+            Some(Concept::TargetRegion) => series.body_site = region(content, reader),
+            Some(Concept::Laterality) => series.laterality = region(content, reader),
+            Some(Concept::InstanceCount) => series.declared_instances = content.count(reader),
+            Some(Concept::StudyDate) if study.date.is_none() => {
+                study.date = reader.date(content.plain());
+            }
+            Some(Concept::StudyTime) if study.time.is_none() => {
+                study.time = reader.time(content.plain());
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(self, listing: &mut Listing, reader: &mut Reader) {
+        if self.series_uid.is_none() {
+            reader.malformed("an image library group without a series instance UID");
+        }
+        let series = match self.series_uid {
+            Some(uid) => listing.find_series(uid),
+            None => self.series_of_instances,
+        };
+        match series {
+            Some(series) => listing.describe_series(series, self.series),
+            None => reader.malformed("an image library group that is not in the evidence"),
+        }
+    }
+}
+
+impl InstanceDescription {
+    /// Takes over what a content item says of an instance. False: it says something else.
+    fn take_from(&mut self, content: Content<'_>, reader: &mut Reader) -> bool {
+        match content.concept {
+            Some(Concept::InstanceNumber) => self.number = content.integer(reader),
+            Some(Concept::FrameCount) => self.frames = content.count(reader),
+            Some(Concept::DocumentTitle) => self.title = content.code(reader),
+            Some(Concept::KeyObjectDescription) => self.description = content.text(reader),
+            _ => return false,
+        }
+        true
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self {
+            number,
+            frames,
+            title,
+            description,
+        } = self;
+        number.is_none() && frames.is_none() && title.is_none() && description.is_none()
+    }
+}
+
+fn modality(content: Content<'_>, reader: &mut Reader) -> Option<Box<str>> {
+    match content.kind {
+        Kind::Code => content.code(reader).map(|code| code.value),
+        Kind::Text => content.text(reader),
+        Kind::Container | Kind::Reference | Kind::Number | Kind::Other => None,
+    }
+    .filter(|modality| !modality.is_empty())
+}
+
+/// A code, or a text in its place, which becomes the meaning of a code without value.
+fn region(content: Content<'_>, reader: &mut Reader) -> Option<Code> {
+    content.code(reader).or_else(|| {
+        let meaning = Some(content.text(reader)?);
+        Some(Code {
+            value: "".into(),
+            scheme: None,
+            meaning,
+        })
+    })
+}

@@ -1,0 +1,205 @@
+//! Reads a Key Object Selection document: a MADO manifest of any generation, the draft of Xt-EHR,
+//! or a classic XDS-I.b manifest.
+//!
+//! The evidence sequence (0040,A375) decides what is selected. The image library in the content
+//! tree describes it and is never a reason to refuse: what is wrong there becomes a [`Warning`].
+//!
+//! Memory: beyond the document, which is copied only where it is deflated, reading a real manifest
+//! takes less than half the document's size; a hostile one can make that eight times its size and
+//! 32 MiB. Texts longer than [`MAX_TEXT`] bytes are left out, and lists that only describe end
+//! after [`MAX_LIST`] entries. Time grows with the size of the document.
+
+mod code;
+mod content;
+mod evidence;
+mod header;
+mod library;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use super::model::{Format, Generation, Manifest, Study, Warning};
+use crate::dicom::part10::{self, File};
+use crate::dicom::{CharacterSet, dataset};
+use code::RawCode;
+use evidence::Evidence;
+use header::Header;
+use reader::Reader;
+pub use reader::{MAX_LIST, MAX_TEXT};
+
+/// Key Object Selection Document Storage (PS3.4 B.5).
+pub const SOP_CLASS: &str = "1.2.840.10008.5.1.4.1.1.88.59";
+
+/// How many instances a manifest may list.
+pub const MAX_INSTANCES: usize = 200_000;
+
+/// How many series a manifest may list.
+pub const MAX_SERIES: usize = 10_000;
+
+/// Why a document is no manifest that can be used. Says nothing of what is in the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The bytes are no DICOM file.
+    #[error(transparent)]
+    Part10(#[from] part10::Error),
+    /// Another SOP class.
+    #[error("not a key object selection document")]
+    NotAKos,
+    /// A rejection note (IHE RAD IOCM) says which instances must not be used any more.
+    #[error("a rejection note, not a manifest")]
+    RejectionNote,
+    /// The evidence sequence is missing or lists no instance.
+    #[error("the document lists no instances")]
+    NoEvidence,
+    /// The evidence names something by what is no UID.
+    #[error("a {0} in the evidence is missing or no UID")]
+    InvalidUid(&'static str),
+    /// The document is larger than is read.
+    #[error("too many {what}: at most {at_most}")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much is read.
+        at_most: usize,
+    },
+}
+
+impl From<dataset::Error> for Error {
+    fn from(error: dataset::Error) -> Self {
+        Self::Part10(error.into())
+    }
+}
+
+/// Reads a manifest.
+///
+/// # Errors
+/// [`Error`] if the document selects nothing that could be retrieved safely.
+pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
+    let file = File::open(bytes).map_err(opening)?;
+    let set = file.data_set();
+    let mut reader = Reader::new(CharacterSet::of(&set));
+    let header = Header::read(&set, &mut reader)?;
+    if !header.is_kos() {
+        return Err(Error::NotAKos);
+    }
+    let title = Title::of(&RawCode::of_concept(header.title(), &mut reader))?;
+    let mut evidence = Evidence::read(header.evidence().ok_or(Error::NoEvidence)?, &mut reader)?;
+    let described = header.described(&evidence, &mut reader);
+    title.warn(&mut reader);
+    if let Some(at) = described {
+        let found = header
+            .content()
+            .is_some_and(|content| library::describe(content, evidence.study_mut(at), &mut reader));
+        if !found && title.promises_library() {
+            reader.warn(Warning::NoLibrary);
+        }
+        header.describe(evidence.study_mut(at).study_mut(), &mut reader);
+    }
+    header.describe_requests(&mut evidence, described, &mut reader);
+    let timezone = header.timezone(&mut reader);
+    let mut studies = evidence.finish(&mut reader);
+    for study in &mut studies {
+        study.timezone.clone_from(&timezone);
+        check_counts(study, &mut reader);
+    }
+    Ok(Manifest {
+        format: Format::Kos(title.generation()),
+        document_id: header.document_id(&mut reader),
+        patient: header.patient(&mut reader),
+        studies,
+        warnings: reader.into_warnings(),
+    })
+}
+
+fn opening(error: part10::Error) -> Error {
+    match error {
+        part10::Error::TooLarge => Error::TooLarge {
+            what: "bytes",
+            at_most: part10::MAX_FILE,
+        },
+        part10::Error::NotPart10
+        | part10::Error::NoTransferSyntax
+        | part10::Error::Deflate
+        | part10::Error::Unidentified
+        | part10::Error::DataSet(_) => Error::Part10(error),
+    }
+}
+
+/// What the document title (CID 7010) promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Title {
+    Mado(Generation),
+    Classic,
+    /// No title of a manifest. What is no manifest by its title is used as one all the same: the
+    /// sender says that it is one, and has evidence.
+    Other,
+}
+
+impl Title {
+    fn of(code: &RawCode<'_>) -> Result<Self, Error> {
+        let in_scheme = |scheme| code.scheme.is_none_or(|s| s.eq_ignore_ascii_case(scheme));
+        let Some(value) = code.value else {
+            return Ok(Self::Other);
+        };
+        Ok(match value.to_ascii_uppercase().as_str() {
+            "MADOTEMP001" if in_scheme("99IHE") => Self::Mado(Generation::MadoTemporary),
+            _ if !in_scheme("DCM") => Self::Other,
+            "131560" => Self::Mado(Generation::MadoFinal),
+            "DDD001" => Self::Mado(Generation::MadoDraft),
+            "113030" | "113031" | "113032" | "113033" | "113034" | "113035" | "113036" => {
+                Self::Classic
+            }
+            "113001" | "113037" | "113038" | "113039" => return Err(Error::RejectionNote),
+            _ => Self::Other,
+        })
+    }
+
+    fn generation(self) -> Generation {
+        match self {
+            Self::Mado(generation) => generation,
+            Self::Classic | Self::Other => Generation::Classic,
+        }
+    }
+
+    fn promises_library(self) -> bool {
+        match self {
+            Self::Mado(_) => true,
+            Self::Classic | Self::Other => false,
+        }
+    }
+
+    fn warn(self, reader: &mut Reader) {
+        match self {
+            Self::Mado(Generation::MadoTemporary | Generation::MadoDraft) => {
+                reader.warn(Warning::OldCodes);
+            }
+            Self::Mado(Generation::MadoFinal | Generation::Classic) | Self::Classic => {}
+            Self::Other => reader.warn(Warning::UnexpectedTitle),
+        }
+    }
+}
+
+fn check_counts(study: &Study, reader: &mut Reader) {
+    check_count("series", study.declared_series, study.series.len(), reader);
+    for series in &study.series {
+        check_count(
+            "instances",
+            series.declared_instances,
+            series.instances.len(),
+            reader,
+        );
+    }
+}
+
+fn check_count(what: &'static str, declared: Option<u32>, listed: usize, reader: &mut Reader) {
+    let listed = u32::try_from(listed).unwrap_or(u32::MAX);
+    if let Some(declared) = declared
+        && declared != listed
+    {
+        reader.warn(Warning::CountDiffers {
+            what,
+            declared,
+            listed,
+        });
+    }
+}

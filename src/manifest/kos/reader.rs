@@ -1,0 +1,280 @@
+//! Takes values out of data sets and notes what is wrong with them.
+//!
+//! The tag is trusted and not the value representation, which writers get wrong.
+
+use std::collections::HashSet;
+
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::StandardDataDictionary;
+
+use crate::dicom::CharacterSet;
+use crate::dicom::dataset::{self, DataSet, Element};
+use crate::manifest::model::Warning;
+
+/// How many bytes a text may have that is kept. Names and descriptions have 64 by the standard.
+pub const MAX_TEXT: usize = 64 << 10;
+
+/// How many entries a list may have that only describes: accession numbers, modalities, codes.
+pub const MAX_LIST: usize = 256;
+
+/// Reads values in the character set of one document and gathers warnings.
+pub(super) struct Reader {
+    charset: CharacterSet,
+    warnings: Vec<Warning>,
+    seen: HashSet<Warning>,
+}
+
+impl Reader {
+    pub(super) fn new(charset: CharacterSet) -> Self {
+        Self {
+            charset,
+            warnings: Vec::new(),
+            seen: HashSet::new(),
+        }
+    }
+
+    /// Notes a warning; the same one once.
+    pub(super) fn warn(&mut self, warning: Warning) {
+        if !self.seen.contains(&warning) {
+            self.seen.insert(warning.clone());
+            self.warnings.push(warning);
+        }
+    }
+
+    pub(super) fn malformed(&mut self, part: &'static str) {
+        self.warn(Warning::Malformed(part));
+    }
+
+    pub(super) fn into_warnings(self) -> Vec<Warning> {
+        self.warnings
+    }
+
+    /// The first elements with these tags, found in one pass.
+    pub(super) fn select<'a, const N: usize>(
+        &mut self,
+        set: &DataSet<'a>,
+        tags: [Tag; N],
+    ) -> Result<[Option<Element<'a>>; N], dataset::Error> {
+        let mut found = [None; N];
+        for element in set.elements() {
+            let element = element?;
+            if let Some(at) = tags.iter().position(|tag| *tag == element.tag)
+                && found[at].is_none()
+            {
+                self.mind_vr(&element);
+                found[at] = Some(element);
+            }
+        }
+        Ok(found)
+    }
+
+    /// As [`Reader::select`], of a data set that only describes.
+    pub(super) fn describe<'a, const N: usize>(
+        &mut self,
+        set: &DataSet<'a>,
+        tags: [Tag; N],
+    ) -> [Option<Element<'a>>; N] {
+        self.select(set, tags).unwrap_or_else(|_unreadable| {
+            self.malformed("an item");
+            [None; N]
+        })
+    }
+
+    /// The first item of a sequence that only describes.
+    pub(super) fn first<'a>(&mut self, sequence: Option<Element<'a>>) -> Option<DataSet<'a>> {
+        let item = sequence?.items().next()?;
+        self.item(item)
+    }
+
+    /// An item of a sequence that only describes. What is there was checked when the file was
+    /// opened, except for sequences in the guise of UN.
+    pub(super) fn item<'a>(
+        &mut self,
+        item: Result<DataSet<'a>, dataset::Error>,
+    ) -> Option<DataSet<'a>> {
+        if item.is_err() {
+            self.malformed("an item");
+        }
+        item.ok()
+    }
+
+    /// A text.
+    pub(super) fn text(&mut self, element: Option<Element<'_>>) -> Option<Box<str>> {
+        let bytes = element?.text()?;
+        if bytes.len() > MAX_TEXT {
+            self.malformed("a text that is too long");
+            return None;
+        }
+        let text = self.charset.decode(bytes);
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// A text that is ASCII by its kind, or UTF-8 where writers forgot that.
+    pub(super) fn plain<'a>(
+        &mut self,
+        element: Option<Element<'a>>,
+        part: &'static str,
+    ) -> Option<&'a str> {
+        let bytes = element?.text()?;
+        let text = std::str::from_utf8(bytes).ok();
+        let text = text.filter(|text| text.len() <= MAX_TEXT);
+        if text.is_none() {
+            self.malformed(part);
+        }
+        text
+    }
+
+    /// A date, `YYYYMMDD`.
+    pub(super) fn date(&mut self, element: Option<Element<'_>>) -> Option<Box<str>> {
+        let text = self.plain(element, "a date")?;
+        self.or_malformed(date(text), "a date")
+    }
+
+    /// A time, `HHMMSS.FFFFFF` as exact as written.
+    pub(super) fn time(&mut self, element: Option<Element<'_>>) -> Option<Box<str>> {
+        let text = self.plain(element, "a time")?;
+        self.or_malformed(time(text), "a time")
+    }
+
+    /// An integer string, of which positive signs are allowed.
+    pub(super) fn integer(&mut self, element: Option<Element<'_>>) -> Option<i32> {
+        let text = self.plain(element, "a number")?;
+        self.or_malformed(text.trim().parse().ok(), "a number")
+    }
+
+    /// A count: the digits at the start of a text, perhaps in a parenthesis.
+    pub(super) fn count(&mut self, element: Option<Element<'_>>) -> Option<u32> {
+        let text = self.plain(element, "a count")?;
+        self.or_malformed(count(text), "a count")
+    }
+
+    fn or_malformed<T>(&mut self, value: Option<T>, part: &'static str) -> Option<T> {
+        if value.is_none() {
+            self.malformed(part);
+        }
+        value
+    }
+
+    fn mind_vr(&mut self, element: &Element<'_>) {
+        if element.vr().is_some_and(|vr| !is_usual(element.tag, vr)) {
+            self.malformed("a value representation");
+        }
+    }
+}
+
+/// Adds what is not there yet, while there is room.
+pub(super) fn add<T: PartialEq>(list: &mut Vec<T>, value: T) {
+    if list.len() < MAX_LIST && !list.contains(&value) {
+        list.push(value);
+    }
+}
+
+// UN is what is written by those who do not know the element (PS3.5 6.2.2).
+fn is_usual(tag: Tag, vr: VR) -> bool {
+    vr == VR::UN
+        || StandardDataDictionary
+            .by_tag(tag)
+            .is_none_or(|entry| match entry.vr() {
+                VirtualVr::Exact(usual) => usual == vr,
+                VirtualVr::Xs | VirtualVr::Ox | VirtualVr::Px | VirtualVr::Lt => true,
+                _ => true,
+            })
+}
+
+// PS3.5 6.2: YYYYMMDD; YYYY.MM.DD in files older than DICOM 3.0.
+fn date(text: &str) -> Option<Box<str>> {
+    let digits: String = text.chars().filter(|c| *c != '.').collect();
+    let in_range = |range, low, high| number(&digits, range).is_some_and(|n| n >= low && n <= high);
+    (digits.len() == 8 && in_range(0..4, 0, 9999) && in_range(4..6, 1, 12) && in_range(6..8, 1, 31))
+        .then(|| digits.into())
+}
+
+// PS3.5 6.2: HH[MM[SS[.F{1,6}]]]; with colons in files older than DICOM 3.0.
+fn time(text: &str) -> Option<Box<str>> {
+    let time: String = text.chars().filter(|c| *c != ':').collect();
+    let (clock, fraction) = match time.split_once('.') {
+        Some((clock, fraction)) => (clock, Some(fraction)),
+        None => (time.as_str(), None),
+    };
+    let within =
+        |at: usize, high| clock.len() <= at || number(clock, at..at + 2).is_some_and(|n| n <= high);
+    let fits = match fraction {
+        None => matches!(clock.len(), 2 | 4 | 6),
+        Some(digits) => {
+            clock.len() == 6
+                && (1..=6).contains(&digits.len())
+                && digits.bytes().all(|b| b.is_ascii_digit())
+        }
+    };
+    // 60 is a leap second.
+    (fits && within(0, 23) && within(2, 59) && within(4, 60)).then(|| time.into())
+}
+
+fn number(text: &str, range: std::ops::Range<usize>) -> Option<u32> {
+    let digits = text.get(range)?;
+    digits
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| digits.parse().ok())?
+}
+
+fn count(text: &str) -> Option<u32> {
+    let text = text.trim_start();
+    let text = text.strip_prefix('(').unwrap_or(text).trim_start();
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    text[..end].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_dates_old_and_new() {
+        assert_eq!(date("20260224").as_deref(), Some("20260224"));
+        assert_eq!(date("1994.07.04").as_deref(), Some("19940704"));
+        for text in ["", "2026", "20261301", "20260232", "2026022x", "２026"] {
+            assert_eq!(date(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_times_as_exact_as_they_are() {
+        for text in ["10", "1030", "103059", "235960", "103059.000988", "1030.5"] {
+            let expected = (text != "1030.5").then_some(text);
+            assert_eq!(time(text).as_deref(), expected, "{text}");
+        }
+        assert_eq!(time("10:30:59").as_deref(), Some("103059"));
+        for text in ["", "1", "24", "1060", "103059.", "103059.1234567", "+1"] {
+            assert_eq!(time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_counts_in_every_dress() {
+        for (text, expected) in [
+            ("50", Some(50)),
+            ("(50, UCUM, \"instances\")", Some(50)),
+            (" ( 7", Some(7)),
+            ("36.0", Some(36)),
+            ("", None),
+            ("many", None),
+            ("-1", None),
+            ("99999999999", None),
+        ] {
+            assert_eq!(count(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_end_before_they_cost_something() {
+        let mut list = Vec::new();
+        for n in 0..2 * MAX_LIST {
+            add(&mut list, n / 2);
+        }
+        assert_eq!(list.len(), MAX_LIST);
+    }
+}

@@ -1,0 +1,157 @@
+//! Retrieve URLs as manifests spell them: sometimes the base of a DICOMweb service, sometimes the
+//! full address of a study or series below it.
+
+use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
+
+/// A Retrieve URL names another study or series than the one it stands at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a retrieve url names another study or series")]
+pub(crate) struct Foreign;
+
+/// The DICOMweb base URI in `url`: what stands before `/studies`. `None` if nothing does.
+///
+/// White space and padding around it are dropped; a value without a scheme is kept as it is.
+///
+/// # Errors
+/// [`Foreign`] if what follows `/studies` is not `study`, alone or with `series`.
+pub(crate) fn base_uri(
+    url: &str,
+    study: &StudyInstanceUid,
+    series: &SeriesInstanceUid,
+) -> Result<Option<Box<str>>, Foreign> {
+    let url = url.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    let Some((base, rest)) = split_at_studies(url) else {
+        return Ok(non_empty(url));
+    };
+    if names(rest, study, series) {
+        Ok(non_empty(base))
+    } else {
+        Err(Foreign)
+    }
+}
+
+// The host may be called `studies` too, so only the path is looked at.
+fn split_at_studies(url: &str) -> Option<(&str, &str)> {
+    let path_start = path_start(url);
+    let path_end = url[path_start..]
+        .find(['?', '#'])
+        .map_or(url.len(), |end| path_start + end);
+    let path = &url[path_start..path_end];
+    let (at, _) = path.match_indices("/studies").find(|(at, found)| {
+        let after = &path[at + found.len()..];
+        after.is_empty() || after.starts_with('/')
+    })?;
+    Some((&url[..path_start + at], &path[at + "/studies".len()..]))
+}
+
+fn path_start(url: &str) -> usize {
+    let authority = match url.find("://") {
+        Some(at) => at + "://".len(),
+        None if url.starts_with("//") => 2,
+        None => 0,
+    };
+    url[authority..]
+        .find(['/', '?', '#'])
+        .map_or(url.len(), |at| authority + at)
+}
+
+fn names(rest: &str, study: &StudyInstanceUid, series: &SeriesInstanceUid) -> bool {
+    let rest = rest.strip_prefix('/').unwrap_or(rest);
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let mut segments = rest.split('/');
+    match (segments.next(), segments.next(), segments.next()) {
+        (Some(""), None, None) => true,
+        (Some(uid), None | Some("series"), None) => uid == study.as_str(),
+        (Some(uid), Some("series"), Some(of_series)) => {
+            uid == study.as_str()
+                && of_series == series.as_str()
+                && matches!(
+                    (segments.next(), segments.next()),
+                    (None | Some("instances"), None)
+                )
+        }
+        _ => false,
+    }
+}
+
+fn non_empty(text: &str) -> Option<Box<str>> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base(url: &str) -> Result<Option<Box<str>>, Foreign> {
+        let study = StudyInstanceUid::parse("1.2.3").expect("a UID");
+        let series = SeriesInstanceUid::parse("1.2.4").expect("a UID");
+        base_uri(url, &study, &series)
+    }
+
+    #[test]
+    fn keeps_a_base_uri_as_it_is() {
+        for url in [
+            "https://h.example/rs/",
+            "https://h.example/rs",
+            "hostname/DICOMweb-RS/",
+            "h.example:8443/rs",
+            "https://studies/rs",
+            "https://studies",
+            "//studies/rs",
+            "studies/1.2.9",
+            "https://h.example/studiesX/rs",
+            "https://h.example/rs?from=/studies/1.2.9",
+        ] {
+            assert_eq!(base(url), Ok(Some(url.into())), "{url}");
+        }
+    }
+
+    #[test]
+    fn trims_and_knows_that_nothing_is_no_url() {
+        assert_eq!(
+            base(" https://h.example/rs/ \0"),
+            Ok(Some("https://h.example/rs/".into()))
+        );
+        for url in ["", "  \0", "/studies/1.2.3", "/studies"] {
+            assert_eq!(base(url), Ok(None), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn cuts_before_the_study_it_stands_at() {
+        for url in [
+            "https://h.example/rs/studies",
+            "https://h.example/rs/studies/",
+            "https://h.example/rs/studies/1.2.3",
+            "https://h.example/rs/studies/1.2.3/",
+            "https://h.example/rs/studies/1.2.3?accept=x#y",
+            "https://h.example/rs/studies/1.2.3/series",
+            "https://h.example/rs/studies/1.2.3/series/1.2.4",
+            "https://h.example/rs/studies/1.2.3/series/1.2.4/",
+            "https://h.example/rs/studies/1.2.3/series/1.2.4/instances",
+        ] {
+            assert_eq!(base(url), Ok(Some("https://h.example/rs".into())), "{url}");
+        }
+        assert_eq!(
+            base("https://studies/studies/1.2.3"),
+            Ok(Some("https://studies".into()))
+        );
+        assert_eq!(base("h:80/rs/studies/1.2.3"), Ok(Some("h:80/rs".into())));
+    }
+
+    #[test]
+    fn refuses_what_belongs_to_something_else() {
+        for url in [
+            "https://h.example/rs/studies/1.2.9",
+            "https://h.example/rs/studies/1.2.3/series/1.2.9",
+            "https://h.example/rs/studies/1.2.3/1.2.4",
+            "https://h.example/rs/studies/1.2.3/series/1.2.4/instances/1.2.5",
+            "https://h.example/rs/studies/1.2.9/studies/1.2.3",
+            "https://h.example/studies/rs",
+            "https://h.example/rs/studies//1.2.3",
+            "https://h.example/rs/studies/1.2.3%2F..",
+        ] {
+            assert_eq!(base(url), Err(Foreign), "{url}");
+        }
+    }
+}

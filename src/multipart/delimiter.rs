@@ -1,0 +1,233 @@
+//! Where the boundaries are in a stream of chunks.
+
+use bytes::{Buf, Bytes};
+use memchr::{memmem, memrchr};
+
+use super::Boundary;
+
+/// Most blanks that are taken for transport padding between a boundary and the end of its line.
+/// Somebody must hold them until it is clear what they are, so there is a bound; more are text.
+pub(super) const LONGEST_PADDING: usize = 256;
+
+/// Finds delimiters (RFC 2046 5.1.1: a line end, two hyphens, the boundary, blanks, a line end).
+///
+/// What may still become a delimiter when a chunk ends is remembered as a count of matched bytes,
+/// so each byte is looked at a bounded number of times however the chunks are cut.
+#[derive(Debug)]
+pub(super) struct Scanner {
+    /// CR LF - - boundary.
+    delimiter: Bytes,
+    with_crlf: memmem::Finder<'static>,
+    with_lf: memmem::Finder<'static>,
+    before: LineEnd,
+    candidate: Option<Candidate>,
+}
+
+/// What the scanner found at the front of the input, which it has taken away.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Bytes that belong to no delimiter; at least one.
+    Text(Bytes),
+    /// A delimiter after which a part begins, and the end of its line.
+    Delimiter(LineEnd),
+    /// The delimiter after the last part, up to its two hyphens.
+    Close,
+}
+
+/// How a line ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LineEnd {
+    CrLf,
+    Lf,
+}
+
+impl Scanner {
+    /// A scanner at the start of a line, which takes bare LF for a line end.
+    pub(super) fn new(boundary: &Boundary) -> Self {
+        let delimiter = Bytes::from(format!("\r\n--{}", boundary.as_str()));
+        Self {
+            with_crlf: memmem::Finder::new(&delimiter).into_owned(),
+            with_lf: memmem::Finder::new(&delimiter[AT_LF..]).into_owned(),
+            delimiter,
+            before: LineEnd::Lf,
+            candidate: Some(Candidate::starting(AT_HYPHENS)),
+        }
+    }
+
+    /// From now on a line end before a delimiter is CRLF, or, with `LineEnd::Lf`, either.
+    pub(super) fn expect_before(&mut self, line_end: LineEnd) {
+        self.before = line_end;
+    }
+
+    /// The input is now at the start of a line: a delimiter there has had its line end.
+    pub(super) fn start_line(&mut self) {
+        self.candidate = Some(Candidate::starting(AT_HYPHENS));
+    }
+
+    /// What is at the front of `input`, or `None` if all of it is taken and more is needed.
+    pub(super) fn scan(&mut self, input: &mut Bytes) -> Option<Found> {
+        while !input.is_empty() {
+            let found = match self.candidate.take() {
+                Some(candidate) => self.decide(candidate, input),
+                None => self.search(input),
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// Bytes that were taken and not yet given back.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.candidate.as_ref().map_or(0, Candidate::held)
+    }
+
+    fn decide(&mut self, mut candidate: Candidate, input: &mut Bytes) -> Option<Found> {
+        match candidate.feed(input, &self.delimiter) {
+            None => {
+                self.candidate = Some(candidate);
+                None
+            }
+            Some(Verdict::Delimiter(line_end)) => Some(Found::Delimiter(line_end)),
+            Some(Verdict::Close) => Some(Found::Close),
+            Some(Verdict::Text) => candidate.into_text(&self.delimiter),
+        }
+    }
+
+    fn search(&mut self, input: &mut Bytes) -> Option<Found> {
+        let start = self.position(input);
+        let text = input.split_to(start);
+        self.candidate = input.first().map(|&first| {
+            let line_end = if first == b'\r' { AT_CR } else { AT_LF };
+            Candidate::starting(line_end)
+        });
+        (!text.is_empty()).then_some(Found::Text(text))
+    }
+
+    // Where a delimiter, or what the chunk has of it, starts; else the end of the chunk.
+    fn position(&self, chunk: &[u8]) -> usize {
+        match self.before {
+            LineEnd::CrLf => self.with_crlf.find(chunk),
+            LineEnd::Lf => self.with_lf.find(chunk).map(|lf| with_cr(chunk, lf)),
+        }
+        .or_else(|| self.partial_position(chunk))
+        .unwrap_or(chunk.len())
+    }
+
+    // CR and LF occur only at the front of a delimiter, so only the last one in a chunk can begin it.
+    fn partial_position(&self, chunk: &[u8]) -> Option<usize> {
+        let line_end = match self.before {
+            LineEnd::CrLf => memrchr(b'\r', self.tail(chunk))?,
+            LineEnd::Lf => {
+                let tail = self.tail(chunk);
+                memrchr(b'\n', tail)
+                    .map(|lf| with_cr(tail, lf))
+                    .max(memrchr(b'\r', tail))?
+            }
+        };
+        let start = chunk.len() - self.tail(chunk).len() + line_end;
+        let delimiter = match chunk[start] {
+            b'\r' => &self.delimiter[AT_CR..],
+            _ => &self.delimiter[AT_LF..],
+        };
+        delimiter.starts_with(&chunk[start..]).then_some(start)
+    }
+
+    // What of a chunk can be an unfinished delimiter.
+    fn tail<'a>(&self, chunk: &'a [u8]) -> &'a [u8] {
+        &chunk[chunk.len().saturating_sub(self.delimiter.len())..]
+    }
+}
+
+// A CR before the LF is part of the line end.
+fn with_cr(text: &[u8], lf: usize) -> usize {
+    match text[..lf].last() {
+        Some(b'\r') => lf - 1,
+        _ => lf,
+    }
+}
+
+/// Something that begins as a delimiter does.
+#[derive(Debug)]
+struct Candidate {
+    /// Where in the delimiter it began: `AT_CR`, `AT_LF` or `AT_HYPHENS`.
+    start: usize,
+    /// Where in the delimiter it has got to.
+    matched: usize,
+    /// What followed the boundary: blanks and CR, or one hyphen.
+    rest: Vec<u8>,
+}
+
+enum Verdict {
+    Delimiter(LineEnd),
+    Close,
+    Text,
+}
+
+impl Candidate {
+    fn starting(start: usize) -> Self {
+        Self {
+            start,
+            matched: start,
+            rest: Vec::new(),
+        }
+    }
+
+    // Takes bytes until it is clear what they are. The byte that makes them text stays in the input:
+    // it may begin the next candidate.
+    fn feed(&mut self, input: &mut Bytes, delimiter: &[u8]) -> Option<Verdict> {
+        for (taken, &byte) in input.iter().enumerate() {
+            match self.step(byte, delimiter) {
+                None => {}
+                Some(Verdict::Text) => {
+                    input.advance(taken);
+                    return Some(Verdict::Text);
+                }
+                Some(verdict @ (Verdict::Delimiter(_) | Verdict::Close)) => {
+                    input.advance(taken + 1);
+                    return Some(verdict);
+                }
+            }
+        }
+        input.clear();
+        None
+    }
+
+    fn step(&mut self, byte: u8, delimiter: &[u8]) -> Option<Verdict> {
+        if let Some(&expected) = delimiter.get(self.matched) {
+            self.matched += usize::from(byte == expected);
+            return (byte != expected).then_some(Verdict::Text);
+        }
+        match (self.rest.last(), byte) {
+            (Some(b'-'), b'-') => return Some(Verdict::Close),
+            (Some(b'\r'), b'\n') => return Some(Verdict::Delimiter(LineEnd::CrLf)),
+            (None | Some(b' ' | b'\t'), b'\n') => return Some(Verdict::Delimiter(LineEnd::Lf)),
+            (None, b'-') | (None | Some(b' ' | b'\t'), b'\r') => {}
+            (None | Some(b' ' | b'\t'), b' ' | b'\t') if self.rest.len() < LONGEST_PADDING => {}
+            _ => return Some(Verdict::Text),
+        }
+        self.rest.push(byte);
+        None
+    }
+
+    fn into_text(self, delimiter: &Bytes) -> Option<Found> {
+        let boundary = delimiter.slice(self.start..self.matched);
+        let text = match self.rest.as_slice() {
+            [] => boundary,
+            rest => Bytes::from([&boundary, rest].concat()),
+        };
+        (!text.is_empty()).then_some(Found::Text(text))
+    }
+
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        self.matched - self.start + self.rest.len()
+    }
+}
+
+// Places in a delimiter.
+const AT_CR: usize = 0;
+const AT_LF: usize = 1;
+const AT_HYPHENS: usize = 2;

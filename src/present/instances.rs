@@ -1,0 +1,84 @@
+//! Instances as PS3.18 10.4 wants them: many in a `multipart/related`, or one alone.
+
+use crate::body::{self, Body};
+use crate::dicom::media_type::{APPLICATION_DICOM, application_dicom};
+use crate::dicom::part10::Identity;
+use crate::instance::{Instance, Instances, Target};
+use crate::multipart::{Boundary, Joiner};
+
+/// An answer's media type and its bytes.
+#[derive(Debug)]
+pub struct Presented {
+    /// `Content-Type`.
+    pub content_type: String,
+    /// The bytes.
+    pub body: Body,
+}
+
+/// All instances in one `multipart/related`, each part under the DICOMweb root `root`. The closing
+/// boundary is only written if the stream ends well.
+#[must_use]
+pub fn multipart(mut instances: Instances, boundary: Boundary, root: String) -> Presented {
+    let mut joiner = Joiner::new(boundary);
+    let content_type = joiner.content_type(APPLICATION_DICOM);
+    let body = Body::generate(None, |out| async move {
+        while let Some(mut instance) = instances.next().await? {
+            out.emit(joiner.part(&fields(&instance, &root).borrowed()))
+                .await?;
+            while let Some(chunk) = instance.body.chunk().await? {
+                out.emit(chunk).await?;
+            }
+        }
+        out.emit(joiner.close()).await
+    });
+    Presented { content_type, body }
+}
+
+/// The one instance that is in the stream, alone.
+///
+/// # Errors
+/// Why it does not come.
+pub async fn single(mut instances: Instances) -> Result<Presented, body::Error> {
+    let Some(instance) = instances.next().await? else {
+        return Err(body::Error::Missing(1));
+    };
+    let content_type = application_dicom(&instance.identity.transfer_syntax);
+    Ok(Presented {
+        content_type,
+        body: instance.body,
+    })
+}
+
+struct Fields(Vec<(&'static str, String)>);
+
+// Viewers look for `Content-Type` first, in exactly this spelling, and for the transfer syntax in
+// it.
+fn fields(instance: &Instance, root: &str) -> Fields {
+    let identity = &instance.identity;
+    let mut fields = vec![("Content-Type", application_dicom(&identity.transfer_syntax))];
+    if let Some(length) = instance.body.length() {
+        fields.push(("Content-Length", length.to_string()));
+    }
+    fields.push((
+        "Content-Location",
+        format!("{root}/{}", target(identity).path()),
+    ));
+    Fields(fields)
+}
+
+impl Fields {
+    fn borrowed(&self) -> Vec<(&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect()
+    }
+}
+
+fn target(identity: &Identity) -> Target {
+    Target::Instance(
+        identity.study.clone(),
+        identity.series.clone(),
+        identity.sop_instance.clone(),
+    )
+}

@@ -1,0 +1,254 @@
+//! Which representations a client accepts: PS3.18 8.7.4 to 8.7.8 for *Retrieve Instances*.
+//!
+//! The `accept` query parameter is tried before the `Accept` header field. Nothing here changes what
+//! a source is asked for.
+
+use super::resource::pairs;
+use crate::dicom::media_type::{APPLICATION_DICOM, MULTIPART_RELATED};
+use crate::dicom::{MediaType, TransferSyntax, TransferSyntaxes};
+
+/// How instances are wrapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// `multipart/related; type="application/dicom"`, the default.
+    Multipart,
+    /// `application/dicom`, which can hold one instance only.
+    Single,
+}
+
+/// What a client accepts, for one payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acceptable {
+    /// How instances are wrapped.
+    pub payload: Payload,
+    /// In which transfer syntaxes.
+    pub syntaxes: TransferSyntaxes,
+}
+
+/// Nothing that could be given is acceptable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("none of the acceptable media types can be given")]
+pub struct NotAcceptable;
+
+impl Acceptable {
+    /// Reads what is acceptable from the query and the `Accept` header field, for a resource that
+    /// is a single instance or not.
+    ///
+    /// # Errors
+    /// [`NotAcceptable`]: 406.
+    pub fn parse(
+        query: Option<&str>,
+        accept: &[&str],
+        is_instance: bool,
+    ) -> Result<Self, NotAcceptable> {
+        let from_query = query.map(accept_parameter).unwrap_or_default();
+        if let Some(acceptable) = Self::choose(&from_query, is_instance) {
+            return Ok(acceptable);
+        }
+        let mut from_header: Vec<_> = accept
+            .iter()
+            .flat_map(|v| MediaType::parse_list(v))
+            .collect();
+        // RFC 9110 12.5.1: no preference.
+        if accept.iter().all(|value| value.trim().is_empty()) {
+            if !from_query.is_empty() {
+                return Err(NotAcceptable);
+            }
+            from_header.extend(MediaType::parse("*/*"));
+        }
+        Self::choose(&from_header, is_instance).ok_or(NotAcceptable)
+    }
+
+    /// The best payload, and every transfer syntax that is acceptable in it.
+    fn choose(ranges: &[MediaType], is_instance: bool) -> Option<Self> {
+        let best = ranges
+            .iter()
+            .filter_map(|range| Some((Offer::of(range, is_instance)?, range.quality())))
+            .filter(|(_, quality)| *quality > 0)
+            // The first of equals: a client lists what it likes best first.
+            .reduce(|best, other| {
+                if rank(&other) > rank(&best) {
+                    other
+                } else {
+                    best
+                }
+            })?
+            .0;
+        let excluded: Vec<&str> = ranges
+            .iter()
+            .filter(|range| range.quality() == 0)
+            .filter_map(|range| range.parameter("transfer-syntax"))
+            .collect();
+        let mut syntaxes = Vec::new();
+        for range in ranges.iter().filter(|range| range.quality() > 0) {
+            match Offer::of(range, is_instance) {
+                Some(offer) if offer.payload == best.payload => {
+                    if offer.syntax == "*" && excluded.is_empty() {
+                        return Some(Self {
+                            payload: best.payload,
+                            syntaxes: TransferSyntaxes::AsStored,
+                        });
+                    }
+                    if !excluded.contains(&offer.syntax.as_str()) {
+                        syntaxes.push(offer.syntax);
+                    }
+                }
+                Some(_) | None => {}
+            }
+        }
+        Some(Self {
+            payload: best.payload,
+            syntaxes: TransferSyntaxes::OneOf(syntaxes),
+        })
+    }
+}
+
+/// What one media range asks for, if it can be had at all.
+struct Offer {
+    payload: Payload,
+    /// A UID or `*`.
+    syntax: String,
+    /// A range that names a type is meant more than `*/*` (RFC 9110 12.5.1).
+    is_specific: bool,
+}
+
+fn rank((offer, quality): &(Offer, u16)) -> (u16, bool) {
+    (*quality, offer.is_specific)
+}
+
+impl Offer {
+    fn of(range: &MediaType, is_instance: bool) -> Option<Self> {
+        let payload = match range.essence() {
+            MULTIPART_RELATED => match range.part_type().as_deref() {
+                Some(APPLICATION_DICOM | "*/*" | "application/*") | None => Payload::Multipart,
+                Some(_) => return None,
+            },
+            "*/*" | "multipart/*" => Payload::Multipart,
+            APPLICATION_DICOM | "application/*" if is_instance => Payload::Single,
+            _ => return None,
+        };
+        // PS3.18 8.7.3.1: without the parameter, Explicit VR Little Endian is meant.
+        let syntax = range.parameter("transfer-syntax").map(str::trim);
+        let syntax = syntax
+            .unwrap_or(TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN)
+            .to_owned();
+        let is_specific = !range.essence().contains('*');
+        Some(Self {
+            payload,
+            syntax,
+            is_specific,
+        })
+    }
+}
+
+/// The media types of the `accept` query parameter (PS3.18 8.3.3.1). A `+` that was meant as
+/// itself and decoded to a blank is mended.
+fn accept_parameter(query: &str) -> Vec<MediaType> {
+    pairs(query)
+        .filter(|(name, _)| name.eq_ignore_ascii_case("accept"))
+        .flat_map(|(_, value)| MediaType::parse_list(&value.replace("dicom json", "dicom+json")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOSSLESS: &str = "1.2.840.10008.1.2.4.70";
+    const EXPLICIT: &str = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN;
+
+    fn parse(query: Option<&str>, accept: &str, is_instance: bool) -> Option<Acceptable> {
+        Acceptable::parse(query, &[accept], is_instance).ok()
+    }
+
+    fn permits(acceptable: &Acceptable, syntax: &str) -> bool {
+        acceptable
+            .syntaxes
+            .permit(&TransferSyntax::parse(syntax).expect("a uid"))
+    }
+
+    #[test]
+    fn nothing_said_means_multipart_and_explicit_little_endian() {
+        for accept in [
+            "",
+            "*/*",
+            "multipart/related",
+            "multipart/related; type=\"application/dicom\"",
+        ] {
+            let read = parse(None, accept, true).expect("acceptable");
+            assert_eq!(read.payload, Payload::Multipart, "{accept}");
+            assert!(
+                permits(&read, EXPLICIT) && !permits(&read, LOSSLESS),
+                "{accept}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_star_means_as_stored_however_it_is_spelt() {
+        for accept in [
+            "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
+            "multipart/related; type=application/dicom; transfer-syntax=\"*\"",
+            "multipart/related; type=\"application/dicom; transfer-syntax=*\"",
+            "image/png, multipart/related; type=\"application/dicom\"; transfer-syntax=*;q=0.2",
+        ] {
+            assert!(
+                parse(None, accept, false).expect("acceptable").syntaxes
+                    == TransferSyntaxes::AsStored,
+                "{accept}"
+            );
+        }
+    }
+
+    #[test]
+    fn several_syntaxes_are_all_acceptable() {
+        let accept = "multipart/related;type=application/dicom;transfer-syntax=\"1.2.840.10008.1.2.4.70\";q=0.9, */*;q=0.1";
+        let read = parse(None, accept, false).expect("acceptable");
+        assert!(permits(&read, LOSSLESS) && permits(&read, EXPLICIT));
+        assert!(!permits(&read, "1.2.840.10008.1.2.4.90"));
+    }
+
+    #[test]
+    fn one_instance_may_come_alone() {
+        let read = parse(None, "application/dicom; transfer-syntax=*", true).expect("acceptable");
+        assert_eq!(read.payload, Payload::Single);
+        assert_eq!(parse(None, "application/dicom", false), None);
+    }
+
+    #[test]
+    fn the_query_parameter_is_tried_first() {
+        let query = "accept=multipart%2Frelated%3B%20type%3D%22application%2Fdicom%22%3B%20transfer-syntax%3D*";
+        let read = parse(Some(query), "image/png", false).expect("acceptable");
+        assert_eq!(read.syntaxes, TransferSyntaxes::AsStored);
+        let read = parse(Some("accept=image/png"), "*/*", false).expect("the header is tried next");
+        assert_ne!(read.syntaxes, TransferSyntaxes::AsStored);
+        assert_eq!(parse(Some("accept=image/png"), "", false), None);
+    }
+
+    #[test]
+    fn what_cannot_be_given_is_not_acceptable() {
+        for accept in [
+            "image/png",
+            "application/dicom+json",
+            "multipart/related; type=\"image/jpeg\"",
+            "*/*;q=0",
+            "text/html, application/xml",
+        ] {
+            assert_eq!(parse(None, accept, false), None, "{accept}");
+        }
+    }
+
+    #[test]
+    fn the_better_liked_payload_is_chosen() {
+        let accept = "multipart/related; type=\"application/dicom\";q=0.5, application/dicom";
+        assert_eq!(
+            parse(None, accept, true).map(|a| a.payload),
+            Some(Payload::Single)
+        );
+        let accept = "*/*, application/dicom;q=0.9";
+        assert_eq!(
+            parse(None, accept, true).map(|a| a.payload),
+            Some(Payload::Multipart)
+        );
+    }
+}

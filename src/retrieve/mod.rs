@@ -1,0 +1,227 @@
+//! The engine between what a manifest selects and who asked: it fetches the planned instances from
+//! their sources at the same time and gives them on in the order in which they arrive.
+//!
+//! What is known to be missing before the first instance is given on is said so; what turns out to
+//! be missing later ends the stream with an error. Each worker holds at most [`CHUNKS_AHEAD`]
+//! chunks and one unread instance head in memory.
+
+mod absence;
+mod worker;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::{mpsc, oneshot};
+
+pub use absence::Absences;
+
+use crate::dicom::{SopInstanceUid, TransferSyntaxes};
+use crate::instance::{Instances, Listing};
+use crate::metrics::Metrics;
+use crate::source::{self, Source};
+use worker::{Opening, Worker};
+
+/// Chunks that a worker reads ahead of a slow client.
+pub const CHUNKS_AHEAD: usize = 4;
+
+/// Bounds on retrieval.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Series of one answer that are fetched from one location at the same time.
+    pub series_at_once: usize,
+    /// Seconds for which a client may read nothing before its answer is given up.
+    pub client_silence_seconds: u64,
+    /// Seconds for which it is remembered that a source does not have an instance.
+    pub absence_seconds: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            series_at_once: 2,
+            client_silence_seconds: 300,
+            absence_seconds: 60,
+        }
+    }
+}
+
+/// What to fetch from where, for one answer.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// One for each series.
+    pub jobs: Vec<Job>,
+    /// Instances that are selected and that no configured source holds.
+    pub not_locatable: usize,
+}
+
+/// The selected part of one series, and its source.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Where it is.
+    pub source: Arc<Source>,
+    /// What the manifest lists.
+    pub listing: Arc<Listing>,
+    /// One instance of it; `None` for all.
+    pub only: Option<SopInstanceUid>,
+}
+
+/// An answer that has begun.
+#[derive(Debug)]
+pub struct Retrieval {
+    /// The instances. If the stream ends without an error, all but the missing ones were in it.
+    pub instances: Instances,
+    /// How many selected instances are known not to come.
+    pub missing: usize,
+    /// How many are selected.
+    pub selected: usize,
+}
+
+/// Why nothing can be given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No configured source holds any of it.
+    #[error("no configured source holds it")]
+    NotLocatable,
+    /// The source, or the most telling of several.
+    #[error(transparent)]
+    Source(#[from] source::Error),
+}
+
+/// Fetches what plans say.
+#[derive(Debug, Clone)]
+pub struct Retriever {
+    settings: Settings,
+    metrics: Metrics,
+    absences: Absences,
+}
+
+impl Retriever {
+    /// A retriever with nothing under way.
+    #[must_use]
+    pub fn new(settings: Settings, metrics: Metrics) -> Self {
+        let absences = Absences::new(Duration::from_secs(settings.absence_seconds));
+        Self {
+            settings,
+            metrics,
+            absences,
+        }
+    }
+
+    /// Begins to fetch. Returns once every location has either an instance to give or failed, so
+    /// that what is missing is known as far as it can be.
+    ///
+    /// # Errors
+    /// Why there is nothing at all to give.
+    pub async fn start(&self, plan: Plan, accepted: TransferSyntaxes) -> Result<Retrieval, Error> {
+        let selected = plan.not_locatable + plan.jobs.iter().map(Job::count).sum::<usize>();
+        if plan.jobs.is_empty() {
+            return Err(Error::NotLocatable);
+        }
+        let accepted = Arc::new(accepted);
+        let (sender, receiver) = mpsc::channel(1);
+        let mut openings = Vec::new();
+        for jobs in self.divide(plan.jobs) {
+            let (opened, opening) = oneshot::channel();
+            let worker = Worker::new(jobs, &accepted, self, &sender);
+            tokio::spawn(worker.run(opened));
+            openings.push(opening);
+        }
+        // The stream ends when the last worker has dropped its sender.
+        drop(sender);
+        let missing = plan.not_locatable + missing(openings).await?;
+        let instances = Instances::new(receiver, selected.saturating_sub(missing));
+        Ok(Retrieval {
+            instances,
+            missing,
+            selected,
+        })
+    }
+
+    fn client_silence(&self) -> Duration {
+        Duration::from_secs(self.settings.client_silence_seconds)
+    }
+
+    /// The jobs of each worker: all of one source, and few workers for each source.
+    fn divide(&self, jobs: Vec<Job>) -> Vec<Vec<Job>> {
+        let mut by_source: HashMap<*const Source, Vec<Job>> = HashMap::new();
+        for job in jobs {
+            by_source
+                .entry(Arc::as_ptr(&job.source))
+                .or_default()
+                .push(job);
+        }
+        let workers = self.settings.series_at_once.max(1);
+        by_source
+            .into_values()
+            .flat_map(|jobs| deal(jobs, workers))
+            .collect()
+    }
+}
+
+fn deal(jobs: Vec<Job>, hands: usize) -> Vec<Vec<Job>> {
+    let hands = hands.min(jobs.len());
+    let mut dealt = vec![Vec::new(); hands];
+    for (at, job) in jobs.into_iter().enumerate() {
+        dealt[at % hands].push(job);
+    }
+    dealt
+}
+
+async fn missing(openings: Vec<oneshot::Receiver<Opening>>) -> Result<usize, Error> {
+    let mut missing = 0;
+    let mut has_begun = false;
+    let mut worst: Option<source::Error> = None;
+    for opening in openings {
+        match opening.await {
+            Ok(Opening::Begun { missing: known }) => {
+                missing += known;
+                has_begun = true;
+            }
+            Ok(Opening::Failed {
+                missing: all,
+                error,
+            }) => {
+                missing += all;
+                worst = Some(more_telling(worst, error));
+            }
+            // It panicked; whatever it had is missing and must not look as if it were not.
+            Err(_gone) => return Err(Error::Source(source::Error::Unreachable)),
+        }
+    }
+    match worst {
+        Some(error) if !has_begun => Err(Error::Source(error)),
+        Some(_) | None => Ok(missing),
+    }
+}
+
+/// Of two failures, the one that a client can do more about: trying again may help after a passing
+/// fault, not after a definite answer.
+fn more_telling(one: Option<source::Error>, other: source::Error) -> source::Error {
+    let rank = |error: &source::Error| match error {
+        source::Error::NotFound => 0,
+        source::Error::Gone => 1,
+        source::Error::NotAcceptable => 2,
+        source::Error::Status(_) | source::Error::Malformed(_) => 3,
+        source::Error::BrokeOff(_) | source::Error::Unreachable => 4,
+        source::Error::TimedOut => 5,
+        source::Error::Overloaded { .. } => 6,
+    };
+    match one {
+        Some(one) if rank(&one) >= rank(&other) => one,
+        Some(_) | None => other,
+    }
+}
+
+impl Job {
+    /// How many instances it selects.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self.only {
+            Some(_) => 1,
+            None => self.listing.instances.len(),
+        }
+    }
+}

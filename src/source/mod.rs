@@ -1,0 +1,173 @@
+//! What supplies images: servers and folders, all as streams of instances.
+//!
+//! A source does not know who asks, nor what a manifest selects. It says which instances arrive, in
+//! which order it likes, and [`Arrivals`] reads from the bytes of each which one it is.
+
+mod arrival;
+pub mod client;
+pub mod folder;
+pub mod wado_rs;
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use arrival::{Arrival, Arrivals};
+
+use crate::body;
+use crate::instance::Target;
+use folder::Folder;
+use wado_rs::WadoRs;
+
+/// A supplier of instances.
+#[derive(Debug)]
+pub struct Source {
+    /// What it is called in metrics and logs: from settings, never from outside.
+    pub alias: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// The kinds of sources.
+#[derive(Debug)]
+pub enum Kind {
+    /// A DICOMweb server (RAD-107).
+    WadoRs(Box<WadoRs>),
+    /// A folder of Part 10 files.
+    Folder(Folder),
+}
+
+/// In which transfer syntax a source is asked to give instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Representation {
+    /// The one they are stored in.
+    AsStored,
+    /// Explicit VR Little Endian, decoded by the source.
+    ExplicitVrLittleEndian,
+}
+
+/// Why a source gives nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It does not have it.
+    #[error("the source does not have it")]
+    NotFound,
+    /// It had it and deleted it.
+    #[error("the source has deleted it")]
+    Gone,
+    /// It cannot give it in this representation.
+    #[error("the source cannot give it in this representation")]
+    NotAcceptable,
+    /// It wants to be asked later.
+    #[error("the source is overloaded")]
+    Overloaded {
+        /// `Retry-After`, if it said so in seconds.
+        retry_after: Option<Duration>,
+    },
+    /// It answered with a status that helps nobody; also when it wants other credentials.
+    #[error("the source answered with status {0}")]
+    Status(u16),
+    /// It did not answer with instances.
+    #[error("the source's answer is malformed: {0}")]
+    Malformed(&'static str),
+    /// No connection could be made, or it broke before an answer.
+    #[error("the source cannot be reached")]
+    Unreachable,
+    /// It did not answer in time.
+    #[error("the source did not answer in time")]
+    TimedOut,
+    /// The answer broke off before its first instance.
+    #[error(transparent)]
+    BrokeOff(#[from] body::Error),
+}
+
+impl Error {
+    /// The kind of failure, as metrics name it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Gone => "gone",
+            Self::NotAcceptable => "not_acceptable",
+            Self::Overloaded { .. } => "overloaded",
+            Self::Status(_) => "status",
+            Self::Malformed(_) => "malformed",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::BrokeOff(_) => "broke_off",
+        }
+    }
+}
+
+impl Source {
+    /// Asks for instances. Gives the stream as soon as the source begins to answer.
+    ///
+    /// # Errors
+    /// Why there is nothing to stream.
+    pub async fn open(
+        &self,
+        target: &Target,
+        representation: Representation,
+    ) -> Result<Arrivals, Error> {
+        let parts = match &self.kind {
+            Kind::WadoRs(server) => Parts::WadoRs(server.fetch(target, representation).await?),
+            Kind::Folder(folder) => Parts::Folder(folder.fetch(target, representation).await?),
+        };
+        Ok(Arrivals::new(parts))
+    }
+
+    /// Whether the source answers at all; for operators.
+    ///
+    /// # Errors
+    /// What keeps it from answering.
+    pub async fn probe(&self) -> Result<(), Error> {
+        match &self.kind {
+            Kind::WadoRs(server) => server.probe().await,
+            Kind::Folder(folder) => folder.probe().await,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    /// Where it is; for operators only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WadoRs(server) => fmt::Display::fmt(server.base(), f),
+            Self::Folder(folder) => fmt::Display::fmt(&folder.root().display(), f),
+        }
+    }
+}
+
+/// The parts of an answer before anybody has looked into them.
+#[derive(Debug)]
+enum Parts {
+    WadoRs(wado_rs::Parts),
+    Folder(folder::Parts),
+}
+
+impl Parts {
+    /// Goes to the next part, over what is left of this one. `false`: there is none.
+    async fn next(&mut self) -> Result<bool, body::Error> {
+        match self {
+            Self::WadoRs(parts) => parts.next().await,
+            Self::Folder(parts) => parts.next().await,
+        }
+    }
+
+    /// The next bytes of this part; `None` at its end.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
+        match self {
+            Self::WadoRs(parts) => parts.chunk().await,
+            Self::Folder(parts) => parts.chunk().await,
+        }
+    }
+
+    /// The exact length of this part, where the source is bound to it.
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::WadoRs(parts) => parts.length(),
+            Self::Folder(parts) => parts.length(),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! A DICOMweb server as a source: *Get Instances* of PS3.18 10.4 (RAD-107).
+//!
+//! It is always asked for what it has, `transfer-syntax=*`: popular servers answer the default for
+//! a whole study with an error when they cannot transcode one object of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
+use http::{HeaderMap, StatusCode, Uri};
+use url::Url;
+
+use super::client::{Client, Response, ResponseBody};
+use super::{Error, Representation};
+use crate::body;
+use crate::dicom::MediaType;
+use crate::instance::Target;
+use crate::multipart::{self, Boundary, Event, Limits, Splitter};
+
+const AS_STORED: HeaderValue =
+    HeaderValue::from_static(r#"multipart/related; type="application/dicom"; transfer-syntax=*"#);
+const EXPLICIT_VR_LITTLE_ENDIAN: HeaderValue = HeaderValue::from_static(
+    r#"multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.1"#,
+);
+
+/// A WADO-RS server.
+#[derive(Debug)]
+pub struct WadoRs {
+    base: Url,
+    client: Client,
+}
+
+impl WadoRs {
+    /// The server whose DICOMweb root is `base`.
+    #[must_use]
+    pub fn new(base: Url, client: Client) -> Self {
+        Self { base, client }
+    }
+
+    /// Its DICOMweb root.
+    #[must_use]
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
+    pub(super) async fn fetch(
+        &self,
+        target: &Target,
+        representation: Representation,
+    ) -> Result<Parts, Error> {
+        let uri = self.address(&target.path())?;
+        let accept = match representation {
+            Representation::AsStored => AS_STORED,
+            Representation::ExplicitVrLittleEndian => EXPLICIT_VR_LITTLE_ENDIAN,
+        };
+        let response = self.client.get(&uri, &accept).await?;
+        check_status(&response, representation)?;
+        Parts::of(response)
+    }
+
+    pub(super) async fn probe(&self) -> Result<(), Error> {
+        // A search is the one question that harms nobody and that most servers answer; whatever
+        // the status, somebody is there who speaks HTTP.
+        let uri = self.address("studies?limit=1")?;
+        let accept = HeaderValue::from_static("application/dicom+json");
+        let response = self.client.get(&uri, &accept).await?;
+        if response.status.is_server_error() {
+            return Err(Error::Status(response.status.as_u16()));
+        }
+        Ok(())
+    }
+
+    /// The address of something below the root, written anew from typed parts.
+    fn address(&self, path: &str) -> Result<Uri, Error> {
+        let base = self.base.as_str().trim_end_matches('/');
+        format!("{base}/{path}")
+            .parse()
+            .map_err(|_invalid| Error::Unreachable)
+    }
+}
+
+fn check_status(response: &Response, representation: Representation) -> Result<(), Error> {
+    match (response.status, representation) {
+        (StatusCode::OK | StatusCode::PARTIAL_CONTENT, _) => Ok(()),
+        (StatusCode::NOT_FOUND, _) => Err(Error::NotFound),
+        (StatusCode::GONE, _) => Err(Error::Gone),
+        (StatusCode::NOT_ACCEPTABLE, _) => Err(Error::NotAcceptable),
+        (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, _) => {
+            Err(Error::Overloaded {
+                retry_after: retry_after(&response.headers),
+            })
+        }
+        // Orthanc says 400 or 500 to what it cannot transcode, others 415 or 501.
+        (
+            StatusCode::BAD_REQUEST
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::NOT_IMPLEMENTED,
+            Representation::ExplicitVrLittleEndian,
+        ) => Err(Error::NotAcceptable),
+        (status, _) => Err(Error::Status(status.as_u16())),
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// The parts of an answer.
+#[derive(Debug)]
+pub(super) struct Parts {
+    body: ResponseBody,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    Multipart(Box<Splitter>),
+    /// The whole body is one instance.
+    Single {
+        length: Option<u64>,
+        begun: bool,
+    },
+}
+
+impl Parts {
+    fn of(response: Response) -> Result<Self, Error> {
+        let content_type = response
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .ok_or(Error::Malformed("it has no content type"))?;
+        let media_type = MediaType::parse(content_type)
+            .ok_or(Error::Malformed("its content type cannot be read"))?;
+        let form = match media_type.essence() {
+            "multipart/related" => {
+                let boundary = media_type
+                    .parameter("boundary")
+                    .ok_or(Error::Malformed("its content type names no boundary"))?;
+                let boundary = Boundary::parse(boundary)
+                    .map_err(|_invalid| Error::Malformed("its boundary is invalid"))?;
+                Form::Multipart(Box::new(Splitter::new(&boundary, Limits::default())))
+            }
+            "application/dicom" if is_framed(&response.headers) => Form::Single {
+                length: content_length(&response.headers),
+                begun: false,
+            },
+            "application/dicom" => return Err(Error::Malformed("it does not say where it ends")),
+            _ => return Err(Error::Malformed("it is not DICOM")),
+        };
+        Ok(Self {
+            body: response.body,
+            form,
+        })
+    }
+
+    pub(super) async fn next(&mut self) -> Result<bool, body::Error> {
+        match &mut self.form {
+            Form::Single { begun, .. } => Ok(!std::mem::replace(begun, true)),
+            Form::Multipart(splitter) => loop {
+                match event(splitter, &mut self.body).await? {
+                    None => return Ok(false),
+                    Some(Event::Part(_head)) => return Ok(true),
+                    Some(Event::Data(_) | Event::PartEnd) => {}
+                }
+            },
+        }
+    }
+
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
+        match &mut self.form {
+            Form::Single { .. } => self.body.chunk().await,
+            Form::Multipart(splitter) => match event(splitter, &mut self.body).await? {
+                Some(Event::Data(bytes)) => Ok(Some(bytes)),
+                Some(Event::PartEnd) | None => Ok(None),
+                Some(Event::Part(_)) => Err(body::Error::Malformed("a part begins in a part")),
+            },
+        }
+    }
+
+    /// The length that a part declares for itself is advice: servers get it wrong. That of a whole
+    /// body is kept to by HTTP.
+    pub(super) fn length(&self) -> Option<u64> {
+        match &self.form {
+            Form::Single { length, .. } => *length,
+            Form::Multipart(_) => None,
+        }
+    }
+}
+
+async fn event(
+    splitter: &mut Splitter,
+    body: &mut ResponseBody,
+) -> Result<Option<Event>, body::Error> {
+    loop {
+        match splitter.next() {
+            Ok(Some(event)) => return Ok(Some(event)),
+            Ok(None) if splitter.is_closed() => return Ok(None),
+            Ok(None) => {}
+            Err(error) => return Err(broken(&error)),
+        }
+        match body.chunk().await? {
+            Some(chunk) => splitter.push(chunk),
+            // The closing boundary has not come: whatever HTTP says, this is not the whole.
+            None => {
+                return match splitter.finish() {
+                    Ok(()) => Ok(None),
+                    Err(error) => Err(broken(&error)),
+                };
+            }
+        }
+    }
+}
+
+fn broken(error: &multipart::Error) -> body::Error {
+    match error {
+        multipart::Error::Truncated => body::Error::Truncated,
+        multipart::Error::PreambleTooLarge { .. }
+        | multipart::Error::PartHeadTooLarge { .. }
+        | multipart::Error::MalformedPartHead => {
+            body::Error::Malformed("its parts cannot be told apart")
+        }
+    }
+}
+
+// RFC 9112 6.3: a body that ends when the connection does looks whole when it is cut.
+fn is_framed(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}

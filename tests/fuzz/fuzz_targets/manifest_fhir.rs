@@ -1,0 +1,8 @@
+//! Any bytes as a FHIR manifest: an answer or an error, never a panic.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let _ = xcwado::manifest::fhir::read(data);
+});
