@@ -150,8 +150,10 @@ impl Reading {
                 Err(error) => {
                     let text = one_line(&error.inner().to_string());
                     let mut path = path_of(error.path());
-                    // An unknown key is named in the text only.
-                    if let Some(unknown) = unknown_field(&text) {
+                    // An unknown key is sometimes named in the text only.
+                    if let Some(unknown) = unknown_field(&text)
+                        && path.last().is_none_or(|last| last != unknown)
+                    {
                         path.push(unknown.to_owned());
                     }
                     let shown: String = path.iter().map(|part| format!(".{part}")).collect();
