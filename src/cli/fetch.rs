@@ -106,10 +106,8 @@ async fn fetch(arguments: &Arguments) -> Result<(), Failure> {
     let summary = summary(arguments, &client).await?;
     let wanted = wanted(&summary, &only)?;
     let total: usize = wanted.iter().map(|series| series.instances.len()).sum();
-    let gateway = Source {
-        alias: "gateway".into(),
-        kind: Kind::WadoRs(Box::new(WadoRs::new(summary.links.dicomweb, client))),
-    };
+    let kind = Kind::WadoRs(Box::new(WadoRs::new(summary.links.dicomweb, client)));
+    let gateway = Source::new("gateway".into(), kind, 1);
     let progress = progress(total);
     let mut missing = 0;
     for series in wanted {

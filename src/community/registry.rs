@@ -14,7 +14,7 @@ use crate::source::wado_rs::WadoRs;
 use crate::source::{Kind, Source};
 
 /// One `[[location]]`: a source in our community.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LocationSettings {
     /// What it is called in metrics and logs; `location-1`, `location-2` … when absent.
@@ -34,9 +34,30 @@ pub struct LocationSettings {
     /// What it offers itself.
     #[serde(default = "instances")]
     pub offers: Vec<Offer>,
+    /// Series and instances that are fetched from it at once.
+    #[serde(default = "connections")]
+    pub connections: usize,
     /// How it is talked to, if it is a server.
     #[serde(default)]
     pub http: client::Settings,
+}
+
+impl LocationSettings {
+    /// The settings of a folder, the rest by default.
+    #[must_use]
+    pub fn folder(folder: PathBuf) -> Self {
+        Self {
+            alias: None,
+            retrieve_location_uid: None,
+            wado_rs_url: None,
+            folder: Some(folder),
+            retrieve_urls: Vec::new(),
+            retrieve_ae_titles: Vec::new(),
+            offers: instances(),
+            connections: connections(),
+            http: client::Settings::default(),
+        }
+    }
 }
 
 /// What a source may offer.
@@ -45,6 +66,10 @@ pub struct LocationSettings {
 pub enum Offer {
     /// *Get Instances*, which every source must.
     Instances,
+}
+
+fn connections() -> usize {
+    64
 }
 
 fn instances() -> Vec<Offer> {
@@ -170,7 +195,8 @@ impl Registry {
         }
         if let Some(kind) = open_source(settings, problems) {
             let alias = alias(settings, problems.index);
-            self.sources.push(Arc::new(Source { alias, kind }));
+            self.sources
+                .push(Arc::new(Source::new(alias, kind, settings.connections)));
         }
     }
 

@@ -39,14 +39,18 @@ pub fn multipart(mut instances: Instances, boundary: Boundary, root: String) -> 
 /// # Errors
 /// Why it does not come.
 pub async fn single(mut instances: Instances) -> Result<Presented, body::Error> {
-    let Some(instance) = instances.next().await? else {
+    let Some(mut instance) = instances.next().await? else {
         return Err(body::Error::Missing(1));
     };
     let content_type = application_dicom(&instance.identity.transfer_syntax);
-    Ok(Presented {
-        content_type,
-        body: instance.body,
-    })
+    let body = Body::generate(instance.body.length(), |out| async move {
+        while let Some(chunk) = instance.body.chunk().await? {
+            out.emit(chunk).await?;
+        }
+        // Whoever drops the stream before its end stops the fetch.
+        instances.next().await.map(|_end| ())
+    });
+    Ok(Presented { content_type, body })
 }
 
 struct Fields(Vec<(&'static str, String)>);

@@ -43,16 +43,15 @@ impl Absences {
         &self,
         source: &Source,
         series: &SeriesInstanceUid,
-        instance: &SopInstanceUid,
+        instances: &[SopInstanceUid],
         form: Representation,
     ) {
         self.0.entry(key(source, series)).and_compute_with(|known| {
             let mut absent = known
                 .map(|entry| Absent::clone(entry.value()))
                 .unwrap_or_default();
-            if absent.len() >= MOST_OF_A_SERIES || !absent.insert((instance.clone(), form)) {
-                return Op::Nop;
-            }
+            let room = MOST_OF_A_SERIES.saturating_sub(absent.len());
+            absent.extend(instances.iter().take(room).map(|uid| (uid.clone(), form)));
             Op::Put(Arc::new(absent))
         });
     }

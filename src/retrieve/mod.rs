@@ -6,9 +6,10 @@
 //! chunks and one unread instance head in memory.
 
 mod absence;
+mod progress;
 mod worker;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ pub use absence::Absences;
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
 use crate::instance::{Instances, Listing};
 use crate::metrics::Metrics;
-use crate::source::{self, Source};
-use worker::{Opening, Worker};
+use crate::source::{self, Seat, Source};
+use worker::{Giving, Opening, Worker};
 
 /// Chunks that a worker reads ahead of a slow client.
 pub const CHUNKS_AHEAD: usize = 4;
@@ -122,15 +123,16 @@ impl Retriever {
         }
         let accepted = Arc::new(accepted);
         let (sender, receiver) = mpsc::channel(1);
+        let giving = Giving::new(sender);
         let mut openings = Vec::new();
-        for jobs in self.divide(plan.jobs) {
+        for (jobs, seat) in self.seat(plan.jobs).await? {
             let (opened, opening) = oneshot::channel();
-            let worker = Worker::new(jobs, &accepted, self, &sender);
+            let worker = Worker::new(jobs, seat, &accepted, self, &giving);
             tokio::spawn(worker.run(opened));
             openings.push(opening);
         }
         // The stream ends when the last worker has dropped its sender.
-        drop(sender);
+        drop(giving);
         let missing = plan.not_locatable + missing(openings).await?;
         let instances = Instances::new(receiver, selected.saturating_sub(missing));
         Ok(Retrieval {
@@ -144,25 +146,36 @@ impl Retriever {
         Duration::from_secs(self.settings.client_silence_seconds)
     }
 
-    /// The jobs of each worker: all of one source, and few workers for each source.
-    fn divide(&self, jobs: Vec<Job>) -> Vec<Vec<Job>> {
-        let mut by_source: HashMap<*const Source, Vec<Job>> = HashMap::new();
+    /// The jobs of each worker, all of one source, and its seat there. Seats are waited for in the
+    /// order of the sources' names and only one for each, so that no two answers can wait for each
+    /// other; more are taken where they are free.
+    async fn seat(&self, jobs: Vec<Job>) -> Result<Vec<(Vec<Job>, Seat)>, Error> {
+        let mut by_source: BTreeMap<String, Vec<Job>> = BTreeMap::new();
         for job in jobs {
             by_source
-                .entry(Arc::as_ptr(&job.source))
+                .entry(job.source.alias.clone())
                 .or_default()
                 .push(job);
         }
-        let workers = self.settings.series_at_once.max(1);
-        by_source
-            .into_values()
-            .flat_map(|jobs| deal(jobs, workers))
-            .collect()
+        let mut seated = Vec::new();
+        for jobs in by_source.into_values() {
+            let Some(source) = jobs.first().map(|job| Arc::clone(&job.source)) else {
+                continue;
+            };
+            let mut seats = vec![source.seat().await?];
+            while seats.len() < self.settings.series_at_once.min(jobs.len()) {
+                let Some(seat) = source.free_seat() else {
+                    break;
+                };
+                seats.push(seat);
+            }
+            seated.extend(deal(jobs, seats.len()).into_iter().zip(seats));
+        }
+        Ok(seated)
     }
 }
 
 fn deal(jobs: Vec<Job>, hands: usize) -> Vec<Vec<Job>> {
-    let hands = hands.min(jobs.len());
     let mut dealt = vec![Vec::new(); hands];
     for (at, job) in jobs.into_iter().enumerate() {
         dealt[at % hands].push(job);

@@ -4,24 +4,26 @@
 //! accepted, and listed instances that did not come, are then asked for one by one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use prometheus::IntCounter;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::progress::{Drop, Progress};
 use super::{CHUNKS_AHEAD, Job, Retriever};
 use crate::body::{self, Body};
 use crate::dicom::part10::Identity;
 use crate::dicom::{SopInstanceUid, TransferSyntax, TransferSyntaxes};
 use crate::instance::{Instance, Target};
-use crate::metrics::Metrics;
-use crate::source::{self, Arrival, Arrivals, Representation, Source};
+use crate::source::{self, Arrival, Arrivals, Representation, Seat};
 
-/// How many instances of a series are asked for one by one in vain before the whole series is
-/// taken to be missing.
+/// How many instances of a series are asked for one by one in vain, while nothing has been given
+/// yet, before the whole series is taken to be missing.
 const TRIES: usize = 4;
+/// The same once something has been given: the answer is lost, but the next one knows of these.
+const LATE_TRIES: usize = 64;
 
 /// How a worker began.
 #[derive(Debug)]
@@ -35,7 +37,13 @@ pub(super) enum Opening {
     },
 }
 
-type Giving = mpsc::Sender<Result<Instance, body::Error>>;
+/// Where the workers of one answer give what they fetch.
+#[derive(Clone)]
+pub(super) struct Giving {
+    instances: mpsc::Sender<Result<Instance, body::Error>>,
+    /// How often the client took something, from any of the workers.
+    taken: Arc<AtomicU64>,
+}
 
 /// Fetches the jobs of one source.
 pub(super) struct Worker {
@@ -43,6 +51,8 @@ pub(super) struct Worker {
     accepted: Arc<TransferSyntaxes>,
     retriever: Retriever,
     giving: Giving,
+    /// Its place among those whom the source serves at once.
+    _seat: Seat,
     opened: Option<oneshot::Sender<Opening>>,
     /// Missing instances that were known before the first one was given.
     missing: usize,
@@ -57,17 +67,30 @@ enum Stop {
     Broken(body::Error),
 }
 
-/// One series while it is fetched.
-struct Progress<'a> {
-    job: &'a Job,
-    has_come: Vec<bool>,
-    left: usize,
-    fetched_bytes: IntCounter,
+/// What became of a source's answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    /// It was passed on to its end.
+    All,
+    /// It held something that is not accepted.
+    UntilNotAccepted,
+    /// It broke off before anything was given.
+    BrokenOff,
+}
+
+impl Giving {
+    pub(super) fn new(instances: mpsc::Sender<Result<Instance, body::Error>>) -> Self {
+        Self {
+            instances,
+            taken: Arc::default(),
+        }
+    }
 }
 
 impl Worker {
     pub(super) fn new(
         jobs: Vec<Job>,
+        seat: Seat,
         accepted: &Arc<TransferSyntaxes>,
         retriever: &Retriever,
         giving: &Giving,
@@ -77,17 +100,34 @@ impl Worker {
             accepted: Arc::clone(accepted),
             retriever: retriever.clone(),
             giving: giving.clone(),
+            _seat: seat,
             opened: None,
             missing: 0,
             last_error: None,
         }
     }
 
-    /// Fetches everything. How it began is told once; the rest goes where the worker gives to.
+    /// Fetches everything. How it began is told once; the rest goes where the worker gives to. It
+    /// stops as soon as nobody takes it any more.
     pub(super) async fn run(mut self, opened: oneshot::Sender<Opening>) {
         self.opened = Some(opened);
+        let instances = self.giving.instances.clone();
+        tokio::select! {
+            () = instances.closed() => {}
+            () = self.work() => {}
+        }
+    }
+
+    async fn work(&mut self) {
         let jobs = std::mem::take(&mut self.jobs);
-        let mut jobs = jobs.iter();
+        let begin = |job| Progress::new(job, &self.retriever.metrics);
+        let mut jobs: Vec<_> = jobs.iter().map(begin).collect();
+        // First of all, for now it can still be said at the head of the answer.
+        self.missing += jobs
+            .iter_mut()
+            .map(|job| self.leave_out_absent(job))
+            .sum::<usize>();
+        let mut jobs = jobs.iter_mut();
         for job in jobs.by_ref() {
             match self.job(job).await {
                 Ok(()) if self.is_hopeless() => break,
@@ -96,42 +136,42 @@ impl Worker {
                 Err(Stop::Broken(error)) => return self.give(Err(error)).await.unwrap_or(()),
             }
         }
-        self.finish(jobs.map(Job::count).sum());
+        self.finish(jobs.map(|job| job.left).sum());
     }
 
-    /// Whether there is no use in asking the source for further series: it cannot be reached, and
+    /// Whether there is no use in asking the source for anything more: it does not answer, and
     /// nothing has been promised.
     fn is_hopeless(&self) -> bool {
-        let unreachable = matches!(
+        let does_not_answer = matches!(
             self.last_error,
             Some(
                 source::Error::Unreachable
                     | source::Error::TimedOut
                     | source::Error::Overloaded { .. }
+                    | source::Error::BrokeOff(body::Error::Silent)
             )
         );
-        unreachable && self.opened.is_some()
+        does_not_answer && self.opened.is_some()
     }
 
     fn finish(&mut self, not_tried: usize) {
         self.missing += not_tried;
         if let Some(opened) = self.opened.take() {
             let error = self.last_error.take().unwrap_or(source::Error::NotFound);
-            let _ = opened.send(Opening::Failed {
-                missing: self.missing,
-                error,
-            });
+            let missing = self.missing;
+            // A client that has left does not need to know.
+            let _ = opened.send(Opening::Failed { missing, error });
         }
     }
 
-    async fn job(&mut self, job: &Job) -> Result<(), Stop> {
-        let mut progress = Progress::new(job, &self.retriever.metrics);
-        if let Some(uid) = &job.only {
-            self.single(&mut progress, uid).await?;
-        } else {
-            self.leave_out_absent(&mut progress)?;
-            self.series(&mut progress).await?;
-        }
+    async fn job(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        let done = match &progress.job.only {
+            Some(uid) => self.single(progress, uid).await,
+            None if progress.left == 0 => Ok(()),
+            None => self.series(progress).await,
+        };
+        progress.report_dropped(&self.retriever.metrics);
+        done?;
         self.account(progress.left)
     }
 
@@ -148,49 +188,43 @@ impl Worker {
         }
     }
 
-    fn leave_out_absent(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+    /// Takes off the list what the source is known not to have; gives how many that were.
+    fn leave_out_absent(&self, progress: &mut Progress<'_>) -> usize {
         let job = progress.job;
-        let Some(absences) = self.retriever.absences.of(&job.source, &job.listing.series) else {
-            return Ok(());
+        let absent = match &job.only {
+            Some(_) => None,
+            None => self.retriever.absences.of(&job.source, &job.listing.series),
         };
         let as_stored = *self.accepted == TransferSyntaxes::AsStored;
-        let mut absent = 0;
-        for (uid, form) in absences.iter() {
-            // What cannot be decoded can still be had as it is.
-            if as_stored && *form == Representation::ExplicitVrLittleEndian {
-                continue;
-            }
-            let number = job.listing.instances.get(uid).copied();
-            absent += usize::from(number.is_some_and(|number| progress.take(number)));
-        }
-        if absent > 0 {
-            self.last_error = Some(source::Error::NotFound);
-        }
-        self.account(absent)
+        // What cannot be decoded can still be had as it is.
+        let counts = |form| !(as_stored && form == Representation::ExplicitVrLittleEndian);
+        let absent = absent.iter().flat_map(|absent| absent.iter());
+        let known = absent.filter(|(_, form)| counts(*form));
+        known.filter(|(uid, _)| progress.take_uid(uid)).count()
     }
 
     async fn series(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
-        if progress.left == 0 {
-            return Ok(());
-        }
         let listing = &progress.job.listing;
         let target = Target::Series(listing.study.clone(), listing.series.clone());
-        let arrivals = match self
+        let opened = self
             .open(progress.job, &target, Representation::AsStored)
-            .await
-        {
+            .await;
+        let arrivals = match opened {
             Ok(arrivals) => arrivals,
-            // Nothing more to hope for from asking for each instance alone.
-            Err(error) => return self.fail(error, progress),
-        };
-        let outcome = self.pass_on(arrivals, progress).await?;
-        match outcome {
-            Passed::All if progress.left == 0 => Ok(()),
-            Passed::All => self.one_by_one(progress, Representation::AsStored).await,
-            Passed::UntilNotAccepted => {
-                self.one_by_one(progress, Representation::ExplicitVrLittleEndian)
-                    .await
+            Err(error) => {
+                if is_definite(&error) {
+                    self.remember_absent(progress, &progress.awaited(), Representation::AsStored);
+                }
+                self.last_error = Some(error);
+                return Ok(());
             }
+        };
+        match self.pass_on(arrivals, progress).await? {
+            Passed::All | Passed::BrokenOff if progress.left == 0 || self.is_hopeless() => Ok(()),
+            Passed::All | Passed::BrokenOff => {
+                self.one_by_one(progress, Representation::AsStored).await
+            }
+            Passed::UntilNotAccepted => self.decoded(progress).await,
         }
     }
 
@@ -199,18 +233,26 @@ impl Worker {
         progress: &mut Progress<'_>,
         uid: &SopInstanceUid,
     ) -> Result<(), Stop> {
-        progress.left = 1;
         match self
             .instance(progress, uid, Representation::AsStored)
             .await?
         {
-            Some(Passed::UntilNotAccepted) => {
-                self.instance(progress, uid, Representation::ExplicitVrLittleEndian)
-                    .await?;
-                Ok(())
-            }
-            Some(Passed::All) | None => Ok(()),
+            Some(Passed::UntilNotAccepted) => self.decoded(progress).await,
+            Some(Passed::All | Passed::BrokenOff) | None => Ok(()),
         }
+    }
+
+    /// Asks for every instance that has not come, in Explicit VR Little Endian.
+    async fn decoded(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        if !self
+            .accepted
+            .permit(&TransferSyntax::explicit_vr_little_endian())
+        {
+            self.last_error = Some(source::Error::NotAcceptable);
+            return Ok(());
+        }
+        self.one_by_one(progress, Representation::ExplicitVrLittleEndian)
+            .await
     }
 
     /// Asks for every instance that has not come.
@@ -219,24 +261,26 @@ impl Worker {
         progress: &mut Progress<'_>,
         form: Representation,
     ) -> Result<(), Stop> {
-        if form == Representation::ExplicitVrLittleEndian
-            && !self
-                .accepted
-                .permit(&TransferSyntax::explicit_vr_little_endian())
-        {
-            return self.fail(source::Error::NotAcceptable, progress);
-        }
+        let awaited = match &progress.job.only {
+            Some(uid) => vec![uid.clone()],
+            None => progress.awaited(),
+        };
         let mut in_vain = 0;
-        for uid in progress.awaited() {
-            let before = progress.left;
+        for uid in awaited {
+            let given = progress.given;
             self.instance(progress, &uid, form).await?;
-            in_vain = if progress.left < before {
+            in_vain = if progress.given > given {
                 0
             } else {
                 in_vain + 1
             };
-            if in_vain == TRIES || (in_vain > 0 && self.opened.is_none()) {
-                return Ok(());
+            let tries = if self.opened.is_some() {
+                TRIES
+            } else {
+                LATE_TRIES
+            };
+            if in_vain >= tries || self.is_hopeless() {
+                break;
             }
         }
         Ok(())
@@ -252,13 +296,23 @@ impl Worker {
         let job = progress.job;
         let listing = &job.listing;
         let target = Target::Instance(listing.study.clone(), listing.series.clone(), uid.clone());
+        let given = progress.given;
         match self.open(job, &target, form).await {
-            Ok(arrivals) => self.pass_on(arrivals, progress).await.map(Some),
+            Ok(arrivals) => {
+                let passed = self.pass_on(arrivals, progress).await?;
+                if passed == Passed::All && progress.given == given {
+                    let error = source::Error::Malformed("it does not hold what was asked for");
+                    self.last_error = Some(error);
+                }
+                Ok(Some(passed))
+            }
             Err(error) => {
                 if is_definite(&error) {
-                    self.retriever
-                        .absences
-                        .remember(&job.source, &listing.series, uid, form);
+                    self.remember_absent(progress, std::slice::from_ref(uid), form);
+                }
+                // It can still be said that this one is missing.
+                if self.opened.is_some() && progress.take_uid(uid) {
+                    self.missing += 1;
                 }
                 self.last_error = Some(error);
                 Ok(None)
@@ -266,13 +320,16 @@ impl Worker {
         }
     }
 
-    /// Notes why a series does not come, which ends the worker only if it was promised.
-    fn fail(&mut self, error: source::Error, progress: &Progress<'_>) -> Result<(), Stop> {
-        self.last_error = Some(error);
-        match self.opened {
-            Some(_) => Ok(()),
-            None => Err(Stop::Broken(body::Error::Missing(progress.left))),
-        }
+    fn remember_absent(
+        &self,
+        progress: &Progress<'_>,
+        absent: &[SopInstanceUid],
+        form: Representation,
+    ) {
+        let job = progress.job;
+        self.retriever
+            .absences
+            .remember(&job.source, &job.listing.series, absent, form);
     }
 
     async fn open(
@@ -315,27 +372,26 @@ impl Worker {
         loop {
             let (identity, length) = match arrivals.next().await {
                 Ok(Some(Arrival::Instance(identity, length))) => (identity, length),
-                Ok(Some(Arrival::Unidentified(error))) => {
-                    self.dropped(&progress.job.source, "unidentified");
-                    tracing::warn!(location = %progress.job.source.alias, %error, "bytes dropped");
+                Ok(Some(Arrival::Unidentified(_))) => {
+                    progress.drop_one(Drop::Unidentified);
                     continue;
                 }
                 Ok(None) => return Ok(Passed::All),
                 Err(error) => return self.broke_off(error, progress),
             };
-            let Some(number) = progress.job.selected(&identity) else {
-                self.dropped(&progress.job.source, "not_selected");
+            let Some(number) = progress.selected(&identity) else {
+                progress.drop_one(Drop::NotSelected);
                 continue;
             };
             if !self.accepted.permit(&identity.transfer_syntax) {
                 return Ok(Passed::UntilNotAccepted);
             }
-            if !progress.take(number) {
-                self.dropped(&progress.job.source, "duplicate");
-                continue;
+            if progress.take(number) {
+                self.give_instance(identity, length, &mut arrivals, progress)
+                    .await?;
+            } else {
+                progress.drop_one(Drop::Duplicate);
             }
-            self.give_instance(identity, length, &mut arrivals, progress)
-                .await?;
         }
     }
 
@@ -346,7 +402,7 @@ impl Worker {
             return Err(Stop::Broken(error));
         }
         self.last_error = Some(source::Error::BrokeOff(error));
-        Ok(Passed::All)
+        Ok(Passed::BrokenOff)
     }
 
     async fn give_instance(
@@ -354,8 +410,9 @@ impl Worker {
         identity: Identity,
         length: Option<u64>,
         arrivals: &mut Arrivals,
-        progress: &Progress<'_>,
+        progress: &mut Progress<'_>,
     ) -> Result<(), Stop> {
+        progress.given += 1;
         let alias = progress.job.source.alias.as_str();
         self.retriever
             .metrics
@@ -394,36 +451,33 @@ impl Worker {
     }
 
     async fn send(&self, sender: &body::Sender, chunk: Bytes) -> Result<(), Stop> {
-        match timeout(self.retriever.client_silence(), sender.send(chunk)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Stop::ClientLeft),
-        }
+        let sending = sender.send(chunk);
+        self.taken(async { sending.await.map_err(|_left| Stop::ClientLeft) })
+            .await
     }
 
     async fn give(&self, instance: Result<Instance, body::Error>) -> Result<(), Stop> {
-        match timeout(self.retriever.client_silence(), self.giving.send(instance)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Stop::ClientLeft),
+        let giving = self.giving.instances.send(instance);
+        self.taken(async { giving.await.map_err(|_left| Stop::ClientLeft) })
+            .await
+    }
+
+    /// Waits until the client takes something. It may be busy with what another worker gives; only
+    /// when it takes nothing from anybody for too long is it given up.
+    async fn taken(&self, taking: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
+        let mut taking = std::pin::pin!(taking);
+        loop {
+            let before = self.giving.taken.load(Ordering::Relaxed);
+            match timeout(self.retriever.client_silence(), &mut taking).await {
+                Ok(outcome) => {
+                    self.giving.taken.fetch_add(1, Ordering::Relaxed);
+                    return outcome;
+                }
+                Err(_elapsed) if self.giving.taken.load(Ordering::Relaxed) != before => {}
+                Err(_elapsed) => return Err(Stop::ClientLeft),
+            }
         }
     }
-
-    fn dropped(&self, source: &Source, why: &str) {
-        self.retriever
-            .metrics
-            .dropped_instances
-            .with_label_values(&[source.alias.as_str(), why])
-            .inc();
-        tracing::info!(location = %source.alias, why, "an instance was not passed on");
-    }
-}
-
-/// What became of a source's answer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Passed {
-    /// It was passed on to its end.
-    All,
-    /// It held something that is not accepted.
-    UntilNotAccepted,
 }
 
 /// Whether asking again soon is of no use.
@@ -436,52 +490,5 @@ fn is_definite(error: &source::Error) -> bool {
         | source::Error::Unreachable
         | source::Error::TimedOut
         | source::Error::BrokeOff(_) => false,
-    }
-}
-
-impl Job {
-    fn selected(&self, identity: &Identity) -> Option<usize> {
-        let is_meant = self
-            .only
-            .as_ref()
-            .is_none_or(|only| *only == identity.sop_instance);
-        is_meant.then(|| self.listing.number(identity)).flatten()
-    }
-}
-
-impl<'a> Progress<'a> {
-    fn new(job: &'a Job, metrics: &Metrics) -> Self {
-        Self {
-            job,
-            has_come: vec![false; job.listing.instances.len()],
-            left: job.count(),
-            fetched_bytes: metrics
-                .fetched_bytes
-                .with_label_values(&[job.source.alias.as_str()]),
-        }
-    }
-
-    /// Takes an instance off the list; `false` if it was off already.
-    fn take(&mut self, number: usize) -> bool {
-        match self.has_come.get_mut(number) {
-            Some(has_come) if !*has_come => {
-                *has_come = true;
-                self.left -= 1;
-                true
-            }
-            Some(_) | None => false,
-        }
-    }
-
-    fn awaited(&self) -> Vec<SopInstanceUid> {
-        let mut awaited: Vec<_> = self
-            .job
-            .listing
-            .instances
-            .iter()
-            .filter(|(_, number)| !self.has_come.get(**number).copied().unwrap_or(true))
-            .collect();
-        awaited.sort_by_key(|(_, number)| **number);
-        awaited.into_iter().map(|(uid, _)| uid.clone()).collect()
     }
 }

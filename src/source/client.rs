@@ -19,7 +19,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::Error;
@@ -28,6 +27,7 @@ use crate::body;
 // What one connection may read ahead of us, and so also the largest response head.
 const READ_BUFFER: usize = 256 << 10;
 const MOST_HEADER_FIELDS: usize = 64;
+const MOST_IDLE: usize = 32;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// How a source is talked to.
@@ -40,8 +40,6 @@ pub struct Settings {
     pub first_byte_seconds: u64,
     /// Seconds of silence that an answer may have.
     pub silence_seconds: u64,
-    /// Requests under way at once.
-    pub connections: usize,
     /// PEM file of the authorities that may have signed the server's certificate; the system's
     /// when absent.
     pub authorities: Option<PathBuf>,
@@ -53,7 +51,6 @@ impl Default for Settings {
             connect_seconds: 5,
             first_byte_seconds: 60,
             silence_seconds: 30,
-            connections: 32,
             authorities: None,
         }
     }
@@ -85,7 +82,6 @@ pub enum SetupError {
 #[derive(Debug, Clone)]
 pub struct Client {
     pool: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    permits: Arc<Semaphore>,
     connect: Duration,
     first_byte: Duration,
     silence: Duration,
@@ -102,12 +98,11 @@ pub struct Response {
     pub body: ResponseBody,
 }
 
-/// The body of an answer. It holds its place among the source's connections until it is dropped.
+/// The body of an answer.
 #[derive(Debug)]
 pub struct ResponseBody {
     incoming: Incoming,
     silence: Duration,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Client {
@@ -129,13 +124,12 @@ impl Client {
         let pool = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(settings.connections)
+            .pool_max_idle_per_host(MOST_IDLE)
             .http1_max_buf_size(READ_BUFFER)
             .http1_max_headers(MOST_HEADER_FIELDS)
             .build(connector);
         Ok(Self {
             pool,
-            permits: Arc::new(Semaphore::new(settings.connections.max(1))),
             connect,
             first_byte: Duration::from_secs(settings.first_byte_seconds),
             silence: Duration::from_secs(settings.silence_seconds),
@@ -161,10 +155,6 @@ impl Client {
         request
             .headers_mut()
             .insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        let permit = Arc::clone(&self.permits)
-            .acquire_owned()
-            .await
-            .map_err(|_closed| Error::Unreachable)?;
         // A server may close a kept connection just when it is used again, and some die over a
         // request and come back: one more try costs little and nothing has been delivered yet.
         let again = request.clone();
@@ -176,7 +166,6 @@ impl Client {
         let body = ResponseBody {
             incoming,
             silence: self.silence,
-            _permit: permit,
         };
         Ok(Response {
             status: head.status,

@@ -9,9 +9,12 @@ pub mod folder;
 pub mod wado_rs;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 pub use arrival::{Arrival, Arrivals};
 
@@ -27,7 +30,15 @@ pub struct Source {
     pub alias: String,
     /// What it is.
     pub kind: Kind,
+    seats: Arc<Semaphore>,
 }
+
+/// A place among those whom a source serves at once; given back when dropped.
+#[derive(Debug)]
+pub struct Seat(#[expect(dead_code, reason = "it is held, not looked at")] OwnedSemaphorePermit);
+
+/// How long a request may wait for a seat.
+const QUEUE: Duration = Duration::from_secs(30);
 
 /// The kinds of sources.
 #[derive(Debug)]
@@ -101,6 +112,34 @@ impl Error {
 }
 
 impl Source {
+    /// A source that serves so many at once.
+    #[must_use]
+    pub fn new(alias: String, kind: Kind, seats: usize) -> Self {
+        Self {
+            alias,
+            kind,
+            seats: Arc::new(Semaphore::new(seats.max(1))),
+        }
+    }
+
+    /// Waits for a seat. [`Source::open`] does not ask for one; whoever opens many streams does.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] if none becomes free in time.
+    pub async fn seat(&self) -> Result<Seat, Error> {
+        let waiting = Arc::clone(&self.seats).acquire_owned();
+        match timeout(QUEUE, waiting).await {
+            Ok(Ok(permit)) => Ok(Seat(permit)),
+            Ok(Err(_)) | Err(_) => Err(Error::Overloaded { retry_after: None }),
+        }
+    }
+
+    /// A seat that is free now.
+    #[must_use]
+    pub fn free_seat(&self) -> Option<Seat> {
+        Arc::clone(&self.seats).try_acquire_owned().ok().map(Seat)
+    }
+
     /// Asks for instances. Gives the stream as soon as the source begins to answer.
     ///
     /// # Errors

@@ -101,9 +101,8 @@ fn locations(directory: &Path, study: &Study) -> Vec<LocationSettings> {
         .map(|(location, ids)| LocationSettings {
             alias: Some(location.folder().to_owned()),
             retrieve_location_uid: Some(ids.retrieve_location_uid),
-            folder: Some(directory.join(location.folder())),
             retrieve_urls: vec![ids.retrieve_url],
-            ..LocationSettings::default()
+            ..LocationSettings::folder(directory.join(location.folder()))
         })
         .collect()
 }

@@ -1,0 +1,129 @@
+//! What has come of one series, and what is still awaited.
+
+use prometheus::IntCounter;
+
+use super::Job;
+use crate::dicom::SopInstanceUid;
+use crate::dicom::part10::Identity;
+use crate::metrics::Metrics;
+
+/// One job while it is done.
+pub(super) struct Progress<'a> {
+    pub(super) job: &'a Job,
+    /// For each instance of the listing, whether it is off the list: it has come, or it is known
+    /// to be missing.
+    off: Vec<bool>,
+    /// How many are still on the list.
+    pub(super) left: usize,
+    /// How many were given on.
+    pub(super) given: usize,
+    pub(super) fetched_bytes: IntCounter,
+    dropped: Dropped,
+}
+
+/// Why something that a source sent is not passed on.
+#[derive(Clone, Copy)]
+pub(super) enum Drop {
+    /// It is no instance.
+    Unidentified,
+    /// The manifest does not select it.
+    NotSelected,
+    /// It has come already.
+    Duplicate,
+}
+
+#[derive(Default)]
+struct Dropped {
+    unidentified: u64,
+    not_selected: u64,
+    duplicate: u64,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(job: &'a Job, metrics: &Metrics) -> Self {
+        let alias = job.source.alias.as_str();
+        Self {
+            job,
+            off: vec![false; job.listing.instances.len()],
+            left: job.count(),
+            given: 0,
+            fetched_bytes: metrics.fetched_bytes.with_label_values(&[alias]),
+            dropped: Dropped::default(),
+        }
+    }
+
+    /// The number of an instance in the listing, if it is selected.
+    pub(super) fn selected(&self, identity: &Identity) -> Option<usize> {
+        let only = self.job.only.as_ref();
+        let is_meant = only.is_none_or(|only| *only == identity.sop_instance);
+        is_meant
+            .then(|| self.job.listing.number(identity))
+            .flatten()
+    }
+
+    /// Takes an instance off the list; `false` if it was off already.
+    pub(super) fn take(&mut self, number: usize) -> bool {
+        match self.off.get_mut(number) {
+            Some(off) if !*off => {
+                *off = true;
+                self.left -= 1;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// As [`Progress::take`], by UID.
+    pub(super) fn take_uid(&mut self, uid: &SopInstanceUid) -> bool {
+        let number = self.job.listing.instances.get(uid).copied();
+        number.is_some_and(|number| self.take(number))
+    }
+
+    /// What is still on the list, in its order.
+    pub(super) fn awaited(&self) -> Vec<SopInstanceUid> {
+        let instances = self.job.listing.instances.iter();
+        let is_on = |number: &usize| self.off.get(*number) == Some(&false);
+        let mut awaited: Vec<_> = instances.filter(|(_, number)| is_on(number)).collect();
+        awaited.sort_by_key(|(_, number)| **number);
+        awaited.into_iter().map(|(uid, _)| uid.clone()).collect()
+    }
+
+    pub(super) fn drop_one(&mut self, why: Drop) {
+        match why {
+            Drop::Unidentified => self.dropped.unidentified += 1,
+            Drop::NotSelected => self.dropped.not_selected += 1,
+            Drop::Duplicate => self.dropped.duplicate += 1,
+        }
+    }
+
+    /// Counts what was dropped and says so once, however much it was.
+    pub(super) fn report_dropped(&self, metrics: &Metrics) {
+        let location = self.job.source.alias.as_str();
+        let Dropped {
+            unidentified,
+            not_selected,
+            duplicate,
+        } = self.dropped;
+        for (outcome, count) in [
+            ("unidentified", unidentified),
+            ("not_selected", not_selected),
+            ("duplicate", duplicate),
+        ] {
+            if count > 0 {
+                metrics
+                    .dropped_instances
+                    .with_label_values(&[location, outcome])
+                    .inc_by(count);
+            }
+        }
+        if unidentified + not_selected + duplicate > 0 {
+            tracing::warn!(
+                location,
+                unidentified,
+                not_selected,
+                duplicate,
+                "a source sent something that was not passed on"
+            );
+        }
+    }
+}
