@@ -20,6 +20,7 @@ use super::Failure;
 use super::start::block_on;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::instance::Target;
+use crate::manifest::Id;
 use crate::source::client::{Client, Settings};
 use crate::source::wado_rs::WadoRs;
 use crate::source::{Arrival, Arrivals, Kind, Representation, Source};
@@ -54,14 +55,8 @@ pub(super) struct Arguments {
 /// What a gateway says of a manifest.
 #[derive(Debug, Deserialize)]
 struct Summary {
+    id: String,
     studies: Vec<StudySummary>,
-    links: Links,
-}
-
-#[derive(Debug, Deserialize)]
-struct Links {
-    manifest: String,
-    dicomweb: Url,
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,10 +98,18 @@ async fn fetch(arguments: &Arguments) -> Result<(), Failure> {
         ..Settings::default()
     };
     let client = Client::new(&settings).map_err(Failure::new)?;
-    let summary = summary(arguments, &client).await?;
+    let link = link(arguments, &client).await?;
+    let summary: Summary = json(
+        &client,
+        &format!("{link}?instances=true"),
+        Method::GET,
+        Vec::new(),
+    )
+    .await?;
+    let root = Url::parse(&format!("{link}/dicomweb")).map_err(Failure::new)?;
     let wanted = wanted(&summary, &only)?;
     let total: usize = wanted.iter().map(|series| series.instances.len()).sum();
-    let kind = Kind::WadoRs(Box::new(WadoRs::new(summary.links.dicomweb, client)));
+    let kind = Kind::WadoRs(Box::new(WadoRs::new(root, client)));
     let gateway = Source::new("gateway".into(), kind, 1);
     let progress = progress(total);
     let mut missing = 0;
@@ -137,23 +140,21 @@ fn wanted_series(arguments: &Arguments) -> Result<BTreeSet<SeriesInstanceUid>, F
     arguments.series.iter().map(read).collect()
 }
 
-/// Registers the manifest if it is a file, and asks what it selects.
-async fn summary(arguments: &Arguments, client: &Client) -> Result<Summary, Failure> {
-    let link = match &arguments.manifest {
-        url if url.starts_with("http://") || url.starts_with("https://") => url.clone(),
-        file => register(arguments, Path::new(file), client).await?,
-    };
-    let link = format!("{}?instances=true", link.trim_end_matches('/'));
-    json(client, &link, Method::GET, Vec::new()).await
-}
-
-async fn register(arguments: &Arguments, file: &Path, client: &Client) -> Result<String, Failure> {
-    let manifest = fs::read(file)
+/// The link of the manifest, which is registered first if it is a file. Links in the gateway's own
+/// answers are not followed: it is reached the way the user said.
+async fn link(arguments: &Arguments, client: &Client) -> Result<String, Failure> {
+    let given = arguments.manifest.trim_end_matches('/');
+    if given.starts_with("http://") || given.starts_with("https://") {
+        return Ok(given.to_owned());
+    }
+    let manifest = fs::read(given)
         .await
-        .map_err(|error| Failure(format!("{}: {error}", file.display())))?;
-    let link = format!("{}/manifests", arguments.gateway.trim_end_matches('/'));
-    let summary: Summary = json(client, &link, Method::POST, manifest).await?;
-    Ok(summary.links.manifest)
+        .map_err(|error| Failure(format!("{given}: {error}")))?;
+    let manifests = format!("{}/manifests", arguments.gateway.trim_end_matches('/'));
+    let summary: Summary = json(client, &manifests, Method::POST, manifest).await?;
+    let id = Id::parse(&summary.id)
+        .ok_or_else(|| Failure(format!("{manifests}: not the answer of a gateway")))?;
+    Ok(format!("{manifests}/{id}"))
 }
 
 async fn json<T: for<'de> Deserialize<'de>>(

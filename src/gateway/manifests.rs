@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::{Error, Gateway, value};
+use super::{Error, Gateway, accept_fields, value};
 use crate::body::Body;
 use crate::dicom::MediaType;
 use crate::manifest::{Format, Id, Registered, Series, Study};
@@ -65,7 +65,7 @@ impl Gateway {
 
     /// `GET manifests`.
     pub(super) fn list(&self, head: &Parts) -> Result<Response<Body>, Error> {
-        accepts_json(head)?;
+        accept::json(&accept_fields(head))?;
         let manifests: Vec<Value> = self
             .manifests
             .list()
@@ -84,7 +84,7 @@ impl Gateway {
 
     /// `GET manifests/{id}`; with `?instances=true` the SOP Instance UIDs are listed too.
     pub(super) async fn show(&self, head: &Parts, id: Id) -> Result<Response<Body>, Error> {
-        accepts_json(head)?;
+        accept::json(&accept_fields(head))?;
         let with_instances = head.uri.query().is_some_and(|query| {
             query
                 .split('&')
@@ -225,30 +225,6 @@ fn check_media_type(head: &Parts) -> Result<(), Error> {
             | "application/x-www-form-urlencoded",
         ) => Ok(()),
         Some(_) | None => Err(Error::UnsupportedMediaType),
-    }
-}
-
-fn accepts_json(head: &Parts) -> Result<(), Error> {
-    let fields: Vec<&str> = head
-        .headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|field| field.to_str().ok())
-        .collect();
-    let ranges: Vec<_> = fields
-        .iter()
-        .flat_map(|field| MediaType::parse_list(field))
-        .collect();
-    let takes_json = |range: &MediaType| {
-        matches!(
-            range.essence(),
-            "*/*" | "application/*" | "application/json"
-        ) && range.quality() > 0
-    };
-    if ranges.is_empty() || ranges.iter().any(takes_json) {
-        Ok(())
-    } else {
-        Err(accept::NotAcceptable.into())
     }
 }
 

@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LOCATION, CONTENT_TYPE, HeaderName, HeaderValue, VARY, WARNING,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LOCATION, CONTENT_TYPE, HeaderName, HeaderValue, VARY,
+    WARNING,
 };
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -190,17 +191,17 @@ impl Gateway {
 }
 
 fn acceptable(head: &Parts, target: &Target) -> Result<Acceptable, Error> {
-    let fields: Vec<&str> = head
-        .headers
-        .get_all(http::header::ACCEPT)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .collect();
     let is_instance = match target {
         Target::Instance(..) => true,
         Target::Study(_) | Target::Series(..) => false,
     };
+    let fields = accept_fields(head);
     Ok(Acceptable::parse(head.uri.query(), &fields, is_instance)?)
+}
+
+fn accept_fields(head: &Parts) -> Vec<&str> {
+    let fields = head.headers.get_all(ACCEPT).iter();
+    fields.filter_map(|field| field.to_str().ok()).collect()
 }
 
 async fn present(

@@ -103,6 +103,24 @@ impl Acceptable {
     }
 }
 
+/// Whether JSON may be given, by the `Accept` header fields.
+///
+/// # Errors
+/// [`NotAcceptable`]: 406.
+pub fn json(accept: &[&str]) -> Result<(), NotAcceptable> {
+    let mut ranges = accept
+        .iter()
+        .flat_map(|field| MediaType::parse_list(field))
+        .peekable();
+    let is_json = |essence: &str| matches!(essence, "*/*" | "application/*" | "application/json");
+    let says_nothing = ranges.peek().is_none();
+    if says_nothing || ranges.any(|range| is_json(range.essence()) && range.quality() > 0) {
+        Ok(())
+    } else {
+        Err(NotAcceptable)
+    }
+}
+
 /// What one media range asks for, if it can be had at all.
 struct Offer {
     payload: Payload,
@@ -235,6 +253,21 @@ mod tests {
             "text/html, application/xml",
         ] {
             assert_eq!(parse(None, accept, false), None, "{accept}");
+        }
+    }
+
+    #[test]
+    fn json_is_given_unless_it_is_excluded() {
+        for accept in [
+            "",
+            "*/*",
+            "application/json",
+            "text/html, application/*;q=0.1",
+        ] {
+            assert_eq!(json(&[accept]), Ok(()), "{accept}");
+        }
+        for accept in ["application/dicom", "application/json;q=0", "text/html"] {
+            assert_eq!(json(&[accept]), Err(NotAcceptable), "{accept}");
         }
     }
 

@@ -223,7 +223,7 @@ async fn connection<F, A>(
         async move { Ok::<_, std::convert::Infallible>(response.await) }
     });
     let served = builder
-        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(stream), service)
         .into_owned();
     // An answer that broke off ends here too: it was counted where it happened.
     if let Err(error) = watcher.watch(served).await {
