@@ -24,6 +24,7 @@ use crate::ihe::HomeCommunityId;
 
 const RECORD: &str = "json";
 const DOCUMENT: &str = "manifest";
+const ASIDE: &str = ".aside-";
 // What an instance of a parsed manifest takes, index included, rounded up.
 const BYTES_AN_INSTANCE: usize = 400;
 
@@ -301,6 +302,10 @@ impl Entries {
             (Some(_), Some(DOCUMENT)) if !path.with_extension(RECORD).exists() => {
                 let _ = fs::remove_file(path);
             }
+            // What was being written aside when the process was killed.
+            _ if stem.starts_with(ASIDE) => {
+                let _ = fs::remove_file(path);
+            }
             _ => {}
         }
     }
@@ -433,6 +438,7 @@ fn weight(manifest: &Arc<Registered>) -> u32 {
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
+        .prefix(ASIDE)
         .permissions(fs::Permissions::from_mode(0o600))
         .tempfile_in(directory)?;
     file.write_all(bytes)?;
@@ -562,6 +568,17 @@ mod tests {
         let store = store(directory.path());
         assert_eq!(store.count(), 1);
         assert!(store.load(id).expect("readable").is_some());
+    }
+
+    #[test]
+    fn what_a_crash_leaves_behind_is_cleared_away() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let half = Id::from_random([7; 16]);
+        for name in [format!("{half}.manifest"), ".aside-abc".into()] {
+            fs::write(directory.path().join(name), "{").expect("written");
+        }
+        assert_eq!(store(directory.path()).count(), 0);
+        assert_eq!(fs::read_dir(directory.path()).expect("files").count(), 0);
     }
 
     #[test]
