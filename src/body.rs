@@ -71,6 +71,8 @@ enum Kind {
         producer: Producer,
         emitted: mpsc::Receiver<Bytes>,
     },
+    /// It is about to fail with this.
+    Failing(Error),
     Ended,
 }
 
@@ -174,6 +176,7 @@ impl Body {
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(Ok)),
             Kind::Channel(receiver) => receiver.poll_recv(context).map(received),
             Kind::Generated { producer, emitted } => poll_generated(producer, emitted, context),
+            Kind::Failing(error) => Poll::Ready(Some(Err(error.clone()))),
             Kind::Ended => Poll::Ready(None),
         };
         if matches!(next, Poll::Ready(None | Some(Err(_)))) {
@@ -297,8 +300,19 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        self.poll_chunk(context)
-            .map(|next| next.map(|chunk| chunk.map(Frame::data)))
+        let is_told = matches!(self.kind, Kind::Failing(_));
+        match self.poll_chunk(context) {
+            // The server drops what it has not flushed when a body fails, the head of the answer
+            // included; a pause lets it flush.
+            Poll::Ready(Some(Err(error))) if !is_told => {
+                self.kind = Kind::Failing(error);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            next @ (Poll::Ready(_) | Poll::Pending) => {
+                next.map(|next| next.map(|chunk| chunk.map(Frame::data)))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -310,10 +324,12 @@ impl http_body::Body for Body {
             (Kind::Ended | Kind::Full(None), _) => SizeHint::with_exact(0),
             (Kind::Full(Some(bytes)), _) => SizeHint::with_exact(bytes.len() as u64),
             // Only asked for before the first chunk.
-            (Kind::Channel(_) | Kind::Generated { .. }, Some(length)) => {
+            (Kind::Channel(_) | Kind::Generated { .. } | Kind::Failing(_), Some(length)) => {
                 SizeHint::with_exact(length)
             }
-            (Kind::Channel(_) | Kind::Generated { .. }, None) => SizeHint::default(),
+            (Kind::Channel(_) | Kind::Generated { .. } | Kind::Failing(_), None) => {
+                SizeHint::default()
+            }
         }
     }
 }

@@ -1,20 +1,35 @@
 #![doc = include_str!("../docs/ARCHITECTURE.md")]
 
 // In the order in which a request meets them. A module imports only from modules declared below
-// it; tests/architecture.rs holds everybody to that.
-pub mod body;
+// it; tests/architecture.rs holds everybody to that. The empty lines keep rustfmt from sorting.
 pub mod cli;
-pub mod community;
+
 pub mod config;
-pub mod dicom;
-pub mod gateway;
-pub mod ihe;
-pub mod instance;
-pub mod manifest;
-pub mod metrics;
-pub mod multipart;
-pub mod present;
-pub mod request;
-pub mod retrieve;
+
 pub mod server;
+
+pub mod gateway;
+
+pub mod request;
+
+pub mod manifest;
+
+pub mod community;
+
+pub mod retrieve;
+
 pub mod source;
+
+pub mod present;
+
+pub mod multipart;
+
+pub mod metrics;
+
+pub mod instance;
+
+pub mod body;
+
+pub mod ihe;
+
+pub mod dicom;

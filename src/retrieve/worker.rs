@@ -123,10 +123,9 @@ impl Worker {
         let begin = |job| Progress::new(job, &self.retriever.metrics);
         let mut jobs: Vec<_> = jobs.iter().map(begin).collect();
         // First of all, for now it can still be said at the head of the answer.
-        self.missing += jobs
-            .iter_mut()
-            .map(|job| self.leave_out_absent(job))
-            .sum::<usize>();
+        for job in &mut jobs {
+            self.leave_out_absent(job);
+        }
         let mut jobs = jobs.iter_mut();
         for job in jobs.by_ref() {
             match self.job(job).await {
@@ -188,19 +187,26 @@ impl Worker {
         }
     }
 
-    /// Takes off the list what the source is known not to have; gives how many that were.
-    fn leave_out_absent(&self, progress: &mut Progress<'_>) -> usize {
+    /// Takes off the list what the source is known not to have.
+    fn leave_out_absent(&mut self, progress: &mut Progress<'_>) {
         let job = progress.job;
         let absent = match &job.only {
             Some(_) => None,
             None => self.retriever.absences.of(&job.source, &job.listing.series),
         };
         let as_stored = *self.accepted == TransferSyntaxes::AsStored;
-        // What cannot be decoded can still be had as it is.
-        let counts = |form| !(as_stored && form == Representation::ExplicitVrLittleEndian);
-        let absent = absent.iter().flat_map(|absent| absent.iter());
-        let known = absent.filter(|(_, form)| counts(*form));
-        known.filter(|(uid, _)| progress.take_uid(uid)).count()
+        for (uid, form) in absent.iter().flat_map(|absent| absent.iter()) {
+            let error = match form {
+                Representation::AsStored => source::Error::NotFound,
+                // What cannot be decoded can still be had as it is.
+                Representation::ExplicitVrLittleEndian if as_stored => continue,
+                Representation::ExplicitVrLittleEndian => source::Error::NotAcceptable,
+            };
+            if progress.take_uid(uid) {
+                self.missing += 1;
+                self.last_error = Some(error);
+            }
+        }
     }
 
     async fn series(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {

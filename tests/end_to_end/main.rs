@@ -1,0 +1,13 @@
+//! The gateway as its users meet it: over HTTP and on the command line, in front of real servers,
+//! most of which misbehave.
+
+mod commands;
+mod manifests;
+mod misbehaving;
+mod negotiation;
+mod origin;
+mod orthanc;
+mod retrieve;
+mod rig;
+mod study;
+mod tls;
