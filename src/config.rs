@@ -52,9 +52,23 @@ impl Config {
     /// # Errors
     /// Every problem.
     pub fn load(path: &Path) -> Result<Self, Problems> {
+        let (config, problems) = Self::look(path)?;
+        if problems.0.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// As [`Config::load`], with what could be read beside the problems, so that a caller can go
+    /// on and find more of them. What could not be read is left out or has its default.
+    ///
+    /// # Errors
+    /// If there is nothing to go on with.
+    pub fn look(path: &Path) -> Result<(Self, Problems), Problems> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Problems(vec![format!("{}: {error}", path.display())]))?;
-        let mut config = Self::parse(&text)?;
+        let (mut config, problems) = Self::read(&text)?;
         let base = path.parent().unwrap_or(Path::new(""));
         config.data_directory = base.join(&config.data_directory);
         for location in &mut config.locations {
@@ -66,7 +80,7 @@ impl Config {
                 *path = base.join(&*path);
             }
         }
-        Ok(config)
+        Ok((config, problems))
     }
 
     /// Reads settings.
@@ -74,6 +88,15 @@ impl Config {
     /// # Errors
     /// Every problem.
     pub fn parse(text: &str) -> Result<Self, Problems> {
+        let (config, problems) = Self::read(text)?;
+        if problems.0.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn read(text: &str) -> Result<(Self, Problems), Problems> {
         let table: Table = text
             .parse()
             .map_err(|error: toml::de::Error| Problems(vec![error.to_string()]))?;
@@ -81,6 +104,7 @@ impl Config {
             table,
             problems: Vec::new(),
         };
+        reading.require("home_community_id");
         let home_community_id = reading.take("home_community_id");
         let public_url = reading
             .take::<Url>("public_url")
@@ -90,19 +114,18 @@ impl Config {
             manifests: reading.take("manifests").unwrap_or_default(),
             retrieve: reading.take("retrieve").unwrap_or_default(),
             xc_wado: reading.take("xc_wado").unwrap_or_default(),
-            locations: reading.take_each("location"),
+            locations: reading.take_locations(),
             data_directory: reading
                 .take("data_directory")
                 .unwrap_or_else(|| "var".into()),
             public_url: public_url.unwrap_or_else(Self::default_public_url),
-            home_community_id: home_community_id.unwrap_or_else(|| {
-                reading
-                    .problems
-                    .push("home_community_id: it is missing".into());
-                HomeCommunityId::parse("0.0").expect("a form that is right")
-            }),
+            home_community_id: home_community_id.unwrap_or_else(Self::no_community),
         };
-        reading.finish(config)
+        Ok((config, reading.finish()))
+    }
+
+    fn no_community() -> HomeCommunityId {
+        HomeCommunityId::parse("0.0").expect("a form that is right")
     }
 
     fn default_public_url() -> Url {
@@ -117,26 +140,37 @@ struct Reading {
 }
 
 impl Reading {
+    fn require(&mut self, key: &str) {
+        if !self.table.contains_key(key) {
+            self.problems.push(format!("{key}: it is missing"));
+        }
+    }
+
     fn take<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {
         let value = self.table.remove(key)?;
         self.read(key, value)
     }
 
-    fn take_each<T: DeserializeOwned>(&mut self, key: &str) -> Vec<T> {
-        match self.table.remove(key) {
+    fn take_locations(&mut self) -> Vec<LocationSettings> {
+        match self.table.remove("location") {
             None => Vec::new(),
             Some(Value::Array(values)) => {
                 let values = values.into_iter().enumerate();
                 values
-                    .filter_map(|(at, v)| self.read(&format!("{key}[{at}]"), v))
+                    .filter_map(|(at, value)| self.location(at, value))
                     .collect()
             }
             Some(_) => {
                 self.problems
-                    .push(format!("{key}: write [[{key}]], once for each"));
+                    .push("location: write [[location]], once for each".into());
                 Vec::new()
             }
         }
+    }
+
+    fn location(&mut self, position: usize, value: Value) -> Option<LocationSettings> {
+        let read = self.read::<LocationSettings>(&format!("location[{position}]"), value)?;
+        Some(LocationSettings { position, ..read })
     }
 
     /// Reads a value. A deserialiser stops at the first problem: what it complains of is taken out
@@ -179,15 +213,11 @@ impl Reading {
         is_fine
     }
 
-    fn finish(mut self, config: Config) -> Result<Config, Problems> {
+    fn finish(mut self) -> Problems {
         for key in self.table.keys() {
             self.problems.push(format!("{key}: unknown key"));
         }
-        if self.problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(Problems(self.problems))
-        }
+        Problems(self.problems)
     }
 }
 

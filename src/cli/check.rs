@@ -5,12 +5,10 @@ use std::path::Path;
 use super::Failure;
 use super::start::{Parts, block_on};
 use super::table::{self, row};
-use crate::config::Config;
 use crate::source::{Kind, Source};
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let config = Config::load(path).map_err(Failure::new)?;
-    let parts = Parts::open(&config)?;
+    let (_config, parts) = Parts::load(path)?;
     block_on(async {
         let mut rows = vec![row(["LOCATION", "KIND", "WHERE", "RESULT"])];
         let mut problems = 0;

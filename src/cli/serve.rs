@@ -4,11 +4,9 @@ use std::path::Path;
 
 use super::Failure;
 use super::start::{Parts, block_on, listen};
-use crate::config::Config;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let config = Config::load(path).map_err(Failure::new)?;
-    let parts = Parts::open(&config)?;
+    let (config, parts) = Parts::load(path)?;
     block_on(async {
         let listeners = listen(&config).await?;
         let public = listeners.public.local_addr().map_err(Failure::new)?;

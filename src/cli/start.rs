@@ -1,6 +1,7 @@
 //! Settings become a gateway that is ready to serve.
 
 use std::future::Future;
+use std::path::Path;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,7 +14,6 @@ use crate::manifest::Store;
 use crate::metrics::Metrics;
 use crate::retrieve::Retriever;
 use crate::server::{self, Listeners};
-use crate::source::Kind;
 
 /// Everything that `serve` and `demo` need.
 #[derive(Debug)]
@@ -24,23 +24,33 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Opens what the settings name.
+    /// Reads settings and opens what they name.
+    pub(super) fn load(path: &Path) -> Result<(Config, Self), Failure> {
+        let (config, mut problems) = Config::look(path).map_err(Failure::new)?;
+        match registry(&config) {
+            Ok(registry) if problems.0.is_empty() => {
+                let parts = Self::with(registry, &config)?;
+                Ok((config, parts))
+            }
+            Ok(_) => Err(Failure::new(problems)),
+            Err(further) => {
+                problems.0.extend(further.0);
+                Err(Failure::new(problems))
+            }
+        }
+    }
+
+    /// Opens what settings name.
     pub(super) fn open(config: &Config) -> Result<Self, Failure> {
-        let registry = registry(config).map_err(Failure::new)?;
+        Self::with(registry(config).map_err(Failure::new)?, config)
+    }
+
+    fn with(registry: Registry, config: &Config) -> Result<Self, Failure> {
         let directory = config.data_directory.join("manifests");
         let manifests = Store::open(&directory, config.manifests.clone()).map_err(|error| {
             Failure(format!("data_directory: {}: {error}", directory.display()))
         })?;
         let metrics = Metrics::new();
-        for source in registry.sources() {
-            if let Kind::Folder(folder) = &source.kind {
-                let count = folder.instances().try_into().unwrap_or(i64::MAX);
-                metrics
-                    .folder_instances
-                    .with_label_values(&[source.alias.as_str()])
-                    .set(count);
-            }
-        }
         Ok(Self {
             manifests,
             registry,
@@ -52,6 +62,9 @@ impl Parts {
     pub(super) async fn serve(self, config: &Config, listeners: Listeners) -> Result<(), Failure> {
         let shutdown = told_to_stop()?;
         let retriever = Retriever::new(config.retrieve.clone(), self.metrics.clone());
+        for source in self.registry.sources() {
+            retriever.count_instances(source);
+        }
         let gateway = Gateway::new(
             &config.public_url,
             self.registry,
@@ -65,7 +78,7 @@ impl Parts {
 }
 
 /// The sources that settings name.
-pub(super) fn registry(config: &Config) -> Result<Registry, Problems> {
+fn registry(config: &Config) -> Result<Registry, Problems> {
     Registry::open(&config.locations, config.xc_wado.opaque_location_ids)
         .map_err(|errors| Problems(errors.iter().map(ToString::to_string).collect()))
 }

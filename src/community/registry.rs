@@ -17,6 +17,9 @@ use crate::source::{Kind, Source};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LocationSettings {
+    /// The how-manyth it is in the settings, from 0; problems are told with it.
+    #[serde(skip)]
+    pub position: usize,
     /// What it is called in metrics and logs; `location-1`, `location-2` … when absent.
     pub alias: Option<String>,
     /// Its Retrieve Location UID.
@@ -47,6 +50,7 @@ impl LocationSettings {
     #[must_use]
     pub fn folder(folder: PathBuf) -> Self {
         Self {
+            position: 0,
             alias: None,
             retrieve_location_uid: None,
             wado_rs_url: None,
@@ -78,9 +82,9 @@ fn instances() -> Vec<Offer> {
 
 /// What is wrong with a `[[location]]`.
 #[derive(Debug, thiserror::Error)]
-#[error("location[{index}].{key}: {problem}")]
+#[error("location[{position}].{key}: {problem}")]
 pub struct Error {
-    index: usize,
+    position: usize,
     key: &'static str,
     problem: String,
 }
@@ -117,13 +121,13 @@ impl Registry {
         let mut registry = Self::default();
         let mut errors = Vec::new();
         let mut aliases = HashSet::new();
-        for (index, location) in settings.iter().enumerate() {
+        for location in settings {
             let mut problems = Problems {
-                index,
+                position: location.position,
                 errors: &mut errors,
             };
             registry.add(location, opaque_location_ids, &mut problems);
-            let alias = alias(location, index);
+            let alias = alias(location);
             if !aliases.insert(alias.clone()) {
                 problems.add("alias", format!("{alias:?} is used twice"));
             }
@@ -194,7 +198,7 @@ impl Registry {
             }
         }
         if let Some(kind) = open_source(settings, problems) {
-            let alias = alias(settings, problems.index);
+            let alias = alias(settings);
             self.sources
                 .push(Arc::new(Source::new(alias, kind, settings.connections)));
         }
@@ -243,11 +247,11 @@ impl Registry {
     }
 }
 
-fn alias(settings: &LocationSettings, index: usize) -> String {
+fn alias(settings: &LocationSettings) -> String {
     settings
         .alias
         .clone()
-        .unwrap_or_else(|| format!("location-{}", index + 1))
+        .unwrap_or_else(|| format!("location-{}", settings.position + 1))
 }
 
 fn addresses(settings: &LocationSettings) -> impl Iterator<Item = (&'static str, &String)> {
@@ -282,14 +286,14 @@ fn open_source(settings: &LocationSettings, problems: &mut Problems<'_>) -> Opti
 }
 
 struct Problems<'a> {
-    index: usize,
+    position: usize,
     errors: &'a mut Vec<Error>,
 }
 
 impl Problems<'_> {
     fn add(&mut self, key: &'static str, problem: String) {
         self.errors.push(Error {
-            index: self.index,
+            position: self.position,
             key,
             problem,
         });
@@ -310,7 +314,11 @@ mod tests {
         struct File {
             location: Vec<LocationSettings>,
         }
-        toml::from_str::<File>(toml).expect("settings").location
+        let mut locations = toml::from_str::<File>(toml).expect("settings").location;
+        for (position, location) in locations.iter_mut().enumerate() {
+            location.position = position;
+        }
+        locations
     }
 
     fn location(uid: Option<&str>, url: Option<&str>) -> Vec<Location> {

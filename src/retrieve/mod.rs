@@ -142,6 +142,18 @@ impl Retriever {
         })
     }
 
+    /// Tells the metrics how many instances a source offers, if it knows.
+    pub fn count_instances(&self, source: &Source) {
+        if let Some(count) = source.instances() {
+            let count = count.try_into().unwrap_or(i64::MAX);
+            let alias = source.alias.as_str();
+            self.metrics
+                .folder_instances
+                .with_label_values(&[alias])
+                .set(count);
+        }
+    }
+
     fn client_silence(&self) -> Duration {
         Duration::from_secs(self.settings.client_silence_seconds)
     }

@@ -347,6 +347,7 @@ impl Worker {
         let alias = job.source.alias.as_str();
         let began = Instant::now();
         let opened = job.source.open(target, form).await;
+        self.retriever.count_instances(&job.source);
         let outcome = match &opened {
             Ok(_) => "answered",
             Err(error) => error.name(),

@@ -156,6 +156,15 @@ impl Source {
         Ok(Arrivals::new(parts))
     }
 
+    /// How many instances it offers, if it is a folder: a server does not say.
+    #[must_use]
+    pub fn instances(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::WadoRs(_) => None,
+            Kind::Folder(folder) => Some(folder.instances()),
+        }
+    }
+
     /// Whether the source answers at all; for operators.
     ///
     /// # Errors

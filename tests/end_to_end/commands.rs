@@ -171,7 +171,8 @@ fn every_problem_of_the_settings_is_told_at_once() {
     let config = file(
         &directory,
         "locations.toml",
-        "home_community_id = \"1.2\"\n\
+        "home_community_id = \"1.2\"\ncolour = \"blue\"\n\
+         [[location]]\nretrieve_location_uid = 5\n\
          [[location]]\nretrieve_location_uid = \"1.2.3\"\nfolder = \"missing\"\n\
          [[location]]\nretrieve_location_uid = \"1.2.3\"\nwado_rs_url = \"ftp://x/\"\n\
          [[location]]\nretrieve_location_uid = \"ACME\"\nwado_rs_url = \"http://127.0.0.1:1/\"\nhttp.authorities = \"missing.pem\"\n\
@@ -181,12 +182,15 @@ fn every_problem_of_the_settings_is_told_at_once() {
         let (code, _, errors) = run(&[name, "--config", &config]);
         assert_eq!(code, 1);
         for expected in [
-            "location[0].folder",
-            "location[1].retrieve_location_uid",
-            "location[1].wado_rs_url",
+            "colour",
+            "location[0].retrieve_location_uid",
+            "location[1].folder",
             "location[2].retrieve_location_uid",
+            "location[2].wado_rs_url",
+            "location[3].retrieve_location_uid",
+            "location[3].http.authorities",
             "missing.pem",
-            "location[3]",
+            "location[4]",
         ] {
             assert!(errors.contains(expected), "{expected} in {errors}");
         }

@@ -236,7 +236,7 @@ async fn a_path_that_climbs_never_reaches_the_server() {
         ("x-forwarded-host", "x"),
     ];
     let answer = rig.get(&asked, &fields).await;
-    assert_eq!(answer.instances(), [found.an_image().clone()]);
+    assert_eq!(answer.instances(), std::slice::from_ref(found.an_image()));
     rig.stopped().await;
 
     let requests = orthanc.requests().await;
@@ -293,7 +293,7 @@ async fn dicomweb_client_retrieves_study_series_and_instance() {
         .instances
         .iter()
         .filter(|bytes| identity(bytes).series.as_str() == IMAGES)
-        .map(|bytes| sop_instance(bytes))
+        .map(sop_instance)
         .collect();
     assert_eq!(in_series.len(), 20);
     assert_eq!(said["study"], json!(all));
@@ -323,8 +323,9 @@ async fn everything_comes_as_stored(rig: &Rig, manifest: &Registered, instances:
             expected
         );
     }
-    for bytes in instances {
-        assert_eq!(retrieve(&path(bytes)).await, [bytes.clone()]);
+    for instance in instances {
+        let given = retrieve(&path(instance)).await;
+        assert_eq!(given, std::slice::from_ref(instance));
     }
 }
 

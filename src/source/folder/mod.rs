@@ -1,0 +1,208 @@
+//! A folder of Part 10 files as a source: the one that needs no server.
+//!
+//! Files are found by what is in them, not by their names. The folder is read at the start. When
+//! something is asked for, it is read again if files have come or gone since, or if what is asked
+//! for is not there; then only new and changed files are opened. Put files there whole: write
+//! aside, then rename.
+
+mod index;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+
+use super::{Error, Representation};
+use crate::body;
+use crate::dicom::TransferSyntax;
+use crate::instance::Target;
+use index::{Entry, Index};
+
+// 4 KiB reads cost fifteen times the processor time of these.
+const CHUNK: usize = 256 << 10;
+/// How often the folder is looked at at most.
+const LOOK: Duration = Duration::from_secs(1);
+/// A file that changed less than this ago may still be being written.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// A folder of Part 10 files.
+#[derive(Debug)]
+pub struct Folder {
+    root: PathBuf,
+    index: RwLock<Arc<Index>>,
+    /// When the folder was last looked at; held while it is being read.
+    looked_at: Mutex<Instant>,
+}
+
+impl Folder {
+    /// Reads the folder.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let index = Index::read(root, &Index::default(), Duration::ZERO)?;
+        Ok(Self {
+            root: root.to_owned(),
+            index: RwLock::new(Arc::new(index)),
+            looked_at: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// How many instances it offers.
+    #[must_use]
+    pub fn instances(&self) -> usize {
+        self.index().instances()
+    }
+
+    pub(super) async fn fetch(
+        &self,
+        target: &Target,
+        representation: Representation,
+    ) -> Result<Parts, Error> {
+        self.look(false).await;
+        let mut entries = self.index().entries(target);
+        if entries.is_empty() {
+            self.look(true).await;
+            entries = self.index().entries(target);
+        }
+        if entries.is_empty() {
+            return Err(Error::NotFound);
+        }
+        if representation == Representation::ExplicitVrLittleEndian {
+            entries.retain(|entry| {
+                entry.transfer_syntax.as_str() == TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN
+            });
+            if entries.is_empty() {
+                return Err(Error::NotAcceptable);
+            }
+        }
+        entries.sort_by(|a, b| b.path.cmp(&a.path));
+        Ok(Parts {
+            left: entries,
+            current: None,
+        })
+    }
+
+    pub(super) async fn probe(&self) -> Result<(), Error> {
+        tokio::fs::read_dir(&self.root)
+            .await
+            .map(|_entries| ())
+            .map_err(|_io| Error::Unreachable)
+    }
+
+    /// Reads again what changed, if anything seems to have, or if it `must`; but not if the folder
+    /// was looked at a moment ago. Those who ask meanwhile wait for it.
+    async fn look(&self, must: bool) {
+        let mut looked_at = self.looked_at.lock().await;
+        if looked_at.elapsed() < LOOK {
+            return;
+        }
+        let (root, old) = (self.root.clone(), self.index());
+        let looked = spawn_blocking(move || {
+            let is_due = must || old.is_stale();
+            is_due.then(|| Index::read(&root, &old, SETTLE)).transpose()
+        });
+        match looked.await {
+            Ok(Ok(Some(index))) => {
+                *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a folder cannot be read again"),
+            Err(error) => tracing::error!(%error, "reading a folder failed"),
+        }
+        *looked_at = Instant::now();
+    }
+
+    fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The files that answer a request, one after the other.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// The next one last.
+    left: Vec<Entry>,
+    current: Option<Reading>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    file: File,
+    length: u64,
+    read: u64,
+}
+
+impl Parts {
+    pub(super) async fn next(&mut self) -> Result<bool, body::Error> {
+        self.current = None;
+        while let Some(entry) = self.left.pop() {
+            match Reading::open(&entry.path).await {
+                Ok(reading) => {
+                    self.current = Some(reading);
+                    return Ok(true);
+                }
+                // Taken away since the folder was read: then it is not there.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_unreadable) => return Err(body::Error::Unreadable),
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
+        match &mut self.current {
+            Some(reading) => reading.chunk().await,
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn length(&self) -> Option<u64> {
+        self.current.as_ref().map(|reading| reading.length)
+    }
+}
+
+impl Reading {
+    async fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path).await?;
+        file.set_max_buf_size(CHUNK);
+        let length = file.metadata().await?.len();
+        Ok(Self {
+            file,
+            length,
+            read: 0,
+        })
+    }
+
+    /// Reads up to the length that the file had when it was opened, no more and no less.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
+        let left = self.length - self.read;
+        if left == 0 {
+            return Ok(None);
+        }
+        let want = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        let mut chunk = BytesMut::with_capacity(want);
+        let read = (&mut self.file)
+            .take(want as u64)
+            .read_buf(&mut chunk)
+            .await
+            .map_err(|_io| body::Error::Unreadable)?;
+        if read == 0 {
+            return Err(body::Error::Truncated);
+        }
+        self.read += read as u64;
+        Ok(Some(chunk.freeze()))
+    }
+}
