@@ -7,10 +7,12 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
+use tokio::time::Sleep;
 
 /// Why a body broke off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +39,10 @@ pub enum Error {
     #[error("the producer of the bytes is gone")]
     Abandoned,
 }
+
+/// A server drops what it has not flushed when a body fails, the head of the answer included. The
+/// pause lets it flush, so that a client sees a good beginning and a bad end.
+const FLUSH: Duration = Duration::from_millis(20);
 
 /// A stream of bytes that ends, or fails.
 pub struct Body {
@@ -72,7 +78,7 @@ enum Kind {
         emitted: mpsc::Receiver<Bytes>,
     },
     /// It is about to fail with this.
-    Failing(Error),
+    Failing(Error, Pin<Box<Sleep>>),
     Ended,
 }
 
@@ -176,7 +182,10 @@ impl Body {
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(Ok)),
             Kind::Channel(receiver) => receiver.poll_recv(context).map(received),
             Kind::Generated { producer, emitted } => poll_generated(producer, emitted, context),
-            Kind::Failing(error) => Poll::Ready(Some(Err(error.clone()))),
+            Kind::Failing(error, pause) => pause
+                .as_mut()
+                .poll(context)
+                .map(|()| Some(Err(error.clone()))),
             Kind::Ended => Poll::Ready(None),
         };
         if matches!(next, Poll::Ready(None | Some(Err(_)))) {
@@ -300,19 +309,13 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let is_told = matches!(self.kind, Kind::Failing(_));
-        match self.poll_chunk(context) {
-            // The server drops what it has not flushed when a body fails, the head of the answer
-            // included; a pause lets it flush.
-            Poll::Ready(Some(Err(error))) if !is_told => {
-                self.kind = Kind::Failing(error);
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            next @ (Poll::Ready(_) | Poll::Pending) => {
-                next.map(|next| next.map(|chunk| chunk.map(Frame::data)))
-            }
+        let has_paused = matches!(self.kind, Kind::Failing(..));
+        let mut next = self.poll_chunk(context);
+        if let (Poll::Ready(Some(Err(error))), false) = (&next, has_paused) {
+            self.kind = Kind::Failing(error.clone(), Box::pin(tokio::time::sleep(FLUSH)));
+            next = self.poll_chunk(context);
         }
+        next.map(|next| next.map(|chunk| chunk.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -324,10 +327,10 @@ impl http_body::Body for Body {
             (Kind::Ended | Kind::Full(None), _) => SizeHint::with_exact(0),
             (Kind::Full(Some(bytes)), _) => SizeHint::with_exact(bytes.len() as u64),
             // Only asked for before the first chunk.
-            (Kind::Channel(_) | Kind::Generated { .. } | Kind::Failing(_), Some(length)) => {
+            (Kind::Channel(_) | Kind::Generated { .. } | Kind::Failing(..), Some(length)) => {
                 SizeHint::with_exact(length)
             }
-            (Kind::Channel(_) | Kind::Generated { .. } | Kind::Failing(_), None) => {
+            (Kind::Channel(_) | Kind::Generated { .. } | Kind::Failing(..), None) => {
                 SizeHint::default()
             }
         }
