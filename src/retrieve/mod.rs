@@ -25,7 +25,7 @@ use crate::source::{self, Seat, Source};
 use worker::{Giving, Opening, Worker};
 
 /// Chunks that a worker reads ahead of a slow client.
-pub const CHUNKS_AHEAD: usize = 4;
+pub const CHUNKS_AHEAD: usize = 2;
 
 /// Bounds on retrieval.
 #[derive(Debug, Clone, Deserialize)]

@@ -25,7 +25,7 @@ use super::Error;
 use crate::body;
 
 // What one connection may read ahead of us, and so also the largest response head.
-const READ_BUFFER: usize = 256 << 10;
+const READ_BUFFER: usize = 128 << 10;
 const MOST_HEADER_FIELDS: usize = 64;
 const MOST_IDLE: usize = 32;
 const IDLE: Duration = Duration::from_secs(30);

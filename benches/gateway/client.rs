@@ -1,0 +1,141 @@
+//! An HTTP/1.1 client that reads answers and forgets them.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// One connection, used for one request after the other.
+pub(crate) struct Connection(BufReader<TcpStream>);
+
+/// An answer whose body is still to come.
+pub(crate) struct Answer<'a> {
+    reader: &'a mut BufReader<TcpStream>,
+    pub(crate) status: u16,
+    framing: Framing,
+    /// Bytes of the body, or of its present chunk, that were not read yet.
+    left: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Length,
+    Chunked,
+    Ended,
+}
+
+pub(crate) const INSTANCES: &str =
+    "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
+
+impl Connection {
+    /// A connection that reads at most `buffer` bytes at once.
+    pub(crate) fn open(address: SocketAddr, buffer: usize) -> Self {
+        let stream = TcpStream::connect(address).expect("a listener");
+        stream.set_nodelay(true).expect("an option");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        Self(BufReader::with_capacity(buffer, stream))
+    }
+
+    pub(crate) fn get(&mut self, path: &str, accept: &str) -> Answer<'_> {
+        self.send(&format!("GET {path}"), &format!("Accept: {accept}"), &[])
+    }
+
+    pub(crate) fn post(&mut self, path: &str, media_type: &str, body: &[u8]) -> Answer<'_> {
+        let length = body.len();
+        let fields = format!("Content-Type: {media_type}\r\nContent-Length: {length}");
+        self.send(&format!("POST {path}"), &fields, body)
+    }
+
+    fn send(&mut self, what: &str, fields: &str, body: &[u8]) -> Answer<'_> {
+        let head = format!("{what} HTTP/1.1\r\nHost: bench\r\n{fields}\r\n\r\n");
+        let stream = self.0.get_mut();
+        stream.write_all(head.as_bytes()).expect("sent");
+        stream.write_all(body).expect("sent");
+        Answer::read(&mut self.0)
+    }
+}
+
+impl<'a> Answer<'a> {
+    fn read(reader: &'a mut BufReader<TcpStream>) -> Self {
+        let first = line(reader);
+        let status = first.split(' ').nth(1).and_then(|s| s.parse().ok());
+        let mut answer = Self {
+            reader,
+            status: status.expect("a status"),
+            framing: Framing::Ended,
+            left: 0,
+        };
+        loop {
+            let field = line(answer.reader).to_ascii_lowercase();
+            match field.split_once(':') {
+                Some(("content-length", length)) => {
+                    answer.framing = Framing::Length;
+                    answer.left = length.trim().parse().expect("a length");
+                }
+                Some(("transfer-encoding", _)) => answer.framing = Framing::Chunked,
+                Some(_) => {}
+                None => return answer,
+            }
+        }
+    }
+
+    /// Gives the next bytes to `take`; `None` at the proper end. Panics if the answer is cut.
+    pub(crate) fn next(&mut self, take: impl FnOnce(&[u8])) -> Option<usize> {
+        if self.left == 0 {
+            self.begin_chunk();
+        }
+        if self.framing == Framing::Ended {
+            return None;
+        }
+        let bytes = self.reader.fill_buf().expect("more bytes");
+        assert!(!bytes.is_empty(), "the answer was cut off");
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let bytes = &bytes[..bytes.len().min(most)];
+        let length = bytes.len();
+        take(bytes);
+        self.reader.consume(length);
+        self.left -= length as u64;
+        if self.left == 0 && self.framing == Framing::Chunked {
+            line(self.reader);
+        }
+        Some(length)
+    }
+
+    fn begin_chunk(&mut self) {
+        match self.framing {
+            Framing::Length | Framing::Ended => self.framing = Framing::Ended,
+            Framing::Chunked => {
+                self.left = u64::from_str_radix(&line(self.reader), 16).expect("a chunk size");
+                if self.left == 0 {
+                    line(self.reader);
+                    self.framing = Framing::Ended;
+                }
+            }
+        }
+    }
+
+    /// Reads to the end; how many bytes there were.
+    pub(crate) fn drain(mut self) -> u64 {
+        let mut all = 0;
+        while let Some(bytes) = self.next(|_| {}) {
+            all += bytes as u64;
+        }
+        all
+    }
+
+    pub(crate) fn collect(mut self) -> Vec<u8> {
+        let mut all = Vec::new();
+        while self.next(|bytes| all.extend_from_slice(bytes)).is_some() {}
+        all
+    }
+}
+
+fn line(reader: &mut BufReader<TcpStream>) -> String {
+    let mut line = Vec::new();
+    let mut limited = reader.take(64 << 10);
+    limited.read_until(b'\n', &mut line).expect("a line");
+    assert_eq!(line.pop(), Some(b'\n'), "the answer was cut off");
+    line.pop_if(|last| *last == b'\r');
+    String::from_utf8(line).expect("text")
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,61 @@
+//! What the gateway costs: real processes on loopback, next to nginx in the same run.
+//!
+//! `cargo bench` runs everything; `cargo bench -- throughput memory` only these. The names are
+//! `throughput`, `first-byte`, `memory` and `manifest`. docs/PERFORMANCE.md says what is measured.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it finds")]
+
+mod client;
+mod dicom;
+mod first_byte;
+mod manifest;
+mod manifest_size;
+mod memory;
+mod origin;
+mod plain;
+mod process;
+mod report;
+mod study;
+mod throughput;
+
+use std::process::ExitCode;
+
+type Bench = (&'static str, fn());
+
+const BENCHES: [Bench; 4] = [
+    ("throughput", throughput::run),
+    ("first-byte", first_byte::run),
+    ("memory", memory::run),
+    ("manifest", manifest_size::run),
+];
+
+// This program is also the processes that it measures against: it runs itself with these words.
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["as", "origin"] => origin::serve(),
+        ["as", "plain-proxy", upstream] => plain::serve(upstream),
+        ["as", "manifest-reader", file] => manifest_size::read(file),
+        names => return run(names),
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(names: &[&str]) -> ExitCode {
+    let is_known = |name: &&str| BENCHES.iter().any(|(known, _)| known == name);
+    if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
+        let known = BENCHES.map(|(name, _)| name).join(", ");
+        eprintln!("there is no benchmark {unknown}; there are {known}");
+        return ExitCode::from(2);
+    }
+    for (name, bench) in BENCHES {
+        if names.is_empty() || names.contains(&name) {
+            println!("\n{name}");
+            bench();
+        }
+    }
+    ExitCode::SUCCESS
+}

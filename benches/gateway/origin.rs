@@ -1,0 +1,165 @@
+//! The origin: a DICOMweb server that costs next to nothing, so that the proxy in front of it is
+//! what is measured.
+//!
+//! How it answers is part of its root: `/{framing}/{delay in ms}/{shape}/studies/…`, with `length`
+//! or `chunked` for the framing.
+
+use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::dicom::EXPLICIT_VR_LITTLE_ENDIAN;
+use crate::study::{self, Shape};
+
+/// The root for one way of answering.
+pub(crate) fn root(origin: SocketAddr, framing: &str, delay_ms: u64, shape: Shape) -> String {
+    format!("http://{origin}/{framing}/{delay_ms}/{}/", shape.name())
+}
+
+/// Serves until standard input ends, as it does when the benchmark does. Prints its address.
+pub(crate) fn serve() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    println!("{}", listener.local_addr().expect("an address"));
+    let pixels: Arc<[u8]> = study::pixels(MOST_BYTES).into();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let pixels = Arc::clone(&pixels);
+            // A client that leaves in the middle is nothing to report.
+            thread::spawn(move || connection(&stream, &pixels));
+        }
+    });
+    let _ = io::stdin().read_to_end(&mut Vec::new());
+}
+
+fn connection(stream: &TcpStream, pixels: &[u8]) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut reader = BufReader::new(stream);
+    while let Some(path) = read_request(&mut reader)? {
+        match Answer::of(&path) {
+            Some(answer) => answer.send(stream, pixels)?,
+            None => {
+                (&*stream).write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The path of the next request; `None` when there are no more.
+fn read_request(reader: &mut impl BufRead) -> io::Result<Option<String>> {
+    let mut first = String::new();
+    if reader.read_line(&mut first)? == 0 {
+        return Ok(None);
+    }
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 2 {
+        line.clear();
+    }
+    Ok(first.split(' ').nth(1).map(ToOwned::to_owned))
+}
+
+struct Answer {
+    is_chunked: bool,
+    delay: Duration,
+    bytes: usize,
+    series: Range<usize>,
+    instances: Range<usize>,
+}
+
+impl Answer {
+    fn of(path: &str) -> Option<Self> {
+        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let [framing, delay, shape, "studies", study, rest @ ..] = segments.as_slice() else {
+            return None;
+        };
+        let shape = Shape::parse(shape)?;
+        let one = |number: usize, of: usize| (number < of).then_some(number..number + 1);
+        let (series, instances) = match rest {
+            [] => (0..shape.series, 0..shape.instances),
+            ["series", series] => (
+                one(study::series_number(series)?, shape.series)?,
+                0..shape.instances,
+            ),
+            ["series", series, "instances", instance] => (
+                one(study::series_number(series)?, shape.series)?,
+                one(study::instance_number(instance)?, shape.instances)?,
+            ),
+            _ => return None,
+        };
+        (*study == study::STUDY).then_some(Self {
+            is_chunked: *framing == "chunked",
+            delay: Duration::from_millis(delay.parse().ok()?),
+            bytes: shape.bytes,
+            series,
+            instances,
+        })
+    }
+
+    fn send(&self, mut stream: &TcpStream, pixels: &[u8]) -> io::Result<()> {
+        thread::sleep(self.delay);
+        let pixels = &pixels[..self.bytes];
+        let mut front = self.head().into_bytes();
+        for series in self.series.clone() {
+            for instance in self.instances.clone() {
+                let text = self.part(series, instance);
+                if self.is_chunked {
+                    write!(front, "{:x}\r\n", text.len() + pixels.len())?;
+                }
+                front.extend_from_slice(&text);
+                write_both(stream, &front, pixels)?;
+                front.clear();
+                front.extend_from_slice(if self.is_chunked { b"\r\n" } else { b"" });
+            }
+        }
+        if self.is_chunked {
+            write!(front, "{:x}\r\n{CLOSE}\r\n0\r\n\r\n", CLOSE.len())?;
+        } else {
+            front.extend_from_slice(CLOSE.as_bytes());
+        }
+        stream.write_all(&front)
+    }
+
+    fn head(&self) -> String {
+        let framing = if self.is_chunked {
+            "Transfer-Encoding: chunked".to_owned()
+        } else {
+            let part = self.part(0, 0).len() + self.bytes;
+            let length = self.series.len() * self.instances.len() * part + CLOSE.len();
+            format!("Content-Length: {length}")
+        };
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: multipart/related; type=\"application/dicom\"; \
+             boundary={BOUNDARY}\r\n{framing}\r\n\r\n"
+        )
+    }
+
+    /// What goes before the pixels of an instance.
+    fn part(&self, series: usize, instance: usize) -> Vec<u8> {
+        let head = study::head(series, instance, self.bytes);
+        let length = head.len() + self.bytes;
+        let mut part = format!(
+            "\r\n--{BOUNDARY}\r\nContent-Type: application/dicom; \
+             transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}\r\nContent-Length: {length}\r\n\r\n"
+        )
+        .into_bytes();
+        part.extend_from_slice(&head);
+        part
+    }
+}
+
+fn write_both(mut stream: &TcpStream, one: &[u8], other: &[u8]) -> io::Result<()> {
+    let mut slices = [IoSlice::new(one), IoSlice::new(other)];
+    let mut left = slices.as_mut_slice();
+    while !left.is_empty() {
+        let written = stream.write_vectored(left)?;
+        IoSlice::advance_slices(&mut left, written);
+    }
+    Ok(())
+}
+
+const BOUNDARY: &str = "origin-5f0c7d1e9a3b4862";
+const CLOSE: &str = "\r\n--origin-5f0c7d1e9a3b4862--\r\n";
+const MOST_BYTES: usize = 1 << 20;

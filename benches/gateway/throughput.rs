@@ -1,0 +1,147 @@
+//! Processor time for each gigabyte that is streamed.
+
+use std::time::Instant;
+
+use crate::client::{Connection, INSTANCES};
+use crate::manifest;
+use crate::origin;
+use crate::process::Server;
+use crate::report::{at_most, figure, median};
+use crate::study::{self, STUDY, Shape};
+
+const SHAPE: Shape = Shape {
+    series: 4,
+    instances: 1000,
+    bytes: 512 << 10,
+};
+const LOCATION: &str = "1.3.6.1.4.1.99999.2.10";
+
+/// One way to the study.
+struct Way {
+    name: &'static str,
+    server: Server,
+    path: String,
+    /// Seconds of processor time for each GB, once a round.
+    cost: Vec<f64>,
+    /// GB a second, once a round.
+    speed: Vec<f64>,
+}
+
+pub(crate) fn run() {
+    let origin = Server::origin();
+    for (framing, rounds) in [("length", 5), ("chunked", 3)] {
+        println!(
+            " {:.1} GB in {} instances, origin sends {framing}, medians of {rounds} rounds",
+            size(SHAPE) / 1e9,
+            SHAPE.count()
+        );
+        let mut ways = ways(&origin, framing);
+        for _ in 0..rounds {
+            ways.iter_mut().for_each(Way::measure);
+        }
+        report(&ways);
+    }
+}
+
+fn ways(origin: &Server, framing: &str) -> Vec<Way> {
+    let direct = format!("/{framing}/0/{}/studies/{STUDY}", SHAPE.name());
+    let mut ways = Vec::new();
+    for (name, options) in NGINX {
+        match Server::nginx(origin.address, options) {
+            Some(server) => ways.push(Way::new(name, server, direct.clone())),
+            None => left_out(name),
+        }
+    }
+    let plain = Server::plain_proxy(origin.address);
+    ways.push(Way::new(PLAIN, plain, direct));
+    let root = origin::root(origin.address, framing, 0, SHAPE);
+    let gateway = Server::gateway(&[(LOCATION, root)]);
+    let manifest = manifest::fhir(SHAPE, &[LOCATION]);
+    let root = gateway.register("application/fhir+json", &manifest);
+    check(&gateway, &root);
+    ways.push(Way::new(
+        GATEWAY,
+        gateway,
+        format!("{root}/studies/{STUDY}"),
+    ));
+    ways
+}
+
+// Fast and wrong would be easy.
+fn check(gateway: &Server, root: &str) {
+    let (series, instance) = (study::series_uid(1), study::instance_uid(1, 7));
+    let path = format!("{root}/studies/{STUDY}/series/{series}/instances/{instance}");
+    let mut connection = Connection::open(gateway.address, 256 << 10);
+    let answer = connection.get(&path, "application/dicom; transfer-syntax=*");
+    let mut expected = study::head(1, 7, SHAPE.bytes);
+    expected.extend(study::pixels(SHAPE.bytes));
+    assert!(answer.collect() == expected, "not what the origin has");
+}
+
+fn left_out(name: &str) {
+    assert!(std::env::var_os("CI").is_none(), "nginx is not installed");
+    println!("  left out: {name} is not installed");
+}
+
+impl Way {
+    fn new(name: &'static str, server: Server, path: String) -> Self {
+        Self {
+            name,
+            server,
+            path,
+            cost: Vec::new(),
+            speed: Vec::new(),
+        }
+    }
+
+    fn measure(&mut self) {
+        let (before, began) = (self.server.cpu(), Instant::now());
+        let mut connection = Connection::open(self.server.address, 256 << 10);
+        let answer = connection.get(&self.path, INSTANCES);
+        assert_eq!(answer.status, 200, "{}", self.name);
+        let bytes = answer.drain() as f64;
+        assert!(bytes > size(SHAPE), "{}: too little came", self.name);
+        let seconds = began.elapsed().as_secs_f64();
+        let cpu = self.server.cpu() - before;
+        self.cost.push(cpu.as_secs_f64() / bytes * 1e9);
+        self.speed.push(bytes / 1e9 / seconds);
+    }
+}
+
+fn report(ways: &[Way]) {
+    for way in ways {
+        let speed = median(way.speed.clone());
+        let what = format!("{} ({speed:.2} GB/s), processor time for each GB", way.name);
+        figure(&what, median(way.cost.clone()), "s");
+    }
+    let cost_of = |name: &str| {
+        let way = ways.iter().find(|way| way.name == name)?;
+        Some(median(way.cost.clone()))
+    };
+    let gateway = cost_of(GATEWAY).expect("measured");
+    for (name, _) in NGINX {
+        if let Some(nginx) = cost_of(name) {
+            at_most(&format!("xcwado / {name}"), gateway / nginx, 2.0, "x");
+        }
+    }
+    let plain = cost_of(PLAIN).expect("measured");
+    figure("xcwado / hyper alone", gateway / plain, "x");
+}
+
+fn size(shape: Shape) -> f64 {
+    (shape.count() * shape.bytes) as f64
+}
+
+const GATEWAY: &str = "xcwado";
+const PLAIN: &str = "hyper alone";
+
+// As it comes, without reading ahead, and as somebody would set it up for images.
+const NGINX: [(&str, &str); 3] = [
+    ("nginx", ""),
+    ("nginx, buffering off", "proxy_buffering off;"),
+    (
+        "nginx, buffering off, 256 KiB",
+        "proxy_buffering off; proxy_buffer_size 256k; proxy_buffers 8 256k; \
+         proxy_busy_buffers_size 512k;",
+    ),
+];
