@@ -106,6 +106,8 @@ pub struct Registry {
     sources: Vec<Arc<Source>>,
     by_uid: HashMap<RetrieveLocationUid, usize>,
     by_address: Vec<(Address, usize)>,
+    /// The DICOMweb root of each location that is a server.
+    servers: Vec<Option<Address>>,
     by_ae_title: HashMap<Box<str>, usize>,
 }
 
@@ -179,6 +181,10 @@ impl Registry {
     fn add(&mut self, settings: &LocationSettings, opaque: bool, problems: &mut Problems<'_>) {
         let index = self.sources.len();
         self.add_uid(settings, index, opaque, problems);
+        let server = settings.wado_rs_url.as_ref();
+        self.servers.truncate(index);
+        self.servers
+            .push(server.and_then(|url| Address::parse(url).ok()));
         for (key, text) in addresses(settings) {
             match Address::parse(text) {
                 Err(error) => problems.add(key, format!("{text:?} is {error}")),
@@ -238,12 +244,20 @@ impl Registry {
     ) {
         let owner = self.by_address.iter().find(|(other, _)| *other == address);
         match owner.map(|(_, owner)| *owner) {
-            Some(owner) if owner != index => {
+            Some(owner) if owner != index && !self.is_one_server(owner, index) => {
                 problems.add(key, format!("{address} belongs to two locations"));
             }
             Some(_) => {}
             None => self.by_address.push((address, index)),
         }
+    }
+
+    /// Whether two locations are one server that goes by two Retrieve Location UIDs, as IHE's own
+    /// example has it. Then an address means the first of them, and either would do.
+    fn is_one_server(&self, one: usize, other: usize) -> bool {
+        let server = |index: usize| self.servers.get(index).and_then(Option::as_ref);
+        let has_uid = |index: usize| self.by_uid.values().any(|of| *of == index);
+        server(one).is_some() && server(one) == server(other) && has_uid(one) && has_uid(other)
     }
 }
 
@@ -388,6 +402,32 @@ mod tests {
             None
         );
         assert_eq!(found(&registry, None, None), None);
+    }
+
+    #[test]
+    fn one_server_may_go_by_two_location_uids() {
+        let two = |second: &str| {
+            settings(&format!(
+                "[[location]]\nretrieve_location_uid = \"1.2.3\"\n\
+                 wado_rs_url = \"http://127.0.0.1:1/rs/\"\nretrieve_urls = [\"https://x.example/\"]\n\
+                 [[location]]\n{second}\nretrieve_urls = [\"https://x.example/\"]\n"
+            ))
+        };
+        let same = "retrieve_location_uid = \"1.2.4\"\nwado_rs_url = \"http://127.0.0.1:1/rs\"";
+        let registry = Registry::open(&two(same), false).expect("a registry");
+        let second = found(&registry, Some("1.2.4"), Some("https://x.example/"));
+        assert_eq!(
+            second,
+            Some(("location-2".into(), Via::RetrieveLocationUid))
+        );
+        let first = found(&registry, None, Some("https://x.example/"));
+        assert_eq!(first, Some(("location-1".into(), Via::RetrieveUrl)));
+        for other in [
+            "wado_rs_url = \"http://127.0.0.1:1/rs/\"",
+            "retrieve_location_uid = \"1.2.4\"\nwado_rs_url = \"http://127.0.0.1:2/rs/\"",
+        ] {
+            assert!(Registry::open(&two(other), false).is_err(), "{other}");
+        }
     }
 
     #[test]

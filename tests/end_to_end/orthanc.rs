@@ -51,6 +51,17 @@ async fn the_key_object_manifest_opens_the_study_out_of_two_servers() {
 }
 
 #[tokio::test]
+async fn the_key_object_manifest_opens_the_study_out_of_one_server_with_two_location_uids() {
+    let Some(found) = Found::look() else { return };
+    let orthanc = found.loaded().await;
+    let location = |uid| orthanc.location(&format!("retrieve_location_uid = {uid:?}"));
+    let rig = Rig::start(&(location(OF_IMAGES) + &location(OF_KEY_OBJECTS)));
+    let manifest = rig.register(found.key_object_manifest()).await;
+    everything_comes_as_stored(&rig, &manifest, &found.instances).await;
+    rig.stopped().await;
+}
+
+#[tokio::test]
 async fn the_fhir_manifest_opens_the_study_by_a_location_that_is_no_oid() {
     let Some(found) = Found::look() else { return };
     let orthanc = found.loaded().await;
