@@ -1,8 +1,9 @@
 //! Endpoints: what they are for, and what of their address means anything.
 
+use serde::Deserialize;
+
 use super::concept::{Concept, Extension, find};
-use super::member::{List, Member};
-use super::resource::{Element, Payload};
+use super::member::{List, Member, objects};
 use crate::ihe::RetrieveLocationUid;
 
 // The names over the builds of the implementation guide; hl7.eu uses them too.
@@ -49,6 +50,22 @@ pub(super) enum Purpose {
     Viewer,
     Other,
 }
+
+/// What the kinds of media behind an endpoint are (R5).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Payload {
+    pub(super) mime_type: List<Box<str>>,
+}
+
+/// What accompanies a primitive value.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Element {
+    pub(super) extension: List<Extension>,
+}
+
+objects!(Payload, Element);
 
 impl From<EndpointMembers> for Endpoint {
     fn from(members: EndpointMembers) -> Self {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess};
 
 use super::concept::{Concept, Extension, Identifier, Reference};
-use super::endpoint::{Endpoint, EndpointMembers};
+use super::endpoint::{Element, Endpoint, EndpointMembers, Payload};
 use super::imaging_study::{Fault, ImagingStudy, SeriesList, check};
 use super::member::{Integer, List, Member, Shape, objects, skip_seq};
 use super::patient::{HumanName, PatientMembers};
@@ -105,21 +105,7 @@ struct ResourceMembers {
     birth_date: Member<Box<str>>,
 }
 
-/// What the kinds of media behind an endpoint are (R5).
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct Payload {
-    pub(super) mime_type: List<Box<str>>,
-}
-
-/// What accompanies a primitive value.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Element {
-    pub(super) extension: List<Extension>,
-}
-
-objects!(Bundle, EntryMembers, ResourceMembers, Payload, Element);
+objects!(Bundle, EntryMembers, ResourceMembers);
 
 impl Shape for Entries {
     fn from_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<Member<Self>, A::Error> {
