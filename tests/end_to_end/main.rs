@@ -2,6 +2,7 @@
 //! most of which misbehave.
 
 mod commands;
+mod limits;
 mod manifests;
 mod misbehaving;
 mod negotiation;
