@@ -1,6 +1,8 @@
 //! Everything that can go wrong before the first byte of an answer, and the status it becomes:
 //! the one place where that is decided.
 
+use std::error::Error as _;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -86,8 +88,12 @@ impl Error {
     /// nothing about what is behind the gateway.
     pub(super) fn response(&self) -> Response<Body> {
         let status = self.status();
-        if status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(error = %self, "a request failed");
+        if matches!(
+            status,
+            StatusCode::INTERNAL_SERVER_ERROR | StatusCode::INSUFFICIENT_STORAGE
+        ) {
+            let cause = self.source().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(error = %self, cause, "a request failed");
         }
         let problem = json!({
             "type": "about:blank",
@@ -139,6 +145,9 @@ fn of_store(error: &store::Error) -> StatusCode {
         store::Error::UnknownSeries(_) => StatusCode::UNPROCESSABLE_ENTITY,
         store::Error::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         store::Error::Full => StatusCode::INSUFFICIENT_STORAGE,
+        store::Error::Io(error) if error.kind() == ErrorKind::StorageFull => {
+            StatusCode::INSUFFICIENT_STORAGE
+        }
         store::Error::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -167,6 +167,7 @@ impl Listener {
 
     /// The next connection; `None` when the gateway is to stop.
     async fn accept(&self) -> Option<TcpStream> {
+        let mut has_told = false;
         loop {
             let accepted = tokio::select! {
                 () = self.stopping.cancelled() => return None,
@@ -175,9 +176,12 @@ impl Listener {
             match accepted {
                 Ok((stream, _peer)) => return Some(stream),
                 // Out of file descriptors, or the peer is gone already. The pause keeps the first
-                // from becoming a busy loop.
+                // from becoming a busy loop, and it is told once, not twenty times a second.
                 Err(error) => {
-                    tracing::warn!(listener = self.name, %error, "a connection was not accepted");
+                    if !std::mem::replace(&mut has_told, true) {
+                        let listener = self.name;
+                        tracing::warn!(listener, %error, "connections cannot be accepted");
+                    }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
