@@ -25,7 +25,13 @@ pub struct Absences(Cache<Key, Arc<Absent>>);
 type Key = (Box<str>, SeriesInstanceUid);
 
 /// What a source does not give of one series.
-pub(super) type Absent = HashSet<(SopInstanceUid, Representation)>;
+#[derive(Debug, Clone, Default)]
+pub(super) struct Absent {
+    /// It does not have the series at all.
+    pub(super) series: bool,
+    /// Instances it does not give, and in which form not.
+    pub(super) instances: HashSet<(SopInstanceUid, Representation)>,
+}
 
 impl Absences {
     /// Nothing is absent yet; what will be is forgotten after `lifetime`.
@@ -39,19 +45,34 @@ impl Absences {
         )
     }
 
+    pub(super) fn remember_series(&self, source: &Source, series: &SeriesInstanceUid) {
+        self.change(source, series, |absent| absent.series = true);
+    }
+
     pub(super) fn remember(
         &self,
         source: &Source,
         series: &SeriesInstanceUid,
-        instances: &[SopInstanceUid],
+        instance: &SopInstanceUid,
         form: Representation,
     ) {
+        self.change(source, series, |absent| {
+            if absent.instances.len() < MOST_OF_A_SERIES {
+                absent.instances.insert((instance.clone(), form));
+            }
+        });
+    }
+
+    fn change(
+        &self,
+        source: &Source,
+        series: &SeriesInstanceUid,
+        change: impl FnOnce(&mut Absent),
+    ) {
         self.0.entry(key(source, series)).and_compute_with(|known| {
-            let mut absent = known
-                .map(|entry| Absent::clone(entry.value()))
-                .unwrap_or_default();
-            let room = MOST_OF_A_SERIES.saturating_sub(absent.len());
-            absent.extend(instances.iter().take(room).map(|uid| (uid.clone(), form)));
+            let known = known.map(|entry| Absent::clone(entry.value()));
+            let mut absent = known.unwrap_or_default();
+            change(&mut absent);
             Op::Put(Arc::new(absent))
         });
     }

@@ -73,6 +73,12 @@ impl<'a> Progress<'a> {
         }
     }
 
+    /// Takes everything off the list; gives how many instances that were.
+    pub(super) fn take_all(&mut self) -> usize {
+        self.off.fill(true);
+        std::mem::take(&mut self.left)
+    }
+
     /// As [`Progress::take`], by UID.
     pub(super) fn take_uid(&mut self, uid: &SopInstanceUid) -> bool {
         let number = self.job.listing.instances.get(uid).copied();

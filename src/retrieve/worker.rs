@@ -120,11 +120,21 @@ impl Worker {
 
     async fn work(&mut self) {
         let jobs = std::mem::take(&mut self.jobs);
-        let begin = |job| Progress::new(job, &self.retriever.metrics);
-        let mut jobs: Vec<_> = jobs.iter().map(begin).collect();
+        let metrics = self.retriever.metrics.clone();
+        let begin = || {
+            jobs.iter()
+                .map(|job| Progress::new(job, &metrics))
+                .collect::<Vec<_>>()
+        };
+        let mut jobs = begin();
         // First of all, for now it can still be said at the head of the answer.
         for job in &mut jobs {
             self.leave_out_absent(job);
+        }
+        // Where nothing is left, the memory spares nobody anything: the source is asked again.
+        if jobs.iter().all(|job| job.left == 0) {
+            (self.missing, self.last_error) = (0, None);
+            jobs = begin();
         }
         let mut jobs = jobs.iter_mut();
         for job in jobs.by_ref() {
@@ -194,8 +204,13 @@ impl Worker {
             Some(_) => None,
             None => self.retriever.absences.of(&job.source, &job.listing.series),
         };
+        let Some(absent) = absent else { return };
+        if absent.series {
+            self.missing += progress.take_all();
+            self.last_error = Some(source::Error::NotFound);
+        }
         let as_stored = *self.accepted == TransferSyntaxes::AsStored;
-        for (uid, form) in absent.iter().flat_map(|absent| absent.iter()) {
+        for (uid, form) in &absent.instances {
             let error = match form {
                 Representation::AsStored => source::Error::NotFound,
                 // What cannot be decoded can still be had as it is.
@@ -219,7 +234,9 @@ impl Worker {
             Ok(arrivals) => arrivals,
             Err(error) => {
                 if is_definite(&error) {
-                    self.remember_absent(progress, &progress.awaited(), Representation::AsStored);
+                    let job = progress.job;
+                    let absences = &self.retriever.absences;
+                    absences.remember_series(&job.source, &job.listing.series);
                 }
                 self.last_error = Some(error);
                 return Ok(());
@@ -314,7 +331,8 @@ impl Worker {
             }
             Err(error) => {
                 if is_definite(&error) {
-                    self.remember_absent(progress, std::slice::from_ref(uid), form);
+                    let absences = &self.retriever.absences;
+                    absences.remember(&job.source, &listing.series, uid, form);
                 }
                 // It can still be said that this one is missing.
                 if self.opened.is_some() && progress.take_uid(uid) {
@@ -324,18 +342,6 @@ impl Worker {
                 Ok(None)
             }
         }
-    }
-
-    fn remember_absent(
-        &self,
-        progress: &Progress<'_>,
-        absent: &[SopInstanceUid],
-        form: Representation,
-    ) {
-        let job = progress.job;
-        self.retriever
-            .absences
-            .remember(&job.source, &job.listing.series, absent, form);
     }
 
     async fn open(

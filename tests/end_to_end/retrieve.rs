@@ -625,11 +625,38 @@ async fn a_folder_is_searched_with_everything_that_is_in_it() {
     std::fs::write(other.path().join("notes.txt"), "nothing").expect("written");
     let stranger = Instance::new(["2.25.8", "2.25.8.1", "2.25.8.1.1"], EXPLICIT, 10);
     std::fs::write(other.path().join("stranger"), stranger.bytes).expect("written");
-    // An absence is remembered for a minute; a new gateway knows of none.
-    let rig = Rig::start(&folder(10, directory.path()));
-    let root = rig.register(study.fhir()).await.root;
-    let answer = rig
-        .get(&format!("{root}{}", study.path()), &[AS_STORED])
-        .await;
+    // A folder is looked at once a second, and a file that has just been written is left to settle.
+    let answer = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            let answer = rig.get(&path, &[AS_STORED]).await;
+            if answer.status == 200 {
+                break answer;
+            }
+            assert_eq!(answer.status, 404);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+    let answer = answer.await.expect("it is found");
     assert_eq!(answer.instances(), study.bytes());
+}
+
+#[tokio::test]
+async fn a_large_series_that_is_not_there_is_known_to_be_missing_the_next_time() {
+    let study = Study::new(1).with(2, at(10)).with(1500, at(10));
+    let (held, absent) = (study.instances(), study.series_path(1));
+    let origin = Origin::start(move |asked| {
+        if asked.path.contains(&absent) {
+            return Reply::status(404);
+        }
+        honest(&held, asked)
+    })
+    .await;
+    let one_by_one = "[retrieve]\nseries_at_once = 1\n";
+    let rig = Rig::start(&format!("{one_by_one}{}", origin.location(10)));
+    let path = format!("{}{}", rig.register(study.fhir()).await.root, study.path());
+    let first = rig.get(&path, &[AS_STORED]).await;
+    assert!(first.status == 200 && !first.is_whole());
+    let second = rig.get(&path, &[AS_STORED]).await;
+    assert_eq!((second.status.as_u16(), second.is_whole()), (206, true));
+    assert_eq!(second.instances().len(), 2);
 }
