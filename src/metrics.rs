@@ -1,8 +1,6 @@
 //! Every metric, named once. Labels come from small fixed sets: aliases of locations, names of
 //! transactions and outcomes; never a UID, never anything of a patient.
 
-use std::time::Duration;
-
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -205,12 +203,6 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// A duration as a metric counts it.
-#[must_use]
-pub fn seconds(duration: Duration) -> f64 {
-    duration.as_secs_f64()
 }
 
 fn resident_memory_bytes() -> Option<i64> {

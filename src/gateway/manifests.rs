@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use super::{Error, Gateway, accept_fields, value};
 use crate::body::Body;
 use crate::dicom::MediaType;
-use crate::manifest::{Format, Id, Registered, Series, Study};
+use crate::manifest::{Format, Id, Registered, Series, Store, Study};
 use crate::request::{self, accept};
 
 impl Gateway {
@@ -47,19 +47,14 @@ impl Gateway {
         let registration = request::registration(head.uri.query())?;
         check_media_type(head)?;
         let upload = self.uploads.read(&head.headers, body).await?;
-        let _permit = self
-            .reading
-            .acquire()
-            .await
-            .map_err(|_closed| Error::ShuttingDown)?;
-        let manifests = Arc::clone(&self.manifests);
-        let began = Instant::now();
-        let registering =
-            spawn_blocking(move || manifests.register(&upload.bytes, registration, now()));
-        let registered = registering.await.map_err(|_panic| Error::Internal)?;
-        self.metrics
-            .manifest_read_seconds
-            .observe(began.elapsed().as_secs_f64());
+        let register = move |manifests: &Store| {
+            let began = Instant::now();
+            let registered = manifests.register(&upload.bytes, registration, now());
+            (registered, began.elapsed())
+        };
+        let (registered, taken) = self.read(register).await?;
+        let seconds = &self.metrics.manifest_read_seconds;
+        seconds.observe(taken.as_secs_f64());
         Ok(registered?)
     }
 
@@ -107,7 +102,7 @@ impl Gateway {
         Ok(response)
     }
 
-    fn count_manifests(&self) {
+    pub(super) fn count_manifests(&self) {
         self.metrics
             .manifests
             .set(self.manifests.count().try_into().unwrap_or(i64::MAX));

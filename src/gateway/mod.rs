@@ -62,10 +62,7 @@ impl Gateway {
         retriever: Retriever,
         metrics: Metrics,
     ) -> Self {
-        metrics
-            .manifests
-            .set(manifests.count().try_into().unwrap_or(i64::MAX));
-        Self {
+        let gateway = Self {
             public_url: public_url.as_str().trim_end_matches('/').to_owned(),
             prefix: public_url.path().trim_end_matches('/').to_owned(),
             registry,
@@ -74,7 +71,9 @@ impl Gateway {
             metrics,
             uploads: upload::Room::new(),
             reading: Semaphore::new(2),
-        }
+        };
+        gateway.count_manifests();
+        gateway
     }
 
     /// Answers one request, whatever it is.
@@ -170,15 +169,19 @@ impl Gateway {
         if self.manifests.record(id).is_none() {
             return Ok(None);
         }
-        let _permit = self
-            .reading
-            .acquire()
-            .await
-            .map_err(|_closed| Error::ShuttingDown)?;
+        Ok(self.read(move |manifests| manifests.load(id)).await??)
+    }
+
+    /// Reads manifests where blocking is allowed, few at the same time.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let waiting = self.reading.acquire().await;
+        let _permit = waiting.map_err(|_closed| Error::ShuttingDown)?;
         let manifests = Arc::clone(&self.manifests);
-        Ok(spawn_blocking(move || manifests.load(id))
-            .await
-            .map_err(|_panic| Error::Internal)??)
+        let reading = spawn_blocking(move || read(&manifests));
+        reading.await.map_err(|_panic| Error::Internal)
     }
 
     /// The path below that of the public URL. A proxy in front may have cut it off already.

@@ -301,19 +301,9 @@ const DOCUMENT_CATEGORIES: &str =
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::model::two_locations as locations;
     use super::super::study;
     use super::*;
-
-    fn locations() -> [LocationIds; 2] {
-        [
-            ("1.3.6.1.4.1.99999.1.10", "http://127.0.0.1:8080/a/"),
-            ("1.3.6.1.4.1.99999.2.10", "https://b.example/rs/"),
-        ]
-        .map(|(uid, url)| LocationIds {
-            retrieve_location_uid: uid.into(),
-            retrieve_url: url.into(),
-        })
-    }
 
     fn written(study: &Study, locations: &[LocationIds]) -> Value {
         serde_json::from_slice(&write(study, locations)).expect("JSON")

@@ -307,19 +307,9 @@ mod tests {
     use dicom_core::value::Value;
     use dicom_object::{DefaultDicomObject, InMemDicomObject, from_reader};
 
+    use super::super::model::two_locations as locations;
     use super::super::study;
     use super::*;
-
-    fn locations() -> [LocationIds; 2] {
-        [
-            ("1.3.6.1.4.1.99999.1.10", "http://127.0.0.1:8080/a/"),
-            ("1.3.6.1.4.1.99999.2.10", "https://b.example/rs/"),
-        ]
-        .map(|(uid, url)| LocationIds {
-            retrieve_location_uid: uid.into(),
-            retrieve_url: url.into(),
-        })
-    }
 
     fn written(study: &Study, locations: &[LocationIds]) -> DefaultDicomObject {
         let bytes = write(study, locations);

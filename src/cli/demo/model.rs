@@ -163,6 +163,19 @@ pub(super) struct LocationIds {
     pub(super) retrieve_url: String,
 }
 
+/// Two locations to write manifests with.
+#[cfg(test)]
+pub(super) fn two_locations() -> [LocationIds; 2] {
+    [
+        ("1.3.6.1.4.1.99999.1.10", "http://127.0.0.1:8080/a/"),
+        ("1.3.6.1.4.1.99999.2.10", "https://b.example/rs/"),
+    ]
+    .map(|(uid, url)| LocationIds {
+        retrieve_location_uid: uid.into(),
+        retrieve_url: url.into(),
+    })
+}
+
 /// A date and a time, in the offset [`OFFSET`] from UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {

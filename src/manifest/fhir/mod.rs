@@ -34,9 +34,8 @@ use self::imaging_study::Fault;
 use self::member::Member;
 use self::reference::Directory;
 use self::resource::{Bundle, Entries};
-use crate::manifest::{Format, Manifest, Study, Warning};
+use crate::manifest::{Format, MAX_MANIFEST, Manifest, Study, Warning};
 
-const MOST_BYTES: usize = 64 * 1024 * 1024;
 const MOST_LEVELS: usize = 32;
 const MOST_SERIES: usize = 10_000;
 const MOST_INSTANCES: usize = 200_000;
@@ -180,7 +179,7 @@ impl From<Fault> for Error {
 }
 
 fn text(bytes: &[u8]) -> Result<&[u8], Error> {
-    if bytes.len() > MOST_BYTES {
+    if bytes.len() > MAX_MANIFEST {
         return Err(Error::TooLarge { what: "bytes" });
     }
     let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);

@@ -1135,7 +1135,7 @@ fn tells_r5_from_r4_by_the_forms_that_only_one_has() {
 #[test]
 fn refuses_what_is_too_large() {
     let mut long = small().to_string().into_bytes();
-    long.resize(MOST_BYTES + 1, b' ');
+    long.resize(MAX_MANIFEST + 1, b' ');
     assert_eq!(read(&long), Err(Error::TooLarge { what: "bytes" }));
     let studies = vec![small()["entry"][0].to_string(); MOST_STUDIES + 1].join(",");
     let bundle = format!(r#"{{"resourceType":"Bundle","entry":[{studies}]}}"#);

@@ -22,6 +22,8 @@ pub(super) struct Index {
     /// Whether a file was passed over because it was still changing.
     is_unsettled: bool,
     series: BySeries,
+    /// How many there are in all series: every request tells the metrics.
+    instances: usize,
 }
 
 /// What is known of a file; `entry` is `None` for what is no DICOM instance.
@@ -64,6 +66,7 @@ impl Index {
             index.folders.push((folder, modified));
         }
         index.series = by_series(&index.files);
+        index.instances = index.series.values().map(HashMap::len).sum();
         Ok(index)
     }
 
@@ -79,7 +82,7 @@ impl Index {
 
     /// How many instances there are.
     pub(super) fn instances(&self) -> usize {
-        self.series.values().map(HashMap::len).sum()
+        self.instances
     }
 
     fn add(&mut self, entry: &DirEntry, old: &Self, settle: Duration) {
