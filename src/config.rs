@@ -3,12 +3,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 use url::Url;
 
-use crate::community::LocationSettings;
+use crate::community::{self, CommunitySettings, LocationSettings};
+use crate::credentials::TokenSource;
+use crate::gateway::XcWadoSettings;
 use crate::ihe::HomeCommunityId;
 use crate::manifest::store;
 use crate::{retrieve, server};
@@ -24,22 +25,18 @@ pub struct Config {
     pub data_directory: PathBuf,
     /// `[listen]`.
     pub listen: server::Settings,
+    /// `[gateway_listen]`.
+    pub gateway_listen: Option<server::GatewaySettings>,
     /// `[manifests]`.
     pub manifests: store::Settings,
     /// `[retrieve]`.
     pub retrieve: retrieve::Settings,
     /// `[xc_wado]`.
-    pub xc_wado: XcWado,
+    pub xc_wado: XcWadoSettings,
+    /// `[[community]]`.
+    pub communities: Vec<CommunitySettings>,
     /// `[[location]]`.
     pub locations: Vec<LocationSettings>,
-}
-
-/// `[xc_wado]`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct XcWado {
-    /// Whether Retrieve Location UIDs that are no OIDs may be configured.
-    pub opaque_location_ids: bool,
 }
 
 /// What is wrong with the settings.
@@ -70,17 +67,55 @@ impl Config {
             .map_err(|error| Problems(vec![format!("{}: {error}", path.display())]))?;
         let (mut config, problems) = Self::read(&text)?;
         let base = path.parent().unwrap_or(Path::new(""));
-        config.data_directory = base.join(&config.data_directory);
-        for location in &mut config.locations {
-            for path in location
-                .folder
-                .iter_mut()
-                .chain(&mut location.http.authorities)
-            {
-                *path = base.join(&*path);
-            }
+        for path in config.paths_mut() {
+            *path = base.join(&*path);
         }
         Ok((config, problems))
+    }
+
+    /// What a registry of sources is made from.
+    #[must_use]
+    pub fn registry(&self) -> community::Settings<'_> {
+        community::Settings {
+            home_community_id: &self.home_community_id,
+            locations: &self.locations,
+            communities: &self.communities,
+            opaque_location_ids: self.xc_wado.opaque_location_ids,
+            retrieve_url_alone: self.xc_wado.retrieve_url_alone,
+        }
+    }
+
+    /// How partners reach their listener, if they have one.
+    #[must_use]
+    pub fn gateway_url(&self) -> Option<Url> {
+        let listen = self.gateway_listen.as_ref()?;
+        let by_address = || Url::parse(&format!("https://{}", listen.address)).ok();
+        listen.public_url.clone().or_else(by_address)
+    }
+
+    /// Every path in the settings, to be changed.
+    fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        let mut paths = vec![&mut self.data_directory];
+        let listen = &mut self.listen;
+        paths.extend(&mut listen.certificate);
+        paths.extend(&mut listen.private_key);
+        paths.extend(&mut listen.client_authorities);
+        if let Some(listen) = &mut self.gateway_listen {
+            paths.push(&mut listen.certificate);
+            paths.push(&mut listen.private_key);
+            paths.push(&mut listen.client_authorities);
+        }
+        for location in &mut self.locations {
+            paths.extend(&mut location.folder);
+            paths.extend(location.http.files_mut());
+        }
+        for community in &mut self.communities {
+            let tokens = [&mut community.token, &mut community.their_token];
+            let tokens = tokens.into_iter().flatten();
+            paths.extend(tokens.filter_map(TokenSource::file_mut));
+            paths.extend(community.http.files_mut());
+        }
+        paths
     }
 
     /// Reads settings.
@@ -108,13 +143,35 @@ impl Config {
         let home_community_id = reading.take("home_community_id");
         let public_url = reading
             .take::<Url>("public_url")
-            .filter(|url| reading.is_public(url));
+            .filter(|url| reading.is_fine("public_url", Some(url)));
         let config = Self {
             listen: reading.take("listen").unwrap_or_default(),
+            gateway_listen: reading
+                .take::<server::GatewaySettings>("gateway_listen")
+                .filter(|listen| {
+                    reading.is_fine("gateway_listen.public_url", listen.public_url.as_ref())
+                }),
             manifests: reading.take("manifests").unwrap_or_default(),
             retrieve: reading.take("retrieve").unwrap_or_default(),
             xc_wado: reading.take("xc_wado").unwrap_or_default(),
-            locations: reading.take_locations(),
+            communities: reading
+                .take_tables("community")
+                .into_iter()
+                .map(
+                    |(position, read): (_, CommunitySettings)| CommunitySettings {
+                        position,
+                        ..read
+                    },
+                )
+                .collect(),
+            locations: reading
+                .take_tables("location")
+                .into_iter()
+                .map(|(position, read): (_, LocationSettings)| LocationSettings {
+                    position,
+                    ..read
+                })
+                .collect(),
             data_directory: reading
                 .take("data_directory")
                 .unwrap_or_else(|| "var".into()),
@@ -151,26 +208,24 @@ impl Reading {
         self.read(key, value)
     }
 
-    fn take_locations(&mut self) -> Vec<LocationSettings> {
-        match self.table.remove("location") {
+    /// The tables of an array, each with its position. One that cannot be read is left out.
+    fn take_tables<T: DeserializeOwned>(&mut self, key: &str) -> Vec<(usize, T)> {
+        match self.table.remove(key) {
             None => Vec::new(),
             Some(Value::Array(values)) => {
                 let values = values.into_iter().enumerate();
                 values
-                    .filter_map(|(at, value)| self.location(at, value))
+                    .filter_map(|(at, value)| {
+                        Some((at, self.read(&format!("{key}[{at}]"), value)?))
+                    })
                     .collect()
             }
             Some(_) => {
                 self.problems
-                    .push("location: write [[location]], once for each".into());
+                    .push(format!("{key}: write [[{key}]], once for each"));
                 Vec::new()
             }
         }
-    }
-
-    fn location(&mut self, position: usize, value: Value) -> Option<LocationSettings> {
-        let read = self.read::<LocationSettings>(&format!("location[{position}]"), value)?;
-        Some(LocationSettings { position, ..read })
     }
 
     /// Reads a value. A deserialiser stops at the first problem: what it complains of is taken out
@@ -200,15 +255,18 @@ impl Reading {
         }
     }
 
-    fn is_public(&mut self, url: &Url) -> bool {
-        let is_fine = matches!(url.scheme(), "http" | "https")
-            && url.has_host()
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty();
+    /// Whether a URL, if there is one, can stand before a path.
+    fn is_fine(&mut self, key: &str, url: Option<&Url>) -> bool {
+        let is_fine = url.is_none_or(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+        });
         if !is_fine {
             self.problems
-                .push("public_url: not an http or https URL without query".into());
+                .push(format!("{key}: not an http or https URL without query"));
         }
         is_fine
     }

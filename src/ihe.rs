@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::dicom::Uid;
 
@@ -56,6 +56,32 @@ impl HomeCommunityId {
         self.0.as_str()
     }
 }
+
+impl Location {
+    /// What stands before `studies` in the path of a RAD-160 request to a community's gateway: the
+    /// canonical form of XC-WADO Rev 1.2.
+    #[must_use]
+    pub fn xc_wado_path(&self, community: &HomeCommunityId) -> String {
+        match &self.retrieve_location_uid {
+            Some(uid) => format!("homeCommunityId/{community}/RetrieveLocationUID/{uid}"),
+            None => format!("homeCommunityId/{community}"),
+        }
+    }
+
+    /// The `retrieveURL` parameter of such a request, if there is a Retrieve URL.
+    #[must_use]
+    pub fn xc_wado_query(&self) -> Option<String> {
+        let url = self.retrieve_url.as_deref()?;
+        Some(format!("retrieveURL={}", utf8_percent_encode(url, QUERY)))
+    }
+}
+
+/// What stands for itself in a query: RFC 3986 2.3.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 impl TryFrom<String> for HomeCommunityId {
     type Error = NotAnOid;

@@ -44,6 +44,18 @@ impl Target {
     }
 }
 
+impl Identity {
+    /// The instance, as it may be asked for.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target::Instance(
+            self.study.clone(),
+            self.series.clone(),
+            self.sop_instance.clone(),
+        )
+    }
+}
+
 impl Listing {
     /// The number of an instance, if its bytes say that it is of this series and it is listed.
     #[must_use]
@@ -64,19 +76,35 @@ pub struct Instance {
     pub body: Body,
 }
 
+/// What is sent into a stream of instances: an instance, that there is nothing more to come, or why
+/// it breaks off.
+pub type Given = Result<Option<Instance>, body::Error>;
+
 /// Instances in the order in which they arrive. It ends after the last one, or fails.
 #[derive(Debug)]
 pub struct Instances {
-    arriving: mpsc::Receiver<Result<Instance, body::Error>>,
-    /// How many are still to come.
-    promised: usize,
+    arriving: mpsc::Receiver<Given>,
+    /// How many are still to come, where that is known.
+    promised: Option<usize>,
 }
 
 impl Instances {
     /// A stream of what is sent into the channel, which must be `promised` instances.
     #[must_use]
-    pub fn new(arriving: mpsc::Receiver<Result<Instance, body::Error>>, promised: usize) -> Self {
-        Self { arriving, promised }
+    pub fn new(arriving: mpsc::Receiver<Given>, promised: usize) -> Self {
+        Self {
+            arriving,
+            promised: Some(promised),
+        }
+    }
+
+    /// A stream of what is sent into the channel, until somebody sends there that this was all.
+    #[must_use]
+    pub fn until_told(arriving: mpsc::Receiver<Given>) -> Self {
+        Self {
+            arriving,
+            promised: None,
+        }
     }
 
     /// The next instance; `None` after the last. Earlier ones need not have been read to their
@@ -85,14 +113,15 @@ impl Instances {
     /// # Errors
     /// Why the stream is not whole; [`body::Error::Missing`] if it ends before its promise is kept.
     pub async fn next(&mut self) -> Result<Option<Instance>, body::Error> {
-        match self.arriving.recv().await {
-            Some(Ok(instance)) => {
-                self.promised = self.promised.saturating_sub(1);
+        match (self.arriving.recv().await, &mut self.promised) {
+            (Some(Ok(Some(instance))), promised) => {
+                *promised = promised.map(|left| left.saturating_sub(1));
                 Ok(Some(instance))
             }
-            Some(Err(error)) => Err(error),
-            None if self.promised == 0 => Ok(None),
-            None => Err(body::Error::Missing(self.promised)),
+            (Some(Ok(None)), None | Some(0)) | (None, Some(0)) => Ok(None),
+            (Some(Ok(None)) | None, Some(left)) => Err(body::Error::Missing(*left)),
+            (None, None) => Err(body::Error::Abandoned),
+            (Some(Err(error)), _) => Err(error),
         }
     }
 }

@@ -10,6 +10,8 @@ pub mod server;
 
 pub mod gateway;
 
+pub mod access;
+
 pub mod request;
 
 pub mod manifest;
@@ -24,9 +26,15 @@ pub mod present;
 
 pub mod multipart;
 
+pub mod credentials;
+
 pub mod metrics;
 
+pub mod sub_resource;
+
 pub mod instance;
+
+pub mod hop;
 
 pub mod body;
 

@@ -44,6 +44,16 @@ pub struct Metrics {
     pub open_connections: IntGaugeVec,
     /// Connections turned away because there were too many, by listener.
     pub refused_connections: IntCounterVec,
+    /// Handshakes that failed, by listener.
+    pub failed_handshakes: IntCounterVec,
+    /// Seconds since 1970 when a certificate of ours ceases to be valid, by credentials.
+    pub certificate_expiry: IntGaugeVec,
+    /// Credentials that changed while the gateway ran, by what became of that.
+    pub credential_reloads: IntCounterVec,
+    /// What somebody tried who had no right to.
+    pub security_events: IntCounterVec,
+    /// Requests of other communities' gateways, by community and status class.
+    pub partner_requests: IntCounterVec,
     resident_memory: IntGauge,
     open_files: IntGauge,
 }
@@ -162,6 +172,36 @@ impl Metrics {
                 "refused_connections_total",
                 "Connections turned away because there were too many",
                 &["listener"],
+            ),
+            failed_handshakes: counter(
+                &registry,
+                "failed_handshakes_total",
+                "TLS handshakes that failed",
+                &["listener"],
+            ),
+            certificate_expiry: gauge(
+                &registry,
+                "certificate_expiry_timestamp_seconds",
+                "When a certificate of ours ceases to be valid",
+                &["credentials"],
+            ),
+            credential_reloads: counter(
+                &registry,
+                "credential_reloads_total",
+                "Credentials that changed while the gateway ran",
+                &["credentials", "outcome"],
+            ),
+            security_events: counter(
+                &registry,
+                "security_events_total",
+                "What somebody tried who had no right to",
+                &["event"],
+            ),
+            partner_requests: counter(
+                &registry,
+                "partner_requests_total",
+                "Requests of other communities' gateways",
+                &["community", "status_class"],
             ),
             resident_memory: plain_gauge(
                 &registry,

@@ -12,7 +12,13 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     block_on(async {
         let mut rows = vec![row(["LOCATION", "KIND", "WHERE", "RESULT"])];
         let mut problems = 0;
-        for source in parts.registry.sources() {
+        for source in parts
+            .opened
+            .registry
+            .sites()
+            .iter()
+            .map(|site| &site.source)
+        {
             let (result, is_fine) = attempt(source).await;
             problems += usize::from(!is_fine);
             rows.push(row([
@@ -35,7 +41,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
 async fn attempt(source: &Source) -> (String, bool) {
     match (source.probe().await, &source.kind) {
         (Ok(()), Kind::Folder(folder)) => (format!("ok, {} instances", folder.instances()), true),
-        (Ok(()), Kind::WadoRs(_)) => ("ok".into(), true),
+        (Ok(()), Kind::WadoRs(_) | Kind::XcWado(_)) => ("ok".into(), true),
         (Err(error), _) => (error.to_string(), false),
     }
 }
@@ -43,6 +49,7 @@ async fn attempt(source: &Source) -> (String, bool) {
 fn kind(source: &Source) -> &'static str {
     match source.kind {
         Kind::WadoRs(_) => "wado-rs",
+        Kind::XcWado(_) => "xc-wado",
         Kind::Folder(_) => "folder",
     }
 }

@@ -23,7 +23,7 @@ use crate::instance::Target;
 use crate::manifest::Id;
 use crate::source::client::{Client, Settings};
 use crate::source::wado_rs::WadoRs;
-use crate::source::{Arrival, Arrivals, Kind, Representation, Source};
+use crate::source::{Arrival, Arrivals, Ask, Kind, Representation, Source};
 
 pub(super) const EXAMPLES: &str = "Examples:
   xcwado fetch manifest.dcm -o images --gateway http://127.0.0.1:8080
@@ -97,7 +97,7 @@ async fn fetch(arguments: &Arguments) -> Result<(), Failure> {
         authorities: arguments.authorities.clone(),
         ..Settings::default()
     };
-    let client = Client::new(&settings).map_err(Failure::new)?;
+    let client = Client::new("gateway", &settings).map_err(Failure::new)?;
     let link = link(arguments, &client).await?;
     let summary: Summary = json(
         &client,
@@ -110,7 +110,7 @@ async fn fetch(arguments: &Arguments) -> Result<(), Failure> {
     let wanted = wanted(&summary, &only)?;
     let total: usize = wanted.iter().map(|series| series.instances.len()).sum();
     let kind = Kind::WadoRs(Box::new(WadoRs::new(root, client)));
-    let gateway = Source::new("gateway".into(), kind, 1);
+    let gateway = Source::new("gateway", kind, 1);
     let progress = progress(total);
     let mut missing = 0;
     for series in wanted {
@@ -311,7 +311,12 @@ impl<'a> Download<'a> {
     }
 
     async fn ask(&mut self, target: &Target) -> Result<(), Failure> {
-        match self.gateway.open(target, Representation::AsStored).await {
+        let ask = Ask {
+            target,
+            representation: Representation::AsStored,
+            hop: None,
+        };
+        match self.gateway.open(&ask).await {
             Ok(arrivals) => self.receive(arrivals).await,
             Err(error) => {
                 self.progress.println(gateway_says(&error));

@@ -2,22 +2,28 @@
 
 use std::path::Path;
 
+use tokio::net::TcpListener;
+
 use super::Failure;
 use super::start::{Parts, block_on, listen};
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let (config, parts) = Parts::load(path)?;
     block_on(async {
-        let listeners = listen(&config).await?;
-        let public = listeners.public.local_addr().map_err(Failure::new)?;
-        let operator = listeners.operator.local_addr().map_err(Failure::new)?;
-        if !public.ip().is_loopback() {
+        let sockets = listen(&config).await?;
+        let address = |socket: &TcpListener| socket.local_addr().map_err(Failure::new);
+        let public = address(&sockets.public)?;
+        let operator = address(&sockets.operator)?;
+        let gateways = sockets.gateways.as_ref().map(address).transpose()?;
+        if !public.ip().is_loopback() && config.listen.client_authorities.is_none() {
             tracing::warn!("whoever reaches the public listener may see every registered manifest");
         }
+        let registry = &parts.opened.registry;
         tracing::info!(
-            %public, %operator, locations = parts.registry.sources().len(),
+            %public, gateways = gateways.map(tracing::field::display), %operator,
+            locations = registry.sites().len(), communities = registry.communities().count(),
             manifests = parts.manifests.count(), "listening"
         );
-        parts.serve(&config, listeners).await
+        parts.serve(&config, sockets).await
     })
 }

@@ -2,97 +2,171 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
-use crate::community::Registry;
+use crate::access::Access;
+use crate::community::{Problem, Registry};
 use crate::config::{Config, Problems};
-use crate::gateway::Gateway;
+use crate::credentials::{self, ServerFiles};
+use crate::gateway::{Assembly, Gateway};
 use crate::manifest::Store;
 use crate::metrics::Metrics;
 use crate::retrieve::Retriever;
-use crate::server::{self, Listeners};
+use crate::server::{self, Listeners, Tls};
 
 /// Everything that `serve` and `demo` need.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) manifests: Store,
-    pub(super) registry: Registry,
     pub(super) metrics: Metrics,
+    pub(super) opened: Opened,
+}
+
+/// What settings name, opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) registry: Registry,
+    access: Access,
+    /// Of the listener for viewers.
+    pub(super) tls: Option<Tls>,
+    /// Of the listener for partners.
+    pub(super) gateway_tls: Option<Tls>,
 }
 
 impl Parts {
     /// Reads settings and opens what they name.
     pub(super) fn load(path: &Path) -> Result<(Config, Self), Failure> {
         let (config, mut problems) = Config::look(path).map_err(Failure::new)?;
-        match registry(&config) {
-            Ok(registry) if problems.0.is_empty() => {
-                let parts = Self::with(registry, &config)?;
+        let opened = Opened::open(&config, &mut problems);
+        match opened {
+            Some(opened) if problems.0.is_empty() => {
+                let parts = Self::with(opened, &config)?;
                 Ok((config, parts))
             }
-            Ok(_) => Err(Failure::new(problems)),
-            Err(further) => {
-                problems.0.extend(further.0);
-                Err(Failure::new(problems))
-            }
+            Some(_) | None => Err(Failure::new(problems)),
         }
     }
 
     /// Opens what settings name.
     pub(super) fn open(config: &Config) -> Result<Self, Failure> {
-        Self::with(registry(config).map_err(Failure::new)?, config)
+        let mut problems = Problems(Vec::new());
+        let opened = Opened::open(config, &mut problems);
+        Self::with(opened.ok_or_else(|| Failure::new(problems))?, config)
     }
 
-    fn with(registry: Registry, config: &Config) -> Result<Self, Failure> {
+    fn with(opened: Opened, config: &Config) -> Result<Self, Failure> {
         let directory = config.data_directory.join("manifests");
         let manifests = Store::open(&directory, config.manifests.clone()).map_err(|error| {
             Failure(format!("data_directory: {}: {error}", directory.display()))
         })?;
-        let metrics = Metrics::new();
         Ok(Self {
             manifests,
-            registry,
-            metrics,
+            metrics: Metrics::new(),
+            opened,
         })
     }
 
     /// Serves until the process is told to stop.
-    pub(super) async fn serve(self, config: &Config, listeners: Listeners) -> Result<(), Failure> {
+    pub(super) async fn serve(self, config: &Config, sockets: Sockets) -> Result<(), Failure> {
         let shutdown = told_to_stop()?;
-        let retriever = Retriever::new(config.retrieve.clone(), self.metrics.clone());
-        for source in self.registry.sources() {
-            retriever.count_instances(source);
-        }
-        let gateway = Gateway::new(
-            &config.public_url,
-            self.registry,
-            self.manifests,
-            retriever,
-            self.metrics.clone(),
-        );
-        server::run(listeners, gateway, self.metrics, &config.listen, shutdown).await;
+        self.serve_until(config, sockets, shutdown).await;
         Ok(())
+    }
+
+    /// Serves until `shutdown` is ready.
+    pub(super) async fn serve_until(
+        self,
+        config: &Config,
+        sockets: Sockets,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let retriever = Retriever::new(config.retrieve.clone(), self.metrics.clone());
+        for site in self.opened.registry.sites() {
+            retriever.count_instances(&site.source);
+        }
+        let gateway = Gateway::new(Assembly {
+            public_url: config.public_url.clone(),
+            gateway_url: config.gateway_url(),
+            xc_wado: config.xc_wado.clone(),
+            access: self.opened.access,
+            registry: self.opened.registry,
+            manifests: self.manifests,
+            retriever,
+            metrics: self.metrics.clone(),
+        });
+        let gateways = config.gateway_listen.as_ref();
+        let gateways = gateways.zip(sockets.gateways).zip(self.opened.gateway_tls);
+        let listeners = Listeners {
+            public: config.listen.entrance(sockets.public, self.opened.tls),
+            gateways: gateways.map(|((settings, socket), tls)| settings.entrance(socket, tls)),
+            operator: sockets.operator,
+        };
+        let drain = Duration::from_secs(config.listen.drain_seconds);
+        server::run(listeners, gateway, self.metrics, drain, shutdown).await;
     }
 }
 
-/// The sources that settings name.
-fn registry(config: &Config) -> Result<Registry, Problems> {
-    Registry::open(&config.locations, config.xc_wado.opaque_location_ids)
-        .map_err(|errors| Problems(errors.iter().map(ToString::to_string).collect()))
+impl Opened {
+    /// Opens everything and gathers what is wrong; `None` if anything is.
+    fn open(config: &Config, problems: &mut Problems) -> Option<Self> {
+        let mut told = |all: Vec<Problem>| {
+            let all = all.iter().map(ToString::to_string);
+            problems.0.extend(all);
+        };
+        let registry = Registry::open(&config.registry()).map_err(&mut told).ok();
+        let access = Access::new(&config.communities).map_err(&mut told).ok();
+        let mut tell = |table: &str, error: credentials::Error| {
+            problems.0.push(format!("{table}: {error}"));
+        };
+        let load = |listener, files: Option<ServerFiles>| {
+            files.map(|files| server::tls(listener, files)).transpose()
+        };
+        let files = config.listen.credentials();
+        let tls = files.and_then(|files| load("listen", files));
+        let tls = tls.map_err(|error| tell("listen", error)).ok();
+        let files = config
+            .gateway_listen
+            .as_ref()
+            .map(|listen| listen.credentials());
+        let gateway_tls = load("gateway_listen", files);
+        let gateway_tls = gateway_tls
+            .map_err(|error| tell("gateway_listen", error))
+            .ok();
+        Some(Self {
+            registry: registry?,
+            access: access?,
+            tls: tls?,
+            gateway_tls: gateway_tls?,
+        })
+    }
 }
 
-/// Binds both listeners.
-pub(super) async fn listen(config: &Config) -> Result<Listeners, Failure> {
+/// Bound sockets.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) public: TcpListener,
+    pub(super) gateways: Option<TcpListener>,
+    pub(super) operator: TcpListener,
+}
+
+/// Binds every listener.
+pub(super) async fn listen(config: &Config) -> Result<Sockets, Failure> {
     let bind = async |key: &str, address| {
         TcpListener::bind(address)
             .await
-            .map_err(|error| Failure(format!("listen.{key}: {address}: {error}")))
+            .map_err(|error| Failure(format!("{key}: {address}: {error}")))
     };
-    Ok(Listeners {
-        public: bind("address", config.listen.address).await?,
-        operator: bind("operator_address", config.listen.operator_address).await?,
+    Ok(Sockets {
+        public: bind("listen.address", config.listen.address).await?,
+        operator: bind("listen.operator_address", config.listen.operator_address).await?,
+        gateways: match &config.gateway_listen {
+            Some(listen) => Some(bind("gateway_listen.address", listen.address).await?),
+            None => None,
+        },
     })
 }
 

@@ -1,95 +1,32 @@
-//! The configured locations and the two ways to find one.
+//! The configured locations and communities, and the ways to find one.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Deserialize;
-
 use super::address::Address;
-use crate::ihe::{Location, RetrieveLocationUid};
-use crate::source::client::{self, Client};
-use crate::source::folder::Folder;
-use crate::source::wado_rs::WadoRs;
-use crate::source::{Kind, Source};
+use super::location::{LocationSettings, Offered};
+use super::other::{Community, CommunitySettings};
+use super::problem::{Problem, Problems};
+use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
+use crate::metrics::Metrics;
+use crate::source::Source;
 
-/// One `[[location]]`: a source in our community.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LocationSettings {
-    /// The how-manyth it is in the settings, from 0; problems are told with it.
-    #[serde(skip)]
-    pub position: usize,
-    /// What it is called in metrics and logs; `location-1`, `location-2` … when absent.
-    pub alias: Option<String>,
-    /// Its Retrieve Location UID.
-    pub retrieve_location_uid: Option<String>,
-    /// Its DICOMweb root, if it is a server.
-    pub wado_rs_url: Option<String>,
-    /// Its folder, if it is one.
-    pub folder: Option<PathBuf>,
-    /// Retrieve URLs of manifests that mean this location.
-    #[serde(default)]
-    pub retrieve_urls: Vec<String>,
-    /// Retrieve AE Titles of classic manifests that mean this location.
-    #[serde(default)]
-    pub retrieve_ae_titles: Vec<String>,
-    /// What it offers itself.
-    #[serde(default = "instances")]
-    pub offers: Vec<Offer>,
-    /// Series and instances that are fetched from it at once.
-    #[serde(default = "connections")]
-    pub connections: usize,
-    /// How it is talked to, if it is a server.
-    #[serde(default)]
-    pub http: client::Settings,
+/// What a registry is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// The community that we are.
+    pub home_community_id: &'a HomeCommunityId,
+    /// Its sources.
+    pub locations: &'a [LocationSettings],
+    /// The others.
+    pub communities: &'a [CommunitySettings],
+    /// Whether a location may be called by a name that is no OID.
+    pub opaque_location_ids: bool,
+    /// Whether another community is asked for a location that only a Retrieve URL names.
+    pub retrieve_url_alone: bool,
 }
 
-impl LocationSettings {
-    /// The settings of a folder, the rest by default.
-    #[must_use]
-    pub fn folder(folder: PathBuf) -> Self {
-        Self {
-            position: 0,
-            alias: None,
-            retrieve_location_uid: None,
-            wado_rs_url: None,
-            folder: Some(folder),
-            retrieve_urls: Vec::new(),
-            retrieve_ae_titles: Vec::new(),
-            offers: instances(),
-            connections: connections(),
-            http: client::Settings::default(),
-        }
-    }
-}
-
-/// What a source may offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Offer {
-    /// *Get Instances*, which every source must.
-    Instances,
-}
-
-fn connections() -> usize {
-    64
-}
-
-fn instances() -> Vec<Offer> {
-    vec![Offer::Instances]
-}
-
-/// What is wrong with a `[[location]]`.
-#[derive(Debug, thiserror::Error)]
-#[error("location[{position}].{key}: {problem}")]
-pub struct Error {
-    position: usize,
-    key: &'static str,
-    problem: String,
-}
-
-/// How a location was found.
+/// How a source was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
     /// By Retrieve Location UID.
@@ -98,141 +35,284 @@ pub enum Via {
     RetrieveUrl,
     /// By Retrieve AE Title.
     RetrieveAeTitle,
+    /// By the community that it belongs to.
+    HomeCommunityId,
 }
 
-/// All configured locations.
-#[derive(Debug, Default)]
+/// Why no location of ours is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotLocated {
+    /// Nothing that is known is named.
+    Unknown,
+    /// An address is named that is not on the allow-list.
+    NotAllowed,
+}
+
+/// A location of ours.
+#[derive(Debug)]
+pub struct Site {
+    /// What supplies its images.
+    pub source: Arc<Source>,
+    /// What it offers itself.
+    pub offers: Vec<Offered>,
+}
+
+/// All configured locations and communities.
+#[derive(Debug)]
 pub struct Registry {
-    sources: Vec<Arc<Source>>,
+    home_community_id: HomeCommunityId,
+    sites: Vec<Site>,
     by_uid: HashMap<RetrieveLocationUid, usize>,
     by_address: Vec<(Address, usize)>,
-    /// The DICOMweb root of each location that is a server.
-    servers: Vec<Option<Address>>,
     by_ae_title: HashMap<Box<str>, usize>,
+    communities: HashMap<HomeCommunityId, Community>,
+    /// Whose a location is that is not ours.
+    owners: HashMap<RetrieveLocationUid, HomeCommunityId>,
+    opaque_location_ids: bool,
+    retrieve_url_alone: bool,
 }
 
 impl Registry {
-    /// Sets up every location. Folders are read here, so this takes as long as they are large.
+    /// Sets up every location and community. Folders are read here, so this takes as long as they
+    /// are large.
     ///
     /// # Errors
     /// Everything that is wrong, not only the first thing.
-    pub fn open(
-        settings: &[LocationSettings],
-        opaque_location_ids: bool,
-    ) -> Result<Self, Vec<Error>> {
-        let mut registry = Self::default();
-        let mut errors = Vec::new();
-        let mut aliases = HashSet::new();
-        for location in settings {
-            let mut problems = Problems {
-                position: location.position,
-                errors: &mut errors,
-            };
-            registry.add(location, opaque_location_ids, &mut problems);
-            let alias = alias(location);
-            if !aliases.insert(alias.clone()) {
-                problems.add("alias", format!("{alias:?} is used twice"));
-            }
+    pub fn open(settings: &Settings<'_>) -> Result<Self, Vec<Problem>> {
+        let mut opening = Opening {
+            registry: Self::empty(settings),
+            addresses: Vec::new(),
+            servers: Vec::new(),
+            aliases: HashSet::new(),
+        };
+        let mut all = Vec::new();
+        for location in settings.locations {
+            let mut problems = Problems::of("location", location.position, &mut all);
+            opening.add_location(location, &mut problems);
         }
-        // The longest address is the nearest one.
-        registry
-            .by_address
-            .sort_by_key(|(address, _)| std::cmp::Reverse(address.url().path().len()));
-        if errors.is_empty() {
+        for community in settings.communities {
+            let mut problems = Problems::of("community", community.position, &mut all);
+            opening.add_community(community, &mut problems);
+        }
+        let registry = opening.finish();
+        if all.is_empty() {
             Ok(registry)
         } else {
-            Err(errors)
+            Err(all)
         }
     }
 
-    /// The configured location that a manifest means, and what told: the Retrieve Location UID
-    /// before the Retrieve URL before the AE title.
+    fn empty(settings: &Settings<'_>) -> Self {
+        Self {
+            home_community_id: settings.home_community_id.clone(),
+            sites: Vec::new(),
+            by_uid: HashMap::new(),
+            by_address: Vec::new(),
+            by_ae_title: HashMap::new(),
+            communities: HashMap::new(),
+            owners: HashMap::new(),
+            opaque_location_ids: settings.opaque_location_ids,
+            retrieve_url_alone: settings.retrieve_url_alone,
+        }
+    }
+
+    /// The community that we are.
     #[must_use]
-    pub fn resolve(&self, meant: &[Location]) -> Option<(&Arc<Source>, Via)> {
-        let uid = |l: &Location| self.by_uid.get(l.retrieve_location_uid.as_ref()?);
-        let url = |l: &Location| self.covering(l.retrieve_url.as_deref()?);
-        let title = |l: &Location| self.by_ae_title.get(l.retrieve_ae_title.as_deref()?);
-        let found = |index: &usize, via| self.sources.get(*index).map(|found| (found, via));
-        meant
-            .iter()
-            .find_map(|l| found(uid(l)?, Via::RetrieveLocationUid))
-            .or_else(|| meant.iter().find_map(|l| found(url(l)?, Via::RetrieveUrl)))
+    pub fn home_community_id(&self) -> &HomeCommunityId {
+        &self.home_community_id
+    }
+
+    /// The source that a manifest from `community` means, and what told. The Retrieve Location UID
+    /// comes first: of a location of ours, or of one that settings say is another community's. Then
+    /// the manifest's own community, if it is another one; then Retrieve URL and AE title.
+    #[must_use]
+    pub fn resolve(
+        &self,
+        meant: &[Location],
+        community: Option<&HomeCommunityId>,
+    ) -> Option<(Arc<Source>, Via)> {
+        let ours =
+            |site: Option<usize>, via| Some((Arc::clone(&self.sites.get(site?)?.source), via));
+        let by_uid = ours(
+            meant.iter().find_map(|l| self.site_of(l)),
+            Via::RetrieveLocationUid,
+        );
+        let other = community.filter(|id| **id != self.home_community_id);
+        by_uid
             .or_else(|| {
-                meant
-                    .iter()
-                    .find_map(|l| found(title(l)?, Via::RetrieveAeTitle))
+                let mut listed = meant.iter().filter_map(|l| self.listed_elsewhere(l));
+                Some((listed.next()?, Via::RetrieveLocationUid))
+            })
+            .or_else(|| {
+                let community = self.communities.get(other?)?;
+                let mut behind = meant.iter().filter_map(|l| self.behind(community, l));
+                Some((behind.next()?, Via::HomeCommunityId))
+            })
+            .or_else(|| {
+                let urls = meant.iter().filter_map(|l| l.retrieve_url.as_deref());
+                let mut sites = urls.filter_map(|url| self.covering(&Address::parse(url).ok()?));
+                ours(sites.next(), Via::RetrieveUrl)
+            })
+            .or_else(|| {
+                // A title means something in its own community only.
+                let titles = meant.iter().filter_map(|l| l.retrieve_ae_title.as_deref());
+                let mut sites = titles.filter_map(|title| self.by_ae_title.get(title).copied());
+                ours(
+                    sites.next().filter(|_| other.is_none()),
+                    Via::RetrieveAeTitle,
+                )
             })
     }
 
-    /// The sources of all locations, in the order of the settings.
-    #[must_use]
-    pub fn sources(&self) -> &[Arc<Source>] {
-        &self.sources
+    /// The location of ours that a request of another community means.
+    ///
+    /// # Errors
+    /// [`NotLocated`].
+    pub fn site(&self, asked: &Location) -> Result<&Site, NotLocated> {
+        let url = asked.retrieve_url.as_deref();
+        let covering = url.and_then(|url| self.covering(&Address::parse(url).ok()?));
+        let by_uid = self.site_of(asked);
+        if by_uid.is_some() && url.is_some() && covering != by_uid {
+            tracing::info!("a retrieveURL means another place than the location asked for");
+        }
+        let site = by_uid.or(covering).and_then(|at| self.sites.get(at));
+        site.ok_or(if url.is_some() {
+            NotLocated::NotAllowed
+        } else {
+            NotLocated::Unknown
+        })
     }
 
-    fn covering(&self, retrieve_url: &str) -> Option<&usize> {
-        let asked = Address::parse(retrieve_url).ok()?;
+    /// Another community, if settings name it.
+    #[must_use]
+    pub fn community(&self, id: &HomeCommunityId) -> Option<&Community> {
+        self.communities.get(id)
+    }
+
+    /// The other communities.
+    pub fn communities(&self) -> impl Iterator<Item = &Community> {
+        self.communities.values()
+    }
+
+    /// Looks at the credentials for every source and gateway from now on.
+    pub fn watch(&self, metrics: &Metrics) {
+        for site in &self.sites {
+            site.source.watch(metrics);
+        }
+        for gateway in self.communities().filter_map(|c| c.gateway.as_ref()) {
+            gateway.client().watch(metrics);
+        }
+    }
+
+    /// Our locations, in the order of the settings.
+    #[must_use]
+    pub fn sites(&self) -> &[Site] {
+        &self.sites
+    }
+
+    fn site_of(&self, location: &Location) -> Option<usize> {
+        let uid = location.retrieve_location_uid.as_ref()?;
+        self.by_uid.get(uid).copied()
+    }
+
+    fn listed_elsewhere(&self, location: &Location) -> Option<Arc<Source>> {
+        let owner = self.owners.get(location.retrieve_location_uid.as_ref()?)?;
+        self.behind(self.communities.get(owner)?, location)
+    }
+
+    /// A location behind another community's gateway, if it is named well enough to be asked for.
+    fn behind(&self, community: &Community, location: &Location) -> Option<Arc<Source>> {
+        let gateway = community.gateway.as_ref()?;
+        let uid = location.retrieve_location_uid.clone();
+        let uid = uid.filter(|uid| self.opaque_location_ids || !uid.is_opaque());
+        // What a manifest says is passed on in its normal form or not at all.
+        let url = location.retrieve_url.as_deref();
+        let url = url.and_then(|url| Some(Address::parse(url).ok()?.to_string().into()));
+        let is_named = uid.is_some() || (self.retrieve_url_alone && url.is_some());
+        is_named.then(|| {
+            Arc::new(gateway.source(Location {
+                retrieve_location_uid: uid,
+                retrieve_url: url,
+                retrieve_ae_title: None,
+            }))
+        })
+    }
+
+    fn covering(&self, asked: &Address) -> Option<usize> {
         let mut addresses = self.by_address.iter();
         addresses
-            .find(|(address, _)| address.covers(&asked))
-            .map(|(_, index)| index)
+            .find(|(address, _)| address.covers(asked))
+            .map(|(_, at)| *at)
     }
+}
 
-    fn add(&mut self, settings: &LocationSettings, opaque: bool, problems: &mut Problems<'_>) {
-        let index = self.sources.len();
-        self.add_uid(settings, index, opaque, problems);
+/// A registry that is being set up.
+struct Opening {
+    registry: Registry,
+    addresses: Vec<(Address, usize)>,
+    /// The DICOMweb root of each location that is a server.
+    servers: Vec<Option<Address>>,
+    aliases: HashSet<String>,
+}
+
+impl Opening {
+    fn add_location(&mut self, settings: &LocationSettings, problems: &mut Problems<'_>) {
+        // A location that cannot be opened leaves its place to the next one: the registry is not
+        // used then, and every problem is told all the same.
+        let index = self.registry.sites.len();
+        if let Some(text) = &settings.retrieve_location_uid {
+            self.add_uid(text, index, problems);
+        }
         let server = settings.wado_rs_url.as_ref();
+        let server = server.and_then(|url| Address::parse(url).ok());
         self.servers.truncate(index);
-        self.servers
-            .push(server.and_then(|url| Address::parse(url).ok()));
-        for (key, text) in addresses(settings) {
+        self.servers.push(server);
+        for (key, text) in settings.addresses() {
             match Address::parse(text) {
                 Err(error) => problems.add(key, format!("{text:?} is {error}")),
                 Ok(address) => self.add_address(address, index, key, problems),
             }
         }
         for title in &settings.retrieve_ae_titles {
-            if self
-                .by_ae_title
-                .insert(title.as_str().into(), index)
-                .is_some()
-            {
-                problems.add(
-                    "retrieve_ae_titles",
-                    format!("{title:?} belongs to two locations"),
-                );
+            let known = &mut self.registry.by_ae_title;
+            if known.insert(title.as_str().into(), index).is_some() {
+                let problem = format!("{title:?} belongs to two locations");
+                problems.add("retrieve_ae_titles", problem);
             }
         }
-        if let Some(kind) = open_source(settings, problems) {
-            let alias = alias(settings);
-            self.sources
-                .push(Arc::new(Source::new(alias, kind, settings.connections)));
+        self.add_alias(settings.alias(), problems);
+        if let Some(source) = settings.open(problems) {
+            self.registry.sites.push(Site {
+                source: Arc::new(source),
+                offers: settings.offers.clone(),
+            });
         }
     }
 
-    fn add_uid(
-        &mut self,
-        settings: &LocationSettings,
-        index: usize,
-        opaque: bool,
-        problems: &mut Problems<'_>,
-    ) {
+    fn add_uid(&mut self, text: &str, index: usize, problems: &mut Problems<'_>) {
         const KEY: &str = "retrieve_location_uid";
-        let Some(text) = &settings.retrieve_location_uid else {
-            return;
-        };
-        match RetrieveLocationUid::parse(text) {
-            Err(error) => problems.add(KEY, format!("{text:?} is {error}")),
-            Ok(uid) if uid.is_opaque() && !opaque => problems.add(
-                KEY,
-                format!("{text:?} is no OID; xc_wado.opaque_location_ids = true allows that"),
-            ),
-            Ok(uid) => {
-                if self.by_uid.insert(uid, index).is_some() {
-                    problems.add(KEY, format!("{text:?} belongs to two locations"));
-                }
-            }
+        if let Some(uid) = self.uid(KEY, text, problems)
+            && self.registry.by_uid.insert(uid, index).is_some()
+        {
+            problems.add(KEY, format!("{text:?} belongs to two locations"));
         }
+    }
+
+    fn uid(
+        &self,
+        key: &'static str,
+        text: &str,
+        problems: &mut Problems<'_>,
+    ) -> Option<RetrieveLocationUid> {
+        match RetrieveLocationUid::parse(text) {
+            Err(error) => problems.add(key, format!("{text:?} is {error}")),
+            Ok(uid) if uid.is_opaque() && !self.registry.opaque_location_ids => {
+                let switch = "xc_wado.opaque_location_ids = true allows that";
+                problems.add(key, format!("{text:?} is no OID; {switch}"));
+            }
+            Ok(uid) => return Some(uid),
+        }
+        None
     }
 
     fn add_address(
@@ -242,13 +322,13 @@ impl Registry {
         key: &'static str,
         problems: &mut Problems<'_>,
     ) {
-        let owner = self.by_address.iter().find(|(other, _)| *other == address);
+        let owner = self.addresses.iter().find(|(other, _)| *other == address);
         match owner.map(|(_, owner)| *owner) {
             Some(owner) if owner != index && !self.is_one_server(owner, index) => {
                 problems.add(key, format!("{address} belongs to two locations"));
             }
             Some(_) => {}
-            None => self.by_address.push((address, index)),
+            None => self.addresses.push((address, index)),
         }
     }
 
@@ -256,220 +336,56 @@ impl Registry {
     /// example has it. Then an address means the first of them, and either would do.
     fn is_one_server(&self, one: usize, other: usize) -> bool {
         let server = |index: usize| self.servers.get(index).and_then(Option::as_ref);
-        let has_uid = |index: usize| self.by_uid.values().any(|of| *of == index);
+        let has_uid = |index: usize| self.registry.by_uid.values().any(|of| *of == index);
         server(one).is_some() && server(one) == server(other) && has_uid(one) && has_uid(other)
     }
-}
 
-fn alias(settings: &LocationSettings) -> String {
-    settings
-        .alias
-        .clone()
-        .unwrap_or_else(|| format!("location-{}", settings.position + 1))
-}
-
-fn addresses(settings: &LocationSettings) -> impl Iterator<Item = (&'static str, &String)> {
-    let own = settings.wado_rs_url.iter().map(|url| ("wado_rs_url", url));
-    own.chain(
-        settings
-            .retrieve_urls
-            .iter()
-            .map(|url| ("retrieve_urls", url)),
-    )
-}
-
-fn open_source(settings: &LocationSettings, problems: &mut Problems<'_>) -> Option<Kind> {
-    match (&settings.wado_rs_url, &settings.folder) {
-        (Some(url), None) => {
-            let base = Address::parse(url).ok()?.url().clone();
-            match Client::new(&settings.http) {
-                Ok(client) => Some(Kind::WadoRs(Box::new(WadoRs::new(base, client)))),
-                Err(error) => problems.none("http.authorities", error.to_string()),
-            }
+    fn add_alias(&mut self, alias: String, problems: &mut Problems<'_>) {
+        if !self.aliases.insert(alias.clone()) {
+            problems.add("alias", format!("{alias:?} is used twice"));
         }
-        (None, Some(path)) => match Folder::open(path) {
-            Ok(folder) => Some(Kind::Folder(folder)),
-            Err(error) => problems.none("folder", format!("{}: {error}", path.display())),
-        },
-        (Some(_), Some(_)) => problems.none(
-            "folder",
-            "give either wado_rs_url or folder, not both".into(),
-        ),
-        (None, None) => problems.none("wado_rs_url", "give either wado_rs_url or folder".into()),
-    }
-}
-
-struct Problems<'a> {
-    position: usize,
-    errors: &'a mut Vec<Error>,
-}
-
-impl Problems<'_> {
-    fn add(&mut self, key: &'static str, problem: String) {
-        self.errors.push(Error {
-            position: self.position,
-            key,
-            problem,
-        });
     }
 
-    fn none(&mut self, key: &'static str, problem: String) -> Option<Kind> {
-        self.add(key, problem);
-        None
+    fn add_community(&mut self, settings: &CommunitySettings, problems: &mut Problems<'_>) {
+        let id = &settings.home_community_id;
+        self.add_alias(settings.alias(), problems);
+        for text in &settings.retrieve_location_uids {
+            self.add_foreign_uid(text, id, problems);
+        }
+        let community = settings.open(problems);
+        if *id == self.registry.home_community_id {
+            problems.add("home_community_id", "it is our own");
+        } else if self
+            .registry
+            .communities
+            .insert(id.clone(), community)
+            .is_some()
+        {
+            problems.add("home_community_id", "it belongs to two communities");
+        }
+    }
+
+    fn add_foreign_uid(&mut self, text: &str, id: &HomeCommunityId, problems: &mut Problems<'_>) {
+        const KEY: &str = "retrieve_location_uids";
+        let Some(uid) = self.uid(KEY, text, problems) else {
+            return;
+        };
+        if self.registry.by_uid.contains_key(&uid) {
+            problems.add(KEY, format!("{text:?} is a location of ours"));
+        } else if self.registry.owners.insert(uid, id.clone()).is_some() {
+            problems.add(KEY, format!("{text:?} is listed twice"));
+        }
+    }
+
+    fn finish(mut self) -> Registry {
+        // The longest address is the nearest one.
+        self.addresses
+            .sort_by_key(|(address, _)| std::cmp::Reverse(address.url().path().len()));
+        self.registry.by_address = self.addresses;
+        self.registry
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(toml: &str) -> Vec<LocationSettings> {
-        #[derive(Deserialize)]
-        struct File {
-            location: Vec<LocationSettings>,
-        }
-        let mut locations = toml::from_str::<File>(toml).expect("settings").location;
-        for (position, location) in locations.iter_mut().enumerate() {
-            location.position = position;
-        }
-        locations
-    }
-
-    fn location(uid: Option<&str>, url: Option<&str>) -> Vec<Location> {
-        vec![Location {
-            retrieve_location_uid: uid.map(|uid| RetrieveLocationUid::parse(uid).expect("a uid")),
-            retrieve_url: url.map(Into::into),
-            retrieve_ae_title: None,
-        }]
-    }
-
-    fn two() -> Registry {
-        let settings = settings(
-            r#"
-            [[location]]
-            alias = "a"
-            retrieve_location_uid = "1.2.3"
-            wado_rs_url = "http://127.0.0.1:1/rs/"
-            [[location]]
-            alias = "b"
-            retrieve_location_uid = "urn:oid:1.2.4"
-            wado_rs_url = "http://127.0.0.1:2/rs"
-            retrieve_urls = ["https://pacs.example/rs/", "https://pacs.example/rs/deep"]
-            "#,
-        );
-        Registry::open(&settings, false).expect("a registry")
-    }
-
-    fn found(registry: &Registry, uid: Option<&str>, url: Option<&str>) -> Option<(String, Via)> {
-        let (location, via) = registry.resolve(&location(uid, url))?;
-        Some((location.alias.clone(), via))
-    }
-
-    #[test]
-    fn the_retrieve_location_uid_wins_over_the_retrieve_url() {
-        let registry = two();
-        let both = found(&registry, Some("1.2.3"), Some("https://pacs.example/rs/"));
-        assert_eq!(both, Some(("a".into(), Via::RetrieveLocationUid)));
-    }
-
-    #[test]
-    fn the_retrieve_url_selects_where_the_uid_is_unknown() {
-        let registry = two();
-        let by_url = Some(("b".into(), Via::RetrieveUrl));
-        assert_eq!(
-            found(
-                &registry,
-                Some("9.9"),
-                Some("https://pacs.example/rs/deep/x")
-            ),
-            by_url
-        );
-        assert_eq!(
-            found(&registry, None, Some("http://127.0.0.1:2/rs/")),
-            by_url
-        );
-    }
-
-    #[test]
-    fn what_is_not_configured_is_nowhere() {
-        let registry = two();
-        assert_eq!(
-            found(
-                &registry,
-                Some("9.9"),
-                Some("https://elsewhere.example/rs/")
-            ),
-            None
-        );
-        assert_eq!(found(&registry, None, None), None);
-    }
-
-    #[test]
-    fn one_server_may_go_by_two_location_uids() {
-        let two = |second: &str| {
-            settings(&format!(
-                "[[location]]\nretrieve_location_uid = \"1.2.3\"\n\
-                 wado_rs_url = \"http://127.0.0.1:1/rs/\"\nretrieve_urls = [\"https://x.example/\"]\n\
-                 [[location]]\n{second}\nretrieve_urls = [\"https://x.example/\"]\n"
-            ))
-        };
-        let same = "retrieve_location_uid = \"1.2.4\"\nwado_rs_url = \"http://127.0.0.1:1/rs\"";
-        let registry = Registry::open(&two(same), false).expect("a registry");
-        let second = found(&registry, Some("1.2.4"), Some("https://x.example/"));
-        assert_eq!(
-            second,
-            Some(("location-2".into(), Via::RetrieveLocationUid))
-        );
-        let first = found(&registry, None, Some("https://x.example/"));
-        assert_eq!(first, Some(("location-1".into(), Via::RetrieveUrl)));
-        for other in [
-            "wado_rs_url = \"http://127.0.0.1:1/rs/\"",
-            "retrieve_location_uid = \"1.2.4\"\nwado_rs_url = \"http://127.0.0.1:2/rs/\"",
-        ] {
-            assert!(Registry::open(&two(other), false).is_err(), "{other}");
-        }
-    }
-
-    #[test]
-    fn tells_every_problem_at_once() {
-        let settings = settings(
-            r#"
-            [[location]]
-            retrieve_location_uid = "ACME"
-            wado_rs_url = "ftp://x/"
-            [[location]]
-            alias = "x"
-            retrieve_location_uid = "1.2.3"
-            folder = "/nowhere/at/all"
-            [[location]]
-            alias = "x"
-            retrieve_location_uid = "1.2.3"
-            "#,
-        );
-        let errors = Registry::open(&settings, false).expect_err("problems");
-        let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        for expected in [
-            "location[0].retrieve_location_uid",
-            "location[0].wado_rs_url",
-            "location[1].folder",
-            "location[2].retrieve_location_uid",
-            "location[2].wado_rs_url",
-            "location[2].alias",
-        ] {
-            assert!(
-                texts.iter().any(|text| text.starts_with(expected)),
-                "{expected} in {texts:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_opaque_location_id_needs_the_switch() {
-        let settings = settings(
-            "[[location]]\nretrieve_location_uid = \"ACME\"\nwado_rs_url = \"http://127.0.0.1:1/\"",
-        );
-        assert!(Registry::open(&settings, false).is_err());
-        let registry = Registry::open(&settings, true).expect("a registry");
-        assert!(found(&registry, Some("ACME"), None).is_some());
-    }
-}
+#[path = "registry_tests.rs"]
+mod tests;

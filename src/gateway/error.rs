@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use crate::body::{self, Body};
 use crate::dicom::{dataset, part10};
 use crate::manifest::{fhir, kos, store};
 use crate::request::{self, accept};
-use crate::{manifest, retrieve, source};
+use crate::{access, hop, manifest, retrieve, source};
 
 /// Why a request is not granted.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,21 @@ pub enum Error {
     /// The resource does not know this method; those it knows.
     #[error("this method is not known here")]
     Method(&'static str),
+    /// Who asks is not let in.
+    #[error(transparent)]
+    Access(#[from] access::Error),
+    /// A partner asks for something that is for viewers.
+    #[error("other communities' gateways may retrieve and nothing else")]
+    PartnersOnlyRetrieve,
+    /// A Retrieve URL is not on the allow-list.
+    #[error("this retrieveURL is not allowed here")]
+    RetrieveUrlNotAllowed,
+    /// It has come here before.
+    #[error(transparent)]
+    Loop(#[from] hop::Loop),
+    /// The source does not offer this itself, and it is not derived here.
+    #[error("the source offers instances only, and this is not derived from them yet")]
+    NotOffered,
     /// Nothing acceptable can be given.
     #[error(transparent)]
     NotAcceptable(#[from] accept::NotAcceptable),
@@ -64,11 +79,19 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Request(request::Error::Unknown) | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Request(request::Error::Unknown) | Self::NotFound | Self::NotOffered => {
+                StatusCode::NOT_FOUND
+            }
+            Self::Access(access::Error::Token) => StatusCode::UNAUTHORIZED,
+            Self::Access(access::Error::NotListed)
+            | Self::PartnersOnlyRetrieve
+            | Self::RetrieveUrlNotAllowed => StatusCode::FORBIDDEN,
+            Self::Loop(hop::Loop) => StatusCode::LOOP_DETECTED,
             Self::Request(
                 request::Error::NotAUid(_)
                 | request::Error::Query(_)
-                | request::Error::UnknownParameter,
+                | request::Error::UnknownParameter
+                | request::Error::XcWado(_),
             )
             | Self::Upload => StatusCode::BAD_REQUEST,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -112,10 +135,38 @@ impl Error {
         if let Some(seconds) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.as_secs().max(1)));
         }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Self::Method(methods) = self {
             super::allow(&mut response, methods);
         }
         response
+    }
+
+    /// What operators are told of it, if somebody tried what they have no right to.
+    pub(super) fn event(&self) -> Option<&'static str> {
+        match self {
+            Self::Access(access::Error::NotListed) => Some("partner_not_listed"),
+            Self::Access(access::Error::Token) => Some("wrong_token"),
+            Self::PartnersOnlyRetrieve => Some("partner_not_permitted"),
+            Self::RetrieveUrlNotAllowed => Some("retrieve_url_not_allowed"),
+            Self::Loop(hop::Loop) => Some("loop"),
+            Self::Request(_)
+            | Self::Method(_)
+            | Self::NotOffered
+            | Self::NotAcceptable(_)
+            | Self::NotFound
+            | Self::UnsupportedMediaType
+            | Self::Upload
+            | Self::UploadSilent
+            | Self::Busy
+            | Self::Store(_)
+            | Self::Retrieve(_)
+            | Self::BrokeOff(_)
+            | Self::ShuttingDown
+            | Self::Internal => None,
+        }
     }
 
     fn retry_after(&self) -> Option<Duration> {
@@ -126,6 +177,11 @@ impl Error {
             }
             Self::Request(_)
             | Self::Method(_)
+            | Self::Access(_)
+            | Self::PartnersOnlyRetrieve
+            | Self::RetrieveUrlNotAllowed
+            | Self::Loop(_)
+            | Self::NotOffered
             | Self::NotAcceptable(_)
             | Self::NotFound
             | Self::UnsupportedMediaType
@@ -194,6 +250,10 @@ fn of_source(error: &source::Error) -> StatusCode {
         source::Error::NotFound => StatusCode::NOT_FOUND,
         source::Error::Gone => StatusCode::GONE,
         source::Error::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+        source::Error::Forbidden => StatusCode::FORBIDDEN,
+        // These say something of the request itself, wherever on its way they were said.
+        source::Error::Status(413) => StatusCode::PAYLOAD_TOO_LARGE,
+        source::Error::Status(508) => StatusCode::LOOP_DETECTED,
         source::Error::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
         source::Error::Status(_) | source::Error::Malformed(_) | source::Error::Unreachable => {
             StatusCode::BAD_GATEWAY

@@ -117,7 +117,7 @@ impl Gateway {
             .collect();
         let studies = manifest.manifest.studies.iter();
         let studies: Vec<Value> = studies
-            .map(|study| self.study_summary(manifest.id, study, with_instances, &mut warnings))
+            .map(|study| self.study_summary(manifest, study, with_instances, &mut warnings))
             .collect();
         json!({
             "id": manifest.id.to_string(),
@@ -133,17 +133,19 @@ impl Gateway {
 
     fn study_summary(
         &self,
-        id: Id,
+        manifest: &Registered,
         study: &Study,
         with_instances: bool,
         warnings: &mut Vec<String>,
     ) -> Value {
-        let link = format!("{}/dicomweb/studies/{}", self.link(id), study.uid);
+        let link = format!("{}/dicomweb/studies/{}", self.link(manifest.id), study.uid);
+        let community = manifest.registration.home_community_id.as_ref();
         let series: Vec<Value> = study
             .series
             .iter()
             .map(|series| {
-                let is_located = self.registry.resolve(&series.locations).is_some();
+                let found = self.registry.resolve(&series.locations, community);
+                let is_located = found.is_some();
                 if !is_located {
                     let uid = &series.uid;
                     warnings.push(format!("series {uid} is not at any configured location"));
@@ -162,7 +164,7 @@ impl Gateway {
     }
 
     fn link(&self, id: Id) -> String {
-        format!("{}/manifests/{id}", self.public_url)
+        format!("{}/manifests/{id}", self.public.url)
     }
 
     fn links(&self, id: Id) -> Value {

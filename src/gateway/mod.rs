@@ -3,7 +3,9 @@
 mod error;
 mod manifests;
 mod observe;
+mod place;
 mod upload;
+mod xc_wado;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,29 +22,37 @@ use tokio::task::spawn_blocking;
 use url::Url;
 
 pub use error::Error;
+pub use xc_wado::Settings as XcWadoSettings;
 
+use crate::access::{Access, Caller, Door, Peer};
 use crate::body::Body;
 use crate::community::Registry;
+use crate::hop::{self, Hop, Pseudonym};
 use crate::instance::Target;
 use crate::manifest::{Id, Registered, Store};
 use crate::metrics::Metrics;
 use crate::multipart::Boundary;
 use crate::present::{self, Presented};
-use crate::request::{Acceptable, Payload, Resource, Root};
-use crate::retrieve::{Job, Plan, Retrieval, Retriever};
-use observe::Transaction;
+use crate::request::{Acceptable, Grammar, Payload, Resource, Root};
+use crate::retrieve::{Job, Missing, Plan, Retrieval, Retriever};
+use observe::{Observed, Transaction};
+use place::Place;
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
 
-/// What answers requests on the public listener. Built once; everything that changes has an owner
-/// inside.
+/// What answers requests on the public listener and on that for partners. Built once; everything
+/// that changes has an owner inside.
 #[derive(Debug)]
 pub struct Gateway {
-    /// How clients reach us, without a slash at the end.
-    public_url: String,
-    /// The path of the public URL, without a slash at the end.
-    prefix: String,
+    /// How clients reach us.
+    public: Front,
+    /// How partners reach us; the same unless they have a listener of their own.
+    partners: Front,
+    grammar: Grammar,
+    pseudonym: Pseudonym,
+    xc_wado: XcWadoSettings,
+    access: Access,
     registry: Registry,
     manifests: Arc<Store>,
     retriever: Retriever,
@@ -52,23 +62,61 @@ pub struct Gateway {
     reading: Semaphore,
 }
 
+/// What a gateway is made of.
+#[derive(Debug)]
+pub struct Assembly {
+    /// How viewers reach it.
+    pub public_url: Url,
+    /// How partners reach it, if they have a listener of their own.
+    pub gateway_url: Option<Url>,
+    /// The roles it plays between communities.
+    pub xc_wado: XcWadoSettings,
+    /// Who partners are.
+    pub access: Access,
+    /// Where images are.
+    pub registry: Registry,
+    /// What is registered.
+    pub manifests: Store,
+    /// What fetches.
+    pub retriever: Retriever,
+    /// What counts.
+    pub metrics: Metrics,
+}
+
+/// How a listener is reached from outside.
+#[derive(Debug, Clone)]
+struct Front {
+    /// The URL, without a slash at the end.
+    url: String,
+    /// Its path, without a slash at the end.
+    prefix: String,
+}
+
+/// Who asks, and on what way.
+#[derive(Debug)]
+struct Asking {
+    caller: Caller,
+    door: Door,
+    hop: Arc<Hop>,
+}
+
 impl Gateway {
     /// A gateway in front of these sources and manifests.
     #[must_use]
-    pub fn new(
-        public_url: &Url,
-        registry: Registry,
-        manifests: Store,
-        retriever: Retriever,
-        metrics: Metrics,
-    ) -> Self {
+    pub fn new(assembly: Assembly) -> Self {
+        let public = Front::new(&assembly.public_url);
+        let partners = assembly.gateway_url.as_ref().map(Front::new);
         let gateway = Self {
-            public_url: public_url.as_str().trim_end_matches('/').to_owned(),
-            prefix: public_url.path().trim_end_matches('/').to_owned(),
-            registry,
-            manifests: Arc::new(manifests),
-            retriever,
-            metrics,
+            partners: partners.unwrap_or_else(|| public.clone()),
+            public,
+            grammar: assembly.xc_wado.grammar(),
+            pseudonym: Pseudonym::of(assembly.registry.home_community_id()),
+            xc_wado: assembly.xc_wado,
+            access: assembly.access,
+            registry: assembly.registry,
+            manifests: Arc::new(assembly.manifests),
+            retriever: assembly.retriever,
+            metrics: assembly.metrics,
             uploads: upload::Room::new(),
             reading: Semaphore::new(2),
         };
@@ -76,44 +124,91 @@ impl Gateway {
         gateway
     }
 
+    /// Begins what goes on beside requests: looking at the credentials for other servers.
+    pub fn watch(&self) {
+        self.registry.watch(&self.metrics);
+    }
+
     /// Answers one request, whatever it is.
-    pub async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    pub async fn answer<B>(&self, peer: &Peer, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
     {
         let began = Instant::now();
         let (head, body) = request.into_parts();
-        let resource = Resource::parse(self.below_prefix(head.uri.path()));
-        let transaction = Transaction::of(&head.method, resource.as_ref());
-        let outcome = match resource {
-            Ok(resource) => self.respond(&head, resource, body).await,
-            Err(error) => Err(error.into()),
+        let path = self.front(peer.door).below_prefix(head.uri.path());
+        let resource = self.grammar.resource(path, head.uri.query());
+        let transaction = Transaction::of(&head.method, resource.as_ref(), |community| {
+            self.is_ours(community)
+        });
+        let (asking, outcome) = match self.asking(peer, &head) {
+            Ok(asking) => {
+                let outcome = match resource {
+                    Ok(resource) => self.respond(&head, &asking, resource, body).await,
+                    Err(error) => Err(error.into()),
+                };
+                (Some(asking), outcome)
+            }
+            Err(error) => (None, Err(error)),
         };
-        let mut response = outcome.unwrap_or_else(|error| error.response());
-        harden(response.headers_mut());
-        observe::observe(&self.metrics, transaction, &head.method, began, response)
+        let mut response = outcome.unwrap_or_else(|error| self.refusal(peer, &error));
+        harden(response.headers_mut(), asking.as_ref());
+        let observed = Observed {
+            transaction,
+            method: head.method,
+            began,
+            asking: asking.as_ref(),
+        };
+        observed.observe(&self.metrics, response)
+    }
+
+    /// Who asks, and on what way.
+    fn asking(&self, peer: &Peer, head: &Parts) -> Result<Asking, Error> {
+        let caller = self.access.identify(peer, &head.headers)?;
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(|_no_random| Error::Internal)?;
+        let hop = Hop::read(&head.headers, &self.pseudonym, random)?;
+        Ok(Asking {
+            caller,
+            door: peer.door,
+            hop: Arc::new(hop),
+        })
     }
 
     async fn respond<B>(
         &self,
         head: &Parts,
+        asking: &Asking,
         resource: Resource,
         body: B,
     ) -> Result<Response<Body>, Error>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
     {
+        self.permit(asking, &resource)?;
         match (&head.method, resource) {
             (&Method::POST, Resource::Manifests) => self.register(head, body).await,
             (&Method::GET | &Method::HEAD, Resource::Manifests) => self.list(head),
             (&Method::GET | &Method::HEAD, Resource::Manifest(id)) => self.show(head, id).await,
             (&Method::DELETE, Resource::Manifest(id)) => self.forget(id).await,
             (&Method::GET | &Method::HEAD, Resource::Retrieve(root, target)) => {
-                self.retrieve(head, &root, &target).await
+                self.retrieve(head, asking, &root, &target).await
+            }
+            (&Method::GET | &Method::HEAD, Resource::XcWado(request)) => {
+                self.xc_wado(head, asking, &request).await
             }
             (_, Resource::Manifests) => Err(Error::Method("GET, HEAD, POST")),
             (_, Resource::Manifest(_)) => Err(Error::Method("GET, HEAD, DELETE")),
-            (_, Resource::Retrieve(..)) => Err(Error::Method("GET, HEAD")),
+            (_, Resource::Retrieve(..) | Resource::XcWado(_)) => Err(Error::Method("GET, HEAD")),
+        }
+    }
+
+    /// Partners get RAD-160 and nothing else; so does everybody on their listener.
+    fn permit(&self, asking: &Asking, resource: &Resource) -> Result<(), Error> {
+        match (resource, asking.door, &asking.caller) {
+            (Resource::XcWado(_), _, _) | (_, Door::Public, Caller::Member { .. }) => Ok(()),
+            (_, Door::Gateway, _) => Err(Error::NotFound),
+            (_, Door::Public, Caller::Partner(_)) => Err(Error::PartnersOnlyRetrieve),
         }
     }
 
@@ -121,41 +216,36 @@ impl Gateway {
     async fn retrieve(
         &self,
         head: &Parts,
+        asking: &Asking,
         root: &Root,
         target: &Target,
     ) -> Result<Response<Body>, Error> {
         let Root::Manifest(id) = root;
         let acceptable = acceptable(head, target)?;
         let manifest = self.load(*id).await?.ok_or(Error::NotFound)?;
-        let plan = self.plan(&manifest, target)?;
+        let plan = self.plan(&manifest, target, asking)?;
         let retrieval = self
             .retriever
             .start(plan, acceptable.syntaxes.clone())
             .await?;
-        let root = format!("{}/manifests/{id}/dicomweb", self.public_url);
-        let (missing, selected) = (retrieval.missing, retrieval.selected);
-        let presented = present(retrieval, &acceptable, &root).await?;
-        response(
-            presented,
-            missing,
-            selected,
-            &format!("{root}/{}", target.path()),
-        )
+        let place = Place::new(format!("{}/manifests/{id}/dicomweb", self.public.url));
+        let (missing, location) = (retrieval.missing, place.of(target));
+        let presented = present(retrieval, &acceptable, place).await?;
+        response(presented, missing, &location)
     }
 
     /// Which instances a target selects, and which source has them.
-    fn plan(&self, manifest: &Registered, target: &Target) -> Result<Plan, Error> {
-        let mut plan = Plan::default();
+    fn plan(&self, manifest: &Registered, target: &Target, asking: &Asking) -> Result<Plan, Error> {
+        let mut plan = Plan::new(Arc::clone(&asking.hop));
+        let community = manifest.registration.home_community_id.as_ref();
         for selected in manifest.select(target).ok_or(Error::NotFound)? {
             let (listing, only) = (selected.listing, selected.only);
-            match self.registry.resolve(selected.locations) {
-                Some((source, _via)) => {
-                    plan.jobs.push(Job {
-                        source: Arc::clone(source),
-                        listing,
-                        only,
-                    });
-                }
+            match self.registry.resolve(selected.locations, community) {
+                Some((source, _via)) => plan.jobs.push(Job {
+                    source,
+                    listing,
+                    only,
+                }),
                 None => plan.not_locatable += only.map_or(listing.instances.len(), |_one| 1),
             }
         }
@@ -184,7 +274,31 @@ impl Gateway {
         reading.await.map_err(|_panic| Error::Internal)
     }
 
-    /// The path below that of the public URL. A proxy in front may have cut it off already.
+    fn front(&self, door: Door) -> &Front {
+        match door {
+            Door::Public => &self.public,
+            Door::Gateway => &self.partners,
+        }
+    }
+
+    /// The answer to what is not granted. What somebody tried without the right to is an event.
+    fn refusal(&self, peer: &Peer, error: &Error) -> Response<Body> {
+        if let Some(event) = error.event() {
+            observe::security_event(&self.metrics, event, peer);
+        }
+        error.response()
+    }
+}
+
+impl Front {
+    fn new(url: &Url) -> Self {
+        Self {
+            url: url.as_str().trim_end_matches('/').to_owned(),
+            prefix: url.path().trim_end_matches('/').to_owned(),
+        }
+    }
+
+    /// The path below that of the URL. A proxy in front may have cut it off already.
     fn below_prefix<'a>(&self, path: &'a str) -> &'a str {
         match path.strip_prefix(self.prefix.as_str()) {
             Some(rest) if rest.starts_with('/') => rest,
@@ -210,7 +324,7 @@ fn accept_fields(head: &Parts) -> Vec<&str> {
 async fn present(
     retrieval: Retrieval,
     acceptable: &Acceptable,
-    root: &str,
+    place: Place,
 ) -> Result<Presented, Error> {
     match acceptable.payload {
         Payload::Single => Ok(present::single(retrieval.instances).await?),
@@ -221,7 +335,7 @@ async fn present(
             Ok(present::multipart(
                 retrieval.instances,
                 boundary,
-                root.to_owned(),
+                move |target| place.of(target),
             ))
         }
     }
@@ -229,8 +343,7 @@ async fn present(
 
 fn response(
     presented: Presented,
-    missing: usize,
-    selected: usize,
+    missing: Missing,
     location: &str,
 ) -> Result<Response<Body>, Error> {
     let mut response = Response::new(presented.body);
@@ -239,12 +352,16 @@ fn response(
     headers.insert(CONTENT_LOCATION, value(location)?);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.insert(VARY, HeaderValue::from_static("accept"));
-    if missing > 0 {
-        // PS3.18 10.4.3: some of what was asked for.
-        let text = format!("299 xcwado \"{missing} of {selected} instances cannot be given\"");
-        headers.insert(WARNING, value(&text)?);
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    }
+    // PS3.18 10.4.3: some of what was asked for.
+    let warning = match missing {
+        Missing::Nothing => return Ok(response),
+        Missing::Some { missing, selected } => {
+            format!("299 xcwado \"{missing} of {selected} instances cannot be given\"")
+        }
+        Missing::SourceSaysSome => "299 xcwado \"some instances cannot be given\"".to_owned(),
+    };
+    headers.insert(WARNING, value(&warning)?);
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     Ok(response)
 }
 
@@ -252,7 +369,8 @@ fn value(text: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(text).map_err(|_invalid| Error::Internal)
 }
 
-fn harden(headers: &mut HeaderMap) {
+fn harden(headers: &mut HeaderMap, asking: Option<&Asking>) {
+    headers.extend(asking.map(|asking| (hop::REQUEST_ID, asking.hop.request_id.value())));
     headers.insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }

@@ -3,9 +3,12 @@
 
 use std::time::Instant;
 
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 
+use super::Asking;
+use crate::access::{Caller, Peer};
 use crate::body::{Body, End};
+use crate::ihe::HomeCommunityId;
 use crate::instance::Target;
 use crate::metrics::Metrics;
 use crate::request::{self, Resource};
@@ -20,11 +23,18 @@ pub(super) enum Transaction {
     RetrieveStudy,
     RetrieveSeries,
     RetrieveInstance,
+    XcWadoResponding,
+    XcWadoInitiating,
     Other,
 }
 
 impl Transaction {
-    pub(super) fn of(method: &Method, resource: Result<&Resource, &request::Error>) -> Self {
+    /// The kind of a request; `is_ours` tells the two roles of RAD-160 apart.
+    pub(super) fn of(
+        method: &Method,
+        resource: Result<&Resource, &request::Error>,
+        is_ours: impl Fn(&HomeCommunityId) -> bool,
+    ) -> Self {
         let is_read = *method == Method::GET || *method == Method::HEAD;
         match resource {
             Ok(Resource::Manifests) if *method == Method::POST => Self::RegisterManifest,
@@ -36,9 +46,17 @@ impl Transaction {
                 Target::Series(..) => Self::RetrieveSeries,
                 Target::Instance(..) => Self::RetrieveInstance,
             },
-            Ok(Resource::Manifests | Resource::Manifest(_) | Resource::Retrieve(..)) | Err(_) => {
-                Self::Other
+            Ok(Resource::XcWado(request)) if is_read && is_ours(&request.home_community_id) => {
+                Self::XcWadoResponding
             }
+            Ok(Resource::XcWado(_)) if is_read => Self::XcWadoInitiating,
+            Ok(
+                Resource::Manifests
+                | Resource::Manifest(_)
+                | Resource::Retrieve(..)
+                | Resource::XcWado(_),
+            )
+            | Err(_) => Self::Other,
         }
     }
 
@@ -51,62 +69,89 @@ impl Transaction {
             Self::RetrieveStudy => "retrieve_study",
             Self::RetrieveSeries => "retrieve_series",
             Self::RetrieveInstance => "retrieve_instance",
+            Self::XcWadoResponding => "xc_wado_responding",
+            Self::XcWadoInitiating => "xc_wado_initiating",
             Self::Other => "other",
         }
     }
 }
 
-/// Counts an answer now, and its body when that ends.
-pub(super) fn observe(
-    metrics: &Metrics,
-    transaction: Transaction,
-    method: &Method,
-    began: Instant,
-    response: Response<Body>,
-) -> Response<Body> {
-    let name = transaction.name();
-    let status = response.status();
-    let class = format!("{}xx", status.as_u16() / 100);
-    metrics
-        .requests
-        .with_label_values(&[name, class.as_str()])
-        .inc();
-    metrics
-        .first_byte_seconds
-        .with_label_values(&[name])
-        .observe(began.elapsed().as_secs_f64());
-    // A body that is not sent has no end to wait for.
-    if *method == Method::HEAD {
-        tracing::info!(
-            transaction = name,
-            status = status.as_u16(),
-            "head answered"
-        );
-        return response;
+/// A request, as far as operators see it.
+pub(super) struct Observed<'a> {
+    pub(super) transaction: Transaction,
+    pub(super) method: Method,
+    pub(super) began: Instant,
+    /// Who asked, if that could be found out.
+    pub(super) asking: Option<&'a Asking>,
+}
+
+impl Observed<'_> {
+    /// Counts an answer now, and its body when that ends.
+    pub(super) fn observe(self, metrics: &Metrics, response: Response<Body>) -> Response<Body> {
+        let name = self.transaction.name();
+        let status = response.status();
+        self.count(metrics, status);
+        let request_id = self
+            .asking
+            .map_or("-", |asking| asking.hop.request_id.for_log());
+        let request_id = request_id.to_owned();
+        // A body that is not sent has no end to wait for.
+        if self.method == Method::HEAD {
+            let status = status.as_u16();
+            tracing::info!(transaction = name, status, request_id, "head answered");
+            return response;
+        }
+        let began = self.began;
+        let is_partial = status == StatusCode::PARTIAL_CONTENT;
+        let delivered = metrics.delivered_bytes.with_label_values(&[name]);
+        let metrics = metrics.clone();
+        response.map(|body| {
+            body.watched(
+                move |bytes| delivered.inc_by(bytes as u64),
+                move |bytes, end| {
+                    let seconds = began.elapsed().as_secs_f64();
+                    let outcome = outcome(&end, is_partial);
+                    metrics.request_seconds.with_label_values(&[name]).observe(seconds);
+                    metrics.answers.with_label_values(&[name, outcome]).inc();
+                    let status = status.as_u16();
+                    match end {
+                        End::Failed(error) => {
+                            tracing::warn!(transaction = name, status, bytes, seconds, request_id, %error, "answer broke off");
+                        }
+                        End::Complete | End::ReaderLeft => {
+                            tracing::info!(transaction = name, status, bytes, seconds, request_id, outcome, "answered");
+                        }
+                    }
+                },
+            )
+        })
     }
-    let is_partial = status == http::StatusCode::PARTIAL_CONTENT;
-    let delivered = metrics.delivered_bytes.with_label_values(&[name]);
-    let metrics = metrics.clone();
-    response.map(|body| {
-        body.watched(
-            move |bytes| delivered.inc_by(bytes as u64),
-            move |bytes, end| {
-                let seconds = began.elapsed().as_secs_f64();
-                let outcome = outcome(&end, is_partial);
-                metrics.request_seconds.with_label_values(&[name]).observe(seconds);
-                metrics.answers.with_label_values(&[name, outcome]).inc();
-                let status = status.as_u16();
-                match end {
-                    End::Failed(error) => {
-                        tracing::warn!(transaction = name, status, bytes, seconds, %error, "answer broke off");
-                    }
-                    End::Complete | End::ReaderLeft => {
-                        tracing::info!(transaction = name, status, bytes, seconds, outcome, "answered");
-                    }
-                }
-            },
-        )
-    })
+
+    fn count(&self, metrics: &Metrics, status: StatusCode) {
+        let name = self.transaction.name();
+        let class = format!("{}xx", status.as_u16() / 100);
+        let seconds = self.began.elapsed().as_secs_f64();
+        metrics.requests.with_label_values(&[name, &class]).inc();
+        metrics
+            .first_byte_seconds
+            .with_label_values(&[name])
+            .observe(seconds);
+        if let Some(Caller::Partner(partner)) = self.asking.map(|asking| &asking.caller) {
+            metrics
+                .partner_requests
+                .with_label_values(&[partner.alias.as_str(), &class])
+                .inc();
+        }
+    }
+}
+
+/// Tells operators what somebody tried without the right to. A certificate is no secret and nobody's
+/// health.
+pub(super) fn security_event(metrics: &Metrics, event: &'static str, peer: &Peer) {
+    metrics.security_events.with_label_values(&[event]).inc();
+    let shown = peer.certificate.as_deref();
+    let fingerprint = shown.map_or("-".to_owned(), |shown| shown.fingerprint.to_string());
+    tracing::warn!(target: "xcwado::security", event, certificate = fingerprint, "refused");
 }
 
 fn outcome(end: &End, is_partial: bool) -> &'static str {

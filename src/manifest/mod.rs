@@ -6,7 +6,7 @@ mod id;
 pub mod kos;
 mod model;
 mod registered;
-mod retrieve_url;
+pub(crate) mod retrieve_url;
 pub mod store;
 
 pub use id::Id;

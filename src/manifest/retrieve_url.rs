@@ -13,17 +13,18 @@ pub(crate) struct Foreign;
 /// White space and padding around it are dropped; a value without a scheme is kept as it is.
 ///
 /// # Errors
-/// [`Foreign`] if what follows `/studies` is not `study`, alone or with `series`.
-pub(crate) fn base_uri(
+/// [`Foreign`] if what follows `/studies` is not `study`, alone or with `series` (with none if there
+/// is no series).
+pub(crate) fn base_uri<'a>(
     url: &str,
     study: &StudyInstanceUid,
-    series: &SeriesInstanceUid,
+    series: impl Into<Option<&'a SeriesInstanceUid>>,
 ) -> Result<Option<Box<str>>, Foreign> {
     let url = url.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     let Some((base, rest)) = split_at_studies(url) else {
         return Ok(non_empty(url));
     };
-    if names(rest, study, series) {
+    if names(rest, study, series.into()) {
         Ok(non_empty(base))
     } else {
         Err(Foreign)
@@ -55,7 +56,7 @@ fn path_start(url: &str) -> usize {
         .map_or(url.len(), |at| authority + at)
 }
 
-fn names(rest: &str, study: &StudyInstanceUid, series: &SeriesInstanceUid) -> bool {
+fn names(rest: &str, study: &StudyInstanceUid, series: Option<&SeriesInstanceUid>) -> bool {
     let rest = rest.strip_prefix('/').unwrap_or(rest);
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let mut segments = rest.split('/');
@@ -64,7 +65,7 @@ fn names(rest: &str, study: &StudyInstanceUid, series: &SeriesInstanceUid) -> bo
         (Some(uid), None | Some("series"), None) => uid == study.as_str(),
         (Some(uid), Some("series"), Some(of_series)) => {
             uid == study.as_str()
-                && of_series == series.as_str()
+                && series.is_some_and(|series| of_series == series.as_str())
                 && matches!(
                     (segments.next(), segments.next()),
                     (None | Some("instances"), None)
@@ -137,6 +138,16 @@ mod tests {
             Ok(Some("https://studies".into()))
         );
         assert_eq!(base("h:80/rs/studies/1.2.3"), Ok(Some("h:80/rs".into())));
+    }
+
+    #[test]
+    fn a_study_is_not_asked_for_at_the_address_of_a_series() {
+        let study = StudyInstanceUid::parse("1.2.3").expect("a UID");
+        let of_study = "https://h.example/rs/studies/1.2.3";
+        let base = base_uri(of_study, &study, None);
+        assert_eq!(base, Ok(Some("https://h.example/rs".into())));
+        let of_series = "https://h.example/rs/studies/1.2.3/series/1.2.4";
+        assert_eq!(base_uri(of_series, &study, None), Err(Foreign));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use crate::body::{self, Body};
 use crate::dicom::media_type::{APPLICATION_DICOM, application_dicom};
-use crate::dicom::part10::Identity;
 use crate::instance::{Instance, Instances, Target};
 use crate::multipart::{Boundary, Joiner};
 
@@ -15,15 +14,19 @@ pub struct Presented {
     pub body: Body,
 }
 
-/// All instances in one `multipart/related`, each part under the DICOMweb root `root`. The closing
-/// boundary is only written if the stream ends well.
+/// All instances in one `multipart/related`, each part with the address that `located` gives it. The
+/// closing boundary is only written if the stream ends well.
 #[must_use]
-pub fn multipart(mut instances: Instances, boundary: Boundary, root: String) -> Presented {
+pub fn multipart(
+    mut instances: Instances,
+    boundary: Boundary,
+    located: impl Fn(&Target) -> String + Send + 'static,
+) -> Presented {
     let mut joiner = Joiner::new(boundary);
     let content_type = joiner.content_type(APPLICATION_DICOM);
     let body = Body::generate(None, |out| async move {
         while let Some(mut instance) = instances.next().await? {
-            out.emit(joiner.part(&fields(&instance, &root).borrowed()))
+            out.emit(joiner.part(&fields(&instance, &located).borrowed()))
                 .await?;
             while let Some(chunk) = instance.body.chunk().await? {
                 out.emit(chunk).await?;
@@ -57,16 +60,13 @@ struct Fields(Vec<(&'static str, String)>);
 
 // Viewers look for `Content-Type` first, in exactly this spelling, and for the transfer syntax in
 // it.
-fn fields(instance: &Instance, root: &str) -> Fields {
+fn fields(instance: &Instance, located: impl Fn(&Target) -> String) -> Fields {
     let identity = &instance.identity;
     let mut fields = vec![("Content-Type", application_dicom(&identity.transfer_syntax))];
     if let Some(length) = instance.body.length() {
         fields.push(("Content-Length", length.to_string()));
     }
-    fields.push((
-        "Content-Location",
-        format!("{root}/{}", target(identity).path()),
-    ));
+    fields.push(("Content-Location", located(&identity.target())));
     Fields(fields)
 }
 
@@ -77,12 +77,4 @@ impl Fields {
             .map(|(name, value)| (*name, value.as_str()))
             .collect()
     }
-}
-
-fn target(identity: &Identity) -> Target {
-    Target::Instance(
-        identity.study.clone(),
-        identity.series.clone(),
-        identity.sop_instance.clone(),
-    )
 }

@@ -2,6 +2,8 @@
 
 pub mod accept;
 mod resource;
+pub mod xc_wado;
 
 pub use accept::{Acceptable, Payload};
-pub use resource::{Error, Resource, Root, registration};
+pub use resource::{Error, Grammar, Resource, Root, XcWadoPath, registration};
+pub use xc_wado::XcWado;

@@ -2,9 +2,12 @@
 //! what stands there, and used only as the typed value it became.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use percent_encoding::percent_decode_str;
+use serde::Deserialize;
 
+use super::xc_wado::{self, Tolerance, XcWado};
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::HomeCommunityId;
 use crate::instance::Target;
@@ -19,7 +22,29 @@ pub enum Resource {
     Manifest(Id),
     /// Something to retrieve below a manifest's DICOMweb root.
     Retrieve(Root, Target),
+    /// Something to retrieve from a community (RAD-160).
+    XcWado(Box<XcWado>),
 }
+
+/// What settings say of paths.
+#[derive(Debug, Clone)]
+pub struct Grammar {
+    /// Where RAD-160 is.
+    pub xc_wado_path: XcWadoPath,
+    /// What is tolerated there.
+    pub tolerance: Tolerance,
+}
+
+/// What stands between the public URL and `homeCommunityId`: one or several segments that need no
+/// escaping, without slashes around them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct XcWadoPath(Box<str>);
+
+/// A text cannot stand before `homeCommunityId`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a path of plain segments, or one that something else has")]
+pub struct NotAPath;
 
 /// A DICOMweb root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,14 +68,69 @@ pub enum Error {
     /// A query parameter is not known here.
     #[error("there is a query parameter that is not known here")]
     UnknownParameter,
+    /// It is below the path of RAD-160 and not in its grammar.
+    #[error(transparent)]
+    XcWado(#[from] xc_wado::Error),
+}
+
+impl Grammar {
+    /// Reads the path below the public URL's own, and the query where it is part of the address.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], [`Error::NotAUid`] or [`Error::XcWado`].
+    pub fn resource(&self, path: &str, query: Option<&str>) -> Result<Resource, Error> {
+        match self.xc_wado_path.below(path) {
+            Some(path) => {
+                let request = XcWado::parse(path, query, self.tolerance)?;
+                Ok(Resource::XcWado(Box::new(request)))
+            }
+            None => Resource::parse(path),
+        }
+    }
+}
+
+impl XcWadoPath {
+    /// What is below it in a path.
+    fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
+        path.strip_prefix('/')?
+            .strip_prefix(&*self.0)?
+            .strip_prefix('/')
+    }
+}
+
+impl TryFrom<String> for XcWadoPath {
+    type Error = NotAPath;
+
+    fn try_from(text: String) -> Result<Self, NotAPath> {
+        let path = text.trim_matches('/');
+        let is_plain = |segment: &str| {
+            !matches!(segment, "" | "." | "..")
+                && segment
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+        };
+        let is_taken = matches!(path.split('/').next(), Some("manifests" | "dicomweb"));
+        if is_taken || !path.split('/').all(is_plain) {
+            return Err(NotAPath);
+        }
+        Ok(Self(path.into()))
+    }
+}
+
+impl Default for XcWadoPath {
+    fn default() -> Self {
+        Self("wado-rs".into())
+    }
+}
+
+impl fmt::Display for XcWadoPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 impl Resource {
-    /// Reads the path below the public URL's own.
-    ///
-    /// # Errors
-    /// [`Error::Unknown`] or [`Error::NotAUid`].
-    pub fn parse(path: &str) -> Result<Self, Error> {
+    fn parse(path: &str) -> Result<Self, Error> {
         let path = path.strip_prefix('/').unwrap_or(path);
         // Published URLs end in a slash or do not.
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -146,6 +226,33 @@ mod tests {
     use super::*;
 
     const ID: &str = "00112233445566778899aabbccddeeff";
+
+    #[test]
+    fn a_path_of_its_own_leads_to_other_communities() {
+        let path = |text: &str| XcWadoPath::try_from(text.to_owned());
+        let deep = path("/gateway/wado/").expect("a path");
+        assert_eq!(deep.below("/gateway/wado/x/y"), Some("x/y"));
+        for other in [
+            "/gateway/wado",
+            "/gateway/wadox/y",
+            "/gateway/x/y",
+            "gateway/wado/x",
+        ] {
+            assert_eq!(deep.below(other), None, "{other}");
+        }
+        for text in [
+            "",
+            "/",
+            "a//b",
+            "a/../b",
+            "a b",
+            "a%2fb",
+            "manifests",
+            "dicomweb/x",
+        ] {
+            assert_eq!(path(text), Err(NotAPath), "{text}");
+        }
+    }
 
     fn under_root(rest: &str) -> Result<Resource, Error> {
         Resource::parse(&format!("/manifests/{ID}/dicomweb/{rest}"))

@@ -83,5 +83,5 @@ impl Absences {
 }
 
 fn key(source: &Source, series: &SeriesInstanceUid) -> Key {
-    (source.alias.as_str().into(), series.clone())
+    (source.key(), series.clone())
 }

@@ -6,12 +6,14 @@
 //! chunks and one unread instance head in memory.
 
 mod absence;
+mod giving;
 mod progress;
+mod relay;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
@@ -19,10 +21,13 @@ use tokio::sync::{mpsc, oneshot};
 pub use absence::Absences;
 
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
-use crate::instance::{Instances, Listing};
+use crate::hop::Hop;
+use crate::instance::{Given, Instances, Listing, Target};
 use crate::metrics::Metrics;
-use crate::source::{self, Seat, Source};
-use worker::{Giving, Opening, Worker};
+use crate::source::{self, Arrivals, Ask, Seat, Source};
+use giving::Giving;
+use relay::Relay;
+use worker::{Opening, Worker};
 
 /// Chunks that a worker reads ahead of a slow client.
 pub const CHUNKS_AHEAD: usize = 2;
@@ -50,8 +55,10 @@ impl Default for Settings {
 }
 
 /// What to fetch from where, for one answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plan {
+    /// The request that this is done for.
+    pub hop: Arc<Hop>,
     /// One for each series.
     pub jobs: Vec<Job>,
     /// Instances that are selected and that no configured source holds.
@@ -69,15 +76,40 @@ pub struct Job {
     pub only: Option<SopInstanceUid>,
 }
 
+/// Everything that one source has of a target, without a manifest that says what that is.
+#[derive(Debug)]
+pub struct Errand {
+    /// The request that this is done for.
+    pub hop: Arc<Hop>,
+    /// Who has it.
+    pub source: Arc<Source>,
+    /// What is asked for.
+    pub target: Target,
+}
+
 /// An answer that has begun.
 #[derive(Debug)]
 pub struct Retrieval {
     /// The instances. If the stream ends without an error, all but the missing ones were in it.
     pub instances: Instances,
-    /// How many selected instances are known not to come.
-    pub missing: usize,
-    /// How many are selected.
-    pub selected: usize,
+    /// What is known not to come.
+    pub missing: Missing,
+}
+
+/// What is known not to come, before the first byte of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Nothing.
+    Nothing,
+    /// So many of those that are selected.
+    Some {
+        /// How many do not come.
+        missing: usize,
+        /// How many are selected.
+        selected: usize,
+    },
+    /// The source says that it does not give everything, and not how much that is.
+    SourceSaysSome,
 }
 
 /// Why nothing can be given.
@@ -122,12 +154,12 @@ impl Retriever {
             return Err(Error::NotLocatable);
         }
         let accepted = Arc::new(accepted);
-        let (sender, receiver) = mpsc::channel(1);
-        let giving = Giving::new(sender);
+        let (giving, receiver) = self.giving();
         let mut openings = Vec::new();
         for (jobs, seat) in self.seat(plan.jobs).await? {
             let (opened, opening) = oneshot::channel();
-            let worker = Worker::new(jobs, seat, &accepted, self, &giving);
+            let shift = (Arc::clone(&plan.hop), Arc::clone(&accepted));
+            let worker = Worker::new(jobs, seat, shift, self, &giving);
             tokio::spawn(worker.run(opened));
             openings.push(opening);
         }
@@ -135,18 +167,72 @@ impl Retriever {
         drop(giving);
         let missing = plan.not_locatable + missing(openings).await?;
         let instances = Instances::new(receiver, selected.saturating_sub(missing));
+        let missing = match missing {
+            0 => Missing::Nothing,
+            _ => Missing::Some { missing, selected },
+        };
+        Ok(Retrieval { instances, missing })
+    }
+
+    /// Begins to pass on what a source has. Returns once the first instance arrives.
+    ///
+    /// # Errors
+    /// Why there is nothing to give.
+    pub async fn relay(
+        &self,
+        errand: Errand,
+        accepted: TransferSyntaxes,
+    ) -> Result<Retrieval, source::Error> {
+        let seat = errand.source.seat().await?;
+        let (giving, receiver) = self.giving();
+        let (opened, opening) = oneshot::channel();
+        tokio::spawn(Relay::new(errand, accepted, self, giving, seat).run(opened));
+        let is_partial = opening.await.unwrap_or(Err(source::Error::Unreachable))?;
         Ok(Retrieval {
-            instances,
-            missing,
-            selected,
+            instances: Instances::until_told(receiver),
+            missing: if is_partial {
+                Missing::SourceSaysSome
+            } else {
+                Missing::Nothing
+            },
         })
+    }
+
+    fn giving(&self) -> (Giving, mpsc::Receiver<Given>) {
+        let (sender, receiver) = mpsc::channel(1);
+        let client_silence = Duration::from_secs(self.settings.client_silence_seconds);
+        (Giving::new(sender, client_silence), receiver)
+    }
+
+    /// Asks a source, and counts that.
+    async fn open(&self, source: &Source, ask: &Ask<'_>) -> Result<Arrivals, source::Error> {
+        let location = &*source.alias;
+        let began = Instant::now();
+        let opened = source.open(ask).await;
+        self.count_instances(source);
+        let outcome = match &opened {
+            Ok(_) => "answered",
+            Err(error) => error.name(),
+        };
+        let (requests, first_byte) = (
+            &self.metrics.source_requests,
+            &self.metrics.source_first_byte_seconds,
+        );
+        requests.with_label_values(&[location, outcome]).inc();
+        match &opened {
+            Ok(_) => first_byte
+                .with_label_values(&[location])
+                .observe(began.elapsed().as_secs_f64()),
+            Err(error) => tracing::info!(location, %error, "a source gives nothing"),
+        }
+        opened
     }
 
     /// Tells the metrics how many instances a source offers, if it knows.
     pub fn count_instances(&self, source: &Source) {
         if let Some(count) = source.instances() {
             let count = count.try_into().unwrap_or(i64::MAX);
-            let alias = source.alias.as_str();
+            let alias = &*source.alias;
             self.metrics
                 .folder_instances
                 .with_label_values(&[alias])
@@ -154,18 +240,14 @@ impl Retriever {
         }
     }
 
-    fn client_silence(&self) -> Duration {
-        Duration::from_secs(self.settings.client_silence_seconds)
-    }
-
     /// The jobs of each worker, all of one source, and its seat there. Seats are waited for in the
     /// order of the sources' names and only one for each, so that no two answers can wait for each
     /// other; more are taken where they are free.
     async fn seat(&self, jobs: Vec<Job>) -> Result<Vec<(Vec<Job>, Seat)>, Error> {
-        let mut by_source: BTreeMap<String, Vec<Job>> = BTreeMap::new();
+        let mut by_source: BTreeMap<Arc<str>, Vec<Job>> = BTreeMap::new();
         for job in jobs {
             by_source
-                .entry(job.source.alias.clone())
+                .entry(Arc::clone(&job.source.alias))
                 .or_default()
                 .push(job);
         }
@@ -229,7 +311,7 @@ fn more_telling(one: Option<source::Error>, other: source::Error) -> source::Err
         source::Error::NotFound => 0,
         source::Error::Gone => 1,
         source::Error::NotAcceptable => 2,
-        source::Error::Status(_) | source::Error::Malformed(_) => 3,
+        source::Error::Forbidden | source::Error::Status(_) | source::Error::Malformed(_) => 3,
         source::Error::BrokeOff(_) | source::Error::Unreachable => 4,
         source::Error::TimedOut => 5,
         source::Error::Overloaded { .. } => 6,
@@ -237,6 +319,18 @@ fn more_telling(one: Option<source::Error>, other: source::Error) -> source::Err
     match one {
         Some(one) if rank(&one) >= rank(&other) => one,
         Some(_) | None => other,
+    }
+}
+
+impl Plan {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(hop: Arc<Hop>) -> Self {
+        Self {
+            hop,
+            jobs: Vec::new(),
+            not_locatable: 0,
+        }
     }
 }
 

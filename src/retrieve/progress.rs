@@ -1,8 +1,7 @@
 //! What has come of one series, and what is still awaited.
 
-use prometheus::IntCounter;
-
 use super::Job;
+use super::giving::Tally;
 use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
 use crate::metrics::Metrics;
@@ -17,7 +16,7 @@ pub(super) struct Progress<'a> {
     pub(super) left: usize,
     /// How many were given on.
     pub(super) given: usize,
-    pub(super) fetched_bytes: IntCounter,
+    pub(super) tally: Tally,
     dropped: Dropped,
 }
 
@@ -41,13 +40,12 @@ struct Dropped {
 
 impl<'a> Progress<'a> {
     pub(super) fn new(job: &'a Job, metrics: &Metrics) -> Self {
-        let alias = job.source.alias.as_str();
         Self {
             job,
             off: vec![false; job.listing.instances.len()],
             left: job.count(),
             given: 0,
-            fetched_bytes: metrics.fetched_bytes.with_label_values(&[alias]),
+            tally: Tally::of(&job.source, metrics),
             dropped: Dropped::default(),
         }
     }
@@ -104,7 +102,7 @@ impl<'a> Progress<'a> {
 
     /// Counts what was dropped and says so once, however much it was.
     pub(super) fn report_dropped(&self, metrics: &Metrics) {
-        let location = self.job.source.alias.as_str();
+        let location = &*self.job.source.alias;
         let Dropped {
             unidentified,
             not_selected,

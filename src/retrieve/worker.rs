@@ -4,20 +4,18 @@
 //! accepted, and listed instances that did not come, are then asked for one by one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
-use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::oneshot;
 
+use super::giving::{Giving, Stop};
 use super::progress::{Drop, Progress};
-use super::{CHUNKS_AHEAD, Job, Retriever};
-use crate::body::{self, Body};
+use super::{Job, Retriever};
+use crate::body;
 use crate::dicom::part10::Identity;
 use crate::dicom::{SopInstanceUid, TransferSyntax, TransferSyntaxes};
-use crate::instance::{Instance, Target};
-use crate::source::{self, Arrival, Arrivals, Representation, Seat};
+use crate::hop::Hop;
+use crate::instance::Target;
+use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat};
 
 /// How many instances of a series are asked for one by one in vain, while nothing has been given
 /// yet, before the whole series is taken to be missing.
@@ -37,17 +35,10 @@ pub(super) enum Opening {
     },
 }
 
-/// Where the workers of one answer give what they fetch.
-#[derive(Clone)]
-pub(super) struct Giving {
-    instances: mpsc::Sender<Result<Instance, body::Error>>,
-    /// How often the client took something, from any of the workers.
-    taken: Arc<AtomicU64>,
-}
-
 /// Fetches the jobs of one source.
 pub(super) struct Worker {
     jobs: Vec<Job>,
+    hop: Arc<Hop>,
     accepted: Arc<TransferSyntaxes>,
     retriever: Retriever,
     giving: Giving,
@@ -57,14 +48,6 @@ pub(super) struct Worker {
     /// Missing instances that were known before the first one was given.
     missing: usize,
     last_error: Option<source::Error>,
-}
-
-/// Why a worker stops before its time.
-enum Stop {
-    /// The client is gone, or does not read.
-    ClientLeft,
-    /// Something that was promised cannot be given any more.
-    Broken(body::Error),
 }
 
 /// What became of a source's answer.
@@ -78,26 +61,18 @@ enum Passed {
     BrokenOff,
 }
 
-impl Giving {
-    pub(super) fn new(instances: mpsc::Sender<Result<Instance, body::Error>>) -> Self {
-        Self {
-            instances,
-            taken: Arc::default(),
-        }
-    }
-}
-
 impl Worker {
     pub(super) fn new(
         jobs: Vec<Job>,
         seat: Seat,
-        accepted: &Arc<TransferSyntaxes>,
+        (hop, accepted): (Arc<Hop>, Arc<TransferSyntaxes>),
         retriever: &Retriever,
         giving: &Giving,
     ) -> Self {
         Self {
             jobs,
-            accepted: Arc::clone(accepted),
+            hop,
+            accepted,
             retriever: retriever.clone(),
             giving: giving.clone(),
             _seat: seat,
@@ -111,11 +86,8 @@ impl Worker {
     /// stops as soon as nobody takes it any more.
     pub(super) async fn run(mut self, opened: oneshot::Sender<Opening>) {
         self.opened = Some(opened);
-        let instances = self.giving.instances.clone();
-        tokio::select! {
-            () = instances.closed() => {}
-            () = self.work() => {}
-        }
+        let giving = self.giving.clone();
+        giving.while_taken(self.work()).await;
     }
 
     async fn work(&mut self) {
@@ -142,7 +114,9 @@ impl Worker {
                 Ok(()) if self.is_hopeless() => break,
                 Ok(()) => {}
                 Err(Stop::ClientLeft) => return,
-                Err(Stop::Broken(error)) => return self.give(Err(error)).await.unwrap_or(()),
+                Err(Stop::Broken(error)) => {
+                    return self.giving.give(Err(error)).await.unwrap_or(());
+                }
             }
         }
         self.finish(jobs.map(|job| job.left).sum());
@@ -350,29 +324,12 @@ impl Worker {
         target: &Target,
         form: Representation,
     ) -> Result<Arrivals, source::Error> {
-        let alias = job.source.alias.as_str();
-        let began = Instant::now();
-        let opened = job.source.open(target, form).await;
-        self.retriever.count_instances(&job.source);
-        let outcome = match &opened {
-            Ok(_) => "answered",
-            Err(error) => error.name(),
+        let ask = Ask {
+            target,
+            representation: form,
+            hop: Some(&self.hop),
         };
-        self.retriever
-            .metrics
-            .source_requests
-            .with_label_values(&[alias, outcome])
-            .inc();
-        match &opened {
-            Ok(_) => self
-                .retriever
-                .metrics
-                .source_first_byte_seconds
-                .with_label_values(&[alias])
-                .observe(began.elapsed().as_secs_f64()),
-            Err(error) => tracing::info!(location = alias, %error, "a source gives nothing"),
-        }
-        opened
+        self.retriever.open(&job.source, &ask).await
     }
 
     /// Gives on what arrives and is selected, until the source ends its answer or sends something
@@ -426,12 +383,6 @@ impl Worker {
         progress: &mut Progress<'_>,
     ) -> Result<(), Stop> {
         progress.given += 1;
-        let alias = progress.job.source.alias.as_str();
-        self.retriever
-            .metrics
-            .fetched_instances
-            .with_label_values(&[alias])
-            .inc();
         if let Some(opened) = self.opened.take() {
             let begun = Opening::Begun {
                 missing: std::mem::take(&mut self.missing),
@@ -440,56 +391,9 @@ impl Worker {
                 .send(begun)
                 .map_err(|_client_left| Stop::ClientLeft)?;
         }
-        let (sender, body) = Body::channel(CHUNKS_AHEAD, length);
-        self.give(Ok(Instance { identity, body })).await?;
-        loop {
-            match arrivals.chunk().await {
-                Ok(Some(chunk)) => {
-                    progress.fetched_bytes.inc_by(chunk.len() as u64);
-                    self.send(&sender, chunk).await?;
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    sender.fail(error.clone()).await;
-                    return Err(Stop::Broken(error));
-                }
-            }
-        }
-        self.retriever
-            .metrics
-            .delivered_instances
-            .with_label_values(&[alias])
-            .inc();
-        sender.end().await.map_err(|_left| Stop::ClientLeft)
-    }
-
-    async fn send(&self, sender: &body::Sender, chunk: Bytes) -> Result<(), Stop> {
-        let sending = sender.send(chunk);
-        self.taken(async { sending.await.map_err(|_left| Stop::ClientLeft) })
+        self.giving
+            .instance(identity, length, arrivals, &progress.tally)
             .await
-    }
-
-    async fn give(&self, instance: Result<Instance, body::Error>) -> Result<(), Stop> {
-        let giving = self.giving.instances.send(instance);
-        self.taken(async { giving.await.map_err(|_left| Stop::ClientLeft) })
-            .await
-    }
-
-    /// Waits until the client takes something. It may be busy with what another worker gives; only
-    /// when it takes nothing from anybody for too long is it given up.
-    async fn taken(&self, taking: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
-        let mut taking = std::pin::pin!(taking);
-        loop {
-            let before = self.giving.taken.load(Ordering::Relaxed);
-            match timeout(self.retriever.client_silence(), &mut taking).await {
-                Ok(outcome) => {
-                    self.giving.taken.fetch_add(1, Ordering::Relaxed);
-                    return outcome;
-                }
-                Err(_elapsed) if self.giving.taken.load(Ordering::Relaxed) != before => {}
-                Err(_elapsed) => return Err(Stop::ClientLeft),
-            }
-        }
     }
 }
 
@@ -497,7 +401,8 @@ impl Worker {
 fn is_definite(error: &source::Error) -> bool {
     match error {
         source::Error::NotFound | source::Error::Gone | source::Error::NotAcceptable => true,
-        source::Error::Overloaded { .. }
+        source::Error::Forbidden
+        | source::Error::Overloaded { .. }
         | source::Error::Status(_)
         | source::Error::Malformed(_)
         | source::Error::Unreachable

@@ -34,6 +34,12 @@ impl Arrivals {
         }
     }
 
+    /// Whether the source says that it gives only some of what it was asked for.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.parts.is_partial()
+    }
+
     /// What arrives next, after what is left of the present instance is passed over; `None` once
     /// the source has ended its answer properly.
     ///

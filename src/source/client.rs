@@ -1,5 +1,5 @@
 //! The HTTP client for configured sources: a pool for each, TLS, limits; no redirects, no proxies
-//! from the environment, nothing of a caller's request.
+//! from the environment, nothing of a caller's request but its [`Hop`].
 
 use std::io;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -15,20 +15,26 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::Error;
 use crate::body;
+use crate::credentials::{self, Certificate, ClientFiles, Loaded, TokenSource, Watched};
+use crate::hop::Hop;
+use crate::metrics::Metrics;
 
 // What one connection may read ahead of us, and so also the largest response head.
 const READ_BUFFER: usize = 128 << 10;
 const MOST_HEADER_FIELDS: usize = 64;
 const MOST_IDLE: usize = 32;
 const IDLE: Duration = Duration::from_secs(30);
+// Of HTTP/2, where bulk data crawls with the defaults.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+const FRAME: u32 = 64 << 10;
+const HEADER_LIST: u32 = 64 << 10;
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// How a source is talked to.
 #[derive(Debug, Clone, Deserialize)]
@@ -43,6 +49,11 @@ pub struct Settings {
     /// PEM file of the authorities that may have signed the server's certificate; the system's
     /// when absent.
     pub authorities: Option<PathBuf>,
+    /// PEM file of the certificate that we show to the server, and what stands between it and an
+    /// authority.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub private_key: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -52,39 +63,76 @@ impl Default for Settings {
             first_byte_seconds: 60,
             silence_seconds: 30,
             authorities: None,
+            certificate: None,
+            private_key: None,
         }
     }
 }
 
-/// Why a client cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The authorities cannot be read.
-    #[error("cannot read {path}: {error}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        error: io::Error,
-    },
-    /// The authorities are no PEM certificates.
-    #[error("{path} holds no PEM certificates")]
-    NoCertificates {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The TLS library refuses the configuration.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
+impl Settings {
+    /// The files they name, to be changed.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let files = [
+            &mut self.authorities,
+            &mut self.certificate,
+            &mut self.private_key,
+        ];
+        files.into_iter().flatten()
+    }
+
+    /// What TLS needs.
+    #[must_use]
+    pub fn credentials(&self) -> ClientFiles {
+        ClientFiles {
+            authorities: self.authorities.clone(),
+            certificate: self.certificate.clone(),
+            private_key: self.private_key.clone(),
+        }
+    }
+}
+
+/// The version of HTTP that a server is spoken to in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "u8")]
+pub enum HttpVersion {
+    /// HTTP/1.1, over several connections.
+    #[default]
+    Http1,
+    /// HTTP/2, over one connection.
+    Http2,
+}
+
+/// A number is no version of HTTP that is spoken here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("1 or 2 is meant")]
+pub struct UnknownVersion;
+
+impl TryFrom<u8> for HttpVersion {
+    type Error = UnknownVersion;
+
+    fn try_from(number: u8) -> Result<Self, UnknownVersion> {
+        match number {
+            1 => Ok(Self::Http1),
+            2 => Ok(Self::Http2),
+            _ => Err(UnknownVersion),
+        }
+    }
 }
 
 /// A client for one source.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pool: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pool: Arc<Watched<Pool>>,
     connect: Duration,
     first_byte: Duration,
     silence: Duration,
+}
+
+/// Connections that were made with the same credentials.
+#[derive(Debug)]
+struct Pool {
+    connections: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    authorization: Option<HeaderValue>,
 }
 
 /// An answer whose body is still to come.
@@ -106,44 +154,67 @@ pub struct ResponseBody {
 }
 
 impl Client {
-    /// A client with a connection pool of its own.
+    /// A client with a connection pool of its own, over HTTP/1.1 and without a token. Its name is
+    /// what metrics and logs call its credentials.
     ///
     /// # Errors
-    /// What is wrong with the authorities.
-    pub fn new(settings: &Settings) -> Result<Self, SetupError> {
+    /// What is wrong with the credentials.
+    pub fn new(name: &str, settings: &Settings) -> Result<Self, credentials::Error> {
+        Self::open(name, settings, HttpVersion::default(), None)
+    }
+
+    /// As [`Client::new`], in this version of HTTP and with this token in each request.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn open(
+        name: &str,
+        settings: &Settings,
+        version: HttpVersion,
+        token: Option<TokenSource>,
+    ) -> Result<Self, credentials::Error> {
+        let files = settings.credentials();
         let connect = Duration::from_secs(settings.connect_seconds);
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(connect));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(settings)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let pool = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MOST_IDLE)
-            .http1_max_buf_size(READ_BUFFER)
-            .http1_max_headers(MOST_HEADER_FIELDS)
-            .build(connector);
+        let paths = files
+            .paths()
+            .chain(token.iter().filter_map(TokenSource::file));
+        let pool = Watched::load(name, paths.cloned().collect(), move || {
+            pool(&files, connect, version, token.as_ref())
+        })?;
         Ok(Self {
-            pool,
+            pool: Arc::new(pool),
             connect,
             first_byte: Duration::from_secs(settings.first_byte_seconds),
             silence: Duration::from_secs(settings.silence_seconds),
         })
     }
 
+    /// Looks at its credentials from now on, and uses new ones for new connections.
+    pub fn watch(&self, metrics: &Metrics) {
+        self.pool.watch(metrics);
+    }
+
+    /// The certificate that it shows, if it has one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.pool.current().certificate.clone()
+    }
+
     /// Asks for `uri`.
     ///
     /// # Errors
     /// [`Error::Unreachable`] or [`Error::TimedOut`]; a status is never an error here.
-    pub async fn get(&self, uri: &Uri, accept: &HeaderValue) -> Result<Response, Error> {
+    pub async fn get(
+        &self,
+        uri: &Uri,
+        accept: &HeaderValue,
+        hop: Option<&Hop>,
+    ) -> Result<Response, Error> {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = uri.clone();
-        request.headers_mut().insert(ACCEPT, accept.clone());
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, accept.clone());
+        headers.extend(hop.into_iter().flat_map(Hop::fields));
         self.send(request).await
     }
 
@@ -152,14 +223,20 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response, Error> {
-        request
-            .headers_mut()
-            .insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        let current = self.pool.current();
+        let pool = &current.value;
+        headers.extend(
+            pool.authorization
+                .clone()
+                .map(|value| (AUTHORIZATION, value)),
+        );
         // A server may close a kept connection just when it is used again, and some die over a
         // request and come back: one more try costs little and nothing has been delivered yet.
         let again = request.clone();
-        let response = match self.try_send(request).await {
-            Err(Error::Unreachable) => self.try_send(again).await?,
+        let response = match self.try_send(pool, request).await {
+            Err(Error::Unreachable) => self.try_send(pool, again).await?,
             other => other?,
         };
         let (head, incoming) = response.into_parts();
@@ -176,10 +253,12 @@ impl Client {
 
     async fn try_send(
         &self,
+        pool: &Pool,
         request: Request<Full<Bytes>>,
     ) -> Result<http::Response<Incoming>, Error> {
         // The limit on connecting bounds TCP; what TLS takes on top falls under this one.
-        match timeout(self.connect + self.first_byte, self.pool.request(request)).await {
+        let sending = pool.connections.request(request);
+        match timeout(self.connect + self.first_byte, sending).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(why(&error)),
             Err(_elapsed) => Err(Error::TimedOut),
@@ -245,35 +324,50 @@ impl ResponseBody {
     }
 }
 
-fn tls(settings: &Settings) -> Result<ClientConfig, SetupError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(authorities(settings)?)
-        .with_no_client_auth();
-    Ok(config)
-}
-
-fn authorities(settings: &Settings) -> Result<RootCertStore, SetupError> {
-    let mut roots = RootCertStore::empty();
-    let certificates = match &settings.authorities {
-        None => rustls_native_certs::load_native_certs().certs,
-        Some(path) => read_certificates(path)?,
+fn pool(
+    files: &ClientFiles,
+    connect: Duration,
+    version: HttpVersion,
+    token: Option<&TokenSource>,
+) -> Result<Loaded<Pool>, credentials::Error> {
+    let tls = files.load()?;
+    let authorization = token.map(TokenSource::load).transpose()?;
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(connect));
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls.value)
+        .https_or_http();
+    let connector = match version {
+        HttpVersion::Http1 => connector.enable_http1().wrap_connector(tcp),
+        HttpVersion::Http2 => connector.enable_http2().wrap_connector(tcp),
     };
-    roots.add_parsable_certificates(certificates);
-    Ok(roots)
+    let pool = Pool {
+        connections: builder(version).build(connector),
+        authorization: authorization.map(|token| token.authorization()),
+    };
+    Ok(Loaded {
+        value: pool,
+        certificate: tls.certificate,
+    })
 }
 
-fn read_certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, SetupError> {
-    let pem = std::fs::read(path).map_err(|error| SetupError::Unreadable {
-        path: path.clone(),
-        error,
-    })?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .filter_map(Result::ok)
-        .collect();
-    if certificates.is_empty() {
-        return Err(SetupError::NoCertificates { path: path.clone() });
-    }
-    Ok(certificates)
+fn builder(version: HttpVersion) -> legacy::Builder {
+    let mut builder = legacy::Client::builder(TokioExecutor::new());
+    builder
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(MOST_IDLE)
+        .http1_max_buf_size(READ_BUFFER)
+        .http1_max_headers(MOST_HEADER_FIELDS)
+        .timer(TokioTimer::new())
+        .http2_only(version == HttpVersion::Http2)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_max_frame_size(FRAME)
+        .http2_max_header_list_size(HEADER_LIST)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .http2_keep_alive_timeout(KEEP_ALIVE);
+    builder
 }

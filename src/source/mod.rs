@@ -7,6 +7,7 @@ mod arrival;
 pub mod client;
 pub mod folder;
 pub mod wado_rs;
+pub mod xc_wado;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,15 +20,19 @@ use tokio::time::timeout;
 pub use arrival::{Arrival, Arrivals};
 
 use crate::body;
+use crate::hop::Hop;
 use crate::instance::Target;
+use crate::metrics::Metrics;
+use client::Client;
 use folder::Folder;
 use wado_rs::WadoRs;
+use xc_wado::XcWado;
 
 /// A supplier of instances.
 #[derive(Debug)]
 pub struct Source {
     /// What it is called in metrics and logs: from settings, never from outside.
-    pub alias: String,
+    pub alias: Arc<str>,
     /// What it is.
     pub kind: Kind,
     seats: Arc<Semaphore>,
@@ -45,8 +50,21 @@ const QUEUE: Duration = Duration::from_secs(30);
 pub enum Kind {
     /// A DICOMweb server (RAD-107).
     WadoRs(Box<WadoRs>),
+    /// A location of another community, behind its gateway (RAD-160).
+    XcWado(Box<XcWado>),
     /// A folder of Part 10 files.
     Folder(Folder),
+}
+
+/// What a source is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// Which instances.
+    pub target: &'a Target,
+    /// In which transfer syntax.
+    pub representation: Representation,
+    /// The request that this one is made for, if it is made for one.
+    pub hop: Option<&'a Hop>,
 }
 
 /// In which transfer syntax a source is asked to give instances.
@@ -70,6 +88,9 @@ pub enum Error {
     /// It cannot give it in this representation.
     #[error("the source cannot give it in this representation")]
     NotAcceptable,
+    /// It refuses; told only of other communities' gateways.
+    #[error("the other community refuses it")]
+    Forbidden,
     /// It wants to be asked later.
     #[error("the source is overloaded")]
     Overloaded {
@@ -101,6 +122,7 @@ impl Error {
             Self::NotFound => "not_found",
             Self::Gone => "gone",
             Self::NotAcceptable => "not_acceptable",
+            Self::Forbidden => "forbidden",
             Self::Overloaded { .. } => "overloaded",
             Self::Status(_) => "status",
             Self::Malformed(_) => "malformed",
@@ -114,11 +136,21 @@ impl Error {
 impl Source {
     /// A source that serves so many at once.
     #[must_use]
-    pub fn new(alias: String, kind: Kind, seats: usize) -> Self {
+    pub fn new(alias: &str, kind: Kind, seats: usize) -> Self {
         Self {
-            alias,
+            alias: alias.into(),
             kind,
             seats: Arc::new(Semaphore::new(seats.max(1))),
+        }
+    }
+
+    /// What tells it from every other source. Not for metrics and logs: it may name a location of
+    /// another community.
+    #[must_use]
+    pub fn key(&self) -> Box<str> {
+        match &self.kind {
+            Kind::WadoRs(_) | Kind::Folder(_) => (*self.alias).into(),
+            Kind::XcWado(location) => format!("{} {}", self.alias, location.key()).into(),
         }
     }
 
@@ -144,23 +176,39 @@ impl Source {
     ///
     /// # Errors
     /// Why there is nothing to stream.
-    pub async fn open(
-        &self,
-        target: &Target,
-        representation: Representation,
-    ) -> Result<Arrivals, Error> {
+    pub async fn open(&self, ask: &Ask<'_>) -> Result<Arrivals, Error> {
         let parts = match &self.kind {
-            Kind::WadoRs(server) => Parts::WadoRs(server.fetch(target, representation).await?),
-            Kind::Folder(folder) => Parts::Folder(folder.fetch(target, representation).await?),
+            Kind::WadoRs(server) => Parts::Http(server.fetch(ask).await?),
+            Kind::XcWado(location) => Parts::Http(location.fetch(ask).await?),
+            Kind::Folder(folder) => {
+                Parts::Folder(folder.fetch(ask.target, ask.representation).await?)
+            }
         };
         Ok(Arrivals::new(parts))
+    }
+
+    /// Looks at its credentials from now on.
+    pub fn watch(&self, metrics: &Metrics) {
+        if let Some(client) = self.client() {
+            client.watch(metrics);
+        }
+    }
+
+    /// What talks to it, if it is a server.
+    #[must_use]
+    pub fn client(&self) -> Option<&Client> {
+        match &self.kind {
+            Kind::WadoRs(server) => Some(server.client()),
+            Kind::XcWado(location) => Some(location.client()),
+            Kind::Folder(_) => None,
+        }
     }
 
     /// How many instances it offers, if it is a folder: a server does not say.
     #[must_use]
     pub fn instances(&self) -> Option<usize> {
         match &self.kind {
-            Kind::WadoRs(_) => None,
+            Kind::WadoRs(_) | Kind::XcWado(_) => None,
             Kind::Folder(folder) => Some(folder.instances()),
         }
     }
@@ -172,6 +220,7 @@ impl Source {
     pub async fn probe(&self) -> Result<(), Error> {
         match &self.kind {
             Kind::WadoRs(server) => server.probe().await,
+            Kind::XcWado(location) => location.probe().await,
             Kind::Folder(folder) => folder.probe().await,
         }
     }
@@ -182,6 +231,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WadoRs(server) => fmt::Display::fmt(server.base(), f),
+            Self::XcWado(location) => fmt::Display::fmt(location.gateway(), f),
             Self::Folder(folder) => fmt::Display::fmt(&folder.root().display(), f),
         }
     }
@@ -190,7 +240,7 @@ impl fmt::Display for Kind {
 /// The parts of an answer before anybody has looked into them.
 #[derive(Debug)]
 enum Parts {
-    WadoRs(wado_rs::Parts),
+    Http(wado_rs::Parts),
     Folder(folder::Parts),
 }
 
@@ -198,7 +248,7 @@ impl Parts {
     /// Goes to the next part, over what is left of this one. `false`: there is none.
     async fn next(&mut self) -> Result<bool, body::Error> {
         match self {
-            Self::WadoRs(parts) => parts.next().await,
+            Self::Http(parts) => parts.next().await,
             Self::Folder(parts) => parts.next().await,
         }
     }
@@ -206,7 +256,7 @@ impl Parts {
     /// The next bytes of this part; `None` at its end.
     async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
         match self {
-            Self::WadoRs(parts) => parts.chunk().await,
+            Self::Http(parts) => parts.chunk().await,
             Self::Folder(parts) => parts.chunk().await,
         }
     }
@@ -214,8 +264,16 @@ impl Parts {
     /// The exact length of this part, where the source is bound to it.
     fn length(&self) -> Option<u64> {
         match self {
-            Self::WadoRs(parts) => parts.length(),
+            Self::Http(parts) => parts.length(),
             Self::Folder(parts) => parts.length(),
+        }
+    }
+
+    /// Whether the source says that it gives only some of what it was asked for.
+    fn is_partial(&self) -> bool {
+        match self {
+            Self::Http(parts) => parts.is_partial,
+            Self::Folder(_) => false,
         }
     }
 }

@@ -11,10 +11,9 @@ use http::{HeaderMap, StatusCode, Uri};
 use url::Url;
 
 use super::client::{Client, Response, ResponseBody};
-use super::{Error, Representation};
+use super::{Ask, Error, Representation};
 use crate::body;
 use crate::dicom::MediaType;
-use crate::instance::Target;
 use crate::multipart::{self, Boundary, Event, Limits, Splitter};
 
 const AS_STORED: HeaderValue =
@@ -37,25 +36,21 @@ impl WadoRs {
         Self { base, client }
     }
 
+    /// What talks to it.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Its DICOMweb root.
     #[must_use]
     pub fn base(&self) -> &Url {
         &self.base
     }
 
-    pub(super) async fn fetch(
-        &self,
-        target: &Target,
-        representation: Representation,
-    ) -> Result<Parts, Error> {
-        let uri = self.address(&target.path())?;
-        let accept = match representation {
-            Representation::AsStored => AS_STORED,
-            Representation::ExplicitVrLittleEndian => EXPLICIT_VR_LITTLE_ENDIAN,
-        };
-        let response = self.client.get(&uri, &accept).await?;
-        check_status(&response, representation)?;
-        Parts::of(response)
+    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
+        let uri = self.address(&ask.target.path())?;
+        Parts::fetch(&self.client, &uri, ask).await
     }
 
     pub(super) async fn probe(&self) -> Result<(), Error> {
@@ -63,7 +58,7 @@ impl WadoRs {
         // the status, somebody is there who speaks HTTP.
         let uri = self.address("studies?limit=1")?;
         let accept = HeaderValue::from_static("application/dicom+json");
-        let response = self.client.get(&uri, &accept).await?;
+        let response = self.client.get(&uri, &accept, None).await?;
         if response.status.is_server_error() {
             return Err(Error::Status(response.status.as_u16()));
         }
@@ -102,7 +97,7 @@ fn check_status(response: &Response, representation: Representation) -> Result<(
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers
         .get(RETRY_AFTER)?
         .to_str()
@@ -118,6 +113,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 pub(super) struct Parts {
     body: ResponseBody,
     form: Form,
+    /// Whether the server says that it gives only some of it (PS3.18 10.4.3).
+    pub(super) is_partial: bool,
 }
 
 #[derive(Debug)]
@@ -131,6 +128,17 @@ enum Form {
 }
 
 impl Parts {
+    /// Asks for instances at an address, as it is done of every server that gives them by HTTP.
+    pub(super) async fn fetch(client: &Client, uri: &Uri, ask: &Ask<'_>) -> Result<Self, Error> {
+        let accept = match ask.representation {
+            Representation::AsStored => AS_STORED,
+            Representation::ExplicitVrLittleEndian => EXPLICIT_VR_LITTLE_ENDIAN,
+        };
+        let response = client.get(uri, &accept, ask.hop).await?;
+        check_status(&response, ask.representation)?;
+        Self::of(response)
+    }
+
     fn of(response: Response) -> Result<Self, Error> {
         let content_type = response
             .headers
@@ -156,6 +164,7 @@ impl Parts {
             _ => return Err(Error::Malformed("it is not DICOM")),
         };
         Ok(Self {
+            is_partial: response.status == StatusCode::PARTIAL_CONTENT,
             body: response.body,
             form,
         })

@@ -188,7 +188,7 @@ fn every_problem_of_the_settings_is_told_at_once() {
             "location[2].retrieve_location_uid",
             "location[2].wado_rs_url",
             "location[3].retrieve_location_uid",
-            "location[3].http.authorities",
+            "location[3].http",
             "missing.pem",
             "location[4]",
         ] {

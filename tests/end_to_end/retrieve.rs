@@ -328,7 +328,17 @@ async fn sources_are_asked_in_our_own_words() {
     }
     for asked in origin.asked() {
         assert_eq!(asked.method, "GET");
-        assert_eq!(asked.field_names(), ["accept", "host", "user-agent"]);
+        assert_eq!(
+            asked.field_names(),
+            [
+                "accept",
+                "host",
+                "traceparent",
+                "user-agent",
+                "via",
+                "x-request-id"
+            ]
+        );
         assert_eq!(
             asked.field("accept"),
             "multipart/related; type=\"application/dicom\"; transfer-syntax=*"

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -15,10 +16,11 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use xcwado::access::Access;
 use xcwado::community::Registry;
 use xcwado::config::Config;
 use xcwado::dicom::MediaType;
-use xcwado::gateway::Gateway;
+use xcwado::gateway::{Assembly, Gateway};
 use xcwado::manifest::Store;
 use xcwado::metrics::Metrics;
 use xcwado::multipart::{Boundary, Event, Limits, PartHead, Splitter};
@@ -74,18 +76,21 @@ impl Rig {
         // What a test leaves behind is not waited for.
         config.listen.drain_seconds = config.listen.drain_seconds.min(10);
         let metrics = Metrics::new();
-        let registry = Registry::open(&config.locations, config.xc_wado.opaque_location_ids)
-            .expect("locations without problems");
+        let registry = Registry::open(&config.registry()).expect("locations without problems");
+        let access = Access::new(&config.communities).expect("communities without problems");
         let manifests = Store::open(&directory.join("manifests"), config.manifests.clone())
             .expect("a store of manifests");
         let retriever = Retriever::new(config.retrieve.clone(), metrics.clone());
-        let gateway = Gateway::new(
-            &config.public_url,
+        let gateway = Gateway::new(Assembly {
+            public_url: config.public_url.clone(),
+            gateway_url: None,
+            xc_wado: config.xc_wado.clone(),
+            access,
             registry,
             manifests,
             retriever,
-            metrics.clone(),
-        );
+            metrics: metrics.clone(),
+        });
         let stopping = CancellationToken::new();
         let stop = stopping.clone();
         // A runtime of its own: the client in a test never stands in the gateway's way.
@@ -97,11 +102,13 @@ impl Rig {
                 .expect("a runtime");
             runtime.block_on(async move {
                 let listeners = Listeners {
-                    public: listener(public_socket),
+                    public: config.listen.entrance(listener(public_socket), None),
+                    gateways: None,
                     operator: listener(operator_socket),
                 };
                 let shutdown = stop.cancelled_owned();
-                server::run(listeners, gateway, metrics, &config.listen, shutdown).await;
+                let drain = Duration::from_secs(config.listen.drain_seconds);
+                server::run(listeners, gateway, metrics, drain, shutdown).await;
             });
         });
         Self {

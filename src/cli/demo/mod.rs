@@ -20,7 +20,8 @@ use url::Url;
 use super::Failure;
 use super::start::{Parts, block_on, listen};
 use crate::community::LocationSettings;
-use crate::config::{Config, XcWado};
+use crate::config::Config;
+use crate::gateway::XcWadoSettings;
 use crate::ihe::HomeCommunityId;
 use crate::manifest::{Id, Registration, store};
 use crate::{retrieve, server};
@@ -84,9 +85,11 @@ fn config(arguments: &Arguments, directory: &Path, study: &Study) -> Result<Conf
         public_url: Url::parse(&format!("http://{address}")).map_err(Failure::new)?,
         data_directory: directory.join("var"),
         listen,
+        gateway_listen: None,
+        communities: Vec::new(),
         manifests: store::Settings::default(),
         retrieve: retrieve::Settings::default(),
-        xc_wado: XcWado::default(),
+        xc_wado: XcWadoSettings::default(),
         locations: locations(directory, study),
     })
 }

@@ -1,0 +1,147 @@
+//! `[[location]]`: a source in our community.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::address::Address;
+use super::problem::Problems;
+use crate::source::client::{self, Client};
+use crate::source::folder::Folder;
+use crate::source::wado_rs::WadoRs;
+use crate::source::{Kind, Source};
+use crate::sub_resource::Offer;
+
+/// One `[[location]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocationSettings {
+    /// The how-manyth it is in the settings, from 0; problems are told with it.
+    #[serde(skip)]
+    pub position: usize,
+    /// What it is called in metrics and logs; `location-1`, `location-2` … when absent.
+    pub alias: Option<String>,
+    /// Its Retrieve Location UID.
+    pub retrieve_location_uid: Option<String>,
+    /// Its DICOMweb root, if it is a server.
+    pub wado_rs_url: Option<String>,
+    /// Its folder, if it is one.
+    pub folder: Option<PathBuf>,
+    /// Retrieve URLs of manifests that mean this location.
+    #[serde(default)]
+    pub retrieve_urls: Vec<String>,
+    /// Retrieve AE Titles of classic manifests that mean this location.
+    #[serde(default)]
+    pub retrieve_ae_titles: Vec<String>,
+    /// What it offers itself.
+    #[serde(default = "instances")]
+    pub offers: Vec<Offered>,
+    /// Series and instances that are fetched from it at once.
+    #[serde(default = "connections")]
+    pub connections: usize,
+    /// How it is talked to, if it is a server.
+    #[serde(default)]
+    pub http: client::Settings,
+}
+
+impl LocationSettings {
+    /// The settings of a folder, the rest by default.
+    #[must_use]
+    pub fn folder(folder: PathBuf) -> Self {
+        Self {
+            position: 0,
+            alias: None,
+            retrieve_location_uid: None,
+            wado_rs_url: None,
+            folder: Some(folder),
+            retrieve_urls: Vec::new(),
+            retrieve_ae_titles: Vec::new(),
+            offers: instances(),
+            connections: connections(),
+            http: client::Settings::default(),
+        }
+    }
+
+    /// What it is called in metrics and logs.
+    #[must_use]
+    pub fn alias(&self) -> String {
+        let numbered = || format!("location-{}", self.position + 1);
+        self.alias.clone().unwrap_or_else(numbered)
+    }
+
+    /// The addresses that mean it, each with its key.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let own = self.wado_rs_url.iter().map(|url| ("wado_rs_url", url));
+        own.chain(self.retrieve_urls.iter().map(|url| ("retrieve_urls", url)))
+    }
+
+    /// Opens it.
+    pub(super) fn open(&self, problems: &mut Problems<'_>) -> Option<Source> {
+        let alias = self.alias();
+        let kind = self.kind(&alias, problems)?;
+        Some(Source::new(&alias, kind, self.connections))
+    }
+
+    fn kind(&self, alias: &str, problems: &mut Problems<'_>) -> Option<Kind> {
+        match (&self.wado_rs_url, &self.folder) {
+            (Some(url), None) => {
+                let base = Address::parse(url).ok()?.url().clone();
+                let client = problems.ok("http", Client::new(alias, &self.http))?;
+                Some(Kind::WadoRs(Box::new(WadoRs::new(base, client))))
+            }
+            (None, Some(path)) => match Folder::open(path) {
+                Ok(folder) => Some(Kind::Folder(folder)),
+                Err(error) => {
+                    problems.add("folder", format!("{}: {error}", path.display()));
+                    None
+                }
+            },
+            (Some(_), Some(_)) => {
+                problems.add("folder", "give either wado_rs_url or folder, not both");
+                None
+            }
+            (None, None) => {
+                problems.add("wado_rs_url", "give either wado_rs_url or folder");
+                None
+            }
+        }
+    }
+}
+
+/// What a source may offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Offered {
+    /// *Get Instances*, which every source must.
+    Instances,
+    /// Metadata.
+    Metadata,
+    /// Rendered images and thumbnails.
+    Rendered,
+    /// Frames.
+    Frames,
+    /// Bulk data and pixel data.
+    Bulkdata,
+}
+
+impl Offered {
+    /// Whether this is what a request asks for.
+    #[must_use]
+    pub fn is(self, offer: Offer) -> bool {
+        match self {
+            Self::Instances => false,
+            Self::Metadata => offer == Offer::Metadata,
+            Self::Rendered => offer == Offer::Rendered,
+            Self::Frames => offer == Offer::Frames,
+            Self::Bulkdata => offer == Offer::Bulkdata,
+        }
+    }
+}
+
+fn connections() -> usize {
+    64
+}
+
+pub(super) fn instances() -> Vec<Offered> {
+    vec![Offered::Instances]
+}

@@ -1,0 +1,125 @@
+//! `[[community]]`: another community, its gateway, and whom we take for it.
+
+use serde::Deserialize;
+
+use super::address::Address;
+use super::location::{Offered, instances};
+use super::problem::Problems;
+use crate::credentials::{Fingerprint, Name, TokenSource};
+use crate::ihe::HomeCommunityId;
+use crate::source::client::{self, Client, HttpVersion};
+use crate::source::xc_wado::RespondingGateway;
+
+/// One `[[community]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommunitySettings {
+    /// The how-manyth it is in the settings, from 0; problems are told with it.
+    #[serde(skip)]
+    pub position: usize,
+    /// Its homeCommunityId.
+    pub home_community_id: HomeCommunityId,
+    /// What it is called in metrics and logs; `community-1`, `community-2` … when absent.
+    pub alias: Option<String>,
+    /// What stands before `homeCommunityId/` in the addresses of its responding imaging gateway;
+    /// absent if it only asks us.
+    pub gateway_url: Option<String>,
+    /// Locations that are known to be theirs, for manifests that mix communities.
+    #[serde(default)]
+    pub retrieve_location_uids: Vec<String>,
+    /// Subject alternative names of the certificate that it calls us with.
+    #[serde(default)]
+    pub certificate_names: Vec<Name>,
+    /// SHA-256 fingerprints of the certificate that it calls us with.
+    #[serde(default)]
+    pub certificate_fingerprints: Vec<Fingerprint>,
+    /// The bearer token that we send.
+    pub token: Option<TokenSource>,
+    /// The bearer token that it must send beside its certificate.
+    pub their_token: Option<TokenSource>,
+    /// What its gateway offers.
+    #[serde(default = "instances")]
+    pub offers: Vec<Offered>,
+    /// Streams that are asked of its gateway at once.
+    #[serde(default = "connections")]
+    pub connections: usize,
+    /// The version of HTTP that its gateway is spoken to in.
+    #[serde(default)]
+    pub http_version: HttpVersion,
+    /// How its gateway is talked to.
+    #[serde(default)]
+    pub http: client::Settings,
+}
+
+/// Another community.
+#[derive(Debug)]
+pub struct Community {
+    /// What it is called in metrics and logs.
+    pub alias: String,
+    /// Its responding imaging gateway, if it has one.
+    pub gateway: Option<RespondingGateway>,
+    /// What that offers.
+    pub offers: Vec<Offered>,
+}
+
+impl CommunitySettings {
+    /// A community that neither is asked nor asks, yet.
+    #[must_use]
+    pub fn new(home_community_id: HomeCommunityId) -> Self {
+        Self {
+            position: 0,
+            home_community_id,
+            alias: None,
+            gateway_url: None,
+            retrieve_location_uids: Vec::new(),
+            certificate_names: Vec::new(),
+            certificate_fingerprints: Vec::new(),
+            token: None,
+            their_token: None,
+            offers: instances(),
+            connections: connections(),
+            http_version: HttpVersion::default(),
+            http: client::Settings::default(),
+        }
+    }
+
+    /// What it is called in metrics and logs.
+    #[must_use]
+    pub fn alias(&self) -> String {
+        let numbered = || format!("community-{}", self.position + 1);
+        self.alias.clone().unwrap_or_else(numbered)
+    }
+
+    /// Opens it.
+    pub(super) fn open(&self, problems: &mut Problems<'_>) -> Community {
+        Community {
+            alias: self.alias(),
+            gateway: self.gateway(problems),
+            offers: self.offers.clone(),
+        }
+    }
+
+    fn gateway(&self, problems: &mut Problems<'_>) -> Option<RespondingGateway> {
+        let url = self.gateway_url.as_ref()?;
+        let base = problems.ok("gateway_url", Address::parse(url))?;
+        let alias = self.alias();
+        let token = self.token.clone();
+        if let Some(Err(error)) = token.as_ref().map(TokenSource::load) {
+            problems.add("token", error);
+            return None;
+        }
+        let client = Client::open(&alias, &self.http, self.http_version, token);
+        let client = problems.ok("http", client)?;
+        Some(RespondingGateway::new(
+            &alias,
+            base.url().clone(),
+            self.home_community_id.clone(),
+            client,
+            self.connections,
+        ))
+    }
+}
+
+fn connections() -> usize {
+    512
+}

@@ -1,0 +1,208 @@
+//! Certificates, keys and authorities in PEM files, and what TLS makes of them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use super::Certificate;
+
+/// Why credentials cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {error}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// A file holds no certificates.
+    #[error("{0} holds no PEM certificates")]
+    NoCertificates(PathBuf),
+    /// A file holds no private key.
+    #[error("{0} holds no PEM private key")]
+    NoPrivateKey(PathBuf),
+    /// The certificate is past its time.
+    #[error("the certificate in {0} has expired")]
+    Expired(PathBuf),
+    /// A certificate goes with a private key.
+    #[error("give certificate and private_key, or neither")]
+    Half,
+    /// The TLS library refuses them.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The authorities cannot be used to verify anybody.
+    #[error("the authorities cannot be used: {0}")]
+    Authorities(String),
+    /// An environment variable is not set.
+    #[error("the environment variable {0} is not set")]
+    NoVariable(String),
+    /// What should be a token is none.
+    #[error("it is empty or no bearer token")]
+    NotAToken,
+}
+
+/// Something made of credentials, and the certificate that we show with it.
+#[derive(Debug)]
+pub struct Loaded<T> {
+    /// What was made.
+    pub value: T,
+    /// Our own certificate, if we have one.
+    pub certificate: Option<Certificate>,
+}
+
+/// What a server needs for TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerFiles {
+    /// Its certificate and those between it and an authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub private_key: PathBuf,
+    /// Authorities whose clients are let in. `None`: no client is asked for a certificate.
+    pub client_authorities: Option<PathBuf>,
+}
+
+/// What a client needs for TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientFiles {
+    /// Authorities that may have signed the server's certificate; the system's when absent.
+    pub authorities: Option<PathBuf>,
+    /// The client's certificate.
+    pub certificate: Option<PathBuf>,
+    /// Its private key.
+    pub private_key: Option<PathBuf>,
+}
+
+impl ServerFiles {
+    /// The files.
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.certificate, &self.private_key]
+            .into_iter()
+            .chain(&self.client_authorities)
+    }
+
+    /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. Where clients need a certificate, sessions are not
+    /// resumed: each connection proves anew who is there.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    pub fn load(&self) -> Result<Loaded<Arc<ServerConfig>>, Error> {
+        let (chain, key) = identity(&self.certificate, &self.private_key)?;
+        let certificate = chain.first().and_then(Certificate::read);
+        let provider = provider();
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
+        let mut config = match &self.client_authorities {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let roots = Arc::new(roots(certificates(path)?));
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+                    .build()
+                    .map_err(|error| Error::Authorities(error.to_string()))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        }
+        .with_single_cert(chain, key)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        if self.client_authorities.is_some() {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        Ok(Loaded {
+            value: Arc::new(config),
+            certificate,
+        })
+    }
+}
+
+impl ClientFiles {
+    /// The files.
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.certificate
+            .iter()
+            .chain(&self.private_key)
+            .chain(&self.authorities)
+    }
+
+    /// TLS 1.2 and 1.3; what is spoken over it is the caller's to say.
+    ///
+    /// # Errors
+    /// What is wrong with the files.
+    pub fn load(&self) -> Result<Loaded<ClientConfig>, Error> {
+        let roots = match &self.authorities {
+            None => roots(rustls_native_certs::load_native_certs().certs),
+            Some(path) => roots(certificates(path)?),
+        };
+        let provider = provider();
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
+        // A machine without any authority of its own can still talk to servers without TLS.
+        let builder = if roots.is_empty() {
+            builder.with_root_certificates(roots)
+        } else {
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(|error| Error::Authorities(error.to_string()))?;
+            builder.with_webpki_verifier(verifier)
+        };
+        match (&self.certificate, &self.private_key) {
+            (None, None) => Ok(Loaded {
+                value: builder.with_no_client_auth(),
+                certificate: None,
+            }),
+            (Some(certificate), Some(key)) => {
+                let (chain, key) = identity(certificate, key)?;
+                let certificate = chain.first().and_then(Certificate::read);
+                let value = builder.with_client_auth_cert(chain, key)?;
+                Ok(Loaded { value, certificate })
+            }
+            (Some(_), None) | (None, Some(_)) => Err(Error::Half),
+        }
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn identity(
+    certificate: &Path,
+    private_key: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
+    let chain = certificates(certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(&read(private_key)?)
+        .map_err(|_not_pem| Error::NoPrivateKey(private_key.to_owned()))?;
+    Ok((chain, key))
+}
+
+fn roots(certificates: Vec<CertificateDer<'static>>) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates);
+    roots
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let pem = read(path)?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .filter_map(Result::ok)
+        .collect();
+    if certificates.is_empty() {
+        return Err(Error::NoCertificates(path.to_owned()));
+    }
+    Ok(certificates)
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|error| Error::Unreadable {
+        path: path.to_owned(),
+        error,
+    })
+}

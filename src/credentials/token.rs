@@ -1,0 +1,138 @@
+//! Bearer tokens (RFC 6750), kept out of everything that is printed.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use http::HeaderValue;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::files::{Error, read};
+
+/// Where a token is: settings never hold the token itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum TokenSource {
+    /// In a file, alone; white space around it does not count.
+    File(PathBuf),
+    /// In an environment variable.
+    Env(String),
+}
+
+/// A bearer token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl TokenSource {
+    /// Reads the token.
+    ///
+    /// # Errors
+    /// If it is not there, or is no token (RFC 6750 2.1).
+    pub fn load(&self) -> Result<Token, Error> {
+        let text = match self {
+            Self::File(path) => String::from_utf8_lossy(&read(path)?).into_owned(),
+            Self::Env(name) => {
+                std::env::var(name).map_err(|_unset| Error::NoVariable(name.clone()))?
+            }
+        };
+        let token = text.trim();
+        let is_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+        if token.is_empty() || !token.chars().all(is_token) {
+            return Err(Error::NotAToken);
+        }
+        Ok(Token(token.to_owned()))
+    }
+
+    /// The file that it is in, if it is in one.
+    #[must_use]
+    pub fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Env(_) => None,
+        }
+    }
+
+    /// As [`TokenSource::file`], to be changed.
+    pub fn file_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Env(_) => None,
+        }
+    }
+}
+
+impl Token {
+    /// The value of `Authorization` that carries it.
+    #[must_use]
+    pub fn authorization(&self) -> HeaderValue {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", self.0))
+            .expect("a token has only visible characters");
+        value.set_sensitive(true);
+        value
+    }
+
+    /// Whether a value of `Authorization` carries it. Takes as long for a wrong one as for the
+    /// right one.
+    #[must_use]
+    pub fn is_carried_by(&self, authorization: &str) -> bool {
+        let Some((scheme, given)) = authorization.split_once(' ') else {
+            return false;
+        };
+        // Digests are compared, so that where they differ says nothing of the token.
+        scheme.eq_ignore_ascii_case("bearer")
+            && Sha256::digest(given.trim()) == Sha256::digest(&self.0)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Token, Error> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("token");
+        std::fs::write(&file, text).expect("written");
+        TokenSource::File(file).load()
+    }
+
+    #[test]
+    fn is_read_without_white_space_and_never_printed() {
+        let token = load(" abc.DEF-1_2~3+4/5==\n").expect("a token");
+        assert_eq!(token.authorization(), "Bearer abc.DEF-1_2~3+4/5==");
+        assert!(!format!("{token:?} {:?}", token.authorization()).contains("abc"));
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        for text in ["", " \n", "two words", "a\nb", "ä"] {
+            assert!(matches!(load(text), Err(Error::NotAToken)), "{text:?}");
+        }
+        let missing = TokenSource::Env("XCWADO_NO_SUCH_VARIABLE".into());
+        assert!(matches!(missing.load(), Err(Error::NoVariable(_))));
+    }
+
+    #[test]
+    fn only_the_same_token_is_accepted() {
+        let token = load("secret").expect("a token");
+        for right in ["Bearer secret", "bearer secret", "BEARER  secret"] {
+            assert!(token.is_carried_by(right), "{right}");
+        }
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer secre",
+            "Bearer secrets",
+            "Basic secret",
+            "secret",
+        ] {
+            assert!(!token.is_carried_by(wrong), "{wrong}");
+        }
+    }
+}

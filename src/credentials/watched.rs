@@ -1,0 +1,255 @@
+//! Something made of files, made again when they change.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
+use tokio::task::spawn_blocking;
+
+use super::files::{Error, Loaded};
+use super::now;
+use crate::metrics::Metrics;
+
+/// How often files are looked at. By what is in them, so that a replaced link or a file with an
+/// old date is seen too.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// What was made of some files, as they are now.
+pub struct Watched<T> {
+    /// What it is called in metrics and logs.
+    name: String,
+    files: Vec<PathBuf>,
+    load: Load<T>,
+    current: ArcSwap<Loaded<T>>,
+    /// What was in the files when they were last looked at.
+    seen: Mutex<[u8; 32]>,
+}
+
+type Load<T> = Box<dyn Fn() -> Result<Loaded<T>, Error> + Send + Sync>;
+
+impl<T: Send + Sync + 'static> Watched<T> {
+    /// Loads it for the first time.
+    ///
+    /// # Errors
+    /// Why that cannot be done.
+    pub fn load(
+        name: &str,
+        files: Vec<PathBuf>,
+        load: impl Fn() -> Result<Loaded<T>, Error> + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        let seen = digest(&files);
+        Ok(Self {
+            name: name.to_owned(),
+            current: ArcSwap::from_pointee(load()?),
+            load: Box::new(load),
+            seen: Mutex::new(seen),
+            files,
+        })
+    }
+
+    /// What it is now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Loaded<T>> {
+        self.current.load_full()
+    }
+
+    /// Looks at the files from time to time, in a task that ends when nobody uses this any more.
+    pub fn watch(self: &Arc<Self>, metrics: &Metrics) {
+        self.tell_expiry(metrics);
+        if self.files.is_empty() {
+            return;
+        }
+        let (watched, metrics) = (Arc::downgrade(self), metrics.clone());
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(EVERY).await;
+                let Some(watched) = watched.upgrade() else {
+                    return;
+                };
+                let metrics = metrics.clone();
+                // Files may lie on a disk that takes its time.
+                let looking = spawn_blocking(move || watched.look(&metrics));
+                if looking.await.is_err() {
+                    tracing::error!("credentials are not watched any more");
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Looks at the files once: if they have changed and can be used, they are used from now on.
+    fn look(&self, metrics: &Metrics) {
+        let found = digest(&self.files);
+        {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if std::mem::replace(&mut *seen, found) == found {
+                return;
+            }
+        }
+        let credentials = self.name.as_str();
+        let outcome = match (self.load)().and_then(|loaded| self.refuse_expired(loaded)) {
+            Ok(loaded) => {
+                self.current.store(Arc::new(loaded));
+                self.tell_expiry(metrics);
+                tracing::info!(credentials, "new credentials are used from now on");
+                "replaced"
+            }
+            Err(error) => {
+                tracing::error!(credentials, %error, "new credentials cannot be used; the old ones are kept");
+                "refused"
+            }
+        };
+        metrics
+            .credential_reloads
+            .with_label_values(&[credentials, outcome])
+            .inc();
+    }
+
+    /// At the start an expired certificate is better than no gateway; in the place of another one
+    /// it is not.
+    fn refuse_expired(&self, loaded: Loaded<T>) -> Result<Loaded<T>, Error> {
+        match &loaded.certificate {
+            Some(certificate) if certificate.not_after < now() => Err(Error::Expired(
+                self.files.first().cloned().unwrap_or_default(),
+            )),
+            Some(_) | None => Ok(loaded),
+        }
+    }
+
+    fn tell_expiry(&self, metrics: &Metrics) {
+        if let Some(certificate) = &self.current.load().certificate {
+            metrics
+                .certificate_expiry
+                .with_label_values(&[self.name.as_str()])
+                .set(certificate.not_after);
+        }
+    }
+}
+
+/// What is in the files, or that they cannot be read.
+fn digest(files: &[PathBuf]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for file in files {
+        match std::fs::read(file) {
+            Ok(bytes) => {
+                digest.update(bytes.len().to_le_bytes());
+                digest.update(bytes);
+            }
+            Err(error) => digest.update(error.to_string()),
+        }
+    }
+    digest.finalize().into()
+}
+
+impl<T> fmt::Debug for Watched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched")
+            .field("name", &self.name)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use tempfile::TempDir;
+
+    use super::super::ServerFiles;
+    use super::*;
+
+    /// Writes a certificate that is valid until the first day of a year; gives when that is.
+    fn write(directory: &Path, until: i32) {
+        let mut params = CertificateParams::new(vec!["gateway.example".into()]).expect("a name");
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        std::fs::write(directory.join("certificate"), certificate.pem()).expect("written");
+        std::fs::write(directory.join("key"), key.serialize_pem()).expect("written");
+    }
+
+    fn watched() -> (TempDir, Watched<Arc<rustls::ServerConfig>>) {
+        let directory = tempfile::tempdir().expect("a directory");
+        write(directory.path(), 2100);
+        let files = ServerFiles {
+            certificate: directory.path().join("certificate"),
+            private_key: directory.path().join("key"),
+            client_authorities: None,
+        };
+        let paths = files.paths().cloned().collect();
+        let watched = Watched::load("listen", paths, move || files.load());
+        (directory, watched.expect("credentials"))
+    }
+
+    fn expiry(watched: &Watched<Arc<rustls::ServerConfig>>) -> i64 {
+        let current = watched.current();
+        current
+            .certificate
+            .as_ref()
+            .expect("a certificate")
+            .not_after
+    }
+
+    fn reloads(metrics: &Metrics, outcome: &str) -> u64 {
+        let reloads = &metrics.credential_reloads;
+        reloads.with_label_values(&["listen", outcome]).get()
+    }
+
+    #[test]
+    fn what_is_replaced_is_used() {
+        let (directory, watched) = watched();
+        let metrics = Metrics::new();
+        let first = expiry(&watched);
+        watched.look(&metrics);
+        assert_eq!(reloads(&metrics, "replaced"), 0);
+        write(directory.path(), 2101);
+        watched.look(&metrics);
+        assert!(expiry(&watched) > first);
+        assert_eq!(reloads(&metrics, "replaced"), 1);
+        let told = metrics.certificate_expiry.with_label_values(&["listen"]);
+        assert_eq!(told.get(), expiry(&watched));
+    }
+
+    #[test]
+    fn what_cannot_be_used_leaves_the_old_ones_and_is_told_once() {
+        let (directory, watched) = watched();
+        let metrics = Metrics::new();
+        let first = expiry(&watched);
+        let old_key = std::fs::read(directory.path().join("key")).expect("a key");
+        write(directory.path(), 2101);
+        let new_key = std::fs::read(directory.path().join("key")).expect("a key");
+        // A new certificate whose key has not come yet; rubbish; nothing at all.
+        for bad in [Some(old_key), Some(b"rubbish".to_vec()), None] {
+            match bad {
+                Some(bytes) => std::fs::write(directory.path().join("key"), bytes),
+                None => std::fs::remove_file(directory.path().join("key")),
+            }
+            .expect("changed");
+            let before = reloads(&metrics, "refused");
+            watched.look(&metrics);
+            watched.look(&metrics);
+            assert_eq!(reloads(&metrics, "refused"), before + 1);
+            assert_eq!(expiry(&watched), first);
+        }
+        std::fs::write(directory.path().join("key"), new_key).expect("written");
+        watched.look(&metrics);
+        assert!(expiry(&watched) > first);
+    }
+
+    #[test]
+    fn an_expired_certificate_does_not_replace_a_good_one() {
+        let (directory, watched) = watched();
+        let metrics = Metrics::new();
+        let first = expiry(&watched);
+        write(directory.path(), 2001);
+        watched.look(&metrics);
+        assert_eq!(expiry(&watched), first);
+        assert_eq!(reloads(&metrics, "refused"), 1);
+    }
+}

@@ -1,0 +1,46 @@
+//! Where something is, as an answer tells it: always an address of our own.
+
+use super::{Asking, Gateway};
+use crate::instance::Target;
+use crate::request::XcWado;
+
+/// What stands around the path of a resource.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    root: String,
+    /// Empty, or a query with its question mark.
+    query: String,
+}
+
+impl Place {
+    /// A DICOMweb root, without a slash at its end.
+    pub(super) fn new(root: String) -> Self {
+        Self {
+            root,
+            query: String::new(),
+        }
+    }
+
+    /// Where a resource is.
+    pub(super) fn of(&self, target: &Target) -> String {
+        let Self { root, query } = self;
+        format!("{root}/{}{query}", target.path())
+    }
+}
+
+impl Gateway {
+    /// The root of a location of a community, under the listener that was asked.
+    pub(super) fn place(&self, asking: &Asking, request: &XcWado) -> Place {
+        let front = &self.front(asking.door).url;
+        let path = &self.xc_wado.path;
+        let location = &request.location;
+        let query = location.xc_wado_query();
+        Place {
+            root: format!(
+                "{front}/{path}/{}",
+                location.xc_wado_path(&request.home_community_id)
+            ),
+            query: query.map_or(String::new(), |query| format!("?{query}")),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Where what is fetched goes: into the stream of one answer, at the pace of its reader.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prometheus::IntCounter;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::CHUNKS_AHEAD;
+use crate::body::{self, Body};
+use crate::dicom::part10::Identity;
+use crate::instance::{Given, Instance};
+use crate::metrics::Metrics;
+use crate::source::{Arrivals, Source};
+
+/// The stream of one answer, to which several may give.
+#[derive(Clone)]
+pub(super) struct Giving {
+    stream: mpsc::Sender<Given>,
+    /// How often the client took something, from anybody.
+    taken: Arc<AtomicU64>,
+    client_silence: Duration,
+}
+
+/// Why somebody stops giving before the time.
+pub(super) enum Stop {
+    /// The client is gone, or does not read.
+    ClientLeft,
+    /// Something that was promised cannot be given any more.
+    Broken(body::Error),
+}
+
+/// What is counted of a source.
+#[derive(Clone)]
+pub(super) struct Tally {
+    fetched_instances: IntCounter,
+    fetched_bytes: IntCounter,
+    delivered_instances: IntCounter,
+}
+
+impl Tally {
+    pub(super) fn of(source: &Source, metrics: &Metrics) -> Self {
+        let alias = &[&*source.alias];
+        Self {
+            fetched_instances: metrics.fetched_instances.with_label_values(alias),
+            fetched_bytes: metrics.fetched_bytes.with_label_values(alias),
+            delivered_instances: metrics.delivered_instances.with_label_values(alias),
+        }
+    }
+}
+
+impl Giving {
+    pub(super) fn new(stream: mpsc::Sender<Given>, client_silence: Duration) -> Self {
+        Self {
+            stream,
+            taken: Arc::default(),
+            client_silence,
+        }
+    }
+
+    /// Runs `work` until nobody takes what it gives any more.
+    pub(super) async fn while_taken(&self, work: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.stream.closed() => {}
+            () = work => {}
+        }
+    }
+
+    /// Gives the instance that is arriving, to its end.
+    pub(super) async fn instance(
+        &self,
+        identity: Identity,
+        length: Option<u64>,
+        arrivals: &mut Arrivals,
+        tally: &Tally,
+    ) -> Result<(), Stop> {
+        tally.fetched_instances.inc();
+        let (sender, body) = Body::channel(CHUNKS_AHEAD, length);
+        self.give(Ok(Some(Instance { identity, body }))).await?;
+        loop {
+            match arrivals.chunk().await {
+                Ok(Some(chunk)) => {
+                    tally.fetched_bytes.inc_by(chunk.len() as u64);
+                    self.send(&sender, chunk).await?;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    sender.fail(error.clone()).await;
+                    return Err(Stop::Broken(error));
+                }
+            }
+        }
+        tally.delivered_instances.inc();
+        sender.end().await.map_err(|_left| Stop::ClientLeft)
+    }
+
+    pub(super) async fn give(&self, given: Given) -> Result<(), Stop> {
+        let giving = self.stream.send(given);
+        self.taken(async { giving.await.map_err(|_left| Stop::ClientLeft) })
+            .await
+    }
+
+    async fn send(&self, sender: &body::Sender, chunk: Bytes) -> Result<(), Stop> {
+        let sending = sender.send(chunk);
+        self.taken(async { sending.await.map_err(|_left| Stop::ClientLeft) })
+            .await
+    }
+
+    /// Waits until the client takes something. It may be busy with what somebody else gives; only
+    /// when it takes nothing from anybody for too long is it given up.
+    async fn taken(&self, taking: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
+        let mut taking = std::pin::pin!(taking);
+        loop {
+            let before = self.taken.load(Ordering::Relaxed);
+            match timeout(self.client_silence, &mut taking).await {
+                Ok(outcome) => {
+                    self.taken.fetch_add(1, Ordering::Relaxed);
+                    return outcome;
+                }
+                Err(_elapsed) if self.taken.load(Ordering::Relaxed) != before => {}
+                Err(_elapsed) => return Err(Stop::ClientLeft),
+            }
+        }
+    }
+}
