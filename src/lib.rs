@@ -24,6 +24,8 @@ pub mod source;
 
 pub mod present;
 
+pub mod rewrite;
+
 pub mod multipart;
 
 pub mod credentials;

@@ -1,55 +1,177 @@
-//! `xcwado check`: settings, folders and sources, tried before anybody depends on them.
+//! `xcwado check`: settings, folders, credentials, sources and other communities' gateways, tried
+//! before anybody depends on them.
 
 use std::path::Path;
 
+use time::OffsetDateTime;
+use url::Url;
+
 use super::Failure;
-use super::start::{Parts, block_on};
+use super::start::{Opened, Parts, block_on};
 use super::table::{self, row};
-use crate::source::{Kind, Source};
+use crate::credentials::Certificate;
+use crate::source::client::Client;
+use crate::source::greeting::{Error, Greeting};
+use crate::source::xc_wado::RespondingGateway;
+use crate::source::{self, Kind, Source};
+
+/// Certificates that expire within these are worth a word.
+const SOON_DAYS: i64 = 21;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let (_config, parts) = Parts::load(path)?;
     block_on(async {
-        let mut rows = vec![row(["LOCATION", "KIND", "WHERE", "RESULT"])];
-        let mut problems = 0;
-        for source in parts
-            .opened
-            .registry
-            .sites()
-            .iter()
-            .map(|site| &site.source)
-        {
-            let (result, is_fine) = attempt(source).await;
-            problems += usize::from(!is_fine);
-            rows.push(row([
-                &source.alias,
-                kind(source),
-                &source.kind.to_string(),
-                &result,
-            ]));
+        let mut report = Report::default();
+        for site in parts.opened.registry.sites() {
+            report.source(&site.source).await;
         }
-        table::print(&rows);
+        let communities = parts.opened.registry.communities();
+        for gateway in communities.filter_map(|community| community.gateway.as_ref()) {
+            report.gateway(gateway).await;
+        }
+        report.own_certificates(&parts.opened);
+        report.print();
         println!("{} manifests are registered", parts.manifests.count());
-        if problems == 0 {
-            Ok(())
-        } else {
-            Err(Failure(format!("{problems} sources do not answer")))
+        match report.problems {
+            0 => Ok(()),
+            1 => Err(Failure("1 problem".into())),
+            more => Err(Failure(format!("{more} problems"))),
         }
     })
 }
 
-async fn attempt(source: &Source) -> (String, bool) {
-    match (source.probe().await, &source.kind) {
-        (Ok(()), Kind::Folder(folder)) => (format!("ok, {} instances", folder.instances()), true),
-        (Ok(()), Kind::WadoRs(_) | Kind::XcWado(_)) => ("ok".into(), true),
-        (Err(error), _) => (error.to_string(), false),
+/// What was found out.
+#[derive(Default)]
+struct Report {
+    servers: Vec<Vec<String>>,
+    certificates: Vec<Vec<String>>,
+    problems: usize,
+}
+
+impl Report {
+    async fn source(&mut self, source: &Source) {
+        let outcome = match &source.kind {
+            Kind::Folder(folder) => {
+                let root = folder.root().display().to_string();
+                let cells = [&source.alias, "folder", &root, "-", "-", "-"];
+                self.servers.push(row(cells));
+                let probed = source.probe().await;
+                probed.map(|()| format!("ok, {} instances", folder.instances()))
+            }
+            Kind::WadoRs(server) => {
+                let base = server.base();
+                self.server([&source.alias, "wado-rs"], base, server.client())
+                    .await;
+                source.probe().await.map(|()| "ok".to_owned())
+            }
+            // These belong to a community, which is tried as a whole.
+            Kind::XcWado(_) => return,
+        };
+        self.answered(outcome);
+    }
+
+    async fn gateway(&mut self, gateway: &RespondingGateway) {
+        let name = [gateway.alias(), "gateway"];
+        self.server(name, gateway.base(), gateway.client()).await;
+        self.answered(gateway.probe().await.map(|()| "ok".to_owned()));
+    }
+
+    /// The steps before the request.
+    async fn server(&mut self, [alias, kind]: [&str; 2], base: &Url, client: &Client) {
+        let (tcp, tls, certificate) = match client.greet(base).await {
+            Ok(Greeting { tls: None }) => ("ok".to_owned(), "none".to_owned(), "-".to_owned()),
+            Ok(Greeting { tls: Some(tls) }) => {
+                let until = tls.certificate.as_ref().map(valid_until);
+                ("ok".into(), tls.version, until.unwrap_or("?".into()))
+            }
+            Err(Error::Tcp(error)) => (error.to_string(), "-".into(), "-".into()),
+            Err(Error::Tls(error)) => ("ok".into(), error.to_string(), "-".into()),
+        };
+        let cells = [alias, kind, base.as_str(), &tcp, &tls, &certificate];
+        self.servers.push(row(cells));
+    }
+
+    /// The last cell of the last row.
+    fn answered(&mut self, outcome: Result<String, source::Error>) {
+        self.problems += usize::from(outcome.is_err());
+        let text = outcome.unwrap_or_else(|error| error.to_string());
+        if let Some(row) = self.servers.last_mut() {
+            row.push(text);
+        }
+    }
+
+    fn own_certificates(&mut self, opened: &Opened) {
+        for (listener, tls) in [
+            ("listen", &opened.tls),
+            ("gateway_listen", &opened.gateway_tls),
+        ] {
+            let tls = tls.as_ref().map(|tls| tls.current());
+            self.own_certificate(listener, tls.and_then(|tls| tls.certificate.clone()));
+        }
+        let registry = &opened.registry;
+        for site in registry.sites() {
+            let certificate = site.source.client().and_then(Client::certificate);
+            self.own_certificate(&format!("towards {}", site.source.alias), certificate);
+        }
+        for gateway in registry.communities().filter_map(|c| c.gateway.as_ref()) {
+            let certificate = gateway.client().certificate();
+            self.own_certificate(&format!("towards {}", gateway.alias()), certificate);
+        }
+    }
+
+    fn own_certificate(&mut self, used: &str, certificate: Option<Certificate>) {
+        let Some(certificate) = certificate else {
+            return;
+        };
+        self.problems += usize::from(!certificate.is_valid_at(now()));
+        let names: Vec<_> = certificate.names.iter().map(ToString::to_string).collect();
+        self.certificates.push(row([
+            used,
+            &names.join(" "),
+            &valid_until(&certificate),
+            &certificate.fingerprint.to_string(),
+        ]));
+    }
+
+    fn print(&self) {
+        let heading = [
+            "NAME",
+            "KIND",
+            "WHERE",
+            "TCP",
+            "TLS",
+            "CERTIFICATE",
+            "ANSWER",
+        ];
+        table::print(&with_heading(row(heading), &self.servers));
+        if !self.certificates.is_empty() {
+            println!("\nOur own certificates");
+            let heading = ["USED", "NAMES", "CERTIFICATE", "SHA-256 FINGERPRINT"];
+            table::print(&with_heading(row(heading), &self.certificates));
+        }
+        println!();
     }
 }
 
-fn kind(source: &Source) -> &'static str {
-    match source.kind {
-        Kind::WadoRs(_) => "wado-rs",
-        Kind::XcWado(_) => "xc-wado",
-        Kind::Folder(_) => "folder",
+fn with_heading(heading: Vec<String>, rows: &[Vec<String>]) -> Vec<Vec<String>> {
+    std::iter::once(heading)
+        .chain(rows.iter().cloned())
+        .collect()
+}
+
+fn now() -> i64 {
+    OffsetDateTime::now_utc().unix_timestamp()
+}
+
+/// Until when, and a word where that is soon or over.
+fn valid_until(certificate: &Certificate) -> String {
+    let until = OffsetDateTime::from_unix_timestamp(certificate.not_after);
+    let until = until.map_or("?".to_owned(), |until| until.date().to_string());
+    let days = (certificate.not_after - now()) / 86_400;
+    match certificate.is_valid_at(now()) {
+        false if certificate.not_after < now() => format!("EXPIRED {until}"),
+        false => "NOT YET VALID".to_owned(),
+        true if days < SOON_DAYS => format!("until {until}, {days} days"),
+        true => format!("until {until}"),
     }
 }

@@ -89,6 +89,10 @@ impl LocationSettings {
                 let client = problems.ok("http", Client::new(alias, &self.http))?;
                 Some(Kind::WadoRs(Box::new(WadoRs::new(base, client))))
             }
+            (None, Some(_)) if self.offers != instances() => {
+                problems.add("offers", "a folder offers instances only");
+                None
+            }
             (None, Some(path)) => match Folder::open(path) {
                 Ok(folder) => Some(Kind::Folder(folder)),
                 Err(error) => {

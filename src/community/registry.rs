@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use url::Url;
+
 use super::address::Address;
 use super::location::{LocationSettings, Offered};
 use super::other::{Community, CommunitySettings};
@@ -181,6 +183,20 @@ impl Registry {
         } else {
             NotLocated::Unknown
         })
+    }
+
+    /// The addresses that mean a location of ours.
+    #[must_use]
+    pub fn addresses(&self, of: &Site) -> Vec<Url> {
+        let is_meant = |at: usize| {
+            self.sites
+                .get(at)
+                .is_some_and(|site| std::ptr::eq(site, of))
+        };
+        let addresses = self.by_address.iter().filter(|(_, at)| is_meant(*at));
+        addresses
+            .map(|(address, _)| address.url().clone())
+            .collect()
     }
 
     /// Another community, if settings name it.

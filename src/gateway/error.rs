@@ -249,6 +249,7 @@ fn of_source(error: &source::Error) -> StatusCode {
     match error {
         source::Error::NotFound => StatusCode::NOT_FOUND,
         source::Error::Gone => StatusCode::GONE,
+        source::Error::BadRequest => StatusCode::BAD_REQUEST,
         source::Error::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
         source::Error::Forbidden => StatusCode::FORBIDDEN,
         // These say something of the request itself, wherever on its way they were said.

@@ -1,6 +1,7 @@
 //! The story of a request: what is asked becomes what is selected, where it is, and an answer.
 
 mod error;
+mod forward;
 mod manifests;
 mod observe;
 mod place;
@@ -329,16 +330,17 @@ async fn present(
     match acceptable.payload {
         Payload::Single => Ok(present::single(retrieval.instances).await?),
         Payload::Multipart => {
-            let mut random = [0; 16];
-            getrandom::fill(&mut random).map_err(|_no_random| Error::Internal)?;
-            let boundary = Boundary::from_random(random);
-            Ok(present::multipart(
-                retrieval.instances,
-                boundary,
-                move |target| place.of(target),
-            ))
+            let located = move |target: &Target| place.of(target);
+            let presented = present::multipart(retrieval.instances, boundary()?, located);
+            Ok(presented)
         }
     }
+}
+
+fn boundary() -> Result<Boundary, Error> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|_no_random| Error::Internal)?;
+    Ok(Boundary::from_random(random))
 }
 
 fn response(

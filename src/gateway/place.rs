@@ -3,6 +3,7 @@
 use super::{Asking, Gateway};
 use crate::instance::Target;
 use crate::request::XcWado;
+use crate::sub_resource::SubResource;
 
 /// What stands around the path of a resource.
 #[derive(Debug, Clone)]
@@ -19,6 +20,18 @@ impl Place {
             root,
             query: String::new(),
         }
+    }
+
+    /// What stands before `studies`.
+    pub(super) fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// Where something below a resource is.
+    pub(super) fn of_sub_resource(&self, target: &Target, sub_resource: &SubResource) -> String {
+        let Self { root, query } = self;
+        let (target, sub_resource) = (target.path(), sub_resource.path());
+        format!("{root}/{target}/{sub_resource}{query}")
     }
 
     /// Where a resource is.

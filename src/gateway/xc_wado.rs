@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::Response;
 use http::request::Parts;
 use serde::Deserialize;
+use url::Url;
 
 use super::{Asking, Error, Gateway, acceptable, present, response};
 use crate::access::{self, Caller};
@@ -17,7 +18,6 @@ use crate::request::xc_wado::Tolerance;
 use crate::request::{Grammar, XcWado, XcWadoPath};
 use crate::retrieve::Errand;
 use crate::source::{self, Source};
-use crate::sub_resource::SubResource;
 
 /// `[xc_wado]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -61,9 +61,11 @@ impl Settings {
 }
 
 /// Who has what is asked for.
-struct Holder {
-    source: Arc<Source>,
-    offers: Vec<Offered>,
+pub(super) struct Holder {
+    pub(super) source: Arc<Source>,
+    pub(super) offers: Vec<Offered>,
+    /// Addresses that it may use in links, each with a slash at its end.
+    pub(super) addresses: Vec<Url>,
 }
 
 impl Gateway {
@@ -85,7 +87,7 @@ impl Gateway {
         };
         match &request.sub_resource {
             None => self.relay(head, asking, request, holder).await,
-            Some(wanted) => self.forward(head, asking, request, &holder, wanted).await,
+            Some(wanted) => self.forward(head, asking, request, (holder, wanted)).await,
         }
     }
 
@@ -112,6 +114,7 @@ impl Gateway {
         Ok(Holder {
             source: Arc::clone(&site.source),
             offers: site.offers.clone(),
+            addresses: self.registry.addresses(site),
         })
     }
 
@@ -122,8 +125,10 @@ impl Gateway {
         let gateway = community.and_then(|community| community.gateway.as_ref());
         match (community, gateway, &asking.caller) {
             (Some(community), Some(gateway), Caller::Member { .. }) if self.xc_wado.initiating => {
+                let location = request.location.clone();
                 Ok(Holder {
-                    source: Arc::new(gateway.source(request.location.clone())),
+                    addresses: gateway.root(&location).into_iter().collect(),
+                    source: Arc::new(gateway.source(location)),
                     offers: community.offers.clone(),
                 })
             }
@@ -156,18 +161,5 @@ impl Gateway {
         let location = place.of(&request.target);
         let presented = present(retrieval, &acceptable, place).await?;
         response(presented, missing, &location)
-    }
-
-    /// What a source offers itself is passed on.
-    #[expect(clippy::unused_async, reason = "x")]
-    async fn forward(
-        &self,
-        _head: &Parts,
-        _asking: &Asking,
-        _request: &XcWado,
-        _holder: &Holder,
-        _wanted: &SubResource,
-    ) -> Result<Response<Body>, Error> {
-        Err(Error::NotOffered)
     }
 }

@@ -16,6 +16,8 @@ pub use join::Joiner;
 pub use part_head::PartHead;
 pub use split::{Error, Event, Limits, Splitter};
 
+use crate::body;
+
 /// What separates the parts of a message: the `boundary` parameter of its Content-Type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boundary(Box<str>);
@@ -58,6 +60,17 @@ impl Boundary {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<Error> for body::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Truncated => Self::Truncated,
+            Error::PreambleTooLarge { .. }
+            | Error::PartHeadTooLarge { .. }
+            | Error::MalformedPartHead => Self::Malformed("its parts cannot be told apart"),
+        }
     }
 }
 

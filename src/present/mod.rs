@@ -1,5 +1,6 @@
 //! What is answered: a stream of instances becomes the bytes of an answer. Pure.
 
+pub mod forwarded;
 mod instances;
 
 pub use instances::{Presented, multipart, single};

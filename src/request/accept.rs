@@ -3,9 +3,13 @@
 //! The `accept` query parameter is tried before the `Accept` header field. Nothing here changes what
 //! a source is asked for.
 
+use http::HeaderValue;
+
 use super::resource::pairs;
 use crate::dicom::media_type::{APPLICATION_DICOM, MULTIPART_RELATED};
 use crate::dicom::{MediaType, TransferSyntax, TransferSyntaxes};
+
+const MOST_RANGES: usize = 16;
 
 /// How instances are wrapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +123,42 @@ pub fn json(accept: &[&str]) -> Result<(), NotAcceptable> {
     } else {
         Err(NotAcceptable)
     }
+}
+
+/// Whether DICOM JSON may be given, by the query parameter or the `Accept` header fields.
+///
+/// # Errors
+/// [`NotAcceptable`]: 406.
+pub fn dicom_json(query: Option<&str>, accept: &[&str]) -> Result<(), NotAcceptable> {
+    let is_json = |range: &MediaType| {
+        let essence = range.essence();
+        matches!(
+            essence,
+            "*/*" | "application/*" | "application/dicom+json" | "application/json"
+        ) && range.quality() > 0
+    };
+    let from_query = query.map(accept_parameter).unwrap_or_default();
+    let from_header = accept.iter().flat_map(|field| MediaType::parse_list(field));
+    let mut ranges = from_query.into_iter().chain(from_header).peekable();
+    if ranges.peek().is_none() || ranges.any(|range| is_json(&range)) {
+        Ok(())
+    } else {
+        Err(NotAcceptable)
+    }
+}
+
+/// `Accept` for a source, written anew from what a client accepts; everything if it says nothing.
+#[must_use]
+pub fn anew(accept: &[&str]) -> HeaderValue {
+    let ranges = accept.iter().flat_map(|field| MediaType::parse_list(field));
+    let ranges: Vec<String> = ranges
+        .take(MOST_RANGES)
+        .map(|range| range.to_string())
+        .collect();
+    let written = HeaderValue::try_from(ranges.join(", ")).ok();
+    written
+        .filter(|value| !value.is_empty())
+        .unwrap_or(HeaderValue::from_static("*/*"))
 }
 
 /// What one media range asks for, if it can be had at all.

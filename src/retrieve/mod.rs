@@ -6,6 +6,7 @@
 //! chunks and one unread instance head in memory.
 
 mod absence;
+mod forward;
 mod giving;
 mod progress;
 mod relay;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 pub use absence::Absences;
+pub use forward::Forwarded;
 
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
 use crate::hop::Hop;
@@ -200,16 +202,29 @@ impl Retriever {
 
     fn giving(&self) -> (Giving, mpsc::Receiver<Given>) {
         let (sender, receiver) = mpsc::channel(1);
-        let client_silence = Duration::from_secs(self.settings.client_silence_seconds);
-        (Giving::new(sender, client_silence), receiver)
+        (Giving::new(sender, self.client_silence()), receiver)
+    }
+
+    fn client_silence(&self) -> Duration {
+        Duration::from_secs(self.settings.client_silence_seconds)
+    }
+
+    /// Asks a source for instances.
+    async fn open(&self, source: &Source, ask: &Ask<'_>) -> Result<Arrivals, source::Error> {
+        let opened = self.counted(source, source.open(ask)).await;
+        self.count_instances(source);
+        opened
     }
 
     /// Asks a source, and counts that.
-    async fn open(&self, source: &Source, ask: &Ask<'_>) -> Result<Arrivals, source::Error> {
+    async fn counted<T>(
+        &self,
+        source: &Source,
+        asking: impl Future<Output = Result<T, source::Error>>,
+    ) -> Result<T, source::Error> {
         let location = &*source.alias;
         let began = Instant::now();
-        let opened = source.open(ask).await;
-        self.count_instances(source);
+        let opened = asking.await;
         let outcome = match &opened {
             Ok(_) => "answered",
             Err(error) => error.name(),
@@ -310,7 +325,7 @@ fn more_telling(one: Option<source::Error>, other: source::Error) -> source::Err
     let rank = |error: &source::Error| match error {
         source::Error::NotFound => 0,
         source::Error::Gone => 1,
-        source::Error::NotAcceptable => 2,
+        source::Error::BadRequest | source::Error::NotAcceptable => 2,
         source::Error::Forbidden | source::Error::Status(_) | source::Error::Malformed(_) => 3,
         source::Error::BrokeOff(_) | source::Error::Unreachable => 4,
         source::Error::TimedOut => 5,

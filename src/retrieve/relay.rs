@@ -221,6 +221,7 @@ fn late(error: source::Error) -> body::Error {
         source::Error::BrokeOff(error) => error,
         source::Error::NotFound
         | source::Error::Gone
+        | source::Error::BadRequest
         | source::Error::NotAcceptable
         | source::Error::Forbidden
         | source::Error::Overloaded { .. }

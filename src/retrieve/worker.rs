@@ -401,7 +401,8 @@ impl Worker {
 fn is_definite(error: &source::Error) -> bool {
     match error {
         source::Error::NotFound | source::Error::Gone | source::Error::NotAcceptable => true,
-        source::Error::Forbidden
+        source::Error::BadRequest
+        | source::Error::Forbidden
         | source::Error::Overloaded { .. }
         | source::Error::Status(_)
         | source::Error::Malformed(_)

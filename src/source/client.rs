@@ -15,6 +15,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -123,8 +124,8 @@ impl TryFrom<u8> for HttpVersion {
 #[derive(Debug, Clone)]
 pub struct Client {
     pool: Arc<Watched<Pool>>,
-    connect: Duration,
-    first_byte: Duration,
+    pub(super) connect: Duration,
+    pub(super) first_byte: Duration,
     silence: Duration,
 }
 
@@ -133,6 +134,7 @@ pub struct Client {
 struct Pool {
     connections: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     authorization: Option<HeaderValue>,
+    tls: Arc<ClientConfig>,
 }
 
 /// An answer whose body is still to come.
@@ -198,6 +200,11 @@ impl Client {
     #[must_use]
     pub fn certificate(&self) -> Option<Certificate> {
         self.pool.current().certificate.clone()
+    }
+
+    /// What TLS to the server is set up with.
+    pub(super) fn tls(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.pool.current().value.tls)
     }
 
     /// Asks for `uri`.
@@ -337,7 +344,7 @@ fn pool(
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(connect));
     let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls.value)
+        .with_tls_config(tls.value.clone())
         .https_or_http();
     let connector = match version {
         HttpVersion::Http1 => connector.enable_http1().wrap_connector(tcp),
@@ -346,6 +353,7 @@ fn pool(
     let pool = Pool {
         connections: builder(version).build(connector),
         authorization: authorization.map(|token| token.authorization()),
+        tls: Arc::new(tls.value),
     };
     Ok(Loaded {
         value: pool,

@@ -6,6 +6,8 @@
 mod arrival;
 pub mod client;
 pub mod folder;
+pub mod greeting;
+mod offered;
 pub mod wado_rs;
 pub mod xc_wado;
 
@@ -18,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 pub use arrival::{Arrival, Arrivals};
+pub use offered::{Answer, Wanted};
 
 use crate::body;
 use crate::hop::Hop;
@@ -85,6 +88,9 @@ pub enum Error {
     /// It had it and deleted it.
     #[error("the source has deleted it")]
     Gone,
+    /// It cannot make sense of what a client has chosen the words of.
+    #[error("the source cannot make sense of it")]
+    BadRequest,
     /// It cannot give it in this representation.
     #[error("the source cannot give it in this representation")]
     NotAcceptable,
@@ -121,6 +127,7 @@ impl Error {
         match self {
             Self::NotFound => "not_found",
             Self::Gone => "gone",
+            Self::BadRequest => "bad_request",
             Self::NotAcceptable => "not_acceptable",
             Self::Forbidden => "forbidden",
             Self::Overloaded { .. } => "overloaded",

@@ -14,7 +14,7 @@ use super::client::{Client, Response, ResponseBody};
 use super::{Ask, Error, Representation};
 use crate::body;
 use crate::dicom::MediaType;
-use crate::multipart::{self, Boundary, Event, Limits, Splitter};
+use crate::multipart::{Boundary, Event, Limits, Splitter};
 
 const AS_STORED: HeaderValue =
     HeaderValue::from_static(r#"multipart/related; type="application/dicom"; transfer-syntax=*"#);
@@ -49,14 +49,14 @@ impl WadoRs {
     }
 
     pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
-        let uri = self.address(&ask.target.path())?;
+        let uri = self.address(&ask.target.path(), "")?;
         Parts::fetch(&self.client, &uri, ask).await
     }
 
     pub(super) async fn probe(&self) -> Result<(), Error> {
         // A search is the one question that harms nobody and that most servers answer; whatever
         // the status, somebody is there who speaks HTTP.
-        let uri = self.address("studies?limit=1")?;
+        let uri = self.address("studies", "limit=1")?;
         let accept = HeaderValue::from_static("application/dicom+json");
         let response = self.client.get(&uri, &accept, None).await?;
         if response.status.is_server_error() {
@@ -66,15 +66,19 @@ impl WadoRs {
     }
 
     /// The address of something below the root, written anew from typed parts.
-    fn address(&self, path: &str) -> Result<Uri, Error> {
+    pub(super) fn address(&self, path: &str, query: &str) -> Result<Uri, Error> {
         let base = self.base.as_str().trim_end_matches('/');
-        format!("{base}/{path}")
+        let separator = if query.is_empty() { "" } else { "?" };
+        format!("{base}/{path}{separator}{query}")
             .parse()
             .map_err(|_invalid| Error::Unreachable)
     }
 }
 
-fn check_status(response: &Response, representation: Representation) -> Result<(), Error> {
+pub(super) fn check_status(
+    response: &Response,
+    representation: Representation,
+) -> Result<(), Error> {
     match (response.status, representation) {
         (StatusCode::OK | StatusCode::PARTIAL_CONTENT, _) => Ok(()),
         (StatusCode::NOT_FOUND, _) => Err(Error::NotFound),
@@ -213,7 +217,7 @@ async fn event(
             Ok(Some(event)) => return Ok(Some(event)),
             Ok(None) if splitter.is_closed() => return Ok(None),
             Ok(None) => {}
-            Err(error) => return Err(broken(&error)),
+            Err(error) => return Err(error.into()),
         }
         match body.chunk().await? {
             Some(chunk) => splitter.push(chunk),
@@ -221,30 +225,19 @@ async fn event(
             None => {
                 return match splitter.finish() {
                     Ok(()) => Ok(None),
-                    Err(error) => Err(broken(&error)),
+                    Err(error) => Err(error.into()),
                 };
             }
         }
     }
 }
 
-fn broken(error: &multipart::Error) -> body::Error {
-    match error {
-        multipart::Error::Truncated => body::Error::Truncated,
-        multipart::Error::PreambleTooLarge { .. }
-        | multipart::Error::PartHeadTooLarge { .. }
-        | multipart::Error::MalformedPartHead => {
-            body::Error::Malformed("its parts cannot be told apart")
-        }
-    }
-}
-
 // RFC 9112 6.3: a body that ends when the connection does looks whole when it is cut.
-fn is_framed(headers: &HeaderMap) -> bool {
+pub(super) fn is_framed(headers: &HeaderMap) -> bool {
     headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers
         .get(CONTENT_LENGTH)?
         .to_str()

@@ -70,6 +70,13 @@ impl RespondingGateway {
         }
     }
 
+    /// What the addresses of a location begin with, as far as `studies`.
+    #[must_use]
+    pub fn root(&self, location: &Location) -> Option<Url> {
+        let path = location.xc_wado_path(&self.home_community_id);
+        Url::parse(&format!("{}{path}/", self.base)).ok()
+    }
+
     /// What it is called in metrics and logs.
     #[must_use]
     pub fn alias(&self) -> &str {
@@ -164,7 +171,7 @@ impl XcWado {
     }
 
     /// The canonical form of the address, as Rev 1.2 of XC-WADO writes it.
-    fn address(&self, path: &str, query: &str) -> Result<Uri, Error> {
+    pub(super) fn address(&self, path: &str, query: &str) -> Result<Uri, Error> {
         let url = self.location.xc_wado_query();
         let query = [url.as_deref().unwrap_or(""), query];
         self.gateway.address(&self.location, path, &query)

@@ -1,0 +1,138 @@
+//! Answers of a source, passed on: their links become ours, everything of their head is written
+//! anew, and what they are is looked at.
+
+use bytes::Bytes;
+
+use super::Presented;
+use crate::body::{self, Body, Emitter};
+use crate::dicom::MediaType;
+use crate::multipart::{Boundary, Event, Joiner, Limits, PartHead, Splitter};
+use crate::rewrite::{JsonLinks, Links, NotJson};
+
+/// Media types of single payloads that are passed on; those of images, videos and sounds are too.
+const SINGLE: &[&str] = &[
+    "application/octet-stream",
+    "application/pdf",
+    "text/html",
+    "text/plain",
+    "text/rtf",
+    "text/xml",
+];
+const JSON: &[&str] = &["application/dicom+json", "application/json"];
+
+/// It is nothing that is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is nothing that can be passed on")]
+pub struct Unsuitable;
+
+/// Metadata, as DICOM JSON (PS3.18 Annex F).
+///
+/// # Errors
+/// [`Unsuitable`] if it is something else.
+pub fn metadata(
+    media_type: &MediaType,
+    mut body: Body,
+    links: Links,
+) -> Result<Presented, Unsuitable> {
+    if !JSON.contains(&media_type.essence()) {
+        return Err(Unsuitable);
+    }
+    let body = Body::generate(None, |out| async move {
+        let mut links = JsonLinks::new(links);
+        while let Some(chunk) = body.chunk().await? {
+            out.emit(links.push(&chunk).map_err(broken)?).await?;
+        }
+        links.finish().map_err(broken)
+    });
+    Ok(Presented {
+        content_type: "application/dicom+json".to_owned(),
+        body,
+    })
+}
+
+/// Frames, bulk data, rendered images: many in a `multipart/related`, or one alone.
+///
+/// # Errors
+/// [`Unsuitable`] if it is something else.
+pub fn payload(
+    media_type: &MediaType,
+    body: Body,
+    boundary: Boundary,
+    links: Links,
+) -> Result<Presented, Unsuitable> {
+    if media_type.essence() == "multipart/related" {
+        return multipart(media_type, body, boundary, links);
+    }
+    let kind = media_type.essence().split('/').next();
+    let is_picture = matches!(kind, Some("image" | "video" | "audio"));
+    if !is_picture && !SINGLE.contains(&media_type.essence()) {
+        return Err(Unsuitable);
+    }
+    Ok(Presented {
+        content_type: media_type.to_string(),
+        body,
+    })
+}
+
+fn multipart(
+    media_type: &MediaType,
+    body: Body,
+    boundary: Boundary,
+    links: Links,
+) -> Result<Presented, Unsuitable> {
+    let theirs = media_type.parameter("boundary").ok_or(Unsuitable)?;
+    let theirs = Boundary::parse(theirs).map_err(|_invalid| Unsuitable)?;
+    let part_type = media_type.part_type();
+    let joiner = Joiner::new(boundary);
+    Ok(Presented {
+        content_type: joiner
+            .content_type(part_type.as_deref().unwrap_or("application/octet-stream")),
+        body: Body::generate(None, |out| join(body, theirs, joiner, links, out)),
+    })
+}
+
+async fn join(
+    mut body: Body,
+    theirs: Boundary,
+    mut joiner: Joiner,
+    links: Links,
+    out: Emitter,
+) -> Result<(), body::Error> {
+    let mut splitter = Splitter::new(&theirs, Limits::default());
+    loop {
+        match splitter.next()? {
+            Some(Event::Part(head)) => out.emit(part(&mut joiner, &head, &links)).await?,
+            Some(Event::Data(bytes)) => out.emit(bytes).await?,
+            Some(Event::PartEnd) => {}
+            None if splitter.is_closed() => break,
+            None => match body.chunk().await? {
+                Some(chunk) => splitter.push(chunk),
+                None => break splitter.finish()?,
+            },
+        }
+    }
+    out.emit(joiner.close()).await
+}
+
+/// Of a part's head only what it is, and where it is if that is one of our addresses now.
+fn part(joiner: &mut Joiner, head: &PartHead, links: &Links) -> Bytes {
+    let media_type = head.content_type().and_then(MediaType::parse);
+    let content_type = media_type.map(|media_type| media_type.to_string());
+    let location = head.content_location().and_then(|link| links.rewrite(link));
+    let fields: Vec<_> = [
+        ("Content-Type", content_type),
+        ("Content-Location", location),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect();
+    let fields: Vec<_> = fields
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    joiner.part(&fields)
+}
+
+fn broken(_not_json: NotJson) -> body::Error {
+    body::Error::Malformed("it is not DICOM JSON")
+}

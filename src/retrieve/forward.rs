@@ -1,0 +1,65 @@
+//! What a source offers beside instances, on its way to a client that may be slow.
+
+use tokio::time::timeout;
+use url::Url;
+
+use super::{CHUNKS_AHEAD, Retriever};
+use crate::body::{Body, Sender};
+use crate::dicom::MediaType;
+use crate::source::{self, Answer, Source, Wanted};
+
+/// Something that a source has begun to send, as it sends it.
+#[derive(Debug)]
+pub struct Forwarded {
+    /// The address that relative links in it are relative to.
+    pub document: Url,
+    /// What it is.
+    pub media_type: MediaType,
+    /// Whether the source says that this is only some of it.
+    pub is_partial: bool,
+    /// The bytes.
+    pub body: Body,
+}
+
+impl Retriever {
+    /// Asks a source for something else than instances. Returns once it begins to answer.
+    ///
+    /// # Errors
+    /// Why there is nothing to give.
+    pub async fn forward(
+        &self,
+        source: &Source,
+        wanted: &Wanted<'_>,
+    ) -> Result<Forwarded, source::Error> {
+        let seat = source.seat().await?;
+        let answer = self.counted(source, source.ask_for(wanted)).await?;
+        let (sender, body) = Body::channel(CHUNKS_AHEAD, answer.length);
+        let forwarded = Forwarded {
+            document: answer.document.clone(),
+            media_type: answer.media_type.clone(),
+            is_partial: answer.is_partial,
+            body,
+        };
+        let retriever = self.clone();
+        tokio::spawn(async move {
+            retriever.pump(answer, sender).await;
+            drop(seat);
+        });
+        Ok(forwarded)
+    }
+
+    async fn pump(&self, mut answer: Answer, sender: Sender) {
+        loop {
+            match answer.chunk().await {
+                Ok(Some(chunk)) => {
+                    let sending = timeout(self.client_silence(), sender.send(chunk));
+                    if !matches!(sending.await, Ok(Ok(()))) {
+                        return;
+                    }
+                }
+                Ok(None) => return sender.end().await.unwrap_or(()),
+                Err(error) => return sender.fail(error).await,
+            }
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Links in a document of the DICOM JSON Model (PS3.18 Annex F), rewritten while it streams by.
+//!
+//! A link is every string below a member `BulkDataURI`, or below the `Value` of the attribute
+//! (0008,1190) Retrieve URL, wherever that is. Everything else passes byte for byte.
+//!
+//! Memory: 64 levels, and the link at hand within its limit. What is longer cannot be one that we
+//! serve. A chunk gives as much as it is long, and what our links are longer than theirs.
+
+use bytes::Bytes;
+
+use super::Links;
+use super::scalar::Scalar;
+use super::text::{Text, quoted};
+
+/// Rewrites one document. Push the chunks as they arrive and send what each gives; what was given
+/// is whole only if [`JsonLinks::finish`] says so.
+///
+/// ```
+/// use xcwado::rewrite::{JsonLinks, Links};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let theirs = url::Url::parse("http://inner/rs/")?;
+/// let document = theirs.join("studies/1.2/metadata")?;
+/// let mut json = JsonLinks::new(Links::new(vec![theirs], document, "https://ours/x"));
+/// let mut rewritten = Vec::new();
+/// for chunk in [r#"[{"7FE00010": {"vr": "OW", "BulkDa"#, r#"taURI": "http://inner/rs/b/1"}}]"#] {
+///     rewritten.extend_from_slice(&json.push(chunk.as_bytes())?);
+/// }
+/// json.finish()?;
+/// let expected = r#"[{"7FE00010": {"vr": "OW", "BulkDataURI": "https://ours/x/b/1"}}]"#;
+/// assert_eq!(rewritten, expected.as_bytes());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct JsonLinks {
+    links: Links,
+    open: Vec<Container>,
+    expected: Expected,
+    /// What the value of the member at hand is.
+    member: Role,
+    token: Token,
+    failed: Option<NotJson>,
+}
+
+/// Why bytes are no JSON document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotJson {
+    /// They break the grammar of RFC 8259.
+    #[error("malformed JSON")]
+    Malformed,
+    /// Arrays and objects are in one another more than 64 times.
+    #[error("JSON is nested more than {DEEPEST} levels deep")]
+    TooDeep,
+    /// They end before the document does.
+    #[error("JSON ends too early")]
+    Truncated,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Container {
+    kind: Kind,
+    role: Role,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Array,
+    Object,
+}
+
+/// What a value is, by where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Other,
+    /// The attribute (0008,1190).
+    RetrieveUrl,
+    /// A link, or something that has links in it and nothing else.
+    Link,
+}
+
+/// What may come next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Value,
+    ValueOrEnd,
+    Key,
+    KeyOrEnd,
+    Colon,
+    CommaOrEnd,
+    Nothing,
+}
+
+/// What has begun and not ended.
+#[derive(Debug, Default)]
+enum Token {
+    #[default]
+    None,
+    Key(Text),
+    Other(Text),
+    Link(Text),
+    Scalar(Scalar),
+}
+
+impl JsonLinks {
+    /// A document of which nothing has arrived.
+    #[must_use]
+    pub fn new(links: Links) -> Self {
+        Self {
+            links,
+            open: Vec::new(),
+            expected: Expected::Value,
+            member: Role::Other,
+            token: Token::None,
+            failed: None,
+        }
+    }
+
+    /// Takes the next chunk and gives what can be sent.
+    ///
+    /// # Errors
+    /// Why it is no JSON document, from then on always.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Bytes, NotJson> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let mut out = Vec::with_capacity(bytes.len());
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let taken = self.advance(rest, &mut out);
+            rest = taken.inspect_err(|error| self.failed = Some(*error))?;
+        }
+        Ok(Bytes::from(out))
+    }
+
+    /// Says that nothing more comes. All that was to be sent has been given.
+    ///
+    /// # Errors
+    /// [`NotJson::Truncated`] if the document is not whole, or the error that came before.
+    pub fn finish(self) -> Result<(), NotJson> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let is_whole = match &self.token {
+            Token::None => self.expected == Expected::Nothing,
+            // Only what follows tells that a number has ended.
+            Token::Scalar(scalar) => self.open.is_empty() && scalar.is_complete(),
+            Token::Key(_) | Token::Other(_) | Token::Link(_) => false,
+        };
+        is_whole.then_some(()).ok_or(NotJson::Truncated)
+    }
+
+    /// Takes something of the input, and gives the rest.
+    fn advance<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], NotJson> {
+        let end = match &mut self.token {
+            Token::None => return self.between(input, out),
+            Token::Key(text) | Token::Other(text) | Token::Link(text) => text.take(input)?,
+            Token::Scalar(scalar) => scalar.take(input)?,
+        };
+        let (taken, rest) = input.split_at(end.unwrap_or(input.len()));
+        if !matches!(self.token, Token::Link(_)) {
+            out.extend_from_slice(taken);
+        }
+        if end.is_some() {
+            self.end_token(out);
+        }
+        Ok(rest)
+    }
+
+    fn end_token(&mut self, out: &mut Vec<u8>) {
+        match std::mem::take(&mut self.token) {
+            Token::Key(key) => {
+                let role = self.open.last().map_or(Role::Other, |object| object.role);
+                self.member = role.of_member(key.read());
+                self.expected = Expected::Colon;
+            }
+            Token::Link(link) => {
+                let ours = link.read().and_then(|link| self.links.rewrite(link));
+                let ours = ours.as_deref().unwrap_or(FOREIGN);
+                out.extend_from_slice(quoted(ours).as_bytes());
+                self.end_value();
+            }
+            Token::Other(_) | Token::Scalar(_) => self.end_value(),
+            Token::None => {}
+        }
+    }
+
+    fn end_value(&mut self) {
+        self.expected = if self.open.is_empty() {
+            Expected::Nothing
+        } else {
+            Expected::CommaOrEnd
+        };
+    }
+
+    /// Takes one byte that is in no token, or begins one.
+    fn between<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], NotJson> {
+        let Some((&byte, rest)) = input.split_first() else {
+            return Ok(input);
+        };
+        if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            self.structural(byte)?;
+        }
+        // A link comes out with its quotes when it is known.
+        if !matches!(self.token, Token::Link(_)) {
+            out.push(byte);
+        }
+        Ok(rest)
+    }
+
+    fn structural(&mut self, byte: u8) -> Result<(), NotJson> {
+        match (self.expected, byte) {
+            (Expected::ValueOrEnd, b']') | (Expected::KeyOrEnd, b'}') => self.close(),
+            (Expected::Value | Expected::ValueOrEnd, _) => return self.begin_value(byte),
+            (Expected::Key | Expected::KeyOrEnd, b'"') => {
+                self.token = Token::Key(Text::new(LONGEST_KEY));
+            }
+            (Expected::Colon, b':') => self.expected = Expected::Value,
+            (Expected::CommaOrEnd, _) => return self.comma_or_end(byte),
+            (Expected::Key | Expected::KeyOrEnd | Expected::Colon | Expected::Nothing, _) => {
+                return Err(NotJson::Malformed);
+            }
+        }
+        Ok(())
+    }
+
+    fn comma_or_end(&mut self, byte: u8) -> Result<(), NotJson> {
+        let kind = self.open.last().map(|container| container.kind);
+        match (kind, byte) {
+            (Some(Kind::Object), b'}') | (Some(Kind::Array), b']') => self.close(),
+            (Some(Kind::Object), b',') => self.expected = Expected::Key,
+            (Some(Kind::Array), b',') => self.expected = Expected::Value,
+            (Some(_) | None, _) => return Err(NotJson::Malformed),
+        }
+        Ok(())
+    }
+
+    fn begin_value(&mut self, byte: u8) -> Result<(), NotJson> {
+        let role = self.role();
+        match byte {
+            b'{' => return self.open(Kind::Object, role),
+            b'[' => return self.open(Kind::Array, role),
+            b'"' if role == Role::Link => self.token = Token::Link(Text::new(LONGEST_LINK)),
+            b'"' => self.token = Token::Other(Text::new(0)),
+            _ => {
+                let scalar = Scalar::begin(byte).ok_or(NotJson::Malformed)?;
+                self.token = Token::Scalar(scalar);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the value that comes next is.
+    fn role(&self) -> Role {
+        match self.open.last() {
+            Some(Container {
+                kind: Kind::Object, ..
+            }) => self.member,
+            Some(Container {
+                kind: Kind::Array,
+                role,
+            }) => role.of_element(),
+            None => Role::Other,
+        }
+    }
+
+    fn open(&mut self, kind: Kind, role: Role) -> Result<(), NotJson> {
+        if self.open.len() == DEEPEST {
+            return Err(NotJson::TooDeep);
+        }
+        self.open.push(Container { kind, role });
+        self.expected = match kind {
+            Kind::Array => Expected::ValueOrEnd,
+            Kind::Object => Expected::KeyOrEnd,
+        };
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        self.open.pop();
+        self.end_value();
+    }
+
+    /// Bytes that are kept of what has arrived.
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        match &self.token {
+            Token::Key(text) | Token::Other(text) | Token::Link(text) => text.held(),
+            Token::None | Token::Scalar(_) => 0,
+        }
+    }
+}
+
+impl Role {
+    /// What a member with this key is, in an object that is this.
+    fn of_member(self, key: Option<&str>) -> Self {
+        match (self, key) {
+            (Self::Link, _) | (_, Some("BulkDataURI")) => Self::Link,
+            (Self::RetrieveUrl, Some("Value")) => Self::Link,
+            (_, Some("00081190")) => Self::RetrieveUrl,
+            (Self::Other | Self::RetrieveUrl, _) => Self::Other,
+        }
+    }
+
+    /// What the elements are of an array that is this.
+    fn of_element(self) -> Self {
+        match self {
+            Self::Link => Self::Link,
+            Self::Other | Self::RetrieveUrl => Self::Other,
+        }
+    }
+}
+
+/// Stands for a link that leads anywhere else: a URL, as readers want one, that leads nowhere.
+const FOREIGN: &str = "about:blank";
+const DEEPEST: usize = 64;
+/// Longest link that is looked at, in bytes of UTF-8.
+const LONGEST_LINK: usize = 8 << 10;
+/// More than the longest key that matters.
+const LONGEST_KEY: usize = 16;
+
+#[cfg(test)]
+#[path = "json_tests.rs"]
+mod tests;

@@ -1,0 +1,81 @@
+//! A server tried step by step, for operators: a connection, TLS, and who it says that it is.
+
+use std::io;
+
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use url::Url;
+
+use super::client::Client;
+use crate::credentials::Certificate;
+
+/// What a server has shown of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// What TLS found out; `None` if there is none.
+    pub tls: Option<Tls>,
+}
+
+/// What TLS found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Its version, as rustls calls it.
+    pub version: String,
+    /// The server's certificate.
+    pub certificate: Option<Certificate>,
+}
+
+/// The step that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection.
+    #[error("{0}")]
+    Tcp(io::Error),
+    /// No TLS on it.
+    #[error("{0}")]
+    Tls(io::Error),
+}
+
+impl Client {
+    /// Connects to a server and asks for nothing.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn greet(&self, server: &Url) -> Result<Greeting, Error> {
+        let late = |_elapsed| io::Error::from(io::ErrorKind::TimedOut);
+        let connecting = timeout(self.connect, connect(server));
+        let connected = connecting.await.map_err(late).flatten();
+        let stream = connected.map_err(Error::Tcp)?;
+        if server.scheme() != "https" {
+            return Ok(Greeting { tls: None });
+        }
+        let shaking = timeout(self.first_byte, self.shake_hands(server, stream));
+        let tls = shaking.await.map_err(late).flatten().map_err(Error::Tls)?;
+        Ok(Greeting { tls: Some(tls) })
+    }
+
+    async fn shake_hands(&self, server: &Url, stream: TcpStream) -> io::Result<Tls> {
+        let host = server.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let connector = TlsConnector::from(self.tls());
+        let stream = connector.connect(name, stream).await?;
+        let session = stream.get_ref().1;
+        let shown = session.peer_certificates().and_then(<[_]>::first);
+        Ok(Tls {
+            version: session
+                .protocol_version()
+                .map_or(String::new(), |version| format!("{version:?}")),
+            certificate: shown.and_then(Certificate::read),
+        })
+    }
+}
+
+async fn connect(server: &Url) -> io::Result<TcpStream> {
+    let host = server.host_str().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = server.port_or_known_default().unwrap_or(0);
+    TcpStream::connect((host, port)).await
+}

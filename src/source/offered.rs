@@ -1,0 +1,104 @@
+//! What a source offers beside instances, asked for as it is and passed on.
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use http::{StatusCode, Uri};
+use url::Url;
+
+use super::client::{Response, ResponseBody};
+use super::wado_rs::{check_status, content_length, is_framed};
+use super::{Error, Kind, Representation, Source};
+use crate::body;
+use crate::dicom::MediaType;
+use crate::hop::Hop;
+use crate::instance::Target;
+use crate::sub_resource::SubResource;
+
+/// A resource below a study, series or instance.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The study, series or instance.
+    pub target: &'a Target,
+    /// The resource.
+    pub sub_resource: &'a SubResource,
+    /// Its parameters, escaped.
+    pub query: &'a str,
+    /// What the client accepts.
+    pub accept: &'a HeaderValue,
+    /// The request that this one is made for.
+    pub hop: &'a Hop,
+}
+
+/// What the source answers.
+#[derive(Debug)]
+pub struct Answer {
+    /// The address of the answer, which relative links in it are relative to.
+    pub document: Url,
+    /// What it is.
+    pub media_type: MediaType,
+    /// Its exact length, where known.
+    pub length: Option<u64>,
+    /// Whether the source says that this is only some of it.
+    pub is_partial: bool,
+    body: ResponseBody,
+}
+
+impl Source {
+    /// Asks for something else than instances.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn ask_for(&self, wanted: &Wanted<'_>) -> Result<Answer, Error> {
+        let path = format!("{}/{}", wanted.target.path(), wanted.sub_resource.path());
+        let (client, uri) = match &self.kind {
+            Kind::WadoRs(server) => (server.client(), server.address(&path, wanted.query)?),
+            Kind::XcWado(location) => (location.client(), location.address(&path, wanted.query)?),
+            // A folder has instances only, and settings cannot say otherwise.
+            Kind::Folder(_) => return Err(Error::NotFound),
+        };
+        let response = client.get(&uri, wanted.accept, Some(wanted.hop)).await?;
+        self.check(&response)?;
+        Answer::of(response, &uri)
+    }
+
+    fn check(&self, response: &Response) -> Result<(), Error> {
+        let is_gateway = matches!(self.kind, Kind::XcWado(_));
+        match response.status {
+            // Here the client has chosen the words, so it has to hear that they are wrong.
+            StatusCode::BAD_REQUEST => Err(Error::BadRequest),
+            StatusCode::FORBIDDEN if is_gateway => Err(Error::Forbidden),
+            _ => check_status(response, Representation::AsStored),
+        }
+    }
+}
+
+impl Answer {
+    fn of(response: Response, uri: &Uri) -> Result<Self, Error> {
+        let headers = &response.headers;
+        let field = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let media_type = field.and_then(MediaType::parse);
+        let media_type = media_type.ok_or(Error::Malformed("its content type cannot be read"))?;
+        let coding = headers.get(CONTENT_ENCODING);
+        if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+            return Err(Error::Malformed("it is coded, which was not asked for"));
+        }
+        if !is_framed(headers) {
+            return Err(Error::Malformed("it does not say where it ends"));
+        }
+        Ok(Self {
+            document: Url::parse(&uri.to_string()).map_err(|_invalid| Error::Unreachable)?,
+            media_type,
+            length: content_length(headers),
+            is_partial: response.status == StatusCode::PARTIAL_CONTENT,
+            body: response.body,
+        })
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// Why it broke off.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
+        self.body.chunk().await
+    }
+}
