@@ -19,6 +19,7 @@ use url::Url;
 use super::Failure;
 use super::start::block_on;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+use crate::ihe::HomeCommunityId;
 use crate::instance::Target;
 use crate::manifest::Id;
 use crate::source::client::{Client, Settings};
@@ -47,6 +48,9 @@ pub(super) struct Arguments {
     /// The gateway that a manifest file is registered at
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     gateway: String,
+    /// The community that a manifest file comes from, if that is not the gateway's own
+    #[arg(long, value_name = "OID")]
+    home_community_id: Option<String>,
     /// Authorities that may have signed the gateway's certificate, in PEM; the system's otherwise
     #[arg(long, value_name = "FILE")]
     authorities: Option<PathBuf>,
@@ -151,7 +155,12 @@ async fn link(arguments: &Arguments, client: &Client) -> Result<String, Failure>
         .await
         .map_err(|error| Failure(format!("{given}: {error}")))?;
     let manifests = format!("{}/manifests", arguments.gateway.trim_end_matches('/'));
-    let summary: Summary = json(client, &manifests, Method::POST, manifest).await?;
+    let community = arguments.home_community_id.as_deref();
+    let community = community.map(HomeCommunityId::parse).transpose();
+    let community = community.map_err(|error| Failure(format!("--home-community-id: {error}")))?;
+    let query = community.map_or(String::new(), |id| format!("?homeCommunityId={id}"));
+    let register = format!("{manifests}{query}");
+    let summary: Summary = json(client, &register, Method::POST, manifest).await?;
     let id = Id::parse(&summary.id)
         .ok_or_else(|| Failure(format!("{manifests}: not the answer of a gateway")))?;
     Ok(format!("{manifests}/{id}"))

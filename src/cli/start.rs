@@ -51,13 +51,6 @@ impl Parts {
         }
     }
 
-    /// Opens what settings name.
-    pub(super) fn open(config: &Config) -> Result<Self, Failure> {
-        let mut problems = Problems(Vec::new());
-        let opened = Opened::open(config, &mut problems);
-        Self::with(opened.ok_or_else(|| Failure::new(problems))?, config)
-    }
-
     fn with(opened: Opened, config: &Config) -> Result<Self, Failure> {
         let directory = config.data_directory.join("manifests");
         let manifests = Store::open(&directory, config.manifests.clone()).map_err(|error| {
@@ -73,17 +66,6 @@ impl Parts {
     /// Serves until the process is told to stop.
     pub(super) async fn serve(self, config: &Config, sockets: Sockets) -> Result<(), Failure> {
         let shutdown = told_to_stop()?;
-        self.serve_until(config, sockets, shutdown).await;
-        Ok(())
-    }
-
-    /// Serves until `shutdown` is ready.
-    pub(super) async fn serve_until(
-        self,
-        config: &Config,
-        sockets: Sockets,
-        shutdown: impl Future<Output = ()>,
-    ) {
         let retriever = Retriever::new(config.retrieve.clone(), self.metrics.clone());
         for site in self.opened.registry.sites() {
             retriever.count_instances(&site.source);
@@ -107,6 +89,7 @@ impl Parts {
         };
         let drain = Duration::from_secs(config.listen.drain_seconds);
         server::run(listeners, gateway, self.metrics, drain, shutdown).await;
+        Ok(())
     }
 }
 

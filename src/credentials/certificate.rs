@@ -71,6 +71,10 @@ impl Certificate {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "nobody is called by the other kinds"
+)]
 fn name(name: &GeneralName<'_>) -> Option<Name> {
     match name {
         GeneralName::DNSName(dns) => Some(Name::Dns(dns.to_ascii_lowercase().into())),

@@ -75,6 +75,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// What a source says, as another community hears it: whether it is the community, the location
+    /// or the study that is unknown is nobody's business.
+    pub(super) fn between_communities(error: source::Error) -> Self {
+        if error == source::Error::NotFound {
+            return Self::NotFound;
+        }
+        Self::Retrieve(error.into())
+    }
+
     /// The status that it becomes.
     #[must_use]
     pub fn status(&self) -> StatusCode {

@@ -51,10 +51,7 @@ impl Gateway {
             hop: &asking.hop,
         };
         let forwarding = self.retriever.forward(&holder.source, &wanted);
-        let forwarded = forwarding.await.map_err(|error| match error {
-            source::Error::NotFound => Error::NotFound,
-            other => Error::Retrieve(other.into()),
-        })?;
+        let forwarded = forwarding.await.map_err(Error::between_communities)?;
         let place = self.place(asking, request);
         let links = Links::new(holder.addresses, forwarded.document, place.root());
         let (media_type, body) = (&forwarded.media_type, forwarded.body);

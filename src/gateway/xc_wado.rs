@@ -17,7 +17,7 @@ use crate::ihe::HomeCommunityId;
 use crate::request::xc_wado::Tolerance;
 use crate::request::{Grammar, XcWado, XcWadoPath};
 use crate::retrieve::Errand;
-use crate::source::{self, Source};
+use crate::source::Source;
 
 /// `[xc_wado]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -151,11 +151,7 @@ impl Gateway {
             target: request.target.clone(),
         };
         let relaying = self.retriever.relay(errand, acceptable.syntaxes.clone());
-        let retrieval = relaying.await.map_err(|error| match error {
-            // Whether a community, a location or a study is unknown is nobody's business.
-            source::Error::NotFound => Error::NotFound,
-            other => Error::Retrieve(other.into()),
-        })?;
+        let retrieval = relaying.await.map_err(Error::between_communities)?;
         let missing = retrieval.missing;
         let place = self.place(asking, request);
         let location = place.of(&request.target);

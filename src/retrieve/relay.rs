@@ -77,13 +77,22 @@ impl Relay {
     async fn work(&mut self) {
         let outcome = self.everything().await;
         self.report_dropped();
-        // A client that has left does not need to know anything.
-        let _ = match (outcome, self.opened.take()) {
-            (Err(Halt::ClientLeft), _) => Ok(()),
-            (Ok(()), None) => self.giving.give(Ok(None)).await,
-            (Ok(()), Some(opened)) => Ok(drop(opened.send(Err(source::Error::NotFound)))),
-            (Err(Halt::Failed(error)), Some(opened)) => Ok(drop(opened.send(Err(error)))),
-            (Err(Halt::Failed(error)), None) => self.giving.give(Err(late(error))).await,
+        let failed = match outcome {
+            Err(Halt::ClientLeft) => return,
+            Err(Halt::Failed(error)) => Some(error),
+            Ok(()) => None,
+        };
+        // Whoever has left does not need to know anything.
+        let _ = match (self.opened.take(), failed) {
+            (Some(opened), error) => {
+                let error = error.unwrap_or(source::Error::NotFound);
+                opened.send(Err(error)).map_err(|_left| ())
+            }
+            (None, None) => self.giving.give(Ok(None)).await.map_err(|_left| ()),
+            (None, Some(error)) => {
+                let broken = self.giving.give(Err(late(error)));
+                broken.await.map_err(|_left| ())
+            }
         };
     }
 

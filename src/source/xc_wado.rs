@@ -146,11 +146,10 @@ impl XcWado {
 
     pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
         let uri = self.address(&ask.target.path(), "")?;
-        let fetching = Parts::fetch(&self.gateway.client, &uri, ask).await;
-        fetching.map_err(|error| match error {
-            Error::Status(403) => Error::Forbidden,
-            other => other,
-        })
+        match Parts::fetch(&self.gateway.client, &uri, ask).await {
+            Err(Error::Status(403)) => Err(Error::Forbidden),
+            fetched => fetched,
+        }
     }
 
     pub(super) async fn probe(&self) -> Result<(), Error> {

@@ -299,9 +299,11 @@ fn the_lines_that_the_demo_prints_work() {
     let directory = tempfile::tempdir().expect("a directory");
     let lines: Vec<&str> = printed
         .lines()
-        .filter(|line| line.starts_with("curl ") || line.contains(" fetch "))
+        .filter(|line| {
+            line.starts_with("curl ") || line.contains(" fetch ") || line.contains(" check ")
+        })
         .collect();
-    assert_eq!(lines.len(), 4, "{printed}");
+    assert_eq!(lines.len(), 7, "{printed}");
     for line in &lines {
         let mut shell = Command::new("sh");
         // What cannot be had must not look as if it could.
@@ -315,6 +317,10 @@ fn the_lines_that_the_demo_prints_work() {
     }
     let slice = fs::read(directory.path().join("slice.dcm")).expect("a slice");
     assert_eq!(&slice[128..132], b"DICM");
+    for other in ["same-slice.dcm", "partner-slice.dcm"] {
+        let other = fs::read(directory.path().join(other)).expect("a slice");
+        assert!(slice == other, "another slice");
+    }
     let files = files(&directory.path().join("demo-images"));
     assert!(files.len() > 10, "{files:?}");
     assert!(

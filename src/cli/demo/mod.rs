@@ -1,5 +1,8 @@
-//! `xcwado demo`: a gateway over two folders that hold a generated study between them.
+//! `xcwado demo`: two communities on this machine, each with its gateway and a part of a generated
+//! study, mutual TLS between them.
 
+mod certificates;
+mod community;
 mod dataset;
 mod fhir;
 mod font;
@@ -10,109 +13,56 @@ mod montage;
 mod phantom;
 mod study;
 
-use std::net::SocketAddr;
-use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use url::Url;
 
 use super::Failure;
-use super::start::{Parts, block_on, listen};
-use crate::community::LocationSettings;
-use crate::config::Config;
-use crate::gateway::XcWadoSettings;
-use crate::ihe::HomeCommunityId;
-use crate::manifest::{Id, Registration, store};
-use crate::{retrieve, server};
-use model::{Location, LocationIds, Study};
-
-const HOME: &str = "1.3.6.1.4.1.99999.1";
+use super::start::block_on;
+use crate::manifest::Id;
+use community::{Addresses, Community, home_community_id, location_ids};
+use model::{Location, Study};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where to listen, on this machine only
+    /// Where community A's gateway listens for viewers, on this machine only
     #[arg(long, default_value_t = 8080)]
     port: u16,
 }
 
-/// Where the manifests say that the images are. Nobody dials these addresses: they select one of
-/// the two folders.
-fn location_ids() -> [LocationIds; 2] {
-    ["10", "11"].map(|last| LocationIds {
-        retrieve_location_uid: format!("{HOME}.{last}"),
-        retrieve_url: format!("https://pacs-{last}.demo.example/dicom-web/"),
-    })
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let directory = tempfile::Builder::new().prefix("xcwado-demo-").tempdir();
-    let directory = directory.map_err(Failure::new)?;
-    let study = study::generate(directory.path()).map_err(Failure::new)?;
-    let config = config(arguments, directory.path(), &study)?;
-    let parts = Parts::open(&config)?;
+    let root = tempfile::Builder::new().prefix("xcwado-demo-").tempdir();
+    let root = root.map_err(Failure::new)?;
+    let study = study::generate(root.path()).map_err(Failure::new)?;
+    let manifests = write_manifests(&study, root.path())?;
     block_on(async {
-        let mut listeners = listen(&config).await;
-        if let Err(Failure(what)) = &mut listeners {
-            what.push_str("; choose another --port");
-        }
-        let listeners = listeners?;
-        let address = listeners.public.local_addr().map_err(Failure::new)?;
-        let operator = listeners.operator.local_addr().map_err(Failure::new)?;
-        let files = write_manifests(&study, directory.path())?;
-        let id = register(&parts, &files)?;
-        print(&Printed {
+        let a = Community::open(Location::A, root.path(), arguments.port).await?;
+        let b = Community::open(Location::B, root.path(), 0).await?;
+        let mut printed = Printed {
             study: &study,
-            file: &files[0],
-            id,
-            address,
-            operator,
-        });
-        parts.serve(&config, listeners).await
+            manifest: &manifests[0],
+            a: a.addresses,
+            b: b.addresses,
+            a_directory: a.directory.clone(),
+            b_directory: b.directory.clone(),
+            id: None,
+        };
+        let sides = (a.side(), b.side());
+        let (a, b) = (a.join(&sides.1)?, b.join(&sides.0)?);
+        for manifest in &manifests {
+            let bytes = std::fs::read(manifest).map_err(Failure::new)?;
+            let id = a.register(&bytes, Location::B)?;
+            printed.id.get_or_insert(id);
+            b.register(&bytes, Location::A)?;
+        }
+        printed.print();
+        tokio::try_join!(a.serve(), b.serve()).map(|_both| ())
     })
-}
-
-fn config(arguments: &Arguments, directory: &Path, study: &Study) -> Result<Config, Failure> {
-    let address = SocketAddr::from(([127, 0, 0, 1], arguments.port));
-    let listen = server::Settings {
-        address,
-        operator_address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        drain_seconds: 2,
-        ..server::Settings::default()
-    };
-    Ok(Config {
-        home_community_id: HomeCommunityId::parse(HOME).map_err(Failure::new)?,
-        public_url: Url::parse(&format!("http://{address}")).map_err(Failure::new)?,
-        data_directory: directory.join("var"),
-        listen,
-        gateway_listen: None,
-        communities: Vec::new(),
-        manifests: store::Settings::default(),
-        retrieve: retrieve::Settings::default(),
-        xc_wado: XcWadoSettings::default(),
-        locations: locations(directory, study),
-    })
-}
-
-fn locations(directory: &Path, study: &Study) -> Vec<LocationSettings> {
-    let mut all: Vec<Location> = study.series.iter().map(|series| series.location).collect();
-    all.sort_by_key(|location| location.index());
-    all.dedup_by_key(|location| location.index());
-    let ids = location_ids();
-    all.iter()
-        .zip(ids)
-        .map(|(location, ids)| LocationSettings {
-            alias: Some(location.folder().to_owned()),
-            retrieve_location_uid: Some(ids.retrieve_location_uid),
-            retrieve_urls: vec![ids.retrieve_url],
-            ..LocationSettings::folder(directory.join(location.folder()))
-        })
-        .collect()
 }
 
 /// The same study in both formats of a manifest.
-fn write_manifests(study: &Study, directory: &Path) -> Result<[std::path::PathBuf; 2], Failure> {
-    let ids = location_ids();
+fn write_manifests(study: &Study, directory: &Path) -> Result<[PathBuf; 2], Failure> {
+    let ids = [Location::A, Location::B].map(location_ids);
     let files = [
         directory.join("manifest.dcm"),
         directory.join("manifest.json"),
@@ -127,56 +77,56 @@ fn write_manifests(study: &Study, directory: &Path) -> Result<[std::path::PathBu
     Ok(files)
 }
 
-/// Registers both; gives the id of the first.
-fn register(parts: &Parts, files: &[std::path::PathBuf; 2]) -> Result<Id, Failure> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let register = |path: &Path| {
-        let bytes = std::fs::read(path).map_err(Failure::new)?;
-        let registered = parts
-            .manifests
-            .register(&bytes, Registration::default(), now);
-        registered
-            .map(|(manifest, _is_new)| manifest.id)
-            .map_err(Failure::new)
-    };
-    let id = register(&files[0])?;
-    register(&files[1])?;
-    Ok(id)
-}
-
 /// What the lines on the screen are made of.
 struct Printed<'a> {
     study: &'a Study,
-    file: &'a Path,
-    id: Id,
-    address: SocketAddr,
-    operator: SocketAddr,
+    manifest: &'a Path,
+    a: Addresses,
+    b: Addresses,
+    a_directory: PathBuf,
+    b_directory: PathBuf,
+    /// Of the manifest at A's gateway.
+    id: Option<Id>,
 }
 
-fn print(printed: &Printed<'_>) {
-    let Printed {
-        study,
-        file,
-        id,
-        address,
-        operator,
-    } = printed;
-    let gateway = format!("http://{address}");
-    let root = format!("{gateway}/manifests/{id}/dicomweb");
-    let command = std::env::current_exe().map_or_else(
-        |_unknown| "xcwado".into(),
-        |path| path.display().to_string(),
-    );
-    let other = file.with_extension("json");
-    let series = &study.series[0];
-    let instance = &series.instances[series.instances.len() / 2];
-    println!(
-        "A study of {instances} instances is split over two folders. Its manifest is registered as
-  {kos}  (Key Object Selection)
-  {fhir}  (FHIR Bundle)
+impl Printed<'_> {
+    fn print(&self) {
+        let gateway = format!("http://{}", self.a.public);
+        let id = self.id.map_or(String::new(), |id| id.to_string());
+        let root = format!("{gateway}/manifests/{id}/dicomweb");
+        let count = |location| {
+            let series = self.study.series.iter();
+            let series = series.filter(|series| series.location == location);
+            series.map(|series| series.instances.len()).sum::<usize>()
+        };
+        let command = std::env::current_exe().map_or_else(
+            |_unknown| "xcwado".into(),
+            |path| path.display().to_string(),
+        );
+        // A series that only the other community has.
+        let series = self.study.series.iter();
+        let mut series = series.filter(|series| series.location == Location::B);
+        let Some(series) = series.next() else { return };
+        let Some(instance) = series.instances.get(series.instances.len() / 2) else {
+            return;
+        };
+        let study_uid = &self.study.uid;
+        let b_location = format!(
+            "homeCommunityId/{}/RetrieveLocationUID/{}",
+            home_community_id(Location::B),
+            location_ids(Location::B).retrieve_location_uid
+        );
+        println!(
+            "A study of {instances} instances, {in_a} in community A and {in_b} in community B. Each has a gateway.
 
+  viewer ──▶ gateway of A ══ mutual TLS, XC-WADO (RAD-160) ══▶ gateway of B ──▶ images of B
+             {a_public}                               {b_gateways}
+
+Settings and certificates:  {a_directory}
+                            {b_directory}
+Its manifest, known to both gateways:
+                            {kos}  (Key Object Selection)
+                            {fhir}  (FHIR Bundle)
 DICOMweb root for viewers:  {root}
 For operators:              http://{operator}/metrics
 
@@ -185,21 +135,38 @@ Try, in another terminal:
 # what the manifest selects
 curl {gateway}/manifests/{id}
 
-# one slice, as a file
+# one slice of community B, through both gateways
 curl -H 'Accept: application/dicom' -o slice.dcm {root}/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}
 
-# the whole study, out of both folders, in one answer
+# the whole study, out of both communities, in one answer
 curl -H 'Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=*' -o study.multipart {root}/studies/{study_uid}
 
+# the same slice without a manifest, by the address that XC-WADO gives it
+curl -H 'Accept: application/dicom' -o same-slice.dcm {gateway}/wado-rs/{b_location}/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}
+
+# what partners see: the gateway of B, asked with the certificate of A's; nobody else gets in
+curl --cacert {b_directory}/authority.pem --cert {a_directory}/gateway.pem --key {a_directory}/gateway.key -H 'Accept: application/dicom' -o partner-slice.dcm https://{b_gateways}/wado-rs/{b_location}/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}
+
+# every source and gateway of A, tried
+{command} check --config {a_directory}/config.toml
+
 # the whole study, as files
-{command} fetch {kos} -o demo-images --gateway {gateway}
+{command} fetch {kos} --home-community-id {b_home} -o demo-images --gateway {gateway}
 
 Stop with Ctrl-C; the study is deleted then.",
-        instances = study.instance_count(),
-        kos = file.display(),
-        fhir = other.display(),
-        study_uid = study.uid,
-        series_uid = series.uid,
-        instance_uid = instance.uid,
-    );
+            instances = self.study.instance_count(),
+            in_a = count(Location::A),
+            in_b = count(Location::B),
+            a_public = self.a.public,
+            b_gateways = self.b.gateways,
+            a_directory = self.a_directory.display(),
+            b_directory = self.b_directory.display(),
+            kos = self.manifest.display(),
+            fhir = self.manifest.with_extension("json").display(),
+            operator = self.a.operator,
+            b_home = home_community_id(Location::B),
+            series_uid = series.uid,
+            instance_uid = instance.uid,
+        );
+    }
 }
