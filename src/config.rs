@@ -363,6 +363,8 @@ mod tests {
             .collect();
         let config = Config::parse(&uncommented).expect("it can be uncommented");
         assert_eq!(config.locations.len(), 2);
+        assert_eq!(config.communities.len(), 1);
+        assert!(config.gateway_listen.is_some());
     }
 
     #[test]

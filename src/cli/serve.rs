@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio::net::TcpListener;
 
 use super::Failure;
-use super::start::{Parts, block_on, listen};
+use super::start::{Parts, block_on, listen, survive_hang_up};
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let (config, parts) = Parts::load(path)?;
@@ -24,6 +24,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
             locations = registry.sites().len(), communities = registry.communities().count(),
             manifests = parts.manifests.count(), "listening"
         );
+        survive_hang_up()?;
         parts.serve(&config, sockets).await
     })
 }

@@ -164,6 +164,17 @@ fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
+/// A hang-up means "read your settings again" to many; it must not end the process.
+pub(super) fn survive_hang_up() -> Result<(), Failure> {
+    let mut hang_up = signal(SignalKind::hangup()).map_err(Failure::new)?;
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            tracing::info!("new credentials are used by themselves; other settings need a restart");
+        }
+    });
+    Ok(())
+}
+
 /// Runs an asynchronous command.
 pub(super) fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::runtime::Builder::new_multi_thread()

@@ -47,13 +47,19 @@ fn split_at_studies(url: &str) -> Option<(&str, &str)> {
 
 fn path_start(url: &str) -> usize {
     let authority = match url.find("://") {
-        Some(at) => at + "://".len(),
-        None if url.starts_with("//") => 2,
-        None => 0,
+        Some(at) if is_scheme(&url[..at]) => at + "://".len(),
+        Some(_) | None if url.starts_with("//") => 2,
+        Some(_) | None => 0,
     };
     url[authority..]
         .find(['/', '?', '#'])
         .map_or(url.len(), |at| authority + at)
+}
+
+// RFC 3986 3.1. A `://` after anything else is in the path of a value without a scheme.
+fn is_scheme(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte))
 }
 
 fn names(rest: &str, study: &StudyInstanceUid, series: Option<&SeriesInstanceUid>) -> bool {
@@ -161,6 +167,7 @@ mod tests {
             "https://h.example/studies/rs",
             "https://h.example/rs/studies//1.2.3",
             "https://h.example/rs/studies/1.2.3%2F..",
+            "h.example/rs/studies/1.2.9://h.example/rs/",
         ] {
             assert_eq!(base(url), Err(Foreign), "{url}");
         }

@@ -244,8 +244,12 @@ fn retrieve_url(value: &str, target: &Target) -> Result<Box<str>, Error> {
     };
     let base = base_uri(value, study, series).map_err(|_foreign| Error::ForeignRetrieveUrl)?;
     let address = base.and_then(|base| Address::parse(&base).ok());
-    let address = address.ok_or(Error::RetrieveUrl)?;
-    Ok(address.to_string().into())
+    let address = address.ok_or(Error::RetrieveUrl)?.to_string();
+    // The next gateway has the same limit.
+    if address.len() > LONGEST {
+        return Err(Error::RetrieveUrl);
+    }
+    Ok(address.into())
 }
 
 fn parameter_names(sub_resource: &SubResource) -> &'static [&'static str] {

@@ -269,7 +269,8 @@ fn a_retrieve_url_is_read_in_every_spelling() {
 
 #[test]
 fn what_is_no_base_uri_is_refused() {
-    let too_long = format!("h.example/{}", "x".repeat(2039));
+    let too_long = format!("https://h.example/{}", "x".repeat(2031));
+    let too_long_anew = format!("h.example/{}", "x".repeat(2030));
     for value in [
         "%20",
         "/studies/1.2.4",
@@ -297,10 +298,13 @@ fn what_is_no_base_uri_is_refused() {
         "https://[::1/rs",
         "https://h.example:99999/rs",
         &too_long,
+        &too_long_anew,
     ] {
         let refused = matches!(retrieve_url(value), Err(Error::RetrieveUrl | Error::Query));
         assert!(refused, "{value}");
     }
+    let longest = format!("https://h.example/{}/", "x".repeat(2029));
+    assert_eq!(retrieve_url(&longest), Ok(longest));
 }
 
 #[test]
