@@ -179,28 +179,13 @@ impl Error {
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Busy | Self::ShuttingDown => Some(Duration::from_secs(5)),
-            Self::Retrieve(retrieve::Error::Source(source::Error::Overloaded { retry_after })) => {
-                Some(retry_after.unwrap_or(Duration::from_secs(5)))
-            }
-            Self::Request(_)
-            | Self::Method(_)
-            | Self::Access(_)
-            | Self::PartnersOnlyRetrieve
-            | Self::RetrieveUrlNotAllowed
-            | Self::Loop(_)
-            | Self::NotOffered
-            | Self::NotAcceptable(_)
-            | Self::NotFound
-            | Self::UnsupportedMediaType
-            | Self::Upload
-            | Self::UploadSilent
-            | Self::Store(_)
-            | Self::Retrieve(_)
-            | Self::BrokeOff(_)
-            | Self::Internal => None,
+        const SOON: Duration = Duration::from_secs(5);
+        if let Self::Retrieve(retrieve::Error::Source(source::Error::Overloaded { retry_after })) =
+            self
+        {
+            return Some(retry_after.unwrap_or(SOON));
         }
+        matches!(self, Self::Busy | Self::ShuttingDown).then_some(SOON)
     }
 }
 

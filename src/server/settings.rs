@@ -1,0 +1,132 @@
+//! What settings say of the listeners.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use url::Url;
+
+use super::{Entrance, Tls};
+use crate::credentials::{self, ServerFiles};
+
+/// `[listen]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where viewers connect.
+    pub address: SocketAddr,
+    /// Where operators connect: metrics and health.
+    pub operator_address: SocketAddr,
+    /// Connections of viewers at once; more are turned away.
+    pub connections: usize,
+    /// Seconds for a request's head to arrive, and for which a connection may be idle.
+    pub request_head_seconds: u64,
+    /// Seconds that streams under way have to end when the gateway is told to stop.
+    pub drain_seconds: u64,
+    /// PEM file of the certificate that viewers are shown; without one there is no TLS.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub private_key: Option<PathBuf>,
+    /// PEM file of the authorities that must have signed the certificate of whoever connects.
+    pub client_authorities: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            operator_address: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            connections: 1024,
+            request_head_seconds: 30,
+            drain_seconds: 30,
+            certificate: None,
+            private_key: None,
+            client_authorities: None,
+        }
+    }
+}
+
+/// `[gateway_listen]`: a listener for other communities' gateways, with mutual TLS.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewaySettings {
+    /// Where partners connect.
+    pub address: SocketAddr,
+    /// How they reach it; `https://` and the address when absent.
+    pub public_url: Option<Url>,
+    /// PEM file of the certificate that partners are shown.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub private_key: PathBuf,
+    /// PEM file of the authorities that must have signed the certificate of a partner.
+    pub client_authorities: PathBuf,
+    /// Connections of partners at once; more are turned away.
+    #[serde(default = "connections")]
+    pub connections: usize,
+    /// Seconds for a handshake, for a request's head to arrive, and for which a connection may be
+    /// idle.
+    #[serde(default = "request_head_seconds")]
+    pub request_head_seconds: u64,
+}
+
+fn connections() -> usize {
+    Settings::default().connections
+}
+
+fn request_head_seconds() -> u64 {
+    Settings::default().request_head_seconds
+}
+
+impl Settings {
+    /// What TLS towards viewers needs, if there is to be TLS.
+    ///
+    /// # Errors
+    /// [`credentials::Error::Half`].
+    pub fn credentials(&self) -> Result<Option<ServerFiles>, credentials::Error> {
+        match (&self.certificate, &self.private_key) {
+            (Some(certificate), Some(private_key)) => Ok(Some(ServerFiles {
+                certificate: certificate.clone(),
+                private_key: private_key.clone(),
+                client_authorities: self.client_authorities.clone(),
+            })),
+            (None, None) if self.client_authorities.is_none() => Ok(None),
+            (None | Some(_), _) => Err(credentials::Error::Half),
+        }
+    }
+
+    /// The entrance of viewers, on a socket that is bound already.
+    #[must_use]
+    pub fn entrance(&self, socket: TcpListener, tls: Option<Tls>) -> Entrance {
+        Entrance {
+            socket,
+            tls,
+            connections: self.connections,
+            request_head: Duration::from_secs(self.request_head_seconds),
+        }
+    }
+}
+
+impl GatewaySettings {
+    /// What TLS towards partners needs.
+    #[must_use]
+    pub fn credentials(&self) -> ServerFiles {
+        ServerFiles {
+            certificate: self.certificate.clone(),
+            private_key: self.private_key.clone(),
+            client_authorities: Some(self.client_authorities.clone()),
+        }
+    }
+
+    /// The entrance of partners, on a socket that is bound already.
+    #[must_use]
+    pub fn entrance(&self, socket: TcpListener, tls: Tls) -> Entrance {
+        Entrance {
+            socket,
+            tls: Some(tls),
+            connections: self.connections,
+            request_head: Duration::from_secs(self.request_head_seconds),
+        }
+    }
+}
