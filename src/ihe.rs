@@ -141,6 +141,8 @@ fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str
 
 fn is_opaque(text: &str) -> bool {
     (1..=64).contains(&text.len())
+        // It becomes a segment of a path.
+        && text.bytes().any(|b| b != b'.')
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
@@ -192,7 +194,7 @@ mod tests {
         let name = RetrieveLocationUid::parse("ACME").expect("a short name");
         assert!(name.is_opaque());
         assert_eq!(name.as_str(), "ACME");
-        for text in ["AC ME", "a/b", "", "..%2f", &"x".repeat(65)] {
+        for text in ["AC ME", "a/b", "", ".", "..", "..%2f", &"x".repeat(65)] {
             assert_eq!(RetrieveLocationUid::parse(text), Err(NotAnOid), "{text}");
         }
     }

@@ -33,7 +33,8 @@ impl Address {
             format!("https://{text}")
         };
         let mut url = Url::parse(&with_scheme).map_err(|_invalid| NotAnAddress)?;
-        if !is_plain(&url) || has_escaped_separators(url.path()) {
+        // Before it was read: reading resolves escaped dots.
+        if !is_plain(&url) || has_escaped_separators(&with_scheme) {
             return Err(NotAnAddress);
         }
         if !url.path().ends_with('/') {

@@ -116,15 +116,15 @@ pub fn application_dicom(transfer_syntax: &TransferSyntax) -> String {
 }
 
 fn is_essence(essence: &str) -> bool {
-    let is_token = |token: &str| {
-        !token.is_empty()
-            && token
-                .bytes()
-                .all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b))
-    };
     essence
         .split_once('/')
         .is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
+}
+
+/// RFC 9110 5.6.2.
+fn is_token(text: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b);
+    !text.is_empty() && text.bytes().all(is_allowed)
 }
 
 fn unquote(value: &str) -> String {
@@ -165,11 +165,12 @@ impl fmt::Display for MediaType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.essence)?;
         for (name, value) in &self.parameters {
-            write!(
-                f,
-                "; {name}=\"{}\"",
-                value.replace('\\', "\\\\").replace('"', "\\\"")
-            )?;
+            if is_token(value) {
+                write!(f, "; {name}={value}")?;
+            } else {
+                let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+                write!(f, "; {name}=\"{escaped}\"")?;
+            }
         }
         Ok(())
     }

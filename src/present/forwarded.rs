@@ -18,6 +18,8 @@ const SINGLE: &[&str] = &[
     "text/rtf",
     "text/xml",
 ];
+/// So much at once: where there are many short links, what comes out is longer than what goes in.
+const PIECE: usize = 16 << 10;
 const JSON: &[&str] = &["application/dicom+json", "application/json"];
 
 /// It is nothing that is passed on.
@@ -40,7 +42,9 @@ pub fn metadata(
     let body = Body::generate(None, |out| async move {
         let mut links = JsonLinks::new(links);
         while let Some(chunk) = body.chunk().await? {
-            out.emit(links.push(&chunk).map_err(broken)?).await?;
+            for piece in chunk.chunks(PIECE) {
+                out.emit(links.push(piece).map_err(broken)?).await?;
+            }
         }
         links.finish().map_err(broken)
     });

@@ -69,6 +69,7 @@ fn links_become_ours_and_nothing_else_changes() {
         (r#"{"00081190":{"Value":[]},"Value":["/rs/a"]}"#, r#"{"00081190":{"Value":[]},"Value":["/rs/a"]}"#),
         (r#"{"BulkDataURI":"/rs/\ud800"}"#, r#"{"BulkDataURI":"about:blank"}"#),
         (r#"{"BulkDataURI":"/rs/\udc00a"}"#, r#"{"BulkDataURI":"about:blank"}"#),
+        (r#"{"BulkDataURI":"/rs/\ud800a\udc00"}"#, r#"{"BulkDataURI":"about:blank"}"#),
         (r#"{"BulkDataURI":"/rs/\ud800\ud800\udc00"}"#, r#"{"BulkDataURI":"about:blank"}"#),
     ] {
         assert_eq!(rewrite_text(document).as_deref(), Ok(expected), "{document}");

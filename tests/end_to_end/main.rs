@@ -11,4 +11,5 @@ mod orthanc;
 mod retrieve;
 mod rig;
 mod study;
+mod sub_resources;
 mod tls;

@@ -203,6 +203,13 @@ impl Asked {
         names
     }
 
+    /// All header fields, names in lower case, sorted.
+    pub(crate) fn fields_sorted(&self) -> Vec<(String, String)> {
+        let mut fields = self.fields.clone();
+        fields.sort();
+        fields
+    }
+
     /// Whether one instance is asked for, and not a series.
     pub(crate) fn is_instance(&self) -> bool {
         self.path.contains("/instances/")
@@ -316,10 +323,16 @@ impl Reply {
 
 /// What a server that behaves answers: what it holds of the study, series or instance, or 404.
 pub(crate) fn honest(held: &[Instance], asked: &Asked) -> Reply {
+    honest_below("/rs/", held, asked)
+}
+
+/// As [`honest`], below another root. What a query says does not matter.
+pub(crate) fn honest_below(root: &str, held: &[Instance], asked: &Asked) -> Reply {
     let decoded = asked
         .field("accept")
         .contains(&format!("transfer-syntax={EXPLICIT}"));
-    let path = asked.path.strip_prefix("/rs/").unwrap_or_default();
+    let path = asked.path.strip_prefix(root).unwrap_or_default();
+    let path = path.split('?').next().unwrap_or_default();
     let is_asked = |instance: &&Instance| {
         let own = instance.path();
         own == path || own.starts_with(&format!("{path}/"))

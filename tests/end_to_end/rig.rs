@@ -27,6 +27,9 @@ use xcwado::multipart::{Boundary, Event, Limits, PartHead, Splitter};
 use xcwado::retrieve::Retriever;
 use xcwado::server::{self, Listeners};
 
+/// The community of gateways that are not told another one.
+pub(crate) const HERE: &str = "1.3.6.1.4.1.99999.1";
+
 /// As a client asks for what is stored.
 pub(crate) const AS_STORED: (&str, &str) = (
     "accept",
@@ -37,6 +40,8 @@ pub(crate) const AS_STORED: (&str, &str) = (
 pub(crate) struct Rig {
     /// Where viewers connect.
     pub(crate) public: SocketAddr,
+    /// Where partners connect, if the settings say that they do.
+    pub(crate) gateways: Option<SocketAddr>,
     /// Where operators connect.
     pub(crate) operator: SocketAddr,
     directory: Option<TempDir>,
@@ -54,27 +59,58 @@ pub(crate) struct Registered {
     pub(crate) summary: Value,
 }
 
+impl Registered {
+    /// What the answer to a registration tells.
+    pub(crate) fn of(answer: &Answer) -> Self {
+        assert!(answer.status.is_success(), "{answer:?}");
+        let summary = answer.json();
+        let id = summary["id"].as_str().expect("an id").to_owned();
+        Self {
+            root: format!("/manifests/{id}/dicomweb/"),
+            id,
+            summary,
+        }
+    }
+}
+
 impl Rig {
     /// A gateway with these settings, which are tables in TOML: `[[location]]` and others.
     pub(crate) fn start(settings: &str) -> Self {
+        Self::start_as(HERE, settings)
+    }
+
+    /// A gateway of this community.
+    pub(crate) fn start_as(community: &str, settings: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut rig = Self::start_in(directory.path(), settings);
+        let mut rig = Self::start_of(community, directory.path(), settings);
         rig.directory = Some(directory);
         rig
     }
 
     /// A gateway that keeps its manifests in `directory`, where an earlier one may have left some.
     pub(crate) fn start_in(directory: &Path, settings: &str) -> Self {
+        Self::start_of(HERE, directory, settings)
+    }
+
+    fn start_of(community: &str, directory: &Path, settings: &str) -> Self {
         let (public_socket, public) = bind();
         let (operator_socket, operator) = bind();
         let text = format!(
-            "home_community_id = \"1.3.6.1.4.1.99999.1\"\n\
+            "home_community_id = \"{community}\"\n\
              public_url = \"http://{public}\"\n\
              {settings}"
         );
         let mut config = Config::parse(&text).expect("settings without problems");
         // What a test leaves behind is not waited for.
         config.listen.drain_seconds = config.listen.drain_seconds.min(10);
+        let gateway_socket = config.gateway_listen.as_mut().map(|listen| {
+            let (socket, address) = bind();
+            listen.address = address;
+            (socket, address)
+        });
+        let gateways = gateway_socket.as_ref().map(|(_, address)| *address);
+        let tls = config.listen.credentials().expect("certificate and key");
+        let tls = tls.map(|files| server::tls("listen", files).expect("credentials"));
         let metrics = Metrics::new();
         let registry = Registry::open(&config.registry()).expect("locations without problems");
         let access = Access::new(&config.communities).expect("communities without problems");
@@ -83,7 +119,7 @@ impl Rig {
         let retriever = Retriever::new(config.retrieve.clone(), metrics.clone());
         let gateway = Gateway::new(Assembly {
             public_url: config.public_url.clone(),
-            gateway_url: None,
+            gateway_url: config.gateway_url(),
             xc_wado: config.xc_wado.clone(),
             access,
             registry,
@@ -101,9 +137,13 @@ impl Rig {
                 .build()
                 .expect("a runtime");
             runtime.block_on(async move {
+                let gateways = config.gateway_listen.as_ref().zip(gateway_socket);
                 let listeners = Listeners {
-                    public: config.listen.entrance(listener(public_socket), None),
-                    gateways: None,
+                    public: config.listen.entrance(listener(public_socket), tls),
+                    gateways: gateways.map(|(listen, (socket, _))| {
+                        let tls = server::tls("gateway_listen", listen.credentials());
+                        listen.entrance(listener(socket), tls.expect("credentials"))
+                    }),
                     operator: listener(operator_socket),
                 };
                 let shutdown = stop.cancelled_owned();
@@ -113,6 +153,7 @@ impl Rig {
         });
         Self {
             public,
+            gateways,
             operator,
             directory: None,
             stopping,
@@ -122,15 +163,7 @@ impl Rig {
 
     /// Registers a manifest that must be accepted.
     pub(crate) async fn register(&self, manifest: impl Into<Bytes>) -> Registered {
-        let answer = self.post("/manifests", &[], manifest).await;
-        assert!(answer.status.is_success(), "{answer:?}");
-        let summary = answer.json();
-        let id = summary["id"].as_str().expect("an id").to_owned();
-        Registered {
-            root: format!("/manifests/{id}/dicomweb/"),
-            id,
-            summary,
-        }
+        Registered::of(&self.post("/manifests", &[], manifest).await)
     }
 
     pub(crate) async fn get(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
@@ -193,10 +226,7 @@ impl Rig {
     /// The value of a metric, 0 if it is not there; `named` is everything before the value:
     /// `xcwado_manifests`, `xcwado_answers_total{outcome="complete",transaction="…"}`.
     pub(crate) async fn metric(&self, named: &str) -> f64 {
-        let text = self.operator("/metrics").await.text();
-        text.lines()
-            .find_map(|line| line.strip_prefix(named)?.strip_prefix(' '))
-            .map_or(0.0, |value| value.parse().expect("a number"))
+        self.operator("/metrics").await.metric(named)
     }
 
     /// Tells the gateway to stop, without waiting.
@@ -268,7 +298,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    fn new(response: http::Response<Incoming>) -> Self {
+    pub(crate) fn new(response: http::Response<Incoming>) -> Self {
         let (head, body) = response.into_parts();
         Self {
             status: head.status,
@@ -370,6 +400,14 @@ impl Answer {
         String::from_utf8(self.body.to_vec()).expect("text")
     }
 
+    /// The value of a metric in what operators are told, 0 if it is not there.
+    pub(crate) fn metric(&self, named: &str) -> f64 {
+        let text = self.text();
+        text.lines()
+            .find_map(|line| line.strip_prefix(named)?.strip_prefix(' '))
+            .map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
@@ -432,6 +470,11 @@ impl Answer {
         assert!(!detail.is_empty() && detail.len() < 200, "{detail}");
         detail
     }
+}
+
+/// The path of something at a location of a community, as RAD-160 asks for it.
+pub(crate) fn rad_160(community: &str, location: &str, path: &str) -> String {
+    format!("/wado-rs/homeCommunityId/{community}/RetrieveLocationUID/{location}/{path}")
 }
 
 pub(crate) fn sorted(instances: impl IntoIterator<Item = Bytes>) -> Vec<Bytes> {
