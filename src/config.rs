@@ -80,6 +80,7 @@ impl Config {
             home_community_id: &self.home_community_id,
             locations: &self.locations,
             communities: &self.communities,
+            initiating: self.xc_wado.initiating,
             opaque_location_ids: self.xc_wado.opaque_location_ids,
             retrieve_url_alone: self.xc_wado.retrieve_url_alone,
         }

@@ -22,6 +22,8 @@ pub struct Settings<'a> {
     pub locations: &'a [LocationSettings],
     /// The others.
     pub communities: &'a [CommunitySettings],
+    /// Whether the others are asked for what is theirs.
+    pub initiating: bool,
     /// Whether a location may be called by a name that is no OID.
     pub opaque_location_ids: bool,
     /// Whether another community is asked for a location that only a Retrieve URL names.
@@ -70,6 +72,7 @@ pub struct Registry {
     communities: HashMap<HomeCommunityId, Community>,
     /// Whose a location is that is not ours.
     owners: HashMap<RetrieveLocationUid, HomeCommunityId>,
+    initiating: bool,
     opaque_location_ids: bool,
     retrieve_url_alone: bool,
 }
@@ -113,6 +116,7 @@ impl Registry {
             by_ae_title: HashMap::new(),
             communities: HashMap::new(),
             owners: HashMap::new(),
+            initiating: settings.initiating,
             opaque_location_ids: settings.opaque_location_ids,
             retrieve_url_alone: settings.retrieve_url_alone,
         }
@@ -238,7 +242,7 @@ impl Registry {
 
     /// A location behind another community's gateway, if it is named well enough to be asked for.
     fn behind(&self, community: &Community, location: &Location) -> Option<Arc<Source>> {
-        let gateway = community.gateway.as_ref()?;
+        let gateway = community.gateway.as_ref().filter(|_| self.initiating)?;
         let uid = location.retrieve_location_uid.clone();
         let uid = uid.filter(|uid| self.opaque_location_ids || !uid.is_opaque());
         // What a manifest says is passed on in its normal form or not at all.

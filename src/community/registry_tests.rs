@@ -9,6 +9,8 @@ struct File {
     #[serde(default)]
     opaque: bool,
     #[serde(default)]
+    not_initiating: bool,
+    #[serde(default)]
     retrieve_url_alone: bool,
     #[serde(default)]
     location: Vec<LocationSettings>,
@@ -28,6 +30,7 @@ fn open(toml: &str) -> Result<Registry, Vec<Problem>> {
         home_community_id: &community(HOME),
         locations: &file.location,
         communities: &file.community,
+        initiating: !file.not_initiating,
         opaque_location_ids: file.opaque,
         retrieve_url_alone: file.retrieve_url_alone,
     })
@@ -243,6 +246,15 @@ fn what_no_settings_name_belongs_to_the_community_of_the_manifest() {
     }
     let alone = open(&format!("retrieve_url_alone = true\n{OTHERS}")).expect("a registry");
     assert_eq!(found_from(&alone, Some("1.2.99.3"), None, url), theirs);
+}
+
+#[test]
+fn without_the_initiating_role_nothing_is_asked_of_another_community() {
+    let registry = open(&format!("not_initiating = true\n{OTHERS}")).expect("a registry");
+    let theirs = found_from(&registry, None, Some("1.2.3.20"), None);
+    assert_eq!(theirs, None);
+    let theirs = found_from(&registry, Some("1.2.99.3"), Some("9.8.7"), None);
+    assert_eq!(theirs, None);
 }
 
 #[test]

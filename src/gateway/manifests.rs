@@ -115,6 +115,10 @@ impl Gateway {
             .iter()
             .map(ToString::to_string)
             .collect();
+        let community = manifest.registration.home_community_id.as_ref();
+        if community.is_some_and(|id| !self.is_ours(id) && self.registry.community(id).is_none()) {
+            warnings.push("the manifest's community is not configured here".to_owned());
+        }
         let studies = manifest.manifest.studies.iter();
         let studies: Vec<Value> = studies
             .map(|study| self.study_summary(manifest, study, with_instances, &mut warnings))

@@ -67,6 +67,8 @@ pub struct Listeners {
 // What one connection may hold unsent; and so the largest request head.
 const BUFFER: usize = 128 << 10;
 const MOST_HEADER_FIELDS: usize = 100;
+// Whoever has not shown a certificate yet holds a place no longer than this.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 const OPERATOR_CONNECTIONS: usize = 32;
 const OPERATOR_REQUEST_HEAD: Duration = Duration::from_secs(30);
 // Bulk data over HTTP/2 crawls with the defaults.
@@ -196,7 +198,7 @@ impl Listener {
     ) -> impl Future<Output = Option<(Stream, Peer)>> + Send + 'static {
         let (listener, door) = (self.name, self.door);
         let tls = self.entrance.tls.as_ref().map(|tls| tls.current());
-        let request_head = self.entrance.request_head;
+        let limit = self.entrance.request_head.min(HANDSHAKE);
         let failed = metrics.failed_handshakes.with_label_values(&[listener]);
         async move {
             if let Err(error) = stream.set_nodelay(true) {
@@ -206,7 +208,7 @@ impl Listener {
                 let certificate = None;
                 return Some((Stream::Plain(stream), Peer { door, certificate }));
             };
-            match handshake::accept(stream, Arc::clone(&tls.value), request_head).await {
+            match handshake::accept(stream, Arc::clone(&tls.value), limit).await {
                 Ok((stream, certificate)) => {
                     Some((Stream::Tls(Box::new(stream)), Peer { door, certificate }))
                 }
