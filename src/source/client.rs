@@ -20,6 +20,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::Error;
+use super::connector::Connector;
 use crate::body;
 use crate::credentials::{self, Certificate, ClientFiles, Loaded, TokenSource, Watched};
 use crate::hop::Hop;
@@ -30,9 +31,11 @@ const READ_BUFFER: usize = 128 << 10;
 const MOST_HEADER_FIELDS: usize = 64;
 const MOST_IDLE: usize = 32;
 const IDLE: Duration = Duration::from_secs(30);
-// Of HTTP/2, where bulk data crawls with the defaults.
+// Of HTTP/2, where bulk data crawls with the defaults. A window is what can be on its way in a round
+// trip, and what a client that does not read costs.
 const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+// Room for all streams: those whose clients do not read must not hold up the others.
+const CONNECTION_WINDOW: u32 = 128 * STREAM_WINDOW;
 const FRAME: u32 = 64 << 10;
 const HEADER_LIST: u32 = 64 << 10;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -132,7 +135,7 @@ pub struct Client {
 /// Connections that were made with the same credentials.
 #[derive(Debug)]
 struct Pool {
-    connections: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connections: legacy::Client<HttpsConnector<Connector>, Full<Bytes>>,
     authorization: Option<HeaderValue>,
     tls: Arc<ClientConfig>,
 }
@@ -343,6 +346,7 @@ fn pool(
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(connect));
+    let tcp = Connector::new(tcp);
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(tls.value.clone())
         .https_or_http();

@@ -5,6 +5,7 @@
 
 mod arrival;
 pub mod client;
+mod connector;
 pub mod folder;
 pub mod greeting;
 mod offered;

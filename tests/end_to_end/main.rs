@@ -1,15 +1,28 @@
 //! The gateway as its users meet it: over HTTP and on the command line, in front of real servers,
 //! most of which misbehave.
 
+mod attacks;
+mod authority;
 mod commands;
+mod communities;
+mod detour;
+mod disclosure;
 mod limits;
+mod loops;
 mod manifests;
 mod misbehaving;
 mod negotiation;
 mod origin;
 mod orthanc;
+mod orthanc_communities;
+mod partners;
+mod program;
+mod refusals;
+mod reload;
 mod retrieve;
 mod rig;
 mod study;
 mod sub_resources;
 mod tls;
+mod tls_client;
+mod xc_wado;

@@ -23,12 +23,12 @@ use xcwado::dicom::part10::Identity;
 use crate::rig::{AS_STORED, Answer, Registered, Rig, open, request, sorted};
 use crate::study::{EXPLICIT, JPEG_LOSSLESS, Study, at};
 
-const STUDY: &str = "studies/1.2.250.1.59.40211.22756022.2.1.102";
-const IMAGES: &str = "1.2.250.1.59.40211.22756022.2.2.102.201";
-const KEY_OBJECTS: &str = "1.2.250.1.59.40211.22756022.2.2.102.202";
+pub(crate) const STUDY: &str = "studies/1.2.250.1.59.40211.22756022.2.1.102";
+pub(crate) const IMAGES: &str = "1.2.250.1.59.40211.22756022.2.2.102.201";
+pub(crate) const KEY_OBJECTS: &str = "1.2.250.1.59.40211.22756022.2.2.102.202";
 /// Where the Key Object Selection document says that the series are.
-const OF_IMAGES: &str = "1.3.6.1.4.1.19376.1.1.202.1";
-const OF_KEY_OBJECTS: &str = "1.3.6.1.4.1.19376.1.1.202.2";
+pub(crate) const OF_IMAGES: &str = "1.3.6.1.4.1.19376.1.1.202.1";
+pub(crate) const OF_KEY_OBJECTS: &str = "1.3.6.1.4.1.19376.1.1.202.2";
 
 #[tokio::test]
 async fn the_key_object_manifest_opens_the_study_out_of_two_servers() {
@@ -352,7 +352,7 @@ fn before_boundary(answer: &Answer) -> &str {
     kind
 }
 
-fn identity(bytes: &Bytes) -> Identity {
+pub(crate) fn identity(bytes: &Bytes) -> Identity {
     Identity::read(bytes)
         .expect("Part 10")
         .expect("an instance with its UIDs")
@@ -409,18 +409,18 @@ fn retrieve_with_python(python: &OsString, root: &str) -> Value {
 }
 
 /// What is there to test with.
-struct Found {
+pub(crate) struct Found {
     orthanc: PathBuf,
     plugin: PathBuf,
     data: PathBuf,
     archive: Vec<u8>,
     /// The files of the study.
-    instances: Vec<Bytes>,
+    pub(crate) instances: Vec<Bytes>,
 }
 
 impl Found {
     /// `None` if something is missing, which has been said then.
-    fn look() -> Option<Self> {
+    pub(crate) fn look() -> Option<Self> {
         const WHAT: &str = "Orthanc";
         let named = std::env::var_os("ORTHANC").map(PathBuf::from);
         let Some(orthanc) = named.or_else(|| program("Orthanc")) else {
@@ -447,22 +447,22 @@ impl Found {
         })
     }
 
-    fn start(&self) -> Orthanc {
+    pub(crate) fn start(&self) -> Orthanc {
         Orthanc::start(&self.orthanc, &self.plugin)
     }
 
     /// An Orthanc that holds the study.
-    async fn loaded(&self) -> Orthanc {
+    pub(crate) async fn loaded(&self) -> Orthanc {
         let orthanc = self.start();
         orthanc.store(self.archive.clone()).await;
         orthanc
     }
 
-    fn key_object_manifest(&self) -> Vec<u8> {
+    pub(crate) fn key_object_manifest(&self) -> Vec<u8> {
         self.manifest("MADO_KOS_B.dcm")
     }
 
-    fn fhir_manifest(&self) -> Vec<u8> {
+    pub(crate) fn fhir_manifest(&self) -> Vec<u8> {
         self.manifest("study-b.fhir-manifest.json")
     }
 
@@ -475,7 +475,7 @@ impl Found {
         self.instances.iter().find(is_image).expect("an image")
     }
 
-    fn sorted_bytes(&self) -> Vec<Bytes> {
+    pub(crate) fn sorted_bytes(&self) -> Vec<Bytes> {
         sorted(self.instances.iter().cloned())
     }
 
@@ -485,7 +485,7 @@ impl Found {
 }
 
 /// An Orthanc of our own, killed when this is dropped.
-struct Orthanc {
+pub(crate) struct Orthanc {
     process: Child,
     address: SocketAddr,
     log: Arc<Log>,
@@ -539,7 +539,7 @@ impl Orthanc {
     }
 
     /// Loads an instance, or a ZIP archive of some.
-    async fn store(&self, body: impl Into<Bytes>) {
+    pub(crate) async fn store(&self, body: impl Into<Bytes>) {
         let answer = self.ask(Method::POST, "/instances", body.into()).await;
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     }
@@ -550,7 +550,7 @@ impl Orthanc {
     }
 
     /// A `[[location]]` that is this server; `key` says how it is meant.
-    fn location(&self, key: &str) -> String {
+    pub(crate) fn location(&self, key: &str) -> String {
         let address = self.address;
         format!("[[location]]\nwado_rs_url = \"http://{address}/dicom-web/\"\n{key}\n")
     }
@@ -562,7 +562,7 @@ impl Orthanc {
     }
 
     /// The paths that were asked for, in their order, but for our own.
-    async fn requests(&self) -> Vec<String> {
+    pub(crate) async fn requests(&self) -> Vec<String> {
         // When this is in the log, everything before it is.
         const MARK: &str = "/tools/now";
         self.ask(Method::GET, MARK, Bytes::new()).await;
@@ -577,7 +577,7 @@ impl Orthanc {
         }
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it can be killed");
         self.process.wait().expect("it ends");
     }

@@ -111,6 +111,9 @@ impl Rig {
         let gateways = gateway_socket.as_ref().map(|(_, address)| *address);
         let tls = config.listen.credentials().expect("certificate and key");
         let tls = tls.map(|files| server::tls("listen", files).expect("credentials"));
+        let gateway_tls = config.gateway_listen.as_ref().map(|listen| {
+            server::tls("gateway_listen", listen.credentials()).expect("credentials")
+        });
         let metrics = Metrics::new();
         let registry = Registry::open(&config.registry()).expect("locations without problems");
         let access = Access::new(&config.communities).expect("communities without problems");
@@ -137,13 +140,12 @@ impl Rig {
                 .build()
                 .expect("a runtime");
             runtime.block_on(async move {
-                let gateways = config.gateway_listen.as_ref().zip(gateway_socket);
+                let gateways = config.gateway_listen.as_ref();
+                let gateways = gateways.zip(gateway_tls).zip(gateway_socket);
                 let listeners = Listeners {
                     public: config.listen.entrance(listener(public_socket), tls),
-                    gateways: gateways.map(|(listen, (socket, _))| {
-                        let tls = server::tls("gateway_listen", listen.credentials());
-                        listen.entrance(listener(socket), tls.expect("credentials"))
-                    }),
+                    gateways: gateways
+                        .map(|((listen, tls), (socket, _))| listen.entrance(listener(socket), tls)),
                     operator: listener(operator_socket),
                 };
                 let shutdown = stop.cancelled_owned();

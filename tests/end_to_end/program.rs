@@ -1,0 +1,143 @@
+//! `xcwado serve` as a process of its own, and what it says in its log.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use crate::rig::{Answer, HERE, Registered, Stream, open, request};
+
+/// A gateway that runs, and is killed when this is dropped.
+pub(crate) struct Program {
+    /// Where viewers connect.
+    pub(crate) public: SocketAddr,
+    /// Where partners connect, if the settings say that they do.
+    pub(crate) gateways: Option<SocketAddr>,
+    operator: SocketAddr,
+    process: Child,
+    log: watch::Receiver<Vec<Value>>,
+    _directory: TempDir,
+}
+
+impl Program {
+    /// A gateway with these settings, which are tables in TOML.
+    pub(crate) async fn serve(settings: &str) -> Self {
+        Self::serve_as(HERE, settings).await
+    }
+
+    /// A gateway of this community.
+    pub(crate) async fn serve_as(community: &str, settings: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = directory.path().join("config.toml");
+        let settings = format!(
+            "home_community_id = \"{community}\"\n[listen]\naddress = \"127.0.0.1:0\"\n\
+             operator_address = \"127.0.0.1:0\"\n{settings}"
+        );
+        fs::write(&config, settings).expect("written");
+        let mut process = Command::new(env!("CARGO_BIN_EXE_xcwado"))
+            .args(["serve", "--log", "json", "--config"])
+            .arg(config)
+            .env_remove("RUST_LOG")
+            .env_remove("RUST_BACKTRACE")
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut log = follow(process.stderr.take().expect("its log"));
+        let listening = said(&mut log, |line| line["message"] == "listening").await;
+        let address = |key: &str| {
+            let address = listening[key].as_str()?;
+            Some(address.parse().expect("an address"))
+        };
+        Self {
+            public: address("public").expect("where viewers connect"),
+            operator: address("operator").expect("where operators connect"),
+            gateways: address("gateways"),
+            process,
+            log,
+            _directory: directory,
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.open(path, fields).await.read().await
+    }
+
+    /// Sends a request and gives the answer once its head is there.
+    pub(crate) async fn open(&self, path: &str, fields: &[(&str, &str)]) -> Stream {
+        let request = request(Method::GET, path, fields, self.public, Bytes::new());
+        open(self.public, request).await
+    }
+
+    /// Registers a manifest that must be accepted; `query` begins with a question mark.
+    pub(crate) async fn register(&self, query: &str, manifest: impl Into<Bytes>) -> Registered {
+        let path = format!("/manifests{query}");
+        let request = request(Method::POST, &path, &[], self.public, manifest.into());
+        Registered::of(&open(self.public, request).await.read().await)
+    }
+
+    /// The value of a metric, as [`crate::rig::Rig::metric`].
+    pub(crate) async fn metric(&self, named: &str) -> f64 {
+        let request = request(Method::GET, "/metrics", &[], self.operator, Bytes::new());
+        let answer = open(self.operator, request).await.read().await;
+        answer.metric(named)
+    }
+
+    /// The first line of the log that is meant, once it is there.
+    pub(crate) async fn said(&mut self, is_meant: impl Fn(&Value) -> bool) -> Value {
+        said(&mut self.log, is_meant).await
+    }
+
+    /// Every line of the log so far.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        self.log.borrow().clone()
+    }
+
+    /// Sends it a signal: `-HUP` and others.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    /// Ends it at once, as a crash does.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("it can be killed");
+        self.process.wait().expect("it ends");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Reads a log as it is written, so that nobody waits for room in the pipe.
+fn follow(log: ChildStderr) -> watch::Receiver<Vec<Value>> {
+    let (tell, told) = watch::channel(Vec::new());
+    std::thread::spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+            tell.send_modify(|lines| lines.push(line));
+        }
+    });
+    told
+}
+
+async fn said(log: &mut watch::Receiver<Vec<Value>>, is_meant: impl Fn(&Value) -> bool) -> Value {
+    let find = |lines: &Vec<Value>| lines.iter().find(|line| is_meant(line)).cloned();
+    let waited = log.wait_for(|lines| find(lines).is_some()).await;
+    let found = waited.map(|lines| find(&lines));
+    match found {
+        Ok(line) => line.expect("it was waited for"),
+        Err(_ended) => panic!("it ended: {:#?}", *log.borrow()),
+    }
+}
