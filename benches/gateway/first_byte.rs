@@ -7,6 +7,7 @@ use crate::manifest;
 use crate::origin;
 use crate::process::Server;
 use crate::report::{at_most, figure, median, milliseconds};
+use crate::settings::Settings;
 use crate::study::{self, STUDY, Shape};
 
 const SHAPE: Shape = Shape {
@@ -21,7 +22,7 @@ pub(crate) fn run() {
     let origin = Server::origin();
     for delay_ms in [20, 0] {
         let root = origin::root(origin.address, "length", delay_ms, SHAPE);
-        let gateway = Server::gateway(&[(LOCATION, root.clone())]);
+        let gateway = Server::gateway(&Settings::alone().location(LOCATION, &root));
         let manifest = manifest::fhir(SHAPE, &[LOCATION]);
         let through = gateway.register("application/fhir+json", &manifest);
         let direct = format!("/length/{delay_ms}/{}", SHAPE.name());
@@ -44,13 +45,14 @@ fn resources() -> [(&'static str, String); 2] {
     [("instance", instance), ("series", series)]
 }
 
-struct Way {
+/// A warm connection, and what is asked for over it.
+pub(crate) struct Way {
     connection: Connection,
     path: String,
 }
 
 impl Way {
-    fn new(server: &Server, path: String) -> Self {
+    pub(crate) fn new(server: &Server, path: String) -> Self {
         let mut way = Self {
             connection: Connection::open(server.address, 256 << 10),
             path,
@@ -60,7 +62,7 @@ impl Way {
     }
 
     /// The time to the first byte of the body.
-    fn first_byte(&mut self) -> Duration {
+    pub(crate) fn first_byte(&mut self) -> Duration {
         let began = Instant::now();
         let mut answer = self.connection.get(&self.path, INSTANCES);
         assert_eq!(answer.status, 200);

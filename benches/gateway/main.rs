@@ -1,31 +1,45 @@
 //! What the gateway costs: real processes on loopback, next to nginx in the same run.
 //!
 //! `cargo bench` runs everything; `cargo bench -- throughput memory` only these. The names are
-//! `throughput`, `first-byte`, `memory` and `manifest`. docs/PERFORMANCE.md says what is measured.
+//! `throughput`, `first-byte`, `memory`, `manifest`, `two_gateways`, `border`, `crowd` and
+//! `dead_community`. docs/PERFORMANCE.md says what is measured.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it finds")]
 
+mod authority;
+mod border;
 mod client;
+mod cost;
+mod crowd;
+mod dead_community;
 mod dicom;
 mod first_byte;
+mod forwarder;
 mod manifest;
 mod manifest_size;
 mod memory;
 mod origin;
+mod pair;
 mod plain;
 mod process;
 mod report;
+mod settings;
 mod study;
 mod throughput;
+mod two_gateways;
 
 use std::process::ExitCode;
 
 type Bench = (&'static str, fn());
 
-const BENCHES: [Bench; 4] = [
+const BENCHES: [Bench; 8] = [
     ("throughput", throughput::run),
     ("first-byte", first_byte::run),
     ("memory", memory::run),
     ("manifest", manifest_size::run),
+    ("two_gateways", two_gateways::run),
+    ("border", border::run),
+    ("crowd", crowd::run),
+    ("dead_community", dead_community::run),
 ];
 
 // This program is also the processes that it measures against: it runs itself with these words.
@@ -37,6 +51,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["as", "origin"] => origin::serve(),
+        ["as", "origin-with-tls", certificate, key] => origin::serve_with_tls(certificate, key),
+        ["as", "forwarder", upstream, delay_ms] => forwarder::serve(upstream, delay_ms),
         ["as", "plain-proxy", upstream] => plain::serve(upstream),
         ["as", "manifest-reader", file] => manifest_size::read(file),
         names => return run(names),

@@ -9,6 +9,7 @@ use crate::manifest;
 use crate::origin;
 use crate::process::{Server, memory_of};
 use crate::report::{at_most, figure, median, milliseconds};
+use crate::settings::Settings;
 use crate::study::{self, STUDY, Shape};
 
 const LARGE: Shape = Shape {
@@ -45,7 +46,7 @@ pub(crate) fn run() {
     reading(&large);
     let origin = Server::origin();
     let root = origin::root(origin.address, "length", 0, ALL);
-    let gateway = Server::gateway(&[(LOCATION, root)]);
+    let gateway = Server::gateway(&Settings::alone().location(LOCATION, &root));
     let mut small = Way::new(&gateway, &manifest::kos(SMALL, LOCATION));
     let began = Instant::now();
     let mut large = Way::new(&gateway, &large);

@@ -9,6 +9,7 @@ use crate::manifest;
 use crate::origin;
 use crate::process::Server;
 use crate::report::at_most;
+use crate::settings::Settings;
 use crate::study::{self, STUDY, Shape};
 
 const SHAPE: Shape = Shape {
@@ -44,8 +45,11 @@ pub(crate) fn run() {
 fn growth(origin: &Server, uids: &[&str], load: fn(SocketAddr, &str)) -> f64 {
     let root = origin::root(origin.address, "length", 0, SHAPE);
     let others = root.replace("/length/", "/chunked/");
-    let locations: Vec<_> = uids.iter().copied().zip([root, others]).collect();
-    let gateway = Server::gateway(&locations);
+    let locations = uids.iter().zip([root, others]);
+    let settings = locations.fold(Settings::alone(), |settings, (uid, root)| {
+        settings.location(uid, &root)
+    });
+    let gateway = Server::gateway(&settings);
     let manifest = manifest::fhir(SHAPE, uids);
     let root = gateway.register("application/fhir+json", &manifest);
     let study = format!("{root}/studies/{STUDY}");

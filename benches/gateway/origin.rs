@@ -11,6 +11,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
 use crate::dicom::EXPLICIT_VR_LITTLE_ENDIAN;
 use crate::study::{self, Shape};
 
@@ -21,29 +25,54 @@ pub(crate) fn root(origin: SocketAddr, framing: &str, delay_ms: u64, shape: Shap
 
 /// Serves until standard input ends, as it does when the benchmark does. Prints its address.
 pub(crate) fn serve() {
+    accept(connection);
+}
+
+/// The same over TLS, with this certificate and key.
+pub(crate) fn serve_with_tls(certificate: &str, private_key: &str) {
+    let chain = CertificateDer::pem_file_iter(certificate).expect("a file");
+    let chain = chain.collect::<Result<_, _>>().expect("certificates");
+    let key = PrivateKeyDer::from_pem_file(private_key).expect("a key");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a certificate and its key");
+    let config = Arc::new(config);
+    accept(move |stream, pixels| {
+        let session = ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
+        connection(StreamOwned::new(session, stream), pixels)
+    });
+}
+
+fn accept(connection: impl Fn(TcpStream, &[u8]) -> io::Result<()> + Clone + Send + 'static) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     println!("{}", listener.local_addr().expect("an address"));
     let pixels: Arc<[u8]> = study::pixels(MOST_BYTES).into();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let pixels = Arc::clone(&pixels);
-            // A client that leaves in the middle is nothing to report.
-            thread::spawn(move || connection(&stream, &pixels));
+            let (pixels, connection) = (Arc::clone(&pixels), connection.clone());
+            thread::spawn(move || {
+                // A client that leaves in the middle is nothing to report.
+                let _ = stream.set_nodelay(true);
+                let _ = connection(stream, &pixels);
+            });
         }
     });
     let _ = io::stdin().read_to_end(&mut Vec::new());
 }
 
-fn connection(stream: &TcpStream, pixels: &[u8]) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+fn connection(stream: impl Read + Write, pixels: &[u8]) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(path) = read_request(&mut reader)? {
+        let stream = reader.get_mut();
         match Answer::of(&path) {
             Some(answer) => answer.send(stream, pixels)?,
-            None => {
-                (&*stream).write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?;
-            }
+            None => stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?,
         }
+        stream.flush()?;
     }
     Ok(())
 }
@@ -98,7 +127,7 @@ impl Answer {
         })
     }
 
-    fn send(&self, mut stream: &TcpStream, pixels: &[u8]) -> io::Result<()> {
+    fn send(&self, stream: &mut impl Write, pixels: &[u8]) -> io::Result<()> {
         thread::sleep(self.delay);
         let pixels = &pixels[..self.bytes];
         let mut front = self.head().into_bytes();
@@ -150,7 +179,7 @@ impl Answer {
     }
 }
 
-fn write_both(mut stream: &TcpStream, one: &[u8], other: &[u8]) -> io::Result<()> {
+fn write_both(stream: &mut impl Write, one: &[u8], other: &[u8]) -> io::Result<()> {
     let mut slices = [IoSlice::new(one), IoSlice::new(other)];
     let mut left = slices.as_mut_slice();
     while !left.is_empty() {

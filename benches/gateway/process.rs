@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -11,18 +12,19 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::authority::Issued;
 use crate::client::Connection;
+use crate::settings::Settings;
 
 /// A server. It is killed when this is dropped, also by a panic.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Of a gateway: where its partners connect, if they have a listener of their own.
+    pub(crate) gateways: Option<SocketAddr>,
     /// Where its files are.
     _directory: Option<TempDir>,
 }
-
-/// A location of the gateway's settings: Retrieve Location UID and DICOMweb root.
-pub(crate) type Location<'a> = (&'a str, String);
 
 /// Resident memory, in MiB.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,18 @@ impl Server {
 
     pub(crate) fn plain_proxy(upstream: SocketAddr) -> Self {
         Self::of_our_own(&["as", "plain-proxy", &upstream.to_string()])
+    }
+
+    /// The same origin over TLS.
+    pub(crate) fn origin_with_tls(shown: &Issued) -> Self {
+        let path = |path: &Path| path.to_str().expect("text").to_owned();
+        let (certificate, private_key) = (path(&shown.certificate), path(&shown.private_key));
+        Self::of_our_own(&["as", "origin-with-tls", &certificate, &private_key])
+    }
+
+    pub(crate) fn forwarder(upstream: SocketAddr, delay_ms: u64) -> Self {
+        let (upstream, delay_ms) = (upstream.to_string(), delay_ms.to_string());
+        Self::of_our_own(&["as", "forwarder", &upstream, &delay_ms])
     }
 
     fn of_our_own(words: &[&str]) -> Self {
@@ -78,12 +92,15 @@ impl Server {
         Some(child.into_server(address, Some(directory)))
     }
 
-    /// The gateway, as it is released, with these locations.
-    pub(crate) fn gateway(locations: &[Location<'_>]) -> Self {
+    /// The gateway, as it is released, with these settings.
+    pub(crate) fn gateway(settings: &Settings) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let config = directory.path().join("config.toml");
-        fs::write(&config, gateway_settings(locations)).expect("written");
-        let child = Command::new(env!("CARGO_BIN_EXE_xcwado"))
+        fs::write(&config, settings.as_str()).expect("written");
+        // As many open files as the machine allows, as whoever runs it in earnest would say.
+        let child = Command::new("sh")
+            .args(["-c", "ulimit -n $(ulimit -H -n); exec \"$0\" \"$@\""])
+            .arg(env!("CARGO_BIN_EXE_xcwado"))
             .args(["serve", "--log", "json", "--config"])
             .arg(&config)
             .env_remove("RUST_LOG")
@@ -91,7 +108,7 @@ impl Server {
             .spawn();
         let mut child = Killed(Some(child.expect("the gateway starts")));
         let mut log = BufReader::new(child.get().stderr.take().expect("piped")).lines();
-        let address = log
+        let (address, gateways) = log
             .by_ref()
             .find_map(|line| listening(&line.expect("text")))
             .expect("the gateway listens");
@@ -99,7 +116,9 @@ impl Server {
             log.map_while(Result::ok)
                 .for_each(|line| show_warning(&line))
         });
-        child.into_server(address, Some(directory))
+        let mut server = child.into_server(address, Some(directory));
+        server.gateways = gateways;
+        server
     }
 
     /// Registers a manifest at the gateway; the path of its DICOMweb root.
@@ -155,6 +174,7 @@ impl Killed {
         Server {
             child: self.0.take().expect("it is there until it is a server"),
             address,
+            gateways: None,
             _directory: directory,
         }
     }
@@ -222,23 +242,11 @@ fn nginx_settings(address: SocketAddr, upstream: SocketAddr, options: &str) -> S
     )
 }
 
-fn gateway_settings(locations: &[Location<'_>]) -> String {
-    let mut text = String::from(
-        "home_community_id = \"1.3.6.1.4.1.99999.2\"\n[listen]\naddress = \"127.0.0.1:0\"\n\
-         operator_address = \"127.0.0.1:0\"\n",
-    );
-    for (at, (uid, root)) in locations.iter().enumerate() {
-        text.push_str(&format!(
-            "[[location]]\nalias = \"origin{at}\"\nretrieve_location_uid = \"{uid}\"\n\
-             wado_rs_url = \"{root}\"\n"
-        ));
-    }
-    text
-}
-
-fn listening(line: &str) -> Option<SocketAddr> {
+// Where viewers connect, and partners.
+fn listening(line: &str) -> Option<(SocketAddr, Option<SocketAddr>)> {
     let entry: Value = serde_json::from_str(line).ok()?;
-    entry["public"].as_str()?.parse().ok()
+    let address = |name: &str| entry[name].as_str()?.parse().ok();
+    Some((address("public")?, address("gateways")))
 }
 
 fn show_warning(line: &str) {

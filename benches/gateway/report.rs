@@ -12,6 +12,14 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     }
 }
 
+/// The smallest figure that `percent` of all do not exceed.
+pub(crate) fn percentile(figures: &[f64], percent: f64) -> f64 {
+    let mut figures = figures.to_vec();
+    figures.sort_by(f64::total_cmp);
+    let rank = (figures.len() as f64 * percent / 100.0).ceil() as usize;
+    figures[rank.saturating_sub(1)]
+}
+
 /// A figure next to its target: at most `target`.
 pub(crate) fn at_most(what: &str, figure: f64, target: f64, unit: &str) {
     let verdict = if figure <= target { "ok" } else { "MISSED" };

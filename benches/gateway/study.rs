@@ -24,6 +24,11 @@ impl Shape {
         self.series * self.instances
     }
 
+    /// Of pixel data.
+    pub(crate) fn gigabytes(self) -> f64 {
+        (self.count() * self.bytes) as f64 / 1e9
+    }
+
     /// As it stands in a path.
     pub(crate) fn name(self) -> String {
         format!("{}x{}x{}", self.series, self.instances, self.bytes)

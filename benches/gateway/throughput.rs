@@ -1,12 +1,12 @@
 //! Processor time for each gigabyte that is streamed.
 
-use std::time::Instant;
-
-use crate::client::{Connection, INSTANCES};
+use crate::client::Connection;
+use crate::cost::Cost;
 use crate::manifest;
 use crate::origin;
 use crate::process::Server;
-use crate::report::{at_most, figure, median};
+use crate::report::{at_most, figure};
+use crate::settings::Settings;
 use crate::study::{self, STUDY, Shape};
 
 const SHAPE: Shape = Shape {
@@ -21,10 +21,7 @@ struct Way {
     name: &'static str,
     server: Server,
     path: String,
-    /// Seconds of processor time for each GB, once a round.
-    cost: Vec<f64>,
-    /// GB a second, once a round.
-    speed: Vec<f64>,
+    cost: Cost,
 }
 
 pub(crate) fn run() {
@@ -32,7 +29,7 @@ pub(crate) fn run() {
     for (framing, rounds) in [("length", 5), ("chunked", 3)] {
         println!(
             " {:.1} GB in {} instances, origin sends {framing}, medians of {rounds} rounds",
-            size(SHAPE) / 1e9,
+            SHAPE.gigabytes(),
             SHAPE.count()
         );
         let mut ways = ways(&origin, framing);
@@ -55,7 +52,7 @@ fn ways(origin: &Server, framing: &str) -> Vec<Way> {
     let plain = Server::plain_proxy(origin.address);
     ways.push(Way::new(PLAIN, plain, direct));
     let root = origin::root(origin.address, framing, 0, SHAPE);
-    let gateway = Server::gateway(&[(LOCATION, root)]);
+    let gateway = Server::gateway(&Settings::alone().location(LOCATION, &root));
     let manifest = manifest::fhir(SHAPE, &[LOCATION]);
     let root = gateway.register("application/fhir+json", &manifest);
     check(&gateway, &root);
@@ -89,34 +86,24 @@ impl Way {
             name,
             server,
             path,
-            cost: Vec::new(),
-            speed: Vec::new(),
+            cost: Cost::default(),
         }
     }
 
     fn measure(&mut self) {
-        let (before, began) = (self.server.cpu(), Instant::now());
-        let mut connection = Connection::open(self.server.address, 256 << 10);
-        let answer = connection.get(&self.path, INSTANCES);
-        assert_eq!(answer.status, 200, "{}", self.name);
-        let bytes = answer.drain() as f64;
-        assert!(bytes > size(SHAPE), "{}: too little came", self.name);
-        let seconds = began.elapsed().as_secs_f64();
-        let cpu = self.server.cpu() - before;
-        self.cost.push(cpu.as_secs_f64() / bytes * 1e9);
-        self.speed.push(bytes / 1e9 / seconds);
+        self.cost.measure(&[&self.server], &self.path, SHAPE);
     }
 }
 
 fn report(ways: &[Way]) {
     for way in ways {
-        let speed = median(way.speed.clone());
-        let what = format!("{} ({speed:.2} GB/s), processor time for each GB", way.name);
-        figure(&what, median(way.cost.clone()), "s");
+        let (name, speed) = (way.name, way.cost.speed());
+        let what = format!("{name} ({speed:.2} GB/s), processor time for each GB");
+        figure(&what, way.cost.of_all(), "s");
     }
     let cost_of = |name: &str| {
         let way = ways.iter().find(|way| way.name == name)?;
-        Some(median(way.cost.clone()))
+        Some(way.cost.of_all())
     };
     let gateway = cost_of(GATEWAY).expect("measured");
     for (name, _) in NGINX {
@@ -126,10 +113,6 @@ fn report(ways: &[Way]) {
     }
     let plain = cost_of(PLAIN).expect("measured");
     figure("xcwado / hyper alone", gateway / plain, "x");
-}
-
-fn size(shape: Shape) -> f64 {
-    (shape.count() * shape.bytes) as f64
 }
 
 const GATEWAY: &str = "xcwado";

@@ -1,0 +1,74 @@
+//! The text of a gateway's settings.
+
+use std::path::Path;
+
+use crate::authority::Issued;
+use crate::pair::THEIRS;
+
+/// A `config.toml`, written table by table.
+pub(crate) struct Settings(String);
+
+impl Settings {
+    /// Of a gateway of this community, on ports that nobody else has.
+    pub(crate) fn of(community: &str) -> Self {
+        Self(format!(
+            "home_community_id = \"{community}\"\n[listen]\naddress = \"127.0.0.1:0\"\n\
+             operator_address = \"127.0.0.1:0\"\n"
+        ))
+    }
+
+    /// Of a gateway that has to do with nobody else.
+    pub(crate) fn alone() -> Self {
+        Self::of(THEIRS)
+    }
+
+    /// A location that is the server with this DICOMweb root.
+    pub(crate) fn location(self, retrieve_location_uid: &str, root: &str) -> Self {
+        self.line("[[location]]")
+            .text("retrieve_location_uid", retrieve_location_uid)
+            .text("wado_rs_url", root)
+    }
+
+    /// Another community.
+    pub(crate) fn community(self, home_community_id: &str) -> Self {
+        self.line("[[community]]")
+            .text("home_community_id", home_community_id)
+    }
+
+    /// The listener for partners, who must show a certificate of this authority.
+    pub(crate) fn gateway_listen(self, shown: &Issued, authority: &Path) -> Self {
+        self.line("[gateway_listen]")
+            .text("address", "127.0.0.1:0")
+            .identity(shown)
+            .path("client_authorities", authority)
+    }
+
+    /// Our certificate, in the present table.
+    pub(crate) fn identity(self, shown: &Issued) -> Self {
+        self.path("certificate", &shown.certificate)
+            .path("private_key", &shown.private_key)
+    }
+
+    pub(crate) fn path(self, key: &str, path: &Path) -> Self {
+        self.text(key, path.to_str().expect("text"))
+    }
+
+    pub(crate) fn text(self, key: &str, value: &str) -> Self {
+        self.line(&format!("{key} = \"{value}\""))
+    }
+
+    pub(crate) fn number(self, key: &str, value: usize) -> Self {
+        self.line(&format!("{key} = {value}"))
+    }
+
+    /// The head of a table, or anything else.
+    pub(crate) fn line(mut self, line: &str) -> Self {
+        self.0.push_str(line);
+        self.0.push('\n');
+        self
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
