@@ -33,7 +33,7 @@ const MOST_IDLE: usize = 32;
 const IDLE: Duration = Duration::from_secs(30);
 // Of HTTP/2, where bulk data crawls with the defaults. A window is what can be on its way in a round
 // trip, and what a client that does not read costs.
-const STREAM_WINDOW: u32 = 1 << 20;
+const STREAM_WINDOW: u32 = 2 << 20;
 // Room for all streams: those whose clients do not read must not hold up the others.
 const CONNECTION_WINDOW: u32 = 128 * STREAM_WINDOW;
 const FRAME: u32 = 64 << 10;
