@@ -174,13 +174,15 @@ async fn errors_come_without_anything_that_their_server_says_of_itself() {
 async fn a_redirect_is_neither_followed_nor_passed_on() {
     let study = Study::new(1).with(3, at(10));
     for status in [301, 302, 303, 307, 308] {
-        let held = study.instances();
+        let (held, looks_right) = (study.instances(), study.instances());
         let elsewhere = Origin::start(move |_asked| Reply::multipart(&held)).await;
         let url = elsewhere.url();
         let front = Front::of(&study, move |asked| {
             let root = url.trim_end_matches("/rs/");
             let location = format!("{root}{}", asked.path);
-            Reply::status(status).with_field("Location", &location)
+            // What it holds itself does not matter either.
+            let reply = Reply::multipart(&looks_right).with_status(status);
+            reply.with_field("Location", &location)
         })
         .await;
         for path in &front.paths {

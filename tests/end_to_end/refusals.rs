@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 
 use crate::authority::Authority;
 use crate::origin::{Asked, End, Origin, Reply, honest};
-use crate::rig::{AS_STORED, Answer, HERE, Rig, rad_160};
+use crate::rig::{AS_STORED, Answer, HERE, Registered, Rig, rad_160};
 use crate::study::{Study, at, location_uid};
 use crate::tls_client::TlsClient;
 
@@ -115,12 +115,17 @@ async fn whether_a_community_a_location_or_a_study_is_unknown_cannot_be_told() {
         let answer = rig.get(&path, &[AS_STORED]).await;
         assert_eq!(seen(&answer), expected, "{what}");
     }
-    // A role that is off does not touch the other one's answers to viewers.
-    let root = off.register(study.fhir()).await.root;
-    let answer = off
-        .get(&format!("{root}{}", study.path()), &[AS_STORED])
-        .await;
-    assert_eq!(answer.status, 200);
+    // Viewers still get what is ours, and nothing of the other community.
+    let registered = format!("/manifests?homeCommunityId={THERE}");
+    for (location, expected) in [(10, 200), (20, 404)] {
+        let study = Study::new(1).with(1, at(location));
+        for (rig, expected) in [(&off, expected), (&on, 200)] {
+            let manifest = rig.post(&registered, &[], study.fhir()).await;
+            let root = Registered::of(&manifest).root;
+            let path = format!("{root}{}", study.path());
+            assert_eq!(rig.get(&path, &[AS_STORED]).await.status, expected);
+        }
+    }
 }
 
 #[tokio::test]
@@ -221,6 +226,19 @@ async fn what_the_source_says_of_the_request_is_said_over_both_hops() {
             assert_eq!(answer.status.as_u16(), expected);
             answer.problem();
         }
+    }
+}
+
+#[tokio::test]
+async fn what_the_source_calls_partial_is_partial_over_both_hops() {
+    let study = Study::new(1).with(3, at(20));
+    let held = study.instances();
+    let two = Two::before(move |_asked| Reply::multipart(&held).with_status(206)).await;
+    for answer in two.ask(&study.path(), &[AS_STORED]).await {
+        assert_eq!(answer.status, StatusCode::PARTIAL_CONTENT);
+        let warning = "299 xcwado \"some instances cannot be given\"";
+        assert_eq!(answer.field("warning"), warning);
+        assert_eq!(answer.instances(), study.bytes());
     }
 }
 

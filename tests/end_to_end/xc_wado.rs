@@ -322,7 +322,8 @@ async fn a_trace_and_a_request_id_are_made_where_none_came_or_none_that_can_be_b
 #[tokio::test]
 async fn a_gateway_of_somebody_else_on_the_way_is_kept_and_other_names_are_dropped() {
     let way = Way::by_location("").await;
-    let via = "1.0 fred, 2 xcwado-0123456789abcdef, 1.1 pacs.intranet.example:8080 (Apache)";
+    let via = "1.0 fred, 2 xcwado-0123456789abcdef, 1.1 pacs.intranet.example:8080 (Apache), \
+               1.1 xcwado-Doe^John, 1.1 xcwado-0123456789abcdeg, 1.1 xcwado-0123456789abcdef0";
     way.ask(&study_path(), &[("via", via)]).await;
     let kept = "1.1 xcwado-0123456789abcdef";
     assert_eq!(
