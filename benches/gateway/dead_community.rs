@@ -94,7 +94,7 @@ fn report(name: &str, of: impl Fn(&Times) -> f64, without: &[Times], with: &[Tim
     );
     figure(
         &format!("{name}: largest / smallest round without"),
-        noise,
+        spread(&alone),
         "x",
     );
     let ratio = loaded
