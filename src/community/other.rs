@@ -115,10 +115,22 @@ impl CommunitySettings {
             base.url().clone(),
             self.home_community_id.clone(),
             client,
-            self.connections,
+            self.streams(),
         ))
     }
+
+    /// Streams at once: over HTTP/2 all of them share one connection, and one that is beyond what it
+    /// carries would wait behind those that nobody reads.
+    fn streams(&self) -> usize {
+        match self.http_version {
+            HttpVersion::Http1 => self.connections,
+            HttpVersion::Http2 => self.connections.min(HTTP_2_STREAMS),
+        }
+    }
 }
+
+/// What servers commonly take on one connection, this one included.
+const HTTP_2_STREAMS: usize = 100;
 
 fn connections() -> usize {
     512

@@ -29,18 +29,13 @@ pub(super) enum Error {
     Unreadable,
 }
 
-/// What TLS may hold unsent; the default, 64 KiB, makes twice as many system calls.
-const UNSENT: usize = 128 << 10;
-
 /// Shakes hands; gives the certificate that was shown, if one was asked for.
 pub(super) async fn accept(
     stream: TcpStream,
     config: Arc<ServerConfig>,
     limit: Duration,
 ) -> Result<(TlsStream<TcpStream>, Option<Arc<Certificate>>), Error> {
-    let shaking = TlsAcceptor::from(config).accept_with(stream, |session| {
-        session.set_buffer_limit(Some(UNSENT));
-    });
+    let shaking = TlsAcceptor::from(config).accept(stream);
     let stream = timeout(limit, shaking)
         .await
         .map_err(|_elapsed| Error::TimedOut)??;
