@@ -9,7 +9,7 @@ use url::Url;
 use super::Failure;
 use super::start::{Opened, Parts, block_on};
 use super::table::{self, row};
-use crate::credentials::Certificate;
+use crate::credentials::{Certificate, now};
 use crate::source::client::Client;
 use crate::source::greeting::{Error, Greeting};
 use crate::source::xc_wado::RespondingGateway;
@@ -157,10 +157,6 @@ fn with_heading(heading: Vec<String>, rows: &[Vec<String>]) -> Vec<Vec<String>> 
     std::iter::once(heading)
         .chain(rows.iter().cloned())
         .collect()
-}
-
-fn now() -> i64 {
-    OffsetDateTime::now_utc().unix_timestamp()
 }
 
 /// Until when, and a word where that is soon or over.

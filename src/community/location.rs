@@ -45,23 +45,6 @@ pub struct LocationSettings {
 }
 
 impl LocationSettings {
-    /// The settings of a folder, the rest by default.
-    #[must_use]
-    pub fn folder(folder: PathBuf) -> Self {
-        Self {
-            position: 0,
-            alias: None,
-            retrieve_location_uid: None,
-            wado_rs_url: None,
-            folder: Some(folder),
-            retrieve_urls: Vec::new(),
-            retrieve_ae_titles: Vec::new(),
-            offers: instances(),
-            connections: connections(),
-            http: client::Settings::default(),
-        }
-    }
-
     /// What it is called in metrics and logs.
     #[must_use]
     pub fn alias(&self) -> String {

@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -141,18 +140,9 @@ impl ClientFiles {
             None => roots(rustls_native_certs::load_native_certs().certs),
             Some(path) => roots(certificates(path)?),
         };
-        let provider = provider();
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
-        // A machine without any authority of its own can still talk to servers without TLS.
-        let builder = if roots.is_empty() {
-            builder.with_root_certificates(roots)
-        } else {
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-                .build()
-                .map_err(|error| Error::Authorities(error.to_string()))?;
-            builder.with_webpki_verifier(verifier)
-        };
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots);
         match (&self.certificate, &self.private_key) {
             (None, None) => Ok(Loaded {
                 value: builder.with_no_client_auth(),

@@ -14,7 +14,7 @@ pub use files::{ClientFiles, Error, Loaded, ServerFiles};
 pub use token::{Token, TokenSource};
 pub use watched::Watched;
 
-/// Who gives a moment to compare with: seconds since 1970.
+/// The moment that validity is compared with: seconds since 1970.
 pub(crate) fn now() -> i64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
