@@ -162,6 +162,18 @@ impl Body {
         Self::new(Kind::Generated { producer, emitted }, length)
     }
 
+    /// These bytes, then this body. Its length is not known any more.
+    #[must_use]
+    pub fn after(mut self, bytes: Bytes) -> Self {
+        Self::generate(None, |out| async move {
+            out.emit(bytes).await?;
+            while let Some(chunk) = self.chunk().await? {
+                out.emit(chunk).await?;
+            }
+            Ok(())
+        })
+    }
+
     fn new(kind: Kind, length: Option<u64>) -> Self {
         Self {
             kind,

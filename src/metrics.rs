@@ -67,6 +67,9 @@ pub struct Metrics {
     pub cache_damaged: IntCounter,
     /// Instances that were not written to disk, because it was full or too slow.
     pub cache_not_written: IntCounter,
+    /// Instances and series that broke off, by location and by what became of them: `repaired`,
+    /// `failed`, `changed` (the source gives something else now).
+    pub repairs: IntCounterVec,
     /// Instances that are arriving.
     pub flights_open: IntGauge,
     resident_memory: IntGauge,
@@ -251,6 +254,12 @@ impl Metrics {
                 &registry,
                 "cache_not_written_total",
                 "Instances that were not written to disk, because it was full or too slow",
+            ),
+            repairs: counter(
+                &registry,
+                "repairs_total",
+                "What broke off and was fetched again, by what became of it",
+                &["location", "outcome"],
             ),
             flights_open: plain_gauge(&registry, "flights_open", "Instances that are arriving"),
             resident_memory: plain_gauge(

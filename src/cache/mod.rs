@@ -65,6 +65,16 @@ pub enum Found {
 }
 
 impl Found {
+    /// Which instance it is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        match self {
+            Self::Memory(entry) => &entry.identity,
+            Self::Flight(flight) => &flight.identity,
+            Self::Disk(stored) => &stored.identity,
+        }
+    }
+
     /// The flight, if it is arriving.
     #[must_use]
     pub fn flight(&self) -> Option<&Arc<Flight>> {
@@ -146,9 +156,7 @@ impl Cache {
     /// Reads an instance from disk, looks whether it is undamaged, and takes it to memory if it is
     /// small enough. `None`: it is damaged or gone.
     pub async fn read(&self, stored: &Arc<disk::Stored>) -> Option<Read> {
-        let Some(disk) = self.0.disk.clone() else {
-            return None;
-        };
+        let disk = self.0.disk.clone()?;
         let fits = self.0.memory.admits(stored.length);
         let of = Arc::clone(stored);
         let reading = spawn_blocking(move || read(&disk, &of, fits));

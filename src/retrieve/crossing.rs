@@ -12,13 +12,13 @@ use tokio::sync::Notify;
 
 use super::giving::Tally;
 use super::{Retriever, is_of};
-use crate::body;
+use crate::body::{self, Body};
 use crate::cache::pace::{Halt, Interest, Pace};
 use crate::cache::{Flight, Key, Known};
 use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
 use crate::hop::Hop;
-use crate::instance::{Listing, Target};
+use crate::instance::{Instance, Listing, Target, Way};
 use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat, Source};
 
 /// What a source is asked for, and for whom first.
@@ -343,6 +343,24 @@ impl Follower {
         let next = self.crossing.until(next).await?;
         self.at += 1;
         Ok(next)
+    }
+
+    /// An instance that has arrived, with its bytes.
+    pub(super) fn instance(&self, arrived: &Arrived, body: Body) -> Instance {
+        Instance {
+            identity: arrived.identity.clone(),
+            body,
+            way: if self.has_joined {
+                Way::Collapsed
+            } else {
+                Way::Fetched
+            },
+        }
+    }
+
+    /// What is asked.
+    pub(super) fn question(&self) -> &Question {
+        &self.crossing.question
     }
 
     /// Lets the crossing go on past an instance that this follower does not read.

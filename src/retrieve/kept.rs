@@ -7,8 +7,7 @@ use super::giving::Tally;
 use super::{Job, Plan, Retriever};
 use crate::body::Body;
 use crate::cache::disk::{BODY_AT, Stored};
-use crate::cache::{Entry, Found, Key, Read};
-use crate::dicom::part10::Identity;
+use crate::cache::{Entry, Flight, Found, Key, Read};
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
 use crate::instance::{Instance, Listing, Target, Way};
 use crate::source::{Representation, Source};
@@ -29,6 +28,16 @@ pub(super) fn key(
     }
 }
 
+/// What became of looking for an instance.
+pub(super) enum Kept {
+    /// It is here, or arriving.
+    Here(Instance),
+    /// It is here, in a form that is not accepted.
+    NotAccepted,
+    /// It must be asked for.
+    Nowhere,
+}
+
 impl Retriever {
     /// The answer to a request for one instance that is in memory: nobody need wait for anything.
     pub(super) fn at_once(&self, plan: &Plan, accepted: &TransferSyntaxes) -> Option<Instance> {
@@ -46,30 +55,37 @@ impl Retriever {
         Some(tally.delivering(in_memory(&entry, Way::Memory)))
     }
 
-    /// An instance that is kept or arriving, in a form that is accepted.
-    pub(super) async fn kept(&self, key: &Key, accepted: &TransferSyntaxes) -> Option<Instance> {
-        let accepts = |identity: &Identity| accepted.permit(&identity.transfer_syntax);
-        match self.cache.find(key)? {
-            Found::Memory(entry) if accepts(&entry.identity) => {
-                self.count_lookup("memory");
-                Some(in_memory(&entry, Way::Memory))
-            }
-            Found::Flight(flight) if accepts(&flight.identity) => {
-                let body = flight.follow()?;
-                self.count_lookup("flight");
-                Some(Instance {
-                    identity: flight.identity.clone(),
-                    body,
-                    way: Way::Collapsed,
-                })
-            }
-            Found::Disk(stored) if accepts(&stored.identity) => {
-                let instance = self.on_disk(&stored).await?;
-                self.count_lookup("disk");
-                Some(instance)
-            }
-            Found::Memory(_) | Found::Flight(_) | Found::Disk(_) => None,
+    /// Looks for an instance. If it is arriving and breaks off, `question` is asked for the rest.
+    pub(super) async fn kept(
+        &self,
+        key: &Key,
+        accepted: &TransferSyntaxes,
+        question: &Question,
+    ) -> Kept {
+        let Some(found) = self.cache.find(key) else {
+            return Kept::Nowhere;
+        };
+        if !accepted.permit(&found.identity().transfer_syntax) {
+            return Kept::NotAccepted;
         }
+        let (tier, instance) = match &found {
+            Found::Memory(entry) => ("memory", Some(in_memory(entry, Way::Memory))),
+            Found::Flight(flight) => ("flight", self.joined(flight, question)),
+            Found::Disk(stored) => ("disk", self.on_disk(stored).await),
+        };
+        let Some(instance) = instance else {
+            return Kept::Nowhere;
+        };
+        self.count_lookup(tier);
+        Kept::Here(instance)
+    }
+
+    fn joined(&self, flight: &Arc<Flight>, question: &Question) -> Option<Instance> {
+        Some(Instance {
+            identity: flight.identity.clone(),
+            body: self.mended(flight, question)?,
+            way: Way::Collapsed,
+        })
     }
 
     async fn on_disk(&self, stored: &Arc<Stored>) -> Option<Instance> {

@@ -10,6 +10,7 @@ mod crossing;
 mod forward;
 mod giving;
 mod kept;
+mod mend;
 mod progress;
 mod relay;
 mod worker;
@@ -34,7 +35,6 @@ use crate::metrics::Metrics;
 use crate::source::{self, Arrivals, Ask, Seat, Source};
 use crossing::{Crossings, Follower, Question};
 use giving::Giving;
-use kept::key;
 use relay::Relay;
 use worker::{Opening, Worker};
 
@@ -49,6 +49,9 @@ pub struct Settings {
     pub series_at_once: usize,
     /// Seconds for which a client may read nothing before its answer is given up.
     pub client_silence_seconds: u64,
+    /// Seconds for which it is tried to fetch an instance again that broke off, while none of its
+    /// bytes comes.
+    pub repair_seconds: u64,
     /// Seconds for which it is remembered that a source does not have an instance.
     pub absence_seconds: u64,
 }
@@ -58,6 +61,7 @@ impl Default for Settings {
         Self {
             series_at_once: 2,
             client_silence_seconds: 300,
+            repair_seconds: 20,
             absence_seconds: 60,
         }
     }
@@ -238,14 +242,8 @@ impl Retriever {
         loop {
             let follower = match (self.crossings.find(question), seat) {
                 (Some(follower), _) => follower,
-                (None, Some(seat)) => {
-                    let seat = Arc::clone(seat);
-                    self.crossings.follow(question.clone(), seat, self)
-                }
-                (None, None) => {
-                    let seat = Arc::new(question.source.seat().await?);
-                    self.crossings.follow(question.clone(), seat, self)
-                }
+                (None, Some(seat)) => self.begin(question, Arc::clone(seat)),
+                (None, None) => self.begin(question, Arc::new(question.source.seat().await?)),
             };
             match follower.opened().await {
                 Ok(is_partial) => return Ok((follower, is_partial)),
@@ -254,6 +252,11 @@ impl Retriever {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Asks a source, or joins those who have asked it already.
+    fn begin(&self, question: &Question, seat: Arc<Seat>) -> Follower {
+        self.crossings.follow(question.clone(), seat, self)
     }
 
     /// Asks a source for instances.

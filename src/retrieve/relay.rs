@@ -10,11 +10,12 @@ use tokio::sync::oneshot;
 
 use super::crossing::{Arrived, Follower, Question};
 use super::giving::{Giving, Stop, Tally};
+use super::kept::Kept;
 use super::{Errand, Retriever};
 use crate::body;
 use crate::cache::Key;
 use crate::dicom::{TransferSyntax, TransferSyntaxes};
-use crate::instance::{Instance, Target, Way};
+use crate::instance::{Instance, Target};
 use crate::source::{self, Representation};
 
 /// As many as a manifest may list.
@@ -103,10 +104,12 @@ impl Relay {
     /// Passes on what the source has of a target, in this representation.
     async fn all_of(&mut self, target: &Target, form: Representation) -> Result<(), Halt> {
         let question = self.question(target, form);
-        if let Some(key) = question.key()
-            && let Some(instance) = self.retriever.kept(&key, &self.accepted).await
-        {
-            return self.give(instance).await;
+        if let Some(key) = question.key() {
+            match self.retriever.kept(&key, &self.accepted, &question).await {
+                Kept::Here(instance) => return self.give(instance).await,
+                Kept::NotAccepted => return self.ask_decoded(target.clone()),
+                Kept::Nowhere => {}
+            }
         }
         let following = self.retriever.follow(&question, None).await;
         let (mut follower, is_partial) = following.map_err(Halt::Failed)?;
@@ -128,24 +131,19 @@ impl Relay {
         follower: &Follower,
         form: Representation,
     ) -> Result<(), Halt> {
-        let flight = arrived.flight();
-        if let Some(body) = flight.and_then(|flight| flight.follow()) {
-            let instance = Instance {
-                identity: arrived.identity.clone(),
-                body,
-                way: if follower.has_joined {
-                    Way::Collapsed
-                } else {
-                    Way::Fetched
-                },
-            };
-            return self.give(instance).await;
+        let question = follower.question();
+        let mend = |flight| self.retriever.mended(&flight, question);
+        if let Some(body) = arrived.flight().and_then(mend) {
+            return self.give(follower.instance(arrived, body)).await;
         }
         let key = Key::of(&self.errand.source, &arrived.identity, form);
-        match self.retriever.kept(&key, &self.accepted).await {
-            Some(instance) => self.give(instance).await,
+        let kept = self.retriever.kept(&key, &self.accepted, question);
+        match kept.await {
+            Kept::Here(instance) => self.give(instance).await,
             // It arrived, and was let go before it could be read here.
-            None => Box::pin(self.all_of(&arrived.identity.target(), form)).await,
+            Kept::NotAccepted | Kept::Nowhere => {
+                Box::pin(self.all_of(&arrived.identity.target(), form)).await
+            }
         }
     }
 

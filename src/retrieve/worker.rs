@@ -4,18 +4,20 @@
 //! little of it is wanting. Instances in a transfer syntax that is not accepted, and listed instances
 //! that did not come, are then asked for one by one.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use super::crossing::{Arrived, Follower, Question};
 use super::giving::{Giving, Stop};
+use super::kept::{Kept, key};
 use super::progress::Progress;
-use super::{Job, Retriever, key};
+use super::{Job, Retriever};
 use crate::body;
 use crate::dicom::{SopInstanceUid, TransferSyntax, TransferSyntaxes};
 use crate::hop::Hop;
-use crate::instance::{Instance, Target, Way};
+use crate::instance::{Instance, Target};
 use crate::source::{self, Representation, Seat};
 
 /// How many instances of a series are asked for one by one in vain, while nothing has been given
@@ -23,6 +25,8 @@ use crate::source::{self, Representation, Seat};
 const TRIES: usize = 4;
 /// The same once something has been given: the answer is lost, but the next one knows of these.
 const LATE_TRIES: usize = 64;
+/// Instances that are asked for one by one at the same time, beside the one that is awaited.
+const AHEAD: usize = 4;
 /// What is wanting of a series is asked for one by one if it is one in so many or less.
 const FEW: usize = 8;
 
@@ -60,7 +64,7 @@ enum Passed {
     All,
     /// It held something that is not accepted.
     UntilNotAccepted,
-    /// It broke off before anything was given.
+    /// It broke off.
     BrokenOff,
 }
 
@@ -204,13 +208,13 @@ impl Worker {
         let wanting = self.wanting(progress);
         if wanting * FEW <= progress.job.listing.instances.len() {
             self.give_kept(progress).await?;
-            return self.one_by_one(progress, Representation::AsStored).await;
+            return self.each(progress).await;
         }
         let listing = &progress.job.listing;
         let target = Target::Series(listing.study.clone(), listing.series.clone());
         // Before what is kept is given: what is known to be missing can then still be said.
         let opened = self
-            .open(progress.job, &target, Representation::AsStored)
+            .open(progress.job, target, Representation::AsStored)
             .await;
         if progress.left > wanting {
             self.give_kept(progress).await?;
@@ -229,11 +233,25 @@ impl Worker {
         };
         match self.pass_on(follower, progress).await? {
             Passed::All | Passed::BrokenOff if progress.left == 0 || self.is_hopeless() => Ok(()),
-            Passed::All | Passed::BrokenOff => {
-                self.one_by_one(progress, Representation::AsStored).await
-            }
+            Passed::All => self.each(progress).await,
+            Passed::BrokenOff => self.rest(progress).await,
             Passed::UntilNotAccepted => self.decoded(progress).await,
         }
+    }
+
+    /// Fetches what had not come when a source broke off. It may break off at the same place each
+    /// time: so not the series again.
+    async fn rest(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        let fetched = self.each(progress).await;
+        let outcome = if progress.left == 0 {
+            "repaired"
+        } else {
+            "failed"
+        };
+        let location = &*progress.job.source.alias;
+        let repairs = &self.retriever.metrics.repairs;
+        repairs.with_label_values(&[location, outcome]).inc();
+        fetched
     }
 
     /// How many of the awaited instances are not kept.
@@ -256,21 +274,25 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives an instance if it is kept; `false` if it is not.
+    /// Gives an instance if it is kept; `None` if it is not.
     async fn give_one_kept(
         &mut self,
         progress: &mut Progress<'_>,
         uid: &SopInstanceUid,
         form: Representation,
-    ) -> Result<bool, Stop> {
+    ) -> Result<Option<Passed>, Stop> {
         let job = progress.job;
         let key = key(&job.source, &job.listing, uid, form);
-        let Some(instance) = self.retriever.kept(&key, &self.accepted).await else {
-            return Ok(false);
+        let question = self.question(job, Self::target(job, uid), form);
+        let kept = self.retriever.kept(&key, &self.accepted, &question);
+        let instance = match kept.await {
+            Kept::Here(instance) => instance,
+            Kept::NotAccepted => return Ok(Some(Passed::UntilNotAccepted)),
+            Kept::Nowhere => return Ok(None),
         };
         progress.take_uid(uid);
         self.give_instance(instance, progress).await?;
-        Ok(true)
+        Ok(Some(Passed::All))
     }
 
     async fn single(
@@ -279,7 +301,7 @@ impl Worker {
         uid: &SopInstanceUid,
     ) -> Result<(), Stop> {
         match self
-            .instance(progress, uid, Representation::AsStored)
+            .instance(progress, uid, Representation::AsStored, None)
             .await?
         {
             Some(Passed::UntilNotAccepted) => self.decoded(progress).await,
@@ -296,8 +318,17 @@ impl Worker {
             self.last_error = Some(source::Error::NotAcceptable);
             return Ok(());
         }
-        self.one_by_one(progress, Representation::ExplicitVrLittleEndian)
-            .await
+        let form = Representation::ExplicitVrLittleEndian;
+        self.one_by_one(progress, form).await.map(drop)
+    }
+
+    /// Asks for every instance that has not come, as it is stored; then for those that are not
+    /// accepted like that.
+    async fn each(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        match self.one_by_one(progress, Representation::AsStored).await? {
+            Passed::UntilNotAccepted => self.decoded(progress).await,
+            Passed::All | Passed::BrokenOff => Ok(()),
+        }
     }
 
     /// Asks for every instance that has not come.
@@ -305,15 +336,30 @@ impl Worker {
         &mut self,
         progress: &mut Progress<'_>,
         form: Representation,
-    ) -> Result<(), Stop> {
+    ) -> Result<Passed, Stop> {
         let awaited = match &progress.job.only {
             Some(uid) => vec![uid.clone()],
             None => progress.awaited(),
         };
         let mut in_vain = 0;
-        for uid in awaited {
+        let mut outcome = Passed::All;
+        let mut begun = VecDeque::new();
+        for (at, uid) in awaited.iter().enumerate() {
             let given = progress.given;
-            self.instance(progress, &uid, form).await?;
+            let asked = begun.pop_front().flatten();
+            while begun.len() < AHEAD
+                && let Some(next) = awaited.get(at + 1 + begun.len())
+            {
+                begun.push_back(self.begin(progress.job, next, form));
+            }
+            let passed = self.instance(progress, uid, form, asked).await?;
+            if passed == Some(Passed::UntilNotAccepted) {
+                outcome = Passed::UntilNotAccepted;
+                if form == Representation::AsStored {
+                    continue;
+                }
+                self.last_error = Some(source::Error::NotAcceptable);
+            }
             in_vain = if progress.given > given {
                 0
             } else {
@@ -324,28 +370,79 @@ impl Worker {
             } else {
                 LATE_TRIES
             };
-            if in_vain >= tries || self.is_hopeless() {
+            let is_lost = in_vain > 0 && self.opened.is_none() && self.is_exhausted();
+            if in_vain >= tries || self.is_hopeless() || is_lost {
                 break;
             }
         }
-        Ok(())
+        Ok(outcome)
     }
 
-    /// Asks for one instance; `None` if the source does not give it.
+    /// Asks for an instance that will be awaited soon, if that keeps nobody waiting.
+    fn begin(&self, job: &Job, uid: &SopInstanceUid, form: Representation) -> Option<Follower> {
+        if self
+            .retriever
+            .cache
+            .holds(&key(&job.source, &job.listing, uid, form))
+        {
+            return None;
+        }
+        let seat = Arc::new(job.source.free_seat()?);
+        let question = self.question(job, Self::target(job, uid), form);
+        Some(self.retriever.begin(&question, seat))
+    }
+
+    /// Whether the last failure is one that was tried to get over for as long as settings allow.
+    fn is_exhausted(&self) -> bool {
+        self.last_error
+            .as_ref()
+            .is_some_and(|error| !is_definite(error))
+    }
+
+    /// Asks for one instance, unless that was `asked` already; `None` if the source does not give it.
+    /// Once something has been promised, what is no definite answer is tried to get over.
     async fn instance(
         &mut self,
         progress: &mut Progress<'_>,
         uid: &SopInstanceUid,
         form: Representation,
+        mut asked: Option<Follower>,
     ) -> Result<Option<Passed>, Stop> {
-        let job = progress.job;
-        let listing = &job.listing;
-        let target = Target::Instance(listing.study.clone(), listing.series.clone(), uid.clone());
-        if self.give_one_kept(progress, uid, form).await? {
-            return Ok(Some(Passed::All));
-        }
         let given = progress.given;
-        match self.open(job, &target, form).await {
+        let mut backoff = self.retriever.backoff();
+        loop {
+            let passed = self.try_instance(progress, uid, form, asked.take()).await?;
+            let may_come = self.opened.is_none() && passed != Some(Passed::UntilNotAccepted);
+            match &self.last_error {
+                Some(error) if progress.given == given && may_come => {
+                    if !backoff.pause(error).await {
+                        return Ok(passed);
+                    }
+                }
+                Some(_) | None => return Ok(passed),
+            }
+        }
+    }
+
+    async fn try_instance(
+        &mut self,
+        progress: &mut Progress<'_>,
+        uid: &SopInstanceUid,
+        form: Representation,
+        asked: Option<Follower>,
+    ) -> Result<Option<Passed>, Stop> {
+        if asked.is_none()
+            && let Some(passed) = self.give_one_kept(progress, uid, form).await?
+        {
+            return Ok(Some(passed));
+        }
+        let job = progress.job;
+        let given = progress.given;
+        let opened = match asked {
+            Some(follower) => follower.opened().await.map(|_is_partial| follower),
+            None => self.open(job, Self::target(job, uid), form).await,
+        };
+        match opened {
             Ok(follower) => {
                 let passed = self.pass_on(follower, progress).await?;
                 if passed == Passed::All && progress.given == given {
@@ -357,7 +454,7 @@ impl Worker {
             Err(error) => {
                 if is_definite(&error) {
                     let absences = &self.retriever.absences;
-                    absences.remember(&job.source, &listing.series, uid, form);
+                    absences.remember(&job.source, &job.listing.series, uid, form);
                 }
                 // It can still be said that this one is missing.
                 if self.opened.is_some() && progress.take_uid(uid) {
@@ -372,19 +469,28 @@ impl Worker {
     async fn open(
         &self,
         job: &Job,
-        target: &Target,
+        target: Target,
         form: Representation,
     ) -> Result<Follower, source::Error> {
-        let question = Question {
-            source: Arc::clone(&job.source),
-            target: target.clone(),
-            representation: form,
-            listing: Some(Arc::clone(&job.listing)),
-            hop: Arc::clone(&self.hop),
-        };
+        let question = self.question(job, target, form);
         let following = self.retriever.follow(&question, self.seat.as_ref());
         let (follower, _is_partial) = following.await?;
         Ok(follower)
+    }
+
+    fn question(&self, job: &Job, target: Target, form: Representation) -> Question {
+        Question {
+            source: Arc::clone(&job.source),
+            target,
+            representation: form,
+            listing: Some(Arc::clone(&job.listing)),
+            hop: Arc::clone(&self.hop),
+        }
+    }
+
+    fn target(job: &Job, uid: &SopInstanceUid) -> Target {
+        let listing = &job.listing;
+        Target::Instance(listing.study.clone(), listing.series.clone(), uid.clone())
     }
 
     /// Gives on what arrives and is awaited, until the source ends its answer or sends something
@@ -401,7 +507,7 @@ impl Worker {
             let arrived = match follower.next().await {
                 Ok(Some(arrived)) => arrived,
                 Ok(None) => return Ok(Passed::All),
-                Err(error) => return self.broke_off(error, progress),
+                Err(error) => return Ok(self.broke_off(error, progress)),
             };
             if !progress.awaits(&arrived.identity) {
                 follower.pass_over(&arrived);
@@ -422,32 +528,21 @@ impl Worker {
         progress: &mut Progress<'_>,
     ) -> Result<(), Stop> {
         let uid = &arrived.identity.sop_instance;
-        let flight = arrived.flight();
-        let Some(body) = flight.and_then(|flight| flight.follow()) else {
-            let form = Representation::AsStored;
+        let question = follower.question();
+        let mend = |flight| self.retriever.mended(&flight, question);
+        let Some(body) = arrived.flight().and_then(mend) else {
+            let form = question.representation;
             return self.give_one_kept(progress, uid, form).await.map(drop);
         };
         progress.take_uid(uid);
-        let instance = Instance {
-            identity: arrived.identity.clone(),
-            body,
-            way: if follower.has_joined {
-                Way::Collapsed
-            } else {
-                Way::Fetched
-            },
-        };
+        let instance = follower.instance(arrived, body);
         self.give_instance(instance, progress).await
     }
 
-    /// A source's answer that breaks off ends the client's, unless nothing has been promised.
-    fn broke_off(&mut self, error: body::Error, progress: &Progress<'_>) -> Result<Passed, Stop> {
+    fn broke_off(&mut self, error: body::Error, progress: &Progress<'_>) -> Passed {
         tracing::warn!(location = %progress.job.source.alias, %error, "a source broke off");
-        if self.opened.is_none() {
-            return Err(Stop::Broken(error));
-        }
         self.last_error = Some(source::Error::BrokeOff(error));
-        Ok(Passed::BrokenOff)
+        Passed::BrokenOff
     }
 
     async fn give_instance(

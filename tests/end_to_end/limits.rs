@@ -84,5 +84,7 @@ async fn a_client_that_stops_reading_is_given_up_and_its_source_let_go() {
     timeout(LONG, origin.left())
         .await
         .expect("the source is let go");
-    assert!(!stream.read().await.is_whole());
+    // Should it read again, it gets all of it, or a failure.
+    let read = stream.read().await;
+    assert!(!read.is_whole() || read.instances() == study.bytes());
 }

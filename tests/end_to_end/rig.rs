@@ -104,6 +104,9 @@ impl Rig {
         let mut config = Config::parse(&text).expect("settings without problems");
         // What a test leaves behind is not waited for.
         config.listen.drain_seconds = config.listen.drain_seconds.min(10);
+        if !settings.contains("repair_seconds") {
+            config.retrieve.repair_seconds = 1;
+        }
         let gateway_socket = config.gateway_listen.as_mut().map(|listen| {
             let (socket, address) = bind();
             listen.address = address;
