@@ -230,3 +230,42 @@ fn cannot_help(status: StatusCode) -> bool {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcomes(addresses: &Addresses<char>, at: usize, outcomes: &[Outcome], now: Instant) {
+        for outcome in outcomes {
+            let permit = addresses.all[at].breaker.permit(now).expect("closed");
+            permit.record(*outcome, now);
+        }
+    }
+
+    fn order(addresses: &Addresses<char>, now: Instant) -> String {
+        let order = addresses.order(now);
+        order.iter().map(|entry| entry.address).collect()
+    }
+
+    #[test]
+    fn the_best_comes_first_and_the_settings_decide_among_equals() {
+        let now = Instant::now();
+        let mut addresses = Addresses::new('a');
+        addresses.extend(['b', 'c', 'd']);
+        assert_eq!(order(&addresses, now), "abcd");
+        outcomes(&addresses, 0, &[Outcome::Failed; 3], now);
+        outcomes(&addresses, 1, &[Outcome::Failed; 2], now);
+        outcomes(&addresses, 2, &[Outcome::Failed], now);
+        assert_eq!(order(&addresses, now), "dcba");
+        // b is left alone, a may be tried again.
+        outcomes(
+            &addresses,
+            1,
+            &[Outcome::AskedToWait(Duration::from_secs(9))],
+            now,
+        );
+        assert_eq!(order(&addresses, now + Duration::from_secs(1)), "dcab");
+        outcomes(&addresses, 2, &[Outcome::Answered], now);
+        assert_eq!(order(&addresses, now), "cdab");
+    }
+}

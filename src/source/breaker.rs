@@ -317,14 +317,10 @@ impl Seen {
             State::Open { .. } => 2,
         });
         let (location, address) = (&*self.alias, self.address);
-        match (before, now) {
-            (State::Closed, State::Open { .. }) => {
-                tracing::warn!(location, address, "an address is left alone for a while");
-            }
-            (State::HalfOpen, State::Closed) => {
-                tracing::info!(location, address, "an address answers again");
-            }
-            (State::Closed | State::Open { .. } | State::HalfOpen, _) => {}
+        if before == State::Closed && now != State::Closed {
+            tracing::warn!(location, address, "an address is left alone for a while");
+        } else if before != State::Closed && now == State::Closed {
+            tracing::info!(location, address, "an address answers again");
         }
     }
 }
