@@ -12,7 +12,7 @@ use crate::credentials::TokenSource;
 use crate::gateway::XcWadoSettings;
 use crate::ihe::HomeCommunityId;
 use crate::manifest::store;
-use crate::{retrieve, server};
+use crate::{cache, retrieve, server};
 
 /// All settings.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct Config {
     pub manifests: store::Settings,
     /// `[retrieve]`.
     pub retrieve: retrieve::Settings,
+    /// `[cache]`.
+    pub cache: cache::Settings,
     /// `[xc_wado]`.
     pub xc_wado: XcWadoSettings,
     /// `[[community]]`.
@@ -154,6 +156,7 @@ impl Config {
                 }),
             manifests: reading.take("manifests").unwrap_or_default(),
             retrieve: reading.take("retrieve").unwrap_or_default(),
+            cache: reading.take("cache").unwrap_or_default(),
             xc_wado: reading.take("xc_wado").unwrap_or_default(),
             communities: reading
                 .take_tables("community")

@@ -9,7 +9,7 @@ use crate::dicom::part10::Identity;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 
 /// What may be asked for: the resources of *Retrieve Instances* (PS3.18 10.4).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// `studies/{study}`.
     Study(StudyInstanceUid),
@@ -74,6 +74,21 @@ pub struct Instance {
     pub identity: Identity,
     /// The Part 10 file.
     pub body: Body,
+    /// How it came here.
+    pub way: Way,
+}
+
+/// How an instance came to be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It was in memory.
+    Memory,
+    /// It was on disk.
+    Disk,
+    /// It was already being fetched for somebody else.
+    Collapsed,
+    /// It was fetched for this answer.
+    Fetched,
 }
 
 /// What is sent into a stream of instances: an instance, that there is nothing more to come, or why
@@ -83,17 +98,33 @@ pub type Given = Result<Option<Instance>, body::Error>;
 /// Instances in the order in which they arrive. It ends after the last one, or fails.
 #[derive(Debug)]
 pub struct Instances {
-    arriving: mpsc::Receiver<Given>,
+    arriving: Arriving,
     /// How many are still to come, where that is known.
     promised: Option<usize>,
 }
 
+#[derive(Debug)]
+enum Arriving {
+    Channel(mpsc::Receiver<Given>),
+    /// There is no more than this.
+    Here(Option<Box<Instance>>),
+}
+
 impl Instances {
+    /// A stream of one instance that is here.
+    #[must_use]
+    pub fn of(instance: Instance) -> Self {
+        Self {
+            arriving: Arriving::Here(Some(Box::new(instance))),
+            promised: Some(1),
+        }
+    }
+
     /// A stream of what is sent into the channel, which must be `promised` instances.
     #[must_use]
     pub fn new(arriving: mpsc::Receiver<Given>, promised: usize) -> Self {
         Self {
-            arriving,
+            arriving: Arriving::Channel(arriving),
             promised: Some(promised),
         }
     }
@@ -102,7 +133,7 @@ impl Instances {
     #[must_use]
     pub fn until_told(arriving: mpsc::Receiver<Given>) -> Self {
         Self {
-            arriving,
+            arriving: Arriving::Channel(arriving),
             promised: None,
         }
     }
@@ -113,7 +144,11 @@ impl Instances {
     /// # Errors
     /// Why the stream is not whole; [`body::Error::Missing`] if it ends before its promise is kept.
     pub async fn next(&mut self) -> Result<Option<Instance>, body::Error> {
-        match (self.arriving.recv().await, &mut self.promised) {
+        let given = match &mut self.arriving {
+            Arriving::Channel(arriving) => arriving.recv().await,
+            Arriving::Here(instance) => instance.take().map(|instance| Ok(Some(*instance))),
+        };
+        match (given, &mut self.promised) {
             (Some(Ok(Some(instance))), promised) => {
                 *promised = promised.map(|left| left.saturating_sub(1));
                 Ok(Some(instance))

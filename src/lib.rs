@@ -20,6 +20,8 @@ pub mod community;
 
 pub mod retrieve;
 
+pub mod cache;
+
 pub mod source;
 
 pub mod present;

@@ -2,8 +2,8 @@
 //! transactions and outcomes; never a UID, never anything of a patient.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// The metrics of one gateway.
@@ -59,6 +59,21 @@ pub struct Metrics {
     pub security_events: IntCounterVec,
     /// Requests of other communities' gateways, by community and status class.
     pub partner_requests: IntCounterVec,
+    /// Looks for instances in the cache, by where they were found: `memory`, `disk`, `flight`
+    /// (arriving for somebody else), `none`.
+    pub cache_lookups: IntCounterVec,
+    /// Bytes that are kept, by tier.
+    pub cache_bytes: IntGaugeVec,
+    /// Instances that are kept, by tier.
+    pub cache_entries: IntGaugeVec,
+    /// Instances that left for want of room or of age, by tier.
+    pub cache_evictions: IntCounterVec,
+    /// Instances on disk that were found damaged.
+    pub cache_damaged: IntCounter,
+    /// Instances that were not written to disk, because it was full or too slow.
+    pub cache_not_written: IntCounter,
+    /// Instances that are arriving.
+    pub flights_open: IntGauge,
     resident_memory: IntGauge,
     open_files: IntGauge,
 }
@@ -220,6 +235,41 @@ impl Metrics {
                 "Requests of other communities' gateways",
                 &["community", "status_class"],
             ),
+            cache_lookups: counter(
+                &registry,
+                "cache_lookups_total",
+                "Looks for instances in the cache by where they were found",
+                &["tier"],
+            ),
+            cache_bytes: gauge(
+                &registry,
+                "cache_bytes",
+                "Bytes of instances that are kept",
+                &["tier"],
+            ),
+            cache_entries: gauge(
+                &registry,
+                "cache_entries",
+                "Instances that are kept",
+                &["tier"],
+            ),
+            cache_evictions: counter(
+                &registry,
+                "cache_evictions_total",
+                "Instances that left for want of room or of age",
+                &["tier"],
+            ),
+            cache_damaged: plain_counter(
+                &registry,
+                "cache_damaged_total",
+                "Instances on disk that were found damaged",
+            ),
+            cache_not_written: plain_counter(
+                &registry,
+                "cache_not_written_total",
+                "Instances that were not written to disk, because it was full or too slow",
+            ),
+            flights_open: plain_gauge(&registry, "flights_open", "Instances that are arriving"),
             resident_memory: plain_gauge(
                 &registry,
                 "process_resident_memory_bytes",
@@ -279,6 +329,12 @@ fn name(name: &str) -> String {
 
 fn counter(registry: &Registry, named: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     let metric = IntCounterVec::new(Opts::new(name(named), help), labels).expect(VALID);
+    registry.register(Box::new(metric.clone())).expect(VALID);
+    metric
+}
+
+fn plain_counter(registry: &Registry, named: &str, help: &str) -> IntCounter {
+    let metric = IntCounter::new(name(named), help).expect(VALID);
     registry.register(Box::new(metric.clone())).expect(VALID);
     metric
 }

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use crate::access::Access;
+use crate::cache::Cache;
 use crate::community::{Problem, Registry};
 use crate::config::{Config, Problems};
 use crate::credentials::{self, ServerFiles};
@@ -22,6 +23,7 @@ use crate::server::{self, Listeners, Tls};
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) manifests: Store,
+    pub(super) cache: Cache,
     pub(super) metrics: Metrics,
     pub(super) opened: Opened,
 }
@@ -56,9 +58,15 @@ impl Parts {
         let manifests = Store::open(&directory, config.manifests.clone()).map_err(|error| {
             Failure(format!("data_directory: {}: {error}", directory.display()))
         })?;
+        let metrics = Metrics::new();
+        let directory = config.data_directory.join("instances");
+        let cache = Cache::open(&config.cache, &directory, &metrics).map_err(|error| {
+            Failure(format!("data_directory: {}: {error}", directory.display()))
+        })?;
         Ok(Self {
             manifests,
-            metrics: Metrics::new(),
+            cache,
+            metrics,
             opened,
         })
     }
@@ -66,7 +74,7 @@ impl Parts {
     /// Serves until the process is told to stop.
     pub(super) async fn serve(self, config: &Config, sockets: Sockets) -> Result<(), Failure> {
         let shutdown = told_to_stop()?;
-        let retriever = Retriever::new(config.retrieve.clone(), self.metrics.clone());
+        let retriever = Retriever::new(config.retrieve.clone(), self.cache, self.metrics.clone());
         for site in self.opened.registry.sites() {
             retriever.count_instances(&site.source);
         }

@@ -125,9 +125,11 @@ impl Gateway {
         gateway
     }
 
-    /// Begins what goes on beside requests: looking at the credentials for other servers.
+    /// Begins what goes on beside requests: looking at the credentials for other servers,
+    /// and dropping what has been kept too long.
     pub fn watch(&self) {
         self.registry.watch(&self.metrics);
+        self.retriever.cache().watch();
     }
 
     /// Answers one request, whatever it is.

@@ -22,7 +22,7 @@ const MOST_OF_A_SERIES: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct Absences(Cache<Key, Arc<Absent>>);
 
-type Key = (Box<str>, SeriesInstanceUid);
+type Key = (Arc<str>, SeriesInstanceUid);
 
 /// What a source does not give of one series.
 #[derive(Debug, Clone, Default)]

@@ -4,17 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use prometheus::IntCounter;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::CHUNKS_AHEAD;
-use crate::body::{self, Body};
-use crate::dicom::part10::Identity;
+use crate::body::{self, End};
 use crate::instance::{Given, Instance};
 use crate::metrics::Metrics;
-use crate::source::{Arrivals, Source};
+use crate::source::Source;
 
 /// The stream of one answer, to which several may give.
 #[derive(Clone)]
@@ -36,8 +33,8 @@ pub(super) enum Stop {
 /// What is counted of a source.
 #[derive(Clone)]
 pub(super) struct Tally {
-    fetched_instances: IntCounter,
-    fetched_bytes: IntCounter,
+    pub(super) fetched_instances: IntCounter,
+    pub(super) fetched_bytes: IntCounter,
     delivered_instances: IntCounter,
 }
 
@@ -49,6 +46,22 @@ impl Tally {
             fetched_bytes: metrics.fetched_bytes.with_label_values(alias),
             delivered_instances: metrics.delivered_instances.with_label_values(alias),
         }
+    }
+}
+
+impl Tally {
+    /// The instance, counted once it has been read to its end.
+    pub(super) fn delivering(&self, mut instance: Instance) -> Instance {
+        let delivered = self.delivered_instances.clone();
+        instance.body = instance.body.watched(
+            |_bytes| {},
+            move |_bytes, end| {
+                if end == End::Complete {
+                    delivered.inc();
+                }
+            },
+        );
+        instance
     }
 }
 
@@ -69,43 +82,14 @@ impl Giving {
         }
     }
 
-    /// Gives the instance that is arriving, to its end.
-    pub(super) async fn instance(
-        &self,
-        identity: Identity,
-        length: Option<u64>,
-        arrivals: &mut Arrivals,
-        tally: &Tally,
-    ) -> Result<(), Stop> {
-        tally.fetched_instances.inc();
-        let (sender, body) = Body::channel(CHUNKS_AHEAD, length);
-        self.give(Ok(Some(Instance { identity, body }))).await?;
-        loop {
-            match arrivals.chunk().await {
-                Ok(Some(chunk)) => {
-                    tally.fetched_bytes.inc_by(chunk.len() as u64);
-                    self.send(&sender, chunk).await?;
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    sender.fail(error.clone()).await;
-                    return Err(Stop::Broken(error));
-                }
-            }
-        }
-        tally.delivered_instances.inc();
-        sender.end().await.map_err(|_left| Stop::ClientLeft)
+    /// Gives an instance, whose bytes are still to come.
+    pub(super) async fn instance(&self, instance: Instance, tally: &Tally) -> Result<(), Stop> {
+        self.give(Ok(Some(tally.delivering(instance)))).await
     }
 
     pub(super) async fn give(&self, given: Given) -> Result<(), Stop> {
         let giving = self.stream.send(given);
         self.taken(async { giving.await.map_err(|_left| Stop::ClientLeft) })
-            .await
-    }
-
-    async fn send(&self, sender: &body::Sender, chunk: Bytes) -> Result<(), Stop> {
-        let sending = sender.send(chunk);
-        self.taken(async { sending.await.map_err(|_left| Stop::ClientLeft) })
             .await
     }
 

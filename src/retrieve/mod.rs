@@ -2,12 +2,14 @@
 //! their sources at the same time and gives them on in the order in which they arrive.
 //!
 //! What is known to be missing before the first instance is given on is said so; what turns out to
-//! be missing later ends the stream with an error. Each worker holds at most [`CHUNKS_AHEAD`]
-//! chunks and one unread instance head in memory.
+//! be missing later ends the stream with an error. What is kept is given from there; what is not is
+//! asked of its source once for everybody who waits for it.
 
 mod absence;
+mod crossing;
 mod forward;
 mod giving;
+mod kept;
 mod progress;
 mod relay;
 mod worker;
@@ -22,16 +24,21 @@ use tokio::sync::{mpsc, oneshot};
 pub use absence::Absences;
 pub use forward::Forwarded;
 
+use crate::body;
+use crate::cache::Cache;
+use crate::dicom::part10::Identity;
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
 use crate::hop::Hop;
-use crate::instance::{Given, Instances, Listing, Target};
+use crate::instance::{Given, Instance, Instances, Listing, Target};
 use crate::metrics::Metrics;
 use crate::source::{self, Arrivals, Ask, Seat, Source};
+use crossing::{Crossings, Follower, Question};
 use giving::Giving;
+use kept::key;
 use relay::Relay;
 use worker::{Opening, Worker};
 
-/// Chunks that a worker reads ahead of a slow client.
+/// Chunks of what is passed on unseen that are read ahead of a slow client.
 pub const CHUNKS_AHEAD: usize = 2;
 
 /// Bounds on retrieval.
@@ -130,19 +137,29 @@ pub enum Error {
 pub struct Retriever {
     settings: Settings,
     metrics: Metrics,
+    cache: Cache,
     absences: Absences,
+    crossings: Crossings,
 }
 
 impl Retriever {
-    /// A retriever with nothing under way.
+    /// A retriever with nothing under way, that keeps what it fetches in `cache`.
     #[must_use]
-    pub fn new(settings: Settings, metrics: Metrics) -> Self {
+    pub fn new(settings: Settings, cache: Cache, metrics: Metrics) -> Self {
         let absences = Absences::new(Duration::from_secs(settings.absence_seconds));
         Self {
             settings,
             metrics,
+            cache,
             absences,
+            crossings: Crossings::default(),
         }
+    }
+
+    /// What is kept.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// Begins to fetch. Returns once every location has either an instance to give or failed, so
@@ -154,6 +171,9 @@ impl Retriever {
         let selected = plan.not_locatable + plan.jobs.iter().map(Job::count).sum::<usize>();
         if plan.jobs.is_empty() {
             return Err(Error::NotLocatable);
+        }
+        if let Some(instance) = self.at_once(&plan, &accepted) {
+            return Ok(Retrieval::of(instance));
         }
         let accepted = Arc::new(accepted);
         let (giving, receiver) = self.giving();
@@ -185,10 +205,9 @@ impl Retriever {
         errand: Errand,
         accepted: TransferSyntaxes,
     ) -> Result<Retrieval, source::Error> {
-        let seat = errand.source.seat().await?;
         let (giving, receiver) = self.giving();
         let (opened, opening) = oneshot::channel();
-        tokio::spawn(Relay::new(errand, accepted, self, giving, seat).run(opened));
+        tokio::spawn(Relay::new(errand, accepted, self, giving).run(opened));
         let is_partial = opening.await.unwrap_or(Err(source::Error::Unreachable))?;
         Ok(Retrieval {
             instances: Instances::until_told(receiver),
@@ -207,6 +226,34 @@ impl Retriever {
 
     fn client_silence(&self) -> Duration {
         Duration::from_secs(self.settings.client_silence_seconds)
+    }
+
+    /// Asks a source, or joins those who have asked it already. Returns once it begins to answer,
+    /// with whether it says that this is only some of what it was asked for.
+    async fn follow(
+        &self,
+        question: &Question,
+        seat: Option<&Arc<Seat>>,
+    ) -> Result<(Follower, bool), source::Error> {
+        loop {
+            let follower = match (self.crossings.find(question), seat) {
+                (Some(follower), _) => follower,
+                (None, Some(seat)) => {
+                    let seat = Arc::clone(seat);
+                    self.crossings.follow(question.clone(), seat, self)
+                }
+                (None, None) => {
+                    let seat = Arc::new(question.source.seat().await?);
+                    self.crossings.follow(question.clone(), seat, self)
+                }
+            };
+            match follower.opened().await {
+                Ok(is_partial) => return Ok((follower, is_partial)),
+                // Everybody else had left it just when it was joined.
+                Err(source::Error::BrokeOff(body::Error::Abandoned)) if follower.has_joined => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Asks a source for instances.
@@ -258,7 +305,7 @@ impl Retriever {
     /// The jobs of each worker, all of one source, and its seat there. Seats are waited for in the
     /// order of the sources' names and only one for each, so that no two answers can wait for each
     /// other; more are taken where they are free.
-    async fn seat(&self, jobs: Vec<Job>) -> Result<Vec<(Vec<Job>, Seat)>, Error> {
+    async fn seat(&self, jobs: Vec<Job>) -> Result<Vec<(Vec<Job>, Option<Arc<Seat>>)>, Error> {
         let mut by_source: BTreeMap<Arc<str>, Vec<Job>> = BTreeMap::new();
         for job in jobs {
             by_source
@@ -271,16 +318,29 @@ impl Retriever {
             let Some(source) = jobs.first().map(|job| Arc::clone(&job.source)) else {
                 continue;
             };
-            let mut seats = vec![source.seat().await?];
+            if !jobs.iter().any(|job| self.must_ask(job)) {
+                seated.push((jobs, None));
+                continue;
+            }
+            let mut seats = vec![Some(Arc::new(source.seat().await?))];
             while seats.len() < self.settings.series_at_once.min(jobs.len()) {
                 let Some(seat) = source.free_seat() else {
                     break;
                 };
-                seats.push(seat);
+                seats.push(Some(Arc::new(seat)));
             }
             seated.extend(deal(jobs, seats.len()).into_iter().zip(seats));
         }
         Ok(seated)
+    }
+}
+
+/// Whether an instance is what was asked for, by its own bytes.
+fn is_of(identity: &Identity, target: &Target) -> bool {
+    match target {
+        Target::Study(study) => identity.study == *study,
+        Target::Series(study, series) => identity.study == *study && identity.series == *series,
+        Target::Instance(..) => identity.target() == *target,
     }
 }
 
@@ -345,6 +405,16 @@ impl Plan {
             hop,
             jobs: Vec::new(),
             not_locatable: 0,
+        }
+    }
+}
+
+impl Retrieval {
+    /// An answer of one instance that is here.
+    fn of(instance: Instance) -> Self {
+        Self {
+            instances: Instances::of(instance),
+            missing: Missing::Nothing,
         }
     }
 }

@@ -17,25 +17,6 @@ pub(super) struct Progress<'a> {
     /// How many were given on.
     pub(super) given: usize,
     pub(super) tally: Tally,
-    dropped: Dropped,
-}
-
-/// Why something that a source sent is not passed on.
-#[derive(Clone, Copy)]
-pub(super) enum Drop {
-    /// It is no instance.
-    Unidentified,
-    /// The manifest does not select it.
-    NotSelected,
-    /// It has come already.
-    Duplicate,
-}
-
-#[derive(Default)]
-struct Dropped {
-    unidentified: u64,
-    not_selected: u64,
-    duplicate: u64,
 }
 
 impl<'a> Progress<'a> {
@@ -46,17 +27,15 @@ impl<'a> Progress<'a> {
             left: job.count(),
             given: 0,
             tally: Tally::of(&job.source, metrics),
-            dropped: Dropped::default(),
         }
     }
 
-    /// The number of an instance in the listing, if it is selected.
-    pub(super) fn selected(&self, identity: &Identity) -> Option<usize> {
+    /// Whether an instance is selected and still on the list.
+    pub(super) fn awaits(&self, identity: &Identity) -> bool {
         let only = self.job.only.as_ref();
         let is_meant = only.is_none_or(|only| *only == identity.sop_instance);
-        is_meant
-            .then(|| self.job.listing.number(identity))
-            .flatten()
+        let number = self.job.listing.number(identity);
+        is_meant && number.is_some_and(|number| self.off.get(number) == Some(&false))
     }
 
     /// Takes an instance off the list; `false` if it was off already.
@@ -90,44 +69,5 @@ impl<'a> Progress<'a> {
         let mut awaited: Vec<_> = instances.filter(|(_, number)| is_on(number)).collect();
         awaited.sort_by_key(|(_, number)| **number);
         awaited.into_iter().map(|(uid, _)| uid.clone()).collect()
-    }
-
-    pub(super) fn drop_one(&mut self, why: Drop) {
-        match why {
-            Drop::Unidentified => self.dropped.unidentified += 1,
-            Drop::NotSelected => self.dropped.not_selected += 1,
-            Drop::Duplicate => self.dropped.duplicate += 1,
-        }
-    }
-
-    /// Counts what was dropped and says so once, however much it was.
-    pub(super) fn report_dropped(&self, metrics: &Metrics) {
-        let location = &*self.job.source.alias;
-        let Dropped {
-            unidentified,
-            not_selected,
-            duplicate,
-        } = self.dropped;
-        for (outcome, count) in [
-            ("unidentified", unidentified),
-            ("not_selected", not_selected),
-            ("duplicate", duplicate),
-        ] {
-            if count > 0 {
-                metrics
-                    .dropped_instances
-                    .with_label_values(&[location, outcome])
-                    .inc_by(count);
-            }
-        }
-        if unidentified + not_selected + duplicate > 0 {
-            tracing::warn!(
-                location,
-                unidentified,
-                not_selected,
-                duplicate,
-                "a source sent something that was not passed on"
-            );
-        }
     }
 }

@@ -4,15 +4,18 @@
 //! It is complete when the source has ended its answer properly. What the client does not accept as
 //! it is stored is asked for again at the end, one by one, in Explicit VR Little Endian.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
+use super::crossing::{Arrived, Follower, Question};
 use super::giving::{Giving, Stop, Tally};
 use super::{Errand, Retriever};
 use crate::body;
-use crate::dicom::part10::Identity;
+use crate::cache::Key;
 use crate::dicom::{TransferSyntax, TransferSyntaxes};
-use crate::instance::Target;
-use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat};
+use crate::instance::{Instance, Target, Way};
+use crate::source::{self, Representation};
 
 /// As many as a manifest may list.
 const MOST_TO_DECODE: usize = 200_000;
@@ -29,14 +32,12 @@ pub(super) struct Relay {
     retriever: Retriever,
     giving: Giving,
     tally: Tally,
-    /// Its place among those whom the source serves at once.
-    _seat: Seat,
     opened: Option<oneshot::Sender<Opening>>,
     /// Whether it is known that not everything comes.
     is_partial: bool,
     /// What is accepted in another transfer syntax only.
     to_decode: Vec<Target>,
-    dropped: u64,
+    given: usize,
 }
 
 /// Why a relay stops before its time.
@@ -51,7 +52,6 @@ impl Relay {
         accepted: TransferSyntaxes,
         retriever: &Retriever,
         giving: Giving,
-        seat: Seat,
     ) -> Self {
         Self {
             tally: Tally::of(&errand.source, &retriever.metrics),
@@ -59,11 +59,10 @@ impl Relay {
             accepted,
             retriever: retriever.clone(),
             giving,
-            _seat: seat,
             opened: None,
             is_partial: false,
             to_decode: Vec::new(),
-            dropped: 0,
+            given: 0,
         }
     }
 
@@ -76,7 +75,6 @@ impl Relay {
 
     async fn work(&mut self) {
         let outcome = self.everything().await;
-        self.report_dropped();
         let failed = match outcome {
             Err(Halt::ClientLeft) => return,
             Err(Halt::Failed(error)) => Some(error),
@@ -98,29 +96,65 @@ impl Relay {
 
     async fn everything(&mut self) -> Result<(), Halt> {
         let target = self.errand.target.clone();
-        let mut arrivals = self.open(&target, Representation::AsStored).await?;
-        self.is_partial = arrivals.is_partial();
-        while let Some(arrival) = arrivals.next().await? {
-            self.arrived(arrival, &mut arrivals).await?;
-        }
-        drop(arrivals);
+        self.all_of(&target, Representation::AsStored).await?;
         self.decode().await
     }
 
-    async fn arrived(&mut self, arrival: Arrival, arrivals: &mut Arrivals) -> Result<(), Halt> {
-        match arrival {
-            Arrival::Instance(identity, length) if is_of(&identity, &self.errand.target) => {
-                if self.accepted.permit(&identity.transfer_syntax) {
-                    return self.give(identity, length, arrivals).await;
-                }
-                if self.to_decode.len() >= MOST_TO_DECODE {
-                    let error = source::Error::Malformed("it holds too many instances");
-                    return Err(Halt::Failed(error));
-                }
-                self.to_decode.push(identity.target());
-            }
-            Arrival::Instance(..) | Arrival::Unidentified(_) => self.dropped += 1,
+    /// Passes on what the source has of a target, in this representation.
+    async fn all_of(&mut self, target: &Target, form: Representation) -> Result<(), Halt> {
+        let question = self.question(target, form);
+        if let Some(key) = question.key()
+            && let Some(instance) = self.retriever.kept(&key, &self.accepted).await
+        {
+            return self.give(instance).await;
         }
+        let following = self.retriever.follow(&question, None).await;
+        let (mut follower, is_partial) = following.map_err(Halt::Failed)?;
+        self.is_partial |= is_partial;
+        while let Some(arrived) = follower.next().await? {
+            if self.accepted.permit(&arrived.identity.transfer_syntax) {
+                self.arrived(&arrived, &follower, form).await?;
+            } else {
+                follower.pass_over(&arrived);
+                self.ask_decoded(arrived.identity.target())?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn arrived(
+        &mut self,
+        arrived: &Arrived,
+        follower: &Follower,
+        form: Representation,
+    ) -> Result<(), Halt> {
+        let flight = arrived.flight();
+        if let Some(body) = flight.and_then(|flight| flight.follow()) {
+            let instance = Instance {
+                identity: arrived.identity.clone(),
+                body,
+                way: if follower.has_joined {
+                    Way::Collapsed
+                } else {
+                    Way::Fetched
+                },
+            };
+            return self.give(instance).await;
+        }
+        let key = Key::of(&self.errand.source, &arrived.identity, form);
+        match self.retriever.kept(&key, &self.accepted).await {
+            Some(instance) => self.give(instance).await,
+            // It arrived, and was let go before it could be read here.
+            None => Box::pin(self.all_of(&arrived.identity.target(), form)).await,
+        }
+    }
+
+    fn ask_decoded(&mut self, target: Target) -> Result<(), Halt> {
+        if self.to_decode.len() >= MOST_TO_DECODE {
+            let error = source::Error::Malformed("it holds too many instances");
+            return Err(Halt::Failed(error));
+        }
+        self.to_decode.push(target);
         Ok(())
     }
 
@@ -151,60 +185,35 @@ impl Relay {
     }
 
     async fn decoded(&mut self, target: &Target) -> Result<(), Halt> {
-        let form = Representation::ExplicitVrLittleEndian;
-        let mut arrivals = self.open(target, form).await?;
-        while let Some(arrival) = arrivals.next().await? {
-            match arrival {
-                Arrival::Instance(identity, length)
-                    if is_of(&identity, target)
-                        && self.accepted.permit(&identity.transfer_syntax) =>
-                {
-                    return self.give(identity, length, &mut arrivals).await;
-                }
-                Arrival::Instance(..) | Arrival::Unidentified(_) => self.dropped += 1,
-            }
+        let before = self.given;
+        self.all_of(target, Representation::ExplicitVrLittleEndian)
+            .await?;
+        if self.given > before {
+            Ok(())
+        } else {
+            // It gave nothing, or again something that is not accepted.
+            self.to_decode.clear();
+            Err(Halt::Failed(source::Error::NotAcceptable))
         }
-        Err(Halt::Failed(source::Error::NotAcceptable))
     }
 
-    async fn give(
-        &mut self,
-        identity: Identity,
-        length: Option<u64>,
-        arrivals: &mut Arrivals,
-    ) -> Result<(), Halt> {
+    async fn give(&mut self, instance: Instance) -> Result<(), Halt> {
         if let Some(opened) = self.opened.take() {
             opened
                 .send(Ok(self.is_partial))
                 .map_err(|_client_left| Halt::ClientLeft)?;
         }
-        let giving = self.giving.clone();
-        let given = giving.instance(identity, length, arrivals, &self.tally);
-        Ok(given.await?)
+        self.given += 1;
+        Ok(self.giving.instance(instance, &self.tally).await?)
     }
 
-    async fn open(&self, target: &Target, form: Representation) -> Result<Arrivals, Halt> {
-        let ask = Ask {
-            target,
+    fn question(&self, target: &Target, form: Representation) -> Question {
+        Question {
+            source: Arc::clone(&self.errand.source),
+            target: target.clone(),
             representation: form,
-            hop: Some(&self.errand.hop),
-        };
-        let opening = self.retriever.open(&self.errand.source, &ask);
-        opening.await.map_err(Halt::Failed)
-    }
-
-    fn report_dropped(&self) {
-        let location = &*self.errand.source.alias;
-        if self.dropped > 0 {
-            let metric = &self.retriever.metrics.dropped_instances;
-            metric
-                .with_label_values(&[location, "not_selected"])
-                .inc_by(self.dropped);
-            tracing::warn!(
-                location,
-                not_selected = self.dropped,
-                "a source sent something that was not passed on"
-            );
+            listing: None,
+            hop: Arc::clone(&self.errand.hop),
         }
     }
 }
@@ -239,14 +248,5 @@ fn late(error: source::Error) -> body::Error {
         | source::Error::Malformed(_)
         | source::Error::Unreachable
         | source::Error::TimedOut => body::Error::Missing(1),
-    }
-}
-
-/// Whether an instance is what was asked for, by its own bytes.
-fn is_of(identity: &Identity, target: &Target) -> bool {
-    match target {
-        Target::Study(study) => identity.study == *study,
-        Target::Series(study, series) => identity.study == *study && identity.series == *series,
-        Target::Instance(..) => identity.target() == *target,
     }
 }

@@ -1,27 +1,30 @@
 //! Fetches some series from one source, one after the other.
 //!
-//! A series is asked for as a whole, as it is stored. Instances in a transfer syntax that is not
-//! accepted, and listed instances that did not come, are then asked for one by one.
+//! What is kept is given first. A series is then asked for as a whole, as it is stored, unless only
+//! little of it is wanting. Instances in a transfer syntax that is not accepted, and listed instances
+//! that did not come, are then asked for one by one.
 
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::crossing::{Arrived, Follower, Question};
 use super::giving::{Giving, Stop};
-use super::progress::{Drop, Progress};
-use super::{Job, Retriever};
+use super::progress::Progress;
+use super::{Job, Retriever, key};
 use crate::body;
-use crate::dicom::part10::Identity;
 use crate::dicom::{SopInstanceUid, TransferSyntax, TransferSyntaxes};
 use crate::hop::Hop;
-use crate::instance::Target;
-use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat};
+use crate::instance::{Instance, Target, Way};
+use crate::source::{self, Representation, Seat};
 
 /// How many instances of a series are asked for one by one in vain, while nothing has been given
 /// yet, before the whole series is taken to be missing.
 const TRIES: usize = 4;
 /// The same once something has been given: the answer is lost, but the next one knows of these.
 const LATE_TRIES: usize = 64;
+/// What is wanting of a series is asked for one by one if it is one in so many or less.
+const FEW: usize = 8;
 
 /// How a worker began.
 #[derive(Debug)]
@@ -42,8 +45,8 @@ pub(super) struct Worker {
     accepted: Arc<TransferSyntaxes>,
     retriever: Retriever,
     giving: Giving,
-    /// Its place among those whom the source serves at once.
-    _seat: Seat,
+    /// Its place among those whom the source serves at once, if it is to be asked.
+    seat: Option<Arc<Seat>>,
     opened: Option<oneshot::Sender<Opening>>,
     /// Missing instances that were known before the first one was given.
     missing: usize,
@@ -64,7 +67,7 @@ enum Passed {
 impl Worker {
     pub(super) fn new(
         jobs: Vec<Job>,
-        seat: Seat,
+        seat: Option<Arc<Seat>>,
         (hop, accepted): (Arc<Hop>, Arc<TransferSyntaxes>),
         retriever: &Retriever,
         giving: &Giving,
@@ -75,7 +78,7 @@ impl Worker {
             accepted,
             retriever: retriever.clone(),
             giving: giving.clone(),
-            _seat: seat,
+            seat,
             opened: None,
             missing: 0,
             last_error: None,
@@ -154,7 +157,6 @@ impl Worker {
             None if progress.left == 0 => Ok(()),
             None => self.series(progress).await,
         };
-        progress.report_dropped(&self.retriever.metrics);
         done?;
         self.account(progress.left)
     }
@@ -200,15 +202,24 @@ impl Worker {
     }
 
     async fn series(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        let wanting = self.wanting(progress);
+        if wanting * FEW <= progress.job.listing.instances.len() {
+            self.give_kept(progress).await?;
+            return self.one_by_one(progress, Representation::AsStored).await;
+        }
         let listing = &progress.job.listing;
         let target = Target::Series(listing.study.clone(), listing.series.clone());
+        // Before what is kept is given: what is known to be missing can then still be said.
         let opened = self
             .open(progress.job, &target, Representation::AsStored)
             .await;
-        let arrivals = match opened {
-            Ok(arrivals) => arrivals,
+        if progress.left > wanting {
+            self.give_kept(progress).await?;
+        }
+        let follower = match opened {
+            Ok(follower) => follower,
             Err(error) => {
-                if is_definite(&error) {
+                if is_definite(&error) && wanting == listing.instances.len() {
                     let job = progress.job;
                     let absences = &self.retriever.absences;
                     absences.remember_series(&job.source, &job.listing.series);
@@ -217,13 +228,50 @@ impl Worker {
                 return Ok(());
             }
         };
-        match self.pass_on(arrivals, progress).await? {
+        match self.pass_on(follower, progress).await? {
             Passed::All | Passed::BrokenOff if progress.left == 0 || self.is_hopeless() => Ok(()),
             Passed::All | Passed::BrokenOff => {
                 self.one_by_one(progress, Representation::AsStored).await
             }
             Passed::UntilNotAccepted => self.decoded(progress).await,
         }
+    }
+
+    /// How many of the awaited instances are not kept.
+    fn wanting(&self, progress: &Progress<'_>) -> usize {
+        let job = progress.job;
+        let is_kept = |uid: &&SopInstanceUid| {
+            let key = key(&job.source, &job.listing, uid, Representation::AsStored);
+            self.retriever.cache.holds(&key)
+        };
+        let awaited = progress.awaited();
+        awaited.len() - awaited.iter().filter(is_kept).count()
+    }
+
+    /// Gives what is awaited and kept.
+    async fn give_kept(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        for uid in progress.awaited() {
+            self.give_one_kept(progress, &uid, Representation::AsStored)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Gives an instance if it is kept; `false` if it is not.
+    async fn give_one_kept(
+        &mut self,
+        progress: &mut Progress<'_>,
+        uid: &SopInstanceUid,
+        form: Representation,
+    ) -> Result<bool, Stop> {
+        let job = progress.job;
+        let key = key(&job.source, &job.listing, uid, form);
+        let Some(instance) = self.retriever.kept(&key, &self.accepted).await else {
+            return Ok(false);
+        };
+        progress.take_uid(uid);
+        self.give_instance(instance, progress).await?;
+        Ok(true)
     }
 
     async fn single(
@@ -294,10 +342,13 @@ impl Worker {
         let job = progress.job;
         let listing = &job.listing;
         let target = Target::Instance(listing.study.clone(), listing.series.clone(), uid.clone());
+        if self.give_one_kept(progress, uid, form).await? {
+            return Ok(Some(Passed::All));
+        }
         let given = progress.given;
         match self.open(job, &target, form).await {
-            Ok(arrivals) => {
-                let passed = self.pass_on(arrivals, progress).await?;
+            Ok(follower) => {
+                let passed = self.pass_on(follower, progress).await?;
                 if passed == Passed::All && progress.given == given {
                     let error = source::Error::Malformed("it does not hold what was asked for");
                     self.last_error = Some(error);
@@ -324,46 +375,70 @@ impl Worker {
         job: &Job,
         target: &Target,
         form: Representation,
-    ) -> Result<Arrivals, source::Error> {
-        let ask = Ask {
-            target,
+    ) -> Result<Follower, source::Error> {
+        let question = Question {
+            source: Arc::clone(&job.source),
+            target: target.clone(),
             representation: form,
-            hop: Some(&self.hop),
+            listing: Some(Arc::clone(&job.listing)),
+            hop: Arc::clone(&self.hop),
         };
-        self.retriever.open(&job.source, &ask).await
+        let following = self.retriever.follow(&question, self.seat.as_ref());
+        let (follower, _is_partial) = following.await?;
+        Ok(follower)
     }
 
-    /// Gives on what arrives and is selected, until the source ends its answer or sends something
+    /// Gives on what arrives and is awaited, until the source ends its answer or sends something
     /// in a transfer syntax that is not accepted.
     async fn pass_on(
         &mut self,
-        mut arrivals: Arrivals,
+        mut follower: Follower,
         progress: &mut Progress<'_>,
     ) -> Result<Passed, Stop> {
         loop {
-            let (identity, length) = match arrivals.next().await {
-                Ok(Some(Arrival::Instance(identity, length))) => (identity, length),
-                Ok(Some(Arrival::Unidentified(_))) => {
-                    progress.drop_one(Drop::Unidentified);
-                    continue;
-                }
+            if progress.left == 0 {
+                return Ok(Passed::All);
+            }
+            let arrived = match follower.next().await {
+                Ok(Some(arrived)) => arrived,
                 Ok(None) => return Ok(Passed::All),
                 Err(error) => return self.broke_off(error, progress),
             };
-            let Some(number) = progress.selected(&identity) else {
-                progress.drop_one(Drop::NotSelected);
+            if !progress.awaits(&arrived.identity) {
+                follower.pass_over(&arrived);
                 continue;
-            };
-            if !self.accepted.permit(&identity.transfer_syntax) {
+            }
+            if !self.accepted.permit(&arrived.identity.transfer_syntax) {
                 return Ok(Passed::UntilNotAccepted);
             }
-            if progress.take(number) {
-                self.give_instance(identity, length, &mut arrivals, progress)
-                    .await?;
-            } else {
-                progress.drop_one(Drop::Duplicate);
-            }
+            self.give_arrived(&arrived, &follower, progress).await?;
         }
+    }
+
+    /// Gives an instance that has arrived, unless it is gone again; then it stays on the list.
+    async fn give_arrived(
+        &mut self,
+        arrived: &Arrived,
+        follower: &Follower,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), Stop> {
+        let uid = &arrived.identity.sop_instance;
+        let flight = arrived.flight();
+        let Some(body) = flight.and_then(|flight| flight.follow()) else {
+            let form = Representation::AsStored;
+            return self.give_one_kept(progress, uid, form).await.map(drop);
+        };
+        progress.take_uid(uid);
+        let instance = Instance {
+            identity: arrived.identity.clone(),
+            body,
+            way: if follower.has_joined {
+                Way::Collapsed
+            } else {
+                Way::Fetched
+            },
+        };
+        self.give_instance(instance, progress).await
     }
 
     /// A source's answer that breaks off ends the client's, unless nothing has been promised.
@@ -378,9 +453,7 @@ impl Worker {
 
     async fn give_instance(
         &mut self,
-        identity: Identity,
-        length: Option<u64>,
-        arrivals: &mut Arrivals,
+        instance: Instance,
         progress: &mut Progress<'_>,
     ) -> Result<(), Stop> {
         progress.given += 1;
@@ -392,9 +465,7 @@ impl Worker {
                 .send(begun)
                 .map_err(|_client_left| Stop::ClientLeft)?;
         }
-        self.giving
-            .instance(identity, length, arrivals, &progress.tally)
-            .await
+        self.giving.instance(instance, &progress.tally).await
     }
 }
 

@@ -166,9 +166,9 @@ impl Source {
     /// What tells it from every other source. Not for metrics and logs: it may name a location of
     /// another community.
     #[must_use]
-    pub fn key(&self) -> Box<str> {
+    pub fn key(&self) -> Arc<str> {
         match &self.kind {
-            Kind::WadoRs(_) | Kind::Folder(_) => (*self.alias).into(),
+            Kind::WadoRs(_) | Kind::Folder(_) => Arc::clone(&self.alias),
             Kind::XcWado(location) => format!("{} {}", self.alias, location.key()).into(),
         }
     }

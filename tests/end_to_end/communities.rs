@@ -139,10 +139,11 @@ async fn a_study_that_is_here_there_or_in_both_comes_byte_for_byte() {
                 let manifest = two.here.register("", manifest).await;
                 everything_comes_as_stored(&two.here, &manifest.root, &study).await;
             }
-            assert_eq!(origin.asked().len() > before, series.contains(&1));
+            // What has come once is kept.
+            assert_eq!(origin.asked().len() > before, series == [1, 2]);
         }
         let responded = "xcwado_partner_requests_total{community=\"a\",status_class=\"2xx\"}";
-        assert!(two.there.metric(responded).await >= 40.0);
+        assert!(two.there.metric(responded).await >= 2.0);
     }
 }
 
@@ -245,7 +246,6 @@ async fn a_community_that_cannot_be_reached_is_counted_before_the_first_byte() {
     let (mut two, _origin, _folder) = Communities::with(&study, "").await;
     let root = two.here.register("", study.kos()).await.root;
     let path = format!("{root}{}", study.path());
-    assert_eq!(two.here.get(&path, &[AS_STORED]).await.status, 200);
     two.there.kill();
 
     let answer = two.here.get(&path, &[AS_STORED]).await;

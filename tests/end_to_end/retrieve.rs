@@ -299,7 +299,9 @@ async fn an_address_in_a_manifest_is_never_dialled() {
 async fn sources_are_asked_in_our_own_words() {
     let study = Study::new(1).with(1, at(10));
     let origin = Origin::of(&study).await;
-    let rig = Rig::start(&origin.location(10));
+    // Kept nowhere: each request goes to the source.
+    let none = "[cache]\nmemory = \"0\"\ndisk = \"0\"\n";
+    let rig = Rig::start(&format!("{none}{}", origin.location(10)));
     let root = rig.register(study.fhir()).await.root;
     let fields = [
         AS_STORED,

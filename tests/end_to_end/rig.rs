@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use xcwado::access::Access;
+use xcwado::cache::Cache;
 use xcwado::community::Registry;
 use xcwado::config::Config;
 use xcwado::dicom::MediaType;
@@ -119,7 +120,9 @@ impl Rig {
         let access = Access::new(&config.communities).expect("communities without problems");
         let manifests = Store::open(&directory.join("manifests"), config.manifests.clone())
             .expect("a store of manifests");
-        let retriever = Retriever::new(config.retrieve.clone(), metrics.clone());
+        let cache = Cache::open(&config.cache, &directory.join("instances"), &metrics);
+        let cache = cache.expect("a folder for instances");
+        let retriever = Retriever::new(config.retrieve.clone(), cache, metrics.clone());
         let gateway = Gateway::new(Assembly {
             public_url: config.public_url.clone(),
             gateway_url: config.gateway_url(),

@@ -1,0 +1,541 @@
+//! One fetch of one instance, and everybody who reads it while it arrives.
+//!
+//! Readers follow from the start, each at its own pace. What has arrived stays in memory as long as
+//! the instance is small enough and the room for all flights together is not used up. Beyond that
+//! it goes to a file that the readers follow; without a disk the flight *passes by*: what all its
+//! readers have read is let go, the slowest one holds up the source, and nobody can join any more.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::disk;
+use super::pace::{Interest, Pace, WINDOW};
+use super::{Cache, Entry, Key};
+use crate::body::{self, Body};
+use crate::dicom::part10::Identity;
+
+/// An instance that is arriving.
+#[derive(Debug)]
+pub struct Flight {
+    /// What it will be kept as.
+    pub key: Key,
+    /// Which instance it is, read from its own bytes.
+    pub identity: Identity,
+    /// Its exact length, where the source is bound to one.
+    pub length: Option<u64>,
+    /// Where it begins in what the fetch brings.
+    base: u64,
+    pace: Arc<Pace>,
+    room: Arc<Room>,
+    state: Mutex<State>,
+    moved: Notify,
+    /// Whether it was forgotten while it was under way, and must not be kept.
+    is_forgotten: AtomicBool,
+}
+
+/// Room in memory for what is under way, of all flights together.
+#[derive(Debug)]
+pub(super) struct Room {
+    left: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    form: Form,
+    /// What is in memory: each chunk with the offset at which it begins.
+    chunks: VecDeque<(u64, Bytes)>,
+    arrived: u64,
+    /// Bytes of [`Room`] that it takes.
+    room: u64,
+    end: Option<Result<(), body::Error>>,
+    /// How far each reader is.
+    readers: HashMap<u64, u64>,
+    next_reader: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Form {
+    /// All of it is in memory.
+    Whole,
+    /// It is in a file, from this offset on in it.
+    Spilled(Arc<File>),
+    /// What everybody has read is gone.
+    Passing,
+}
+
+/// What a reader is to do next.
+enum Next {
+    Chunk(Bytes),
+    InFile(Arc<File>, u64),
+    End,
+    Failed(body::Error),
+    Wait,
+}
+
+/// Nobody reads what passes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unread;
+
+impl Room {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self {
+            left: AtomicU64::new(bytes),
+        }
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        let take = |left: u64| left.checked_sub(bytes);
+        let taken = self
+            .left
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+        taken.is_ok()
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.left.fetch_add(bytes, Ordering::AcqRel);
+    }
+}
+
+impl Flight {
+    /// Where it ends in what the fetch brings, as far as it has arrived.
+    #[must_use]
+    pub fn reach(&self) -> u64 {
+        self.base + self.state().arrived
+    }
+
+    /// Whether somebody can still read it from the start.
+    #[must_use]
+    pub fn can_be_joined(&self) -> bool {
+        let state = self.state();
+        !matches!(state.end, Some(Err(_)))
+            && !matches!(state.form, Form::Passing)
+            && !self.is_forgotten()
+    }
+
+    /// The bytes from the start, as they arrive. The fetch goes on at least as long as somebody
+    /// reads here. `None` if the start is gone.
+    #[must_use]
+    pub fn follow(self: &Arc<Self>) -> Option<Body> {
+        let reader = {
+            let mut state = self.state();
+            let has_start = state.chunks.front().is_some_and(|(start, _)| *start == 0);
+            if matches!(state.form, Form::Passing) && !has_start {
+                return None;
+            }
+            let reader = state.next_reader;
+            state.next_reader += 1;
+            state.readers.insert(reader, 0);
+            reader
+        };
+        let reading = Reading {
+            flight: Arc::clone(self),
+            reader,
+            offset: 0,
+            _interest: Interest::of(&self.pace),
+        };
+        Some(Body::generate(self.length, |out| reading.emit(out)))
+    }
+
+    fn next(&self, reader: u64, offset: u64) -> Next {
+        let mut state = self.state();
+        // What was given before is read by now: the reader has come back for more.
+        state.readers.insert(reader, offset);
+        if offset < state.arrived {
+            return state.at(offset);
+        }
+        match &state.end {
+            Some(Ok(())) => Next::End,
+            Some(Err(error)) => Next::Failed(error.clone()),
+            None => Next::Wait,
+        }
+    }
+
+    fn leave(&self, reader: u64) {
+        self.state().readers.remove(&reader);
+        self.moved.notify_waiters();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps it out of the tiers whatever becomes of it.
+    pub(super) fn forget(&self) {
+        self.is_forgotten.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.is_forgotten.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let taken = self.state().room;
+        self.room.give_back(taken);
+    }
+}
+
+impl State {
+    fn at(&self, offset: u64) -> Next {
+        if let Form::Spilled(file) = &self.form {
+            return Next::InFile(Arc::clone(file), self.arrived);
+        }
+        let at = self.chunks.partition_point(|(start, _)| *start <= offset);
+        match at.checked_sub(1).and_then(|at| self.chunks.get(at)) {
+            Some((start, chunk)) if offset - start < chunk.len() as u64 => {
+                let skip = usize::try_from(offset - start).unwrap_or(usize::MAX);
+                Next::Chunk(chunk.slice(skip..))
+            }
+            // It passed by before this reader came for it; cannot be, and must not hang.
+            Some(_) | None => Next::Failed(body::Error::Abandoned),
+        }
+    }
+
+    /// Lets go what everybody has read.
+    fn let_go(&mut self) {
+        let nobody = if self.next_reader == 0 {
+            0
+        } else {
+            self.arrived
+        };
+        let slowest = self.readers.values().copied().min().unwrap_or(nobody);
+        while let Some((start, chunk)) = self.chunks.front()
+            && start + chunk.len() as u64 <= slowest
+        {
+            self.chunks.pop_front();
+        }
+    }
+
+    fn held(&self) -> u64 {
+        self.chunks
+            .front()
+            .map_or(0, |(start, _)| self.arrived - start)
+    }
+}
+
+/// One reader.
+struct Reading {
+    flight: Arc<Flight>,
+    reader: u64,
+    offset: u64,
+    _interest: Interest,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.flight.leave(self.reader);
+    }
+}
+
+impl Reading {
+    async fn emit(mut self, out: body::Emitter) -> Result<(), body::Error> {
+        loop {
+            let moved = self.flight.moved.notified();
+            let mut moved = std::pin::pin!(moved);
+            moved.as_mut().enable();
+            self.flight.pace.read_to(self.flight.base + self.offset);
+            let chunk = match self.flight.next(self.reader, self.offset) {
+                Next::Chunk(chunk) => chunk,
+                Next::InFile(file, arrived) => self.read(file, arrived).await?,
+                Next::End => return Ok(()),
+                Next::Failed(error) => return Err(error),
+                Next::Wait => {
+                    moved.await;
+                    continue;
+                }
+            };
+            self.offset += chunk.len() as u64;
+            // Whoever holds up the source by being the slowest is what the source waits for.
+            self.flight.moved.notify_waiters();
+            out.emit(chunk).await?;
+        }
+    }
+
+    async fn read(&self, file: Arc<File>, arrived: u64) -> Result<Bytes, body::Error> {
+        let (offset, length) = (self.offset, arrived - self.offset);
+        let reading = spawn_blocking(move || disk::read(&file, offset, length));
+        let read = reading.await.map_err(|_panic| body::Error::Abandoned)?;
+        read.map_err(|_io| body::Error::Unreadable)
+    }
+}
+
+/// The writing end of a flight. One that is dropped before it has landed has crashed.
+#[derive(Debug)]
+pub struct Pilot {
+    flight: Arc<Flight>,
+    cache: Cache,
+    /// The file that it spills to.
+    writing: Option<disk::Writing>,
+    has_ended: bool,
+}
+
+impl Pilot {
+    pub(super) fn new(
+        cache: &Cache,
+        key: Key,
+        identity: Identity,
+        length: Option<u64>,
+        pace: &Arc<Pace>,
+    ) -> Self {
+        let state = State {
+            form: Form::Whole,
+            chunks: VecDeque::new(),
+            arrived: 0,
+            room: 0,
+            end: None,
+            readers: HashMap::new(),
+            next_reader: 0,
+        };
+        let flight = Flight {
+            key,
+            identity,
+            length,
+            base: pace.arrived(),
+            pace: Arc::clone(pace),
+            room: cache.room(),
+            state: Mutex::new(state),
+            moved: Notify::new(),
+            is_forgotten: AtomicBool::new(false),
+        };
+        cache.metrics().flights_open.inc();
+        Self {
+            flight: Arc::new(flight),
+            cache: cache.clone(),
+            writing: None,
+            has_ended: false,
+        }
+    }
+
+    /// What others follow.
+    #[must_use]
+    pub fn flight(&self) -> &Arc<Flight> {
+        &self.flight
+    }
+
+    /// Adds what has arrived. Waits where it passes by and its readers are slow, for `patience` at
+    /// most.
+    ///
+    /// # Errors
+    /// [`Unread`] if it passes by and nobody reads it: there is no use in fetching the rest.
+    pub async fn push(&mut self, chunk: Bytes, patience: Duration) -> Result<(), Unread> {
+        self.flight.pace.count(chunk.len());
+        let (form, fits) = {
+            let mut state = self.flight.state();
+            let fits = matches!(state.form, Form::Whole) && self.has_room(&mut state, &chunk);
+            (state.form.clone(), fits)
+        };
+        match form {
+            Form::Whole if fits => self.add(chunk),
+            Form::Whole if self.spill().await => self.write(chunk).await?,
+            Form::Whole => {
+                self.flight.state().form = Form::Passing;
+                self.pass(chunk, patience).await?;
+            }
+            Form::Spilled(_) => self.write(chunk).await?,
+            Form::Passing => self.pass(chunk, patience).await?,
+        }
+        self.flight.moved.notify_waiters();
+        Ok(())
+    }
+
+    fn has_room(&self, state: &mut State, chunk: &Bytes) -> bool {
+        let bytes = chunk.len() as u64;
+        let expected = self.flight.length.unwrap_or(0).max(state.arrived + bytes);
+        let has_room = self.cache.memory().admits(expected) && self.flight.room.take(bytes);
+        if has_room {
+            state.room += bytes;
+        }
+        has_room
+    }
+
+    fn add(&self, chunk: Bytes) {
+        let mut state = self.flight.state();
+        let start = state.arrived;
+        state.arrived += chunk.len() as u64;
+        state.chunks.push_back((start, chunk));
+    }
+
+    /// Moves what is in memory to a file; `false` if there is no disk, or it is full.
+    async fn spill(&mut self) -> bool {
+        let Some(disk) = self.cache.disk().cloned() else {
+            return false;
+        };
+        let (key, identity) = (self.flight.key.clone(), self.flight.identity.clone());
+        let chunks: Vec<Bytes> = {
+            let state = self.flight.state();
+            state
+                .chunks
+                .iter()
+                .map(|(_, chunk)| chunk.clone())
+                .collect()
+        };
+        let writing = spawn_blocking(move || {
+            let mut writing = disk.begin(&key, &identity)?;
+            for chunk in &chunks {
+                writing.append(chunk)?;
+            }
+            Ok(writing)
+        });
+        match writing
+            .await
+            .unwrap_or_else(|_panic| Err(std::io::ErrorKind::Other.into()))
+        {
+            Ok(writing) => {
+                let mut state = self.flight.state();
+                state.form = Form::Spilled(writing.file());
+                state.chunks.clear();
+                self.flight.room.give_back(std::mem::take(&mut state.room));
+                drop(state);
+                self.writing = Some(writing);
+                true
+            }
+            Err(error) => {
+                self.cache.disk_failed(&error);
+                false
+            }
+        }
+    }
+
+    /// Adds to the file. If that is full what follows is lost to the readers: they fail, and what
+    /// they need is fetched again.
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Unread> {
+        let Some(mut writing) = self.writing.take() else {
+            return Err(Unread);
+        };
+        let length = chunk.len() as u64;
+        let appending = spawn_blocking(move || writing.append(&chunk).map(|()| writing));
+        match appending
+            .await
+            .unwrap_or_else(|_panic| Err(std::io::ErrorKind::Other.into()))
+        {
+            Ok(writing) => {
+                self.writing = Some(writing);
+                self.flight.state().arrived += length;
+                Ok(())
+            }
+            Err(error) => {
+                self.cache.disk_failed(&error);
+                Err(Unread)
+            }
+        }
+    }
+
+    /// Adds to what passes by, once the slowest reader is near enough.
+    async fn pass(&self, chunk: Bytes, patience: Duration) -> Result<(), Unread> {
+        loop {
+            let moved = self.flight.moved.notified();
+            let mut moved = std::pin::pin!(moved);
+            moved.as_mut().enable();
+            {
+                let mut state = self.flight.state();
+                state.let_go();
+                let taken = state.room.saturating_sub(state.held());
+                state.room -= taken;
+                self.flight.room.give_back(taken);
+                // Who waits for the fetch may not have come for this one yet.
+                let is_expected = state.next_reader == 0 && self.flight.pace.is_awaited();
+                if state.readers.is_empty() && !is_expected {
+                    return Err(Unread);
+                }
+                if state.held() < WINDOW {
+                    break;
+                }
+            }
+            if timeout(patience, moved).await.is_err() {
+                return Err(Unread);
+            }
+        }
+        self.add(chunk);
+        Ok(())
+    }
+
+    /// Ends the flight well, and keeps what has arrived.
+    ///
+    /// # Errors
+    /// [`body::Error::Truncated`] if it is shorter than the source is bound to; then it has crashed.
+    pub async fn land(mut self) -> Result<(), body::Error> {
+        let (arrived, form) = {
+            let state = self.flight.state();
+            (state.arrived, state.form.clone())
+        };
+        if self.flight.length.is_some_and(|length| length != arrived) {
+            self.crash(body::Error::Truncated);
+            return Err(body::Error::Truncated);
+        }
+        match form {
+            Form::Whole => self.keep_in_memory(),
+            Form::Spilled(_) => self.keep_on_disk().await,
+            Form::Passing => {}
+        }
+        self.end(Ok(()));
+        Ok(())
+    }
+
+    /// Ends the flight badly.
+    pub fn crash(mut self, error: body::Error) {
+        self.end(Err(error));
+    }
+
+    fn keep_in_memory(&self) {
+        let entry = {
+            let mut state = self.flight.state();
+            let bytes = joined(&state.chunks, state.arrived);
+            state.chunks = VecDeque::from([(0, bytes.clone())]);
+            self.flight.room.give_back(std::mem::take(&mut state.room));
+            Arc::new(Entry::new(self.flight.identity.clone(), bytes))
+        };
+        self.cache.keep(&self.flight, entry);
+    }
+
+    async fn keep_on_disk(&mut self) {
+        let Some(writing) = self.writing.take() else {
+            return;
+        };
+        if self.flight.is_forgotten() {
+            return;
+        }
+        let finishing = spawn_blocking(move || writing.finish());
+        match finishing
+            .await
+            .unwrap_or_else(|_panic| Err(std::io::ErrorKind::Other.into()))
+        {
+            Ok(_stored) => self.cache.landed_on_disk(&self.flight),
+            Err(error) => self.cache.disk_failed(&error),
+        }
+    }
+
+    fn end(&mut self, end: Result<(), body::Error>) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        self.cache.metrics().flights_open.dec();
+        self.cache.take_off_the_board(&self.flight);
+        self.flight.state().end = Some(end);
+        self.flight.moved.notify_waiters();
+    }
+}
+
+impl Drop for Pilot {
+    fn drop(&mut self) {
+        self.end(Err(body::Error::Abandoned));
+    }
+}
+
+/// All of it in an allocation of its own: a chunk is a slice of what was read from a connection, and
+/// a small instance would keep all of that.
+fn joined(chunks: &VecDeque<(u64, Bytes)>, length: u64) -> Bytes {
+    let mut all = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    for (_, chunk) in chunks {
+        all.extend_from_slice(chunk);
+    }
+    all.into()
+}

@@ -1,0 +1,200 @@
+//! The memory tier: whole instances, weighed in bytes, the least recently used one leaves first.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use moka::notification::RemovalCause;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use sha2::{Digest, Sha256};
+
+use super::Key;
+use crate::dicom::part10::Identity;
+use crate::metrics::Metrics;
+
+/// The name of this tier in metrics and in `Cache-Status`.
+pub(super) const TIER: &str = "memory";
+
+// Weights are 32 bits wide: counted in KiB, an entry of more than 4 GiB is still weighed rightly.
+const UNIT: u64 = 1 << 10;
+/// What an entry costs beside its bytes and its key.
+const OVERHEAD: usize = 512;
+
+/// An instance in memory.
+#[derive(Debug)]
+pub struct Entry {
+    /// Which instance it is.
+    pub identity: Identity,
+    /// The Part 10 file, in an allocation of its own.
+    pub bytes: Bytes,
+    sha256: OnceLock<[u8; 32]>,
+}
+
+impl Entry {
+    /// An instance in memory.
+    #[must_use]
+    pub fn new(identity: Identity, bytes: Bytes) -> Self {
+        Self {
+            identity,
+            bytes,
+            sha256: OnceLock::new(),
+        }
+    }
+
+    /// The SHA-256 of its bytes, worked out when it is first asked for.
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
+        *self
+            .sha256
+            .get_or_init(|| Sha256::digest(&self.bytes).into())
+    }
+
+    /// Tells the SHA-256 that somebody else has worked out from the same bytes.
+    pub fn tell_sha256(&self, sha256: [u8; 32]) {
+        // Whoever was first said the same.
+        let _ = self.sha256.set(sha256);
+    }
+}
+
+/// Instances in memory.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    entries: Cache<Key, Arc<Entry>>,
+    largest: u64,
+    metrics: Metrics,
+}
+
+impl Memory {
+    /// Room for so many bytes, of which one instance may take `largest`.
+    #[must_use]
+    pub fn new(bytes: u64, largest: u64, metrics: &Metrics) -> Self {
+        let evictions = metrics.cache_evictions.with_label_values(&[TIER]);
+        let entries = Cache::builder()
+            .max_capacity(bytes / UNIT)
+            .weigher(weight)
+            // What was read last is read again; the other policies keep a new series out for as
+            // long as it has not been asked for twice.
+            .eviction_policy(EvictionPolicy::lru())
+            .eviction_listener(move |_key, _entry, cause| {
+                if cause == RemovalCause::Size {
+                    evictions.inc();
+                }
+            })
+            .build();
+        Self {
+            entries,
+            largest,
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// Whether an instance of so many bytes is kept.
+    #[must_use]
+    pub fn admits(&self, bytes: u64) -> bool {
+        bytes <= self.largest
+    }
+
+    /// An instance, if it is here.
+    #[must_use]
+    pub fn find(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.entries.get(key)
+    }
+
+    /// Whether an instance is here, without counting as a use of it.
+    #[must_use]
+    pub fn holds(&self, key: &Key) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Keeps an instance, if it is not too large.
+    pub fn keep(&self, key: Key, entry: Arc<Entry>) {
+        if self.admits(entry.bytes.len() as u64) {
+            self.entries.insert(key, entry);
+        }
+    }
+
+    /// Forgets one instance.
+    pub fn forget_one(&self, key: &Key) {
+        self.entries.invalidate(key);
+    }
+
+    /// Forgets what `which` says; gives how many instances that were.
+    pub fn forget(&self, which: &dyn Fn(&Key) -> bool) -> usize {
+        let keys: Vec<_> = self
+            .entries
+            .iter()
+            .map(|(key, _)| key)
+            .filter(|key| which(key))
+            .collect();
+        for key in &keys {
+            self.entries.invalidate(&**key);
+        }
+        keys.len()
+    }
+
+    /// Tells the metrics how much is here.
+    pub fn observe(&self) {
+        self.entries.run_pending_tasks();
+        let gauge = |value: u64| value.try_into().unwrap_or(i64::MAX);
+        let bytes = self.entries.weighted_size() * UNIT;
+        let entries = self.entries.entry_count();
+        let metrics = &self.metrics;
+        metrics
+            .cache_bytes
+            .with_label_values(&[TIER])
+            .set(gauge(bytes));
+        metrics
+            .cache_entries
+            .with_label_values(&[TIER])
+            .set(gauge(entries));
+    }
+}
+
+fn weight(key: &Key, entry: &Arc<Entry>) -> u32 {
+    let bytes = entry.bytes.len() + key.size() + OVERHEAD;
+    u32::try_from((bytes as u64).div_ceil(UNIT)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::test::{identity, key};
+
+    fn entry(at: usize, size: usize) -> Arc<Entry> {
+        Arc::new(Entry::new(identity(at), vec![0; size].into()))
+    }
+
+    #[test]
+    fn keeps_what_was_read_last_within_its_bytes() {
+        let memory = Memory::new(100 << 10, 50 << 10, &Metrics::new());
+        for at in 0..20 {
+            memory.keep(key(at), entry(at, 20 << 10));
+            memory.observe();
+            assert!(memory.find(&key(0)).is_some(), "it was read at {at}");
+        }
+        assert!(memory.entries.weighted_size() <= 100);
+        assert!(memory.find(&key(19)).is_some());
+        assert!(memory.find(&key(5)).is_none());
+    }
+
+    // An entry that is larger than the whole cache would be seen until the next clean-up.
+    #[test]
+    fn never_shows_what_is_too_large_for_it() {
+        let memory = Memory::new(100 << 10, 50 << 10, &Metrics::new());
+        memory.keep(key(1), entry(1, 51 << 10));
+        assert!(!memory.holds(&key(1)));
+        memory.keep(key(1), entry(1, 50 << 10));
+        assert!(memory.holds(&key(1)));
+    }
+
+    #[test]
+    fn forgets_what_it_is_told_to() {
+        let memory = Memory::new(1 << 20, 1 << 20, &Metrics::new());
+        for at in 0..10 {
+            memory.keep(key(at), entry(at, 10));
+        }
+        let forgotten = memory.forget(&|of| *of == key(3) || *of == key(4));
+        assert_eq!(forgotten, 2);
+        assert!(memory.find(&key(3)).is_none() && memory.find(&key(5)).is_some());
+    }
+}

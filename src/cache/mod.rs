@@ -1,0 +1,394 @@
+//! What has crossed a border once is kept: while it arrives (a [`Flight`]), in memory, and on disk.
+//!
+//! The unit is one instance as one source gave it. It appears in a tier only once its part of the
+//! source's answer ended properly and its own bytes say that it is what it is kept as.
+
+pub mod disk;
+mod flight;
+mod key;
+mod memory;
+pub mod pace;
+mod settings;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+pub use disk::Disk;
+pub use flight::{Flight, Pilot, Unread};
+pub use key::Key;
+pub use memory::{Entry, Memory};
+pub use settings::{ByteSize, LookAhead, Settings};
+
+use crate::dicom::part10::Identity;
+use crate::metrics::Metrics;
+use flight::Room;
+use pace::Pace;
+
+/// Files that are written at the same time.
+const WRITERS: usize = 2;
+
+/// What is kept, and what is on its way to be kept.
+#[derive(Debug, Clone)]
+pub struct Cache(Arc<Tiers>);
+
+#[derive(Debug)]
+struct Tiers {
+    memory: Memory,
+    disk: Option<Disk>,
+    board: Mutex<HashMap<Key, Arc<Flight>>>,
+    room: Arc<Room>,
+    writers: Arc<Semaphore>,
+    /// Bytes that wait to be written.
+    unwritten: AtomicU64,
+    most_unwritten: u64,
+    has_disk_failed: AtomicBool,
+    metrics: Metrics,
+}
+
+/// Where something was found.
+#[derive(Debug)]
+pub enum Found {
+    /// In memory.
+    Memory(Arc<Entry>),
+    /// It is arriving.
+    Flight(Arc<Flight>),
+    /// On disk.
+    Disk(Arc<disk::Stored>),
+}
+
+impl Found {
+    /// The flight, if it is arriving.
+    #[must_use]
+    pub fn flight(&self) -> Option<&Arc<Flight>> {
+        match self {
+            Self::Flight(flight) => Some(flight),
+            Self::Memory(_) | Self::Disk(_) => None,
+        }
+    }
+}
+
+/// Somebody is already fetching it, or it is here.
+#[derive(Debug)]
+pub struct Known(pub Found);
+
+impl Cache {
+    /// Opens the tiers; the disk tier is in `folder`.
+    ///
+    /// # Errors
+    /// If the folder cannot be used.
+    pub fn open(settings: &Settings, folder: &Path, metrics: &Metrics) -> io::Result<Self> {
+        let disk = (settings.disk.0 > 0)
+            .then(|| Disk::open(folder, settings.disk_limits(), metrics))
+            .transpose()?;
+        let largest = settings.largest_in_memory();
+        Ok(Self(Arc::new(Tiers {
+            memory: Memory::new(settings.memory.0, largest, metrics),
+            disk,
+            board: Mutex::default(),
+            room: Arc::new(Room::new(settings.flights.0)),
+            writers: Arc::new(Semaphore::new(WRITERS)),
+            unwritten: AtomicU64::new(0),
+            most_unwritten: settings.flights.0,
+            has_disk_failed: AtomicBool::new(false),
+            metrics: metrics.clone(),
+        })))
+    }
+
+    /// An instance, if it is here or arriving. On disk it may still prove damaged.
+    #[must_use]
+    pub fn find(&self, key: &Key) -> Option<Found> {
+        if let Some(entry) = self.0.memory.find(key) {
+            return Some(Found::Memory(entry));
+        }
+        let flight = self.board().get(key).cloned();
+        if let Some(flight) = flight.filter(|flight| flight.can_be_joined()) {
+            return Some(Found::Flight(flight));
+        }
+        self.0.disk.as_ref()?.find(key).map(Found::Disk)
+    }
+
+    /// Whether an instance is here or arriving; not counted as a use of it.
+    #[must_use]
+    pub fn holds(&self, key: &Key) -> bool {
+        self.0.memory.holds(key)
+            || self.board().get(key).is_some_and(|f| f.can_be_joined())
+            || self.0.disk.as_ref().is_some_and(|disk| disk.holds(key))
+    }
+
+    /// Begins a flight, unless what it would bring is here or arriving.
+    ///
+    /// # Errors
+    /// [`Known`], with where it is.
+    pub fn take_off(
+        &self,
+        key: Key,
+        identity: Identity,
+        length: Option<u64>,
+        pace: &Arc<Pace>,
+    ) -> Result<Pilot, Known> {
+        if let Some(found) = self.find(&key) {
+            return Err(Known(found));
+        }
+        let pilot = Pilot::new(self, key.clone(), identity, length, pace);
+        let flight = Arc::clone(pilot.flight());
+        self.board().insert(key, flight);
+        Ok(pilot)
+    }
+
+    /// Reads an instance from disk, looks whether it is undamaged, and takes it to memory if it is
+    /// small enough. `None`: it is damaged or gone.
+    pub async fn read(&self, stored: &Arc<disk::Stored>) -> Option<Read> {
+        let Some(disk) = self.0.disk.clone() else {
+            return None;
+        };
+        let fits = self.0.memory.admits(stored.length);
+        let of = Arc::clone(stored);
+        let reading = spawn_blocking(move || read(&disk, &of, fits));
+        match reading.await.ok()?? {
+            Read::Whole(entry) => {
+                self.0.memory.keep(stored.key.clone(), Arc::clone(&entry));
+                Some(Read::Whole(entry))
+            }
+            file @ Read::File(_) => Some(file),
+        }
+    }
+
+    /// Forgets what `which` says, also what is still arriving: it is delivered and not kept. Gives
+    /// how many instances that were.
+    pub fn forget(&self, which: &dyn Fn(&Key) -> bool) -> usize {
+        let mut forgotten = 0;
+        self.board().retain(|key, flight| {
+            let is_meant = which(key);
+            if is_meant {
+                flight.forget();
+                forgotten += 1;
+            }
+            !is_meant
+        });
+        let on_disk = self.0.disk.as_ref().map_or(0, |disk| disk.forget(which));
+        let in_memory = self.0.memory.forget(which);
+        forgotten + on_disk.max(in_memory)
+    }
+
+    /// From now on drops what is too old, and tells the metrics how much is here, once a second.
+    pub fn watch(&self) {
+        let tiers = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            let mut seconds = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                seconds.tick().await;
+                let Some(tiers) = tiers.upgrade() else {
+                    return;
+                };
+                // It deletes files.
+                if spawn_blocking(move || Self(tiers).observe()).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Tells the metrics how much is here.
+    pub fn observe(&self) {
+        self.0.memory.observe();
+        if let Some(disk) = &self.0.disk {
+            disk.observe();
+        }
+    }
+
+    /// The memory tier.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.0.memory
+    }
+
+    /// The disk tier, if there is one.
+    #[must_use]
+    pub fn disk(&self) -> Option<&Disk> {
+        self.0.disk.as_ref()
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    fn room(&self) -> Arc<Room> {
+        Arc::clone(&self.0.room)
+    }
+
+    fn board(&self) -> MutexGuard<'_, HashMap<Key, Arc<Flight>>> {
+        self.0.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_off_the_board(&self, flight: &Arc<Flight>) {
+        let mut board = self.board();
+        if board
+            .get(&flight.key)
+            .is_some_and(|known| Arc::ptr_eq(known, flight))
+        {
+            board.remove(&flight.key);
+        }
+    }
+
+    /// Keeps an instance that has landed in memory.
+    fn keep(&self, flight: &Arc<Flight>, entry: Arc<Entry>) {
+        if flight.is_forgotten() {
+            return;
+        }
+        self.0.memory.keep(flight.key.clone(), Arc::clone(&entry));
+        // It may have been forgotten just now, before it could be found here.
+        if flight.is_forgotten() {
+            self.0.memory.forget_one(&flight.key);
+            return;
+        }
+        self.store(Arc::clone(flight), entry);
+    }
+
+    /// Writes an instance to disk by and by. A disk that is too slow for what comes is not waited
+    /// for: what does not fit in the queue stays in memory only.
+    fn store(&self, flight: Arc<Flight>, entry: Arc<Entry>) {
+        let Some(disk) = self.0.disk.clone() else {
+            return;
+        };
+        let bytes = entry.bytes.len() as u64;
+        let waiting = self.0.unwritten.fetch_add(bytes, Ordering::AcqRel);
+        let unwritten = Unwritten(self.clone(), bytes);
+        if waiting + bytes > self.0.most_unwritten {
+            let skipped = &self.0.metrics.cache_not_written;
+            skipped.inc();
+            return;
+        }
+        let cache = self.clone();
+        tokio::spawn(async move {
+            let Ok(permit) = Arc::clone(&cache.0.writers).acquire_owned().await else {
+                return;
+            };
+            let written = spawn_blocking(move || {
+                let _held = (permit, unwritten);
+                write(&disk, &flight, &entry)
+            });
+            match written.await {
+                Ok(Ok(())) => cache.disk_works(),
+                Ok(Err(error)) => cache.disk_failed(&error),
+                Err(panic) => tracing::error!(%panic, "writing to the cache failed"),
+            }
+        });
+    }
+
+    fn landed_on_disk(&self, flight: &Flight) {
+        self.disk_works();
+        if let (true, Some(disk)) = (flight.is_forgotten(), &self.0.disk) {
+            disk.forget(&|key| *key == flight.key);
+        }
+    }
+
+    fn disk_works(&self) {
+        if self.0.has_disk_failed.swap(false, Ordering::AcqRel) {
+            tracing::info!("the cache on disk takes instances again");
+        }
+    }
+
+    /// Says once that the disk takes nothing, until it does again.
+    fn disk_failed(&self, error: &io::Error) {
+        self.0.metrics.cache_not_written.inc();
+        if !self.0.has_disk_failed.swap(true, Ordering::AcqRel) {
+            tracing::warn!(kind = ?error.kind(), "the cache on disk takes no instances");
+        }
+    }
+}
+
+/// What was read from disk.
+#[derive(Debug)]
+pub enum Read {
+    /// All of it.
+    Whole(Arc<Entry>),
+    /// It is too large for that: a file, its bytes from [`disk::BODY_AT`] on.
+    File(Arc<std::fs::File>),
+}
+
+/// Bytes in the queue to the disk, for as long as it lives.
+struct Unwritten(Cache, u64);
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        self.0.0.unwritten.fetch_sub(self.1, Ordering::AcqRel);
+    }
+}
+
+fn write(disk: &Disk, flight: &Flight, entry: &Entry) -> io::Result<()> {
+    if flight.is_forgotten() {
+        return Ok(());
+    }
+    let mut writing = disk.begin(&flight.key, &flight.identity)?;
+    writing.append(&entry.bytes)?;
+    entry.tell_sha256(writing.finish()?.sha256);
+    if flight.is_forgotten() {
+        disk.forget(&|key| *key == flight.key);
+    }
+    Ok(())
+}
+
+fn read(disk: &Disk, stored: &Arc<disk::Stored>, fits: bool) -> Option<Read> {
+    if !stored.verify().unwrap_or(false) {
+        disk.discard(stored);
+        return None;
+    }
+    let file = stored.open().ok()?;
+    if !fits {
+        return Some(Read::File(file));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(stored.length).ok()?);
+    while (bytes.len() as u64) < stored.length {
+        let at = bytes.len() as u64;
+        let chunk = disk::read(&file, at, stored.length - at).ok()?;
+        if chunk.is_empty() {
+            disk.discard(stored);
+            return None;
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    let entry = Entry::new(stored.identity.clone(), Bytes::from(bytes));
+    entry.tell_sha256(stored.sha256);
+    Some(Read::Whole(Arc::new(entry)))
+}
+
+#[cfg(test)]
+pub(crate) mod test {
+    //! Instances to try the tiers with.
+
+    use super::Key;
+    use crate::dicom::part10::Identity;
+    use crate::dicom::{
+        SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntax,
+    };
+    use crate::source::Representation;
+
+    pub(crate) fn identity(at: usize) -> Identity {
+        Identity {
+            sop_class: SopClassUid::parse("1.2.840.10008.5.1.4.1.1.2").expect("a UID"),
+            sop_instance: SopInstanceUid::parse(&format!("1.2.3.{at}")).expect("a UID"),
+            study: StudyInstanceUid::parse("1.2").expect("a UID"),
+            series: SeriesInstanceUid::parse("1.2.3").expect("a UID"),
+            transfer_syntax: TransferSyntax::explicit_vr_little_endian(),
+        }
+    }
+
+    pub(crate) fn key(at: usize) -> Key {
+        let identity = identity(at);
+        Key {
+            place: "here".into(),
+            study: identity.study,
+            series: identity.series,
+            instance: identity.sop_instance,
+            representation: Representation::AsStored,
+        }
+    }
+}

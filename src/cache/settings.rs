@@ -1,0 +1,139 @@
+//! `[cache]`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::disk;
+
+/// `[cache]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Bytes of instances that are kept in memory.
+    pub memory: ByteSize,
+    /// Bytes of instances that are kept on disk; 0: nothing is at rest.
+    pub disk: ByteSize,
+    /// Days after which an instance on disk is dropped.
+    pub disk_days: u64,
+    /// Bytes of instances under way that are held in memory.
+    pub flights: ByteSize,
+    /// What is fetched before it is asked for.
+    pub look_ahead: LookAhead,
+    /// Bytes that may be fetched ahead of those who read, of everything together.
+    pub look_ahead_bytes: ByteSize,
+    /// `Cache-Control` of answers with instances.
+    pub cache_control: String,
+}
+
+/// What is fetched before it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LookAhead {
+    /// The rest of a series, when the first instance of it is asked for.
+    FirstRequest,
+    /// Everything that a manifest selects, when it is registered.
+    Registration,
+    /// Nothing.
+    Off,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            memory: ByteSize(512 << 20),
+            disk: ByteSize(20 << 30),
+            disk_days: 30,
+            flights: ByteSize(64 << 20),
+            look_ahead: LookAhead::FirstRequest,
+            look_ahead_bytes: ByteSize(256 << 20),
+            cache_control: "private, no-cache".to_owned(),
+        }
+    }
+}
+
+impl Settings {
+    /// Bounds of the disk tier.
+    #[must_use]
+    pub fn disk_limits(&self) -> disk::Limits {
+        disk::Limits {
+            bytes: self.disk.0,
+            age: Duration::from_secs(self.disk_days.saturating_mul(24 * 60 * 60)),
+        }
+    }
+
+    /// The largest instance that is kept in memory. Those who read it hold it even when it has been
+    /// evicted, so that it must be small where there is a disk that larger ones can be read from.
+    #[must_use]
+    pub fn largest_in_memory(&self) -> u64 {
+        self.memory.0 / if self.disk.0 > 0 { 64 } else { 8 }
+    }
+}
+
+/// A number of bytes: `"512 MiB"`, `"20 GiB"`, `"0"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ByteSize(pub u64);
+
+/// A text is no number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a size is written as \"512 MiB\": a whole number and KiB, MiB, GiB or TiB")]
+pub struct NotASize;
+
+impl TryFrom<String> for ByteSize {
+    type Error = NotASize;
+
+    fn try_from(text: String) -> Result<Self, NotASize> {
+        let text = text.trim();
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let number: u64 = digits.parse().map_err(|_no_number| NotASize)?;
+        let unit: u64 = match text[digits.len()..].trim() {
+            "" if number == 0 => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            "TiB" => 1 << 40,
+            _ => return Err(NotASize),
+        };
+        number.checked_mul(unit).map(Self).ok_or(NotASize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(text: &str) -> Result<u64, NotASize> {
+        ByteSize::try_from(text.to_owned()).map(|size| size.0)
+    }
+
+    #[test]
+    fn reads_sizes_with_their_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("0 MiB", 0),
+            ("1 KiB", 1024),
+            ("512MiB", 512 << 20),
+            (" 20 GiB ", 20 << 30),
+            ("2 TiB", 2 << 40),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_could_be_read_in_two_ways() {
+        for text in [
+            "",
+            "512",
+            "512 MB",
+            "5 mib",
+            "-1 MiB",
+            "1.5 GiB",
+            "MiB",
+            "99999999 TiB",
+        ] {
+            assert_eq!(size(text), Err(NotASize), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! One question to a source, for everybody who waits for its answer.
+//!
+//! A crossing splits what arrives into flights. Those who follow it see every instance that is
+//! meant, in the order of arrival, also if they come later. It goes on while somebody wants it, and
+//! no faster than its fastest follower reads, but for what it may run ahead.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::giving::Tally;
+use super::{Retriever, is_of};
+use crate::body;
+use crate::cache::pace::{Halt, Interest, Pace};
+use crate::cache::{Flight, Key, Known};
+use crate::dicom::SopInstanceUid;
+use crate::dicom::part10::Identity;
+use crate::hop::Hop;
+use crate::instance::{Listing, Target};
+use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat, Source};
+
+/// What a source is asked for, and for whom first.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    pub(super) source: Arc<Source>,
+    pub(super) target: Target,
+    pub(super) representation: Representation,
+    /// What is meant of the answer; without it, everything that is of the target.
+    pub(super) listing: Option<Arc<Listing>>,
+    pub(super) hop: Arc<Hop>,
+}
+
+/// The crossings that are under way.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Crossings(Arc<Mutex<HashMap<Name, Weak<Crossing>>>>);
+
+type Name = (Arc<str>, Target, Representation);
+
+/// A question that is being answered.
+#[derive(Debug)]
+pub(super) struct Crossing {
+    question: Question,
+    pace: Arc<Pace>,
+    log: Mutex<Log>,
+    moved: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    /// Whether the source has begun to answer, and if so whether it says that this is only some of it.
+    is_partial: Option<bool>,
+    arrived: Vec<Arrived>,
+    /// Flights that not even the fastest follower has passed: nothing else may keep them.
+    ahead: VecDeque<Arc<Flight>>,
+    seen: HashSet<SopInstanceUid>,
+    end: Option<Result<(), source::Error>>,
+}
+
+/// An instance that arrived.
+#[derive(Debug, Clone)]
+pub(super) struct Arrived {
+    pub(super) identity: Identity,
+    flight: Weak<Flight>,
+}
+
+/// Somebody who follows a crossing from its start.
+#[derive(Debug)]
+pub(super) struct Follower {
+    crossing: Arc<Crossing>,
+    interest: Interest,
+    at: usize,
+    /// Whether somebody else had asked already.
+    pub(super) has_joined: bool,
+}
+
+/// What was left out of an answer.
+#[derive(Debug, Default)]
+struct Dropped {
+    unidentified: u64,
+    not_selected: u64,
+    duplicate: u64,
+}
+
+impl Arrived {
+    /// The flight that brings it, if that is still to be had.
+    pub(super) fn flight(&self) -> Option<Arc<Flight>> {
+        self.flight.upgrade()
+    }
+}
+
+impl Question {
+    fn name(&self) -> Name {
+        (self.source.key(), self.target.clone(), self.representation)
+    }
+
+    fn means(&self, identity: &Identity) -> bool {
+        is_of(identity, &self.target)
+            && self
+                .listing
+                .as_ref()
+                .is_none_or(|listing| listing.number(identity).is_some())
+    }
+
+    fn means_the_same(&self, other: &Self) -> bool {
+        match (&self.listing, &other.listing) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+}
+
+impl Crossings {
+    /// The crossing that answers a question already, if it can be joined.
+    pub(super) fn find(&self, question: &Question) -> Option<Follower> {
+        let crossing = self.all().get(&question.name())?.upgrade()?;
+        let follower = Follower::of(crossing, true);
+        let crossing = &follower.crossing;
+        let is_open = crossing.log().end.is_none();
+        (is_open && crossing.question.means_the_same(question)).then_some(follower)
+    }
+
+    /// Joins the crossing that answers a question already, or begins it.
+    pub(super) fn follow(
+        &self,
+        question: Question,
+        seat: Arc<Seat>,
+        retriever: &Retriever,
+    ) -> Follower {
+        if let Some(follower) = self.find(&question) {
+            return follower;
+        }
+        let name = question.name();
+        let crossing = Arc::new(Crossing {
+            question,
+            pace: Arc::new(Pace::new()),
+            log: Mutex::default(),
+            moved: Notify::new(),
+        });
+        let follower = Follower::of(Arc::clone(&crossing), false);
+        self.all().insert(name, Arc::downgrade(&crossing));
+        tokio::spawn(crossing.run(self.clone(), seat, retriever.clone()));
+        follower
+    }
+
+    fn remove(&self, crossing: &Arc<Crossing>) {
+        let mut all = self.all();
+        let name = crossing.question.name();
+        let is_this = |known: &Weak<Crossing>| known.as_ptr() == Arc::as_ptr(crossing);
+        if all.get(&name).is_some_and(is_this) {
+            all.remove(&name);
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<Name, Weak<Crossing>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Crossing {
+    async fn run(self: Arc<Self>, crossings: Crossings, seat: Arc<Seat>, retriever: Retriever) {
+        let mut dropped = Dropped::default();
+        let outcome = tokio::select! {
+            outcome = self.bring(&retriever, &mut dropped) => outcome,
+            () = self.pace.unwanted() => Err(body::Error::Abandoned.into()),
+        };
+        dropped.report(&self.question.source, &retriever);
+        crossings.remove(&self);
+        self.note(|log| {
+            log.end = Some(outcome);
+            // Who needs them holds them, and what has landed is kept elsewhere.
+            log.seen = HashSet::new();
+        });
+        drop(seat);
+    }
+
+    async fn bring(
+        &self,
+        retriever: &Retriever,
+        dropped: &mut Dropped,
+    ) -> Result<(), source::Error> {
+        let question = &self.question;
+        let ask = Ask {
+            target: &question.target,
+            representation: question.representation,
+            hop: Some(&question.hop),
+        };
+        let mut arrivals = retriever.open(&question.source, &ask).await?;
+        let is_partial = arrivals.is_partial();
+        self.note(|log| log.is_partial = Some(is_partial));
+        let tally = Tally::of(&question.source, &retriever.metrics);
+        while let Some(arrival) = arrivals.next().await? {
+            match arrival {
+                Arrival::Instance(identity, _) if !question.means(&identity) => {
+                    dropped.not_selected += 1;
+                }
+                Arrival::Instance(identity, _) if self.has_seen(&identity) => {
+                    dropped.duplicate += 1;
+                }
+                Arrival::Instance(identity, length) => {
+                    let fetch = (&mut arrivals, &tally);
+                    self.instance(identity, length, fetch, retriever).await?;
+                }
+                Arrival::Unidentified(_) => dropped.unidentified += 1,
+            }
+        }
+        Ok(())
+    }
+
+    async fn instance(
+        &self,
+        identity: Identity,
+        length: Option<u64>,
+        (arrivals, tally): (&mut Arrivals, &Tally),
+        retriever: &Retriever,
+    ) -> Result<(), body::Error> {
+        let patience = retriever.client_silence();
+        self.pause(patience).await?;
+        tally.fetched_instances.inc();
+        let question = &self.question;
+        let key = Key::of(&question.source, &identity, question.representation);
+        let taken_off = retriever
+            .cache
+            .take_off(key, identity.clone(), length, &self.pace);
+        let mut pilot = match taken_off {
+            Ok(pilot) => pilot,
+            Err(Known(found)) => {
+                self.arrived(identity, found.flight());
+                return Ok(());
+            }
+        };
+        self.arrived(identity, Some(pilot.flight()));
+        loop {
+            match arrivals.chunk().await {
+                Ok(Some(chunk)) => {
+                    tally.fetched_bytes.inc_by(chunk.len() as u64);
+                    if pilot.push(chunk, patience).await.is_err() {
+                        pilot.crash(body::Error::Abandoned);
+                        return Ok(());
+                    }
+                }
+                Ok(None) => return pilot.land().await,
+                Err(error) => {
+                    pilot.crash(error.clone());
+                    return Err(error);
+                }
+            }
+            self.pause(patience).await?;
+        }
+    }
+
+    async fn pause(&self, patience: Duration) -> Result<(), body::Error> {
+        let going_on = self.pace.go_on(patience).await;
+        going_on.map_err(|halt| match halt {
+            Halt::Unwanted | Halt::Stalled => body::Error::Abandoned,
+        })
+    }
+
+    fn has_seen(&self, identity: &Identity) -> bool {
+        self.log().seen.contains(&identity.sop_instance)
+    }
+
+    fn arrived(&self, identity: Identity, flight: Option<&Arc<Flight>>) {
+        self.note(|log| {
+            let read = self.pace.read();
+            while log
+                .ahead
+                .front()
+                .is_some_and(|flight| flight.reach() <= read)
+            {
+                log.ahead.pop_front();
+            }
+            log.seen.insert(identity.sop_instance.clone());
+            log.ahead.extend(flight.cloned());
+            log.arrived.push(Arrived {
+                identity,
+                flight: flight.map_or_else(Weak::new, Arc::downgrade),
+            });
+        });
+    }
+
+    fn note(&self, write: impl FnOnce(&mut Log)) {
+        write(&mut self.log());
+        self.moved.notify_waiters();
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `look` finds something in the log.
+    async fn until<T>(&self, look: impl Fn(&Log) -> Option<T>) -> T {
+        loop {
+            let moved = self.moved.notified();
+            let mut moved = std::pin::pin!(moved);
+            moved.as_mut().enable();
+            if let Some(found) = look(&self.log()) {
+                return found;
+            }
+            moved.await;
+        }
+    }
+}
+
+impl Follower {
+    fn of(crossing: Arc<Crossing>, has_joined: bool) -> Self {
+        Self {
+            interest: Interest::of(&crossing.pace),
+            crossing,
+            at: 0,
+            has_joined,
+        }
+    }
+
+    /// Waits until the source begins to answer. Gives whether it says that this is only some of it.
+    ///
+    /// # Errors
+    /// Why it gives nothing.
+    pub(super) async fn opened(&self) -> Result<bool, source::Error> {
+        let opened = |log: &Log| match (log.is_partial, &log.end) {
+            (Some(is_partial), _) => Some(Ok(is_partial)),
+            (None, Some(Err(error))) => Some(Err(error.clone())),
+            (None, Some(Ok(()))) => Some(Ok(false)),
+            (None, None) => None,
+        };
+        self.crossing.until(opened).await
+    }
+
+    /// The next instance; `None` once the source has ended its answer properly.
+    ///
+    /// # Errors
+    /// Why the answer broke off.
+    pub(super) async fn next(&mut self) -> Result<Option<Arrived>, body::Error> {
+        let at = self.at;
+        let next = |log: &Log| match (log.arrived.get(at), &log.end) {
+            (Some(arrived), _) => Some(Ok(Some(arrived.clone()))),
+            (None, Some(Ok(()))) => Some(Ok(None)),
+            (None, Some(Err(error))) => Some(Err(broken(error))),
+            (None, None) => None,
+        };
+        let next = self.crossing.until(next).await?;
+        self.at += 1;
+        Ok(next)
+    }
+
+    /// Lets the crossing go on past an instance that this follower does not read.
+    pub(super) fn pass_over(&self, arrived: &Arrived) {
+        if let Some(flight) = arrived.flight() {
+            self.interest.pace().read_to(flight.reach());
+        }
+    }
+}
+
+fn broken(error: &source::Error) -> body::Error {
+    match error {
+        source::Error::BrokeOff(error) => error.clone(),
+        source::Error::NotFound
+        | source::Error::Gone
+        | source::Error::BadRequest
+        | source::Error::NotAcceptable
+        | source::Error::Forbidden
+        | source::Error::Overloaded { .. }
+        | source::Error::Status(_)
+        | source::Error::Malformed(_)
+        | source::Error::Unreachable
+        | source::Error::TimedOut => body::Error::Disconnected,
+    }
+}
+
+impl Dropped {
+    /// Counts what was left out and says so once, however much it was.
+    fn report(&self, source: &Source, retriever: &Retriever) {
+        let location = &*source.alias;
+        let Self {
+            unidentified,
+            not_selected,
+            duplicate,
+        } = *self;
+        for (outcome, count) in [
+            ("unidentified", unidentified),
+            ("not_selected", not_selected),
+            ("duplicate", duplicate),
+        ] {
+            if count > 0 {
+                let metric = &retriever.metrics.dropped_instances;
+                metric.with_label_values(&[location, outcome]).inc_by(count);
+            }
+        }
+        if unidentified + not_selected + duplicate > 0 {
+            tracing::warn!(
+                location,
+                unidentified,
+                not_selected,
+                duplicate,
+                "a source sent something that was not passed on"
+            );
+        }
+    }
+}
