@@ -71,7 +71,9 @@ struct Case {
 
 impl Case {
     async fn new(study: Study, origins: &[&Origin]) -> Self {
-        let rig = Rig::start(&location(origins));
+        // Kept nowhere: each request goes to the source.
+        let none = "[cache]\nmemory = \"0\"\ndisk = \"0\"\n";
+        let rig = Rig::start(&format!("{none}{}", location(origins)));
         let root = rig.register(study.fhir()).await.root;
         Self { rig, root, study }
     }
