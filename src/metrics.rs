@@ -30,6 +30,11 @@ pub struct Metrics {
     pub dropped_instances: IntCounterVec,
     /// Requests to sources, by location and outcome.
     pub source_requests: IntCounterVec,
+    /// Requests that were sent to a further address of a source, by location.
+    pub source_retries: IntCounterVec,
+    /// Whether an address of a source is asked: 0 yes, 1 on trial, 2 no; by location and the
+    /// how-manyth address it is.
+    pub breaker_state: IntGaugeVec,
     /// Seconds until a source began to answer, by location.
     pub source_first_byte_seconds: HistogramVec,
     /// Files that a folder source offers, by location.
@@ -154,6 +159,18 @@ impl Metrics {
                 "source_requests_total",
                 "Requests to sources",
                 &["location", "outcome"],
+            ),
+            source_retries: counter(
+                &registry,
+                "source_retries_total",
+                "Requests that were sent to a further address of a source",
+                &["location"],
+            ),
+            breaker_state: gauge(
+                &registry,
+                "breaker_state",
+                "Whether an address of a source is asked: 0 closed, 1 half open, 2 open",
+                &["location", "address"],
             ),
             source_first_byte_seconds: histogram(
                 &registry,

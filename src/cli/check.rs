@@ -55,14 +55,16 @@ impl Report {
                 let root = folder.root().display().to_string();
                 let cells = [&source.alias, "folder", &root, "-", "-", "-"];
                 self.servers.push(row(cells));
-                let probed = source.probe().await;
+                let probed = folder.probe().await;
                 probed.map(|()| format!("ok, {} instances", folder.instances()))
             }
             Kind::WadoRs(server) => {
-                let base = server.base();
-                self.server([&source.alias, "wado-rs"], base, server.client())
-                    .await;
-                source.probe().await.map(|()| "ok".to_owned())
+                let name = [&source.alias, "wado-rs"];
+                for base in server.bases() {
+                    self.server(name, base, server.client()).await;
+                    self.answered(server.probe(base).await.map(|()| "ok".to_owned()));
+                }
+                return;
             }
             // These belong to a community, which is tried as a whole.
             Kind::XcWado(_) => return,
@@ -72,8 +74,10 @@ impl Report {
 
     async fn gateway(&mut self, gateway: &RespondingGateway) {
         let name = [gateway.alias(), "gateway"];
-        self.server(name, gateway.base(), gateway.client()).await;
-        self.answered(gateway.probe().await.map(|()| "ok".to_owned()));
+        for base in gateway.bases() {
+            self.server(name, base, gateway.client()).await;
+            self.answered(gateway.probe(base).await.map(|()| "ok".to_owned()));
+        }
     }
 
     /// The steps before the request.

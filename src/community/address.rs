@@ -4,6 +4,8 @@ use std::fmt;
 
 use url::Url;
 
+use super::problem::Problems;
+
 const LONGEST: usize = 2048;
 
 /// A DICOMweb base URI: scheme, host and port as they are compared, and a path that ends in `/`.
@@ -57,6 +59,25 @@ impl Address {
     pub fn url(&self) -> &Url {
         &self.0
     }
+}
+
+/// Further addresses of the server at `first`, if none of them is wrong or given twice.
+pub(super) fn further(
+    first: &str,
+    more: &[String],
+    key: &'static str,
+    problems: &mut Problems<'_>,
+) -> Option<Vec<Url>> {
+    let mut known: Vec<_> = Address::parse(first).into_iter().collect();
+    for text in more {
+        let address = Address::parse(text).ok()?;
+        if known.contains(&address) {
+            problems.add(key, format!("{text:?} is given twice"));
+            return None;
+        }
+        known.push(address);
+    }
+    Some(known.into_iter().skip(1).map(|address| address.0).collect())
 }
 
 fn is_ambiguous(c: char) -> bool {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::address::Address;
+use super::address::{Address, further};
 use super::problem::Problems;
 use crate::source::client::{self, Client};
 use crate::source::folder::Folder;
@@ -25,6 +25,9 @@ pub struct LocationSettings {
     pub retrieve_location_uid: Option<String>,
     /// Its DICOMweb root, if it is a server.
     pub wado_rs_url: Option<String>,
+    /// Further DICOMweb roots of the same server: other ways to it.
+    #[serde(default)]
+    pub more_wado_rs_urls: Vec<String>,
     /// Its folder, if it is one.
     pub folder: Option<PathBuf>,
     /// Retrieve URLs of manifests that mean this location.
@@ -55,6 +58,8 @@ impl LocationSettings {
     /// The addresses that mean it, each with its key.
     pub(super) fn addresses(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let own = self.wado_rs_url.iter().map(|url| ("wado_rs_url", url));
+        let more = self.more_wado_rs_urls.iter();
+        let own = own.chain(more.map(|url| (MORE, url)));
         own.chain(self.retrieve_urls.iter().map(|url| ("retrieve_urls", url)))
     }
 
@@ -69,8 +74,14 @@ impl LocationSettings {
         match (&self.wado_rs_url, &self.folder) {
             (Some(url), None) => {
                 let base = Address::parse(url).ok()?.url().clone();
+                let more = further(url, &self.more_wado_rs_urls, MORE, problems)?;
                 let client = problems.ok("http", Client::new(alias, &self.http))?;
-                Some(Kind::WadoRs(Box::new(WadoRs::new(base, client))))
+                let server = WadoRs::new(base, client).also_at(more);
+                Some(Kind::WadoRs(Box::new(server)))
+            }
+            (None, _) if !self.more_wado_rs_urls.is_empty() => {
+                problems.add(MORE, "these are further addresses of a wado_rs_url");
+                None
             }
             (None, Some(_)) if self.offers != instances() => {
                 problems.add("offers", "a folder offers instances only");
@@ -94,6 +105,8 @@ impl LocationSettings {
         }
     }
 }
+
+const MORE: &str = "more_wado_rs_urls";
 
 /// What a source may offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::address::Address;
+use super::address::{Address, further};
 use super::location::{Offered, instances};
 use super::problem::Problems;
 use crate::credentials::{Fingerprint, Name, TokenSource};
@@ -24,6 +24,9 @@ pub struct CommunitySettings {
     /// What stands before `homeCommunityId/` in the addresses of its responding imaging gateway;
     /// absent if it only asks us.
     pub gateway_url: Option<String>,
+    /// Further addresses of the same gateway: other ways to it.
+    #[serde(default)]
+    pub more_gateway_urls: Vec<String>,
     /// Locations that are known to be theirs, for manifests that mix communities.
     #[serde(default)]
     pub retrieve_location_uids: Vec<String>,
@@ -71,6 +74,7 @@ impl CommunitySettings {
             home_community_id,
             alias: None,
             gateway_url: None,
+            more_gateway_urls: Vec::new(),
             retrieve_location_uids: Vec::new(),
             certificate_names: Vec::new(),
             certificate_fingerprints: Vec::new(),
@@ -100,8 +104,18 @@ impl CommunitySettings {
     }
 
     fn gateway(&self, problems: &mut Problems<'_>) -> Option<RespondingGateway> {
-        let url = self.gateway_url.as_ref()?;
+        const MORE: &str = "more_gateway_urls";
+        let Some(url) = self.gateway_url.as_ref() else {
+            if !self.more_gateway_urls.is_empty() {
+                problems.add(MORE, "these are further addresses of a gateway_url");
+            }
+            return None;
+        };
         let base = problems.ok("gateway_url", Address::parse(url))?;
+        for text in &self.more_gateway_urls {
+            problems.ok(MORE, Address::parse(text))?;
+        }
+        let more = further(url, &self.more_gateway_urls, MORE, problems)?;
         let alias = self.alias();
         let token = self.token.clone();
         if let Some(Err(error)) = token.as_ref().map(TokenSource::load) {
@@ -110,13 +124,14 @@ impl CommunitySettings {
         }
         let client = Client::open(&alias, &self.http, self.http_version, token);
         let client = problems.ok("http", client)?;
-        Some(RespondingGateway::new(
+        let gateway = RespondingGateway::new(
             &alias,
             base.url().clone(),
             self.home_community_id.clone(),
             client,
             self.streams(),
-        ))
+        );
+        Some(gateway.also_at(more))
     }
 
     /// Streams at once: over HTTP/2 all of them share one connection, and one that is beyond what it

@@ -220,7 +220,7 @@ impl Registry {
             site.source.watch(metrics);
         }
         for gateway in self.communities().filter_map(|c| c.gateway.as_ref()) {
-            gateway.client().watch(metrics);
+            gateway.watch(metrics);
         }
     }
 

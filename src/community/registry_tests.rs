@@ -146,6 +146,65 @@ fn one_server_may_go_by_two_location_uids() {
 }
 
 #[test]
+fn further_addresses_are_on_the_allow_list_too() {
+    let registry = open(
+        r#"
+        [[location]]
+        wado_rs_url = "http://127.0.0.1:1/rs/"
+        more_wado_rs_urls = ["http://127.0.0.2:1/rs", "https://pacs.example/dicom/"]
+        "#,
+    )
+    .expect("a registry");
+    let location = Some(("location-1".into(), Via::RetrieveUrl));
+    for url in ["http://127.0.0.2:1/rs/", "https://pacs.example/dicom/x"] {
+        assert_eq!(found(&registry, None, Some(url)), location, "{url}");
+    }
+}
+
+#[test]
+fn further_addresses_are_other_ones_and_of_a_server() {
+    let location = "location]]\nretrieve_location_uid = \"1.2.3\"";
+    let community = "community]]\nhome_community_id = \"1.2.99.2\"";
+    for (table, keys, expected) in [
+        (
+            location,
+            "wado_rs_url = \"http://a/\"\nmore_wado_rs_urls = [\"http://a\"]",
+            "location[0].more_wado_rs_urls: \"http://a\" is given twice",
+        ),
+        (
+            location,
+            "wado_rs_url = \"http://a/\"\nmore_wado_rs_urls = [\"ftp://a\"]",
+            "location[0].more_wado_rs_urls: \"ftp://a\" is not",
+        ),
+        (
+            location,
+            "folder = \"/tmp\"\nmore_wado_rs_urls = [\"http://a\"]",
+            "location[0].more_wado_rs_urls: these are further addresses",
+        ),
+        (
+            community,
+            "gateway_url = \"http://a/\"\nmore_gateway_urls = [\"http://b/\", \"http://b/\"]",
+            "community[0].more_gateway_urls: \"http://b/\" is given twice",
+        ),
+        (
+            community,
+            "gateway_url = \"http://a/\"\nmore_gateway_urls = [\"ftp://b/\"]",
+            "community[0].more_gateway_urls: not",
+        ),
+        (
+            community,
+            "more_gateway_urls = [\"http://a/\"]",
+            "community[0].more_gateway_urls: these are further addresses",
+        ),
+    ] {
+        let errors = open(&format!("[[{table}\n{keys}")).expect_err("a problem");
+        let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        let is_told = texts.iter().any(|text| text.starts_with(expected));
+        assert!(is_told, "{expected} in {texts:?}");
+    }
+}
+
+#[test]
 fn tells_every_problem_at_once() {
     let opened = open(
         r#"

@@ -142,7 +142,7 @@ impl Error {
         );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after() {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.as_secs().max(1)));
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(seconds)));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -180,13 +180,22 @@ impl Error {
 
     fn retry_after(&self) -> Option<Duration> {
         const SOON: Duration = Duration::from_secs(5);
-        if let Self::Retrieve(retrieve::Error::Source(source::Error::Overloaded { retry_after })) =
-            self
-        {
-            return Some(retry_after.unwrap_or(SOON));
+        if let Self::Retrieve(retrieve::Error::Source(error)) = self {
+            if let source::Error::Overloaded { retry_after } = error {
+                return Some(retry_after.unwrap_or(SOON));
+            }
+            if let source::Error::Resting { retry_after } = error {
+                return Some(*retry_after);
+            }
         }
         matches!(self, Self::Busy | Self::ShuttingDown).then_some(SOON)
     }
+}
+
+/// Whoever comes before the time has passed comes for nothing.
+fn whole_seconds(time: Duration) -> u64 {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    seconds.max(1)
 }
 
 fn of_store(error: &store::Error) -> StatusCode {
@@ -249,7 +258,9 @@ fn of_source(error: &source::Error) -> StatusCode {
         // These say something of the request itself, wherever on its way they were said.
         source::Error::Status(413) => StatusCode::PAYLOAD_TOO_LARGE,
         source::Error::Status(508) => StatusCode::LOOP_DETECTED,
-        source::Error::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        source::Error::Overloaded { .. } | source::Error::Resting { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         source::Error::Status(_) | source::Error::Malformed(_) | source::Error::Unreachable => {
             StatusCode::BAD_GATEWAY
         }

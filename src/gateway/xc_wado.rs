@@ -127,7 +127,7 @@ impl Gateway {
             (Some(community), Some(gateway), Caller::Member { .. }) if self.xc_wado.initiating => {
                 let location = request.location.clone();
                 Ok(Holder {
-                    addresses: gateway.root(&location).into_iter().collect(),
+                    addresses: gateway.roots(&location),
                     source: Arc::new(gateway.source(location)),
                     offers: community.offers.clone(),
                 })

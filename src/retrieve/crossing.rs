@@ -380,6 +380,7 @@ fn broken(error: &source::Error) -> body::Error {
         | source::Error::NotAcceptable
         | source::Error::Forbidden
         | source::Error::Overloaded { .. }
+        | source::Error::Resting { .. }
         | source::Error::Status(_)
         | source::Error::Malformed(_)
         | source::Error::Unreachable

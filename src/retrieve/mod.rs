@@ -392,7 +392,7 @@ fn more_telling(one: Option<source::Error>, other: source::Error) -> source::Err
         source::Error::Forbidden | source::Error::Status(_) | source::Error::Malformed(_) => 3,
         source::Error::BrokeOff(_) | source::Error::Unreachable => 4,
         source::Error::TimedOut => 5,
-        source::Error::Overloaded { .. } => 6,
+        source::Error::Overloaded { .. } | source::Error::Resting { .. } => 6,
     };
     match one {
         Some(one) if rank(&one) >= rank(&other) => one,

@@ -241,6 +241,7 @@ fn late(error: source::Error) -> body::Error {
         | source::Error::NotAcceptable
         | source::Error::Forbidden
         | source::Error::Overloaded { .. }
+        | source::Error::Resting { .. }
         | source::Error::Status(_)
         | source::Error::Malformed(_)
         | source::Error::Unreachable

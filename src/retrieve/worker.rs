@@ -138,6 +138,7 @@ impl Worker {
                 source::Error::Unreachable
                     | source::Error::TimedOut
                     | source::Error::Overloaded { .. }
+                    | source::Error::Resting { .. }
                     | source::Error::BrokeOff(body::Error::Silent)
             )
         );
@@ -570,6 +571,7 @@ fn is_definite(error: &source::Error) -> bool {
         source::Error::BadRequest
         | source::Error::Forbidden
         | source::Error::Overloaded { .. }
+        | source::Error::Resting { .. }
         | source::Error::Status(_)
         | source::Error::Malformed(_)
         | source::Error::Unreachable

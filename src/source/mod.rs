@@ -3,7 +3,9 @@
 //! A source does not know who asks, nor what a manifest selects. It says which instances arrive, in
 //! which order it likes, and [`Arrivals`] reads from the bytes of each which one it is.
 
+mod addresses;
 mod arrival;
+mod breaker;
 pub mod client;
 mod connector;
 pub mod folder;
@@ -27,6 +29,8 @@ use crate::body;
 use crate::hop::Hop;
 use crate::instance::Target;
 use crate::metrics::Metrics;
+use url::Url;
+
 use client::Client;
 use folder::Folder;
 use wado_rs::WadoRs;
@@ -104,6 +108,12 @@ pub enum Error {
         /// `Retry-After`, if it said so in seconds.
         retry_after: Option<Duration>,
     },
+    /// It has failed too often and is left alone, or it asked for that.
+    #[error("the source is left alone for a while")]
+    Resting {
+        /// For how long from now.
+        retry_after: Duration,
+    },
     /// It answered with a status that helps nobody; also when it wants other credentials.
     #[error("the source answered with status {0}")]
     Status(u16),
@@ -132,6 +142,7 @@ impl Error {
             Self::NotAcceptable => "not_acceptable",
             Self::Forbidden => "forbidden",
             Self::Overloaded { .. } => "overloaded",
+            Self::Resting { .. } => "resting",
             Self::Status(_) => "status",
             Self::Malformed(_) => "malformed",
             Self::Unreachable => "unreachable",
@@ -195,10 +206,12 @@ impl Source {
         Ok(Arrivals::new(parts))
     }
 
-    /// Looks at its credentials from now on.
+    /// Looks at its credentials, and shows its breakers, from now on.
     pub fn watch(&self, metrics: &Metrics) {
-        if let Some(client) = self.client() {
-            client.watch(metrics);
+        match &self.kind {
+            Kind::WadoRs(server) => server.watch(&self.alias, metrics),
+            Kind::XcWado(location) => location.gateway().watch(metrics),
+            Kind::Folder(_) => {}
         }
     }
 
@@ -220,29 +233,26 @@ impl Source {
             Kind::Folder(folder) => Some(folder.instances()),
         }
     }
-
-    /// Whether the source answers at all; for operators.
-    ///
-    /// # Errors
-    /// What keeps it from answering.
-    pub async fn probe(&self) -> Result<(), Error> {
-        match &self.kind {
-            Kind::WadoRs(server) => server.probe().await,
-            Kind::XcWado(location) => location.probe().await,
-            Kind::Folder(folder) => folder.probe().await,
-        }
-    }
 }
 
 impl fmt::Display for Kind {
     /// Where it is; for operators only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WadoRs(server) => fmt::Display::fmt(server.base(), f),
-            Self::XcWado(location) => fmt::Display::fmt(location.gateway(), f),
+            Self::WadoRs(server) => write_first(server.bases(), f),
+            Self::XcWado(location) => write_first(location.gateway().bases(), f),
             Self::Folder(folder) => fmt::Display::fmt(&folder.root().display(), f),
         }
     }
+}
+
+fn write_first<'a>(
+    mut bases: impl Iterator<Item = &'a Url>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    bases
+        .next()
+        .map_or(Ok(()), |base| fmt::Display::fmt(base, f))
 }
 
 /// The parts of an answer before anybody has looked into them.

@@ -1,10 +1,12 @@
 //! What a source offers beside instances, asked for as it is and passed on.
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use http::{StatusCode, Uri};
 use url::Url;
 
+use super::addresses::Answered;
+use super::breaker::Report;
 use super::client::{Response, ResponseBody};
 use super::wado_rs::{check_status, content_length, is_framed};
 use super::{Error, Kind, Representation, Source};
@@ -41,6 +43,7 @@ pub struct Answer {
     /// Whether the source says that this is only some of it.
     pub is_partial: bool,
     body: ResponseBody,
+    report: Report,
 }
 
 impl Source {
@@ -50,15 +53,15 @@ impl Source {
     /// Why there is none.
     pub async fn ask_for(&self, wanted: &Wanted<'_>) -> Result<Answer, Error> {
         let path = format!("{}/{}", wanted.target.path(), wanted.sub_resource.path());
-        let (client, uri) = match &self.kind {
-            Kind::WadoRs(server) => (server.client(), server.address(&path, wanted.query)?),
-            Kind::XcWado(location) => (location.client(), location.address(&path, wanted.query)?),
+        let (below, hop) = ([&*path, wanted.query], Some(wanted.hop));
+        let answered = match &self.kind {
+            Kind::WadoRs(server) => server.get(below, wanted.accept, hop).await?,
+            Kind::XcWado(location) => location.get(below, wanted.accept, hop).await?,
             // A folder has instances only, and settings cannot say otherwise.
             Kind::Folder(_) => return Err(Error::NotFound),
         };
-        let response = client.get(&uri, wanted.accept, Some(wanted.hop)).await?;
-        self.check(&response)?;
-        Answer::of(response, &uri)
+        self.check(&answered.response)?;
+        Answer::of(answered)
     }
 
     fn check(&self, response: &Response) -> Result<(), Error> {
@@ -73,7 +76,12 @@ impl Source {
 }
 
 impl Answer {
-    fn of(response: Response, uri: &Uri) -> Result<Self, Error> {
+    fn of(answered: Answered) -> Result<Self, Error> {
+        let Answered {
+            response,
+            uri,
+            report,
+        } = answered;
         let headers = &response.headers;
         let field = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
         let media_type = field.and_then(MediaType::parse);
@@ -91,6 +99,7 @@ impl Answer {
             length: content_length(headers),
             is_partial: response.status == StatusCode::PARTIAL_CONTENT,
             body: response.body,
+            report,
         })
     }
 
@@ -99,6 +108,12 @@ impl Answer {
     /// # Errors
     /// Why it broke off.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
-        self.body.chunk().await
+        let chunk = self.body.chunk().await;
+        match &chunk {
+            Ok(Some(_)) => {}
+            Ok(None) => self.report.whole(),
+            Err(error) => self.report.broke_off(error),
+        }
+        chunk
     }
 }

@@ -3,6 +3,7 @@
 //! It is always asked for what it has, `transfer-syntax=*`: popular servers answer the default for
 //! a whole study with an error when they cannot transcode one object of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +11,14 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, TRANS
 use http::{HeaderMap, StatusCode, Uri};
 use url::Url;
 
+use super::addresses::{Addresses, Answered, Question};
+use super::breaker::Report;
 use super::client::{Client, Response, ResponseBody};
 use super::{Ask, Error, Representation};
 use crate::body;
 use crate::dicom::MediaType;
+use crate::hop::Hop;
+use crate::metrics::Metrics;
 use crate::multipart::{Boundary, Event, Limits, Splitter};
 
 const AS_STORED: HeaderValue =
@@ -22,10 +27,10 @@ const EXPLICIT_VR_LITTLE_ENDIAN: HeaderValue = HeaderValue::from_static(
     r#"multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.1"#,
 );
 
-/// A WADO-RS server.
+/// A WADO-RS server, at one address or several.
 #[derive(Debug)]
 pub struct WadoRs {
-    base: Url,
+    bases: Addresses<Url>,
     client: Client,
 }
 
@@ -33,7 +38,17 @@ impl WadoRs {
     /// The server whose DICOMweb root is `base`.
     #[must_use]
     pub fn new(base: Url, client: Client) -> Self {
-        Self { base, client }
+        Self {
+            bases: Addresses::new(base),
+            client,
+        }
+    }
+
+    /// The same server, which can be reached at these DICOMweb roots too.
+    #[must_use]
+    pub fn also_at(mut self, bases: impl IntoIterator<Item = Url>) -> Self {
+        self.bases.extend(bases);
+        self
     }
 
     /// What talks to it.
@@ -42,21 +57,45 @@ impl WadoRs {
         &self.client
     }
 
-    /// Its DICOMweb root.
-    #[must_use]
-    pub fn base(&self) -> &Url {
-        &self.base
+    /// Its DICOMweb roots, in the order of the settings. There is at least one.
+    pub fn bases(&self) -> impl Iterator<Item = &Url> {
+        self.bases.iter()
+    }
+
+    pub(super) fn watch(&self, alias: &Arc<str>, metrics: &Metrics) {
+        self.client.watch(metrics);
+        self.bases.watch(alias, metrics);
     }
 
     pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
-        let uri = self.address(&ask.target.path(), "")?;
-        Parts::fetch(&self.client, &uri, ask).await
+        let accept = ask.representation.accept();
+        let path = ask.target.path();
+        let asked = self.get([&path, ""], &accept, ask.hop);
+        Parts::of(asked.await?, ask.representation)
     }
 
-    pub(super) async fn probe(&self) -> Result<(), Error> {
-        // A search is the one question that harms nobody and that most servers answer; whatever
-        // the status, somebody is there who speaks HTTP.
-        let uri = self.address("studies", "limit=1")?;
+    /// Asks for a path and query below one of its roots.
+    pub(super) async fn get(
+        &self,
+        [path, query]: [&str; 2],
+        accept: &HeaderValue,
+        hop: Option<&Hop>,
+    ) -> Result<Answered, Error> {
+        let question = Question {
+            uri: &|base| address(base, path, query),
+            accept,
+            hop,
+            probe: &probe,
+        };
+        self.bases.get(&self.client, &question).await
+    }
+
+    /// Whether the server answers at one of its roots; for operators. Whatever its breaker says.
+    ///
+    /// # Errors
+    /// What keeps it from answering.
+    pub async fn probe(&self, base: &Url) -> Result<(), Error> {
+        let uri = probe(base)?;
         let accept = HeaderValue::from_static("application/dicom+json");
         let response = self.client.get(&uri, &accept, None).await?;
         if response.status.is_server_error() {
@@ -64,14 +103,30 @@ impl WadoRs {
         }
         Ok(())
     }
+}
 
-    /// The address of something below the root, written anew from typed parts.
-    pub(super) fn address(&self, path: &str, query: &str) -> Result<Uri, Error> {
-        let base = self.base.as_str().trim_end_matches('/');
-        let separator = if query.is_empty() { "" } else { "?" };
-        format!("{base}/{path}{separator}{query}")
-            .parse()
-            .map_err(|_invalid| Error::Unreachable)
+/// A search is the one question that harms nobody and that most servers answer; whatever the status,
+/// somebody is there who speaks HTTP.
+fn probe(base: &Url) -> Result<Uri, Error> {
+    address(base, "studies", "limit=1")
+}
+
+/// The address of something below the root, written anew from typed parts.
+fn address(base: &Url, path: &str, query: &str) -> Result<Uri, Error> {
+    let base = base.as_str().trim_end_matches('/');
+    let separator = if query.is_empty() { "" } else { "?" };
+    format!("{base}/{path}{separator}{query}")
+        .parse()
+        .map_err(|_invalid| Error::Unreachable)
+}
+
+impl Representation {
+    /// How it is asked for.
+    pub(super) fn accept(self) -> HeaderValue {
+        match self {
+            Self::AsStored => AS_STORED,
+            Self::ExplicitVrLittleEndian => EXPLICIT_VR_LITTLE_ENDIAN,
+        }
     }
 }
 
@@ -117,6 +172,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 pub(super) struct Parts {
     body: ResponseBody,
     form: Form,
+    report: Report,
     /// Whether the server says that it gives only some of it (PS3.18 10.4.3).
     pub(super) is_partial: bool,
 }
@@ -132,18 +188,12 @@ enum Form {
 }
 
 impl Parts {
-    /// Asks for instances at an address, as it is done of every server that gives them by HTTP.
-    pub(super) async fn fetch(client: &Client, uri: &Uri, ask: &Ask<'_>) -> Result<Self, Error> {
-        let accept = match ask.representation {
-            Representation::AsStored => AS_STORED,
-            Representation::ExplicitVrLittleEndian => EXPLICIT_VR_LITTLE_ENDIAN,
-        };
-        let response = client.get(uri, &accept, ask.hop).await?;
-        check_status(&response, ask.representation)?;
-        Self::of(response)
-    }
-
-    fn of(response: Response) -> Result<Self, Error> {
+    /// The answer of any server that gives instances by HTTP.
+    pub(super) fn of(answered: Answered, asked: Representation) -> Result<Self, Error> {
+        let Answered {
+            response, report, ..
+        } = answered;
+        check_status(&response, asked)?;
         let content_type = response
             .headers
             .get(CONTENT_TYPE)
@@ -171,10 +221,31 @@ impl Parts {
             is_partial: response.status == StatusCode::PARTIAL_CONTENT,
             body: response.body,
             form,
+            report,
         })
     }
 
     pub(super) async fn next(&mut self) -> Result<bool, body::Error> {
+        let next = self.pass_over().await;
+        match &next {
+            Ok(true) => {}
+            Ok(false) => self.report.whole(),
+            Err(error) => self.report.broke_off(error),
+        }
+        next
+    }
+
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
+        let chunk = self.read().await;
+        match &chunk {
+            Ok(Some(_)) => {}
+            Ok(None) => self.report.whole(),
+            Err(error) => self.report.broke_off(error),
+        }
+        chunk
+    }
+
+    async fn pass_over(&mut self) -> Result<bool, body::Error> {
         match &mut self.form {
             Form::Single { begun, .. } => Ok(!std::mem::replace(begun, true)),
             Form::Multipart(splitter) => loop {
@@ -187,7 +258,7 @@ impl Parts {
         }
     }
 
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
+    async fn read(&mut self) -> Result<Option<Bytes>, body::Error> {
         match &mut self.form {
             Form::Single { .. } => self.body.chunk().await,
             Form::Multipart(splitter) => match event(splitter, &mut self.body).await? {

@@ -11,10 +11,13 @@ use http::{StatusCode, Uri};
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::addresses::{Addresses, Answered, Question};
 use super::client::Client;
 use super::wado_rs::Parts;
 use super::{Ask, Error, Kind, Source};
+use crate::hop::Hop;
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
+use crate::metrics::Metrics;
 
 /// A location and study that nobody has, for a question that harms nobody (PS3.5 B.2: under 2.25
 /// whoever draws a number owns it; nobody draws 0).
@@ -24,8 +27,8 @@ const NOWHERE: &str = "2.25.0";
 #[derive(Debug, Clone)]
 pub struct RespondingGateway {
     alias: Arc<str>,
-    /// What stands before `homeCommunityId/`, with a slash at its end.
-    base: Url,
+    /// What stands before `homeCommunityId/`, with a slash at its end. Its clones share the breakers.
+    bases: Arc<Addresses<Url>>,
     home_community_id: HomeCommunityId,
     client: Client,
     seats: Arc<Semaphore>,
@@ -50,11 +53,19 @@ impl RespondingGateway {
     ) -> Self {
         Self {
             alias: alias.into(),
-            base,
+            bases: Arc::new(Addresses::new(base)),
             home_community_id,
             client,
             seats: Arc::new(Semaphore::new(connections.max(1))),
         }
+    }
+
+    /// The same gateway, which can be reached at these addresses too.
+    #[must_use]
+    pub fn also_at(mut self, bases: impl IntoIterator<Item = Url>) -> Self {
+        let shared = Arc::get_mut(&mut self.bases).expect("nobody has a clone of it yet");
+        shared.extend(bases);
+        self
     }
 
     /// A location behind it as a source. All of them share the gateway's connections.
@@ -72,9 +83,10 @@ impl RespondingGateway {
 
     /// What the addresses of a location begin with, as far as `studies`.
     #[must_use]
-    pub fn root(&self, location: &Location) -> Option<Url> {
+    pub fn roots(&self, location: &Location) -> Vec<Url> {
         let path = location.xc_wado_path(&self.home_community_id);
-        Url::parse(&format!("{}{path}/", self.base)).ok()
+        let root = |base| Url::parse(&format!("{base}{path}/")).ok();
+        self.bases.iter().filter_map(root).collect()
     }
 
     /// What it is called in metrics and logs.
@@ -83,10 +95,15 @@ impl RespondingGateway {
         &self.alias
     }
 
-    /// Where it is.
-    #[must_use]
-    pub fn base(&self) -> &Url {
-        &self.base
+    /// Where it is, in the order of the settings. There is at least one address.
+    pub fn bases(&self) -> impl Iterator<Item = &Url> {
+        self.bases.iter()
+    }
+
+    /// Looks at its credentials, and shows its breakers, from now on.
+    pub fn watch(&self, metrics: &Metrics) {
+        self.client.watch(metrics);
+        self.bases.watch(&self.alias, metrics);
     }
 
     /// What talks to it.
@@ -95,16 +112,13 @@ impl RespondingGateway {
         &self.client
     }
 
-    /// Whether it answers at all and knows us; for operators.
+    /// Whether it answers at one of its addresses and knows us; for operators. Whatever its breaker
+    /// says.
     ///
     /// # Errors
     /// What keeps it from answering.
-    pub async fn probe(&self) -> Result<(), Error> {
-        let nowhere = Location {
-            retrieve_location_uid: RetrieveLocationUid::parse(NOWHERE).ok(),
-            ..Location::default()
-        };
-        let uri = self.address(&nowhere, &format!("studies/{NOWHERE}"), &[])?;
+    pub async fn probe(&self, base: &Url) -> Result<(), Error> {
+        let uri = self.nowhere(base)?;
         let response = self
             .client
             .get(&uri, &HeaderValue::from_static("*/*"), None)
@@ -118,15 +132,27 @@ impl RespondingGateway {
         }
     }
 
-    fn address(&self, location: &Location, path: &str, query: &[&str]) -> Result<Uri, Error> {
+    fn nowhere(&self, base: &Url) -> Result<Uri, Error> {
+        let nowhere = Location {
+            retrieve_location_uid: RetrieveLocationUid::parse(NOWHERE).ok(),
+            ..Location::default()
+        };
+        self.address(base, &nowhere, [&format!("studies/{NOWHERE}"), ""])
+    }
+
+    /// The canonical form of the address, as Rev 1.2 of XC-WADO writes it.
+    fn address(
+        &self,
+        base: &Url,
+        location: &Location,
+        [path, query]: [&str; 2],
+    ) -> Result<Uri, Error> {
+        let url = location.xc_wado_query();
+        let query = [url.as_deref().unwrap_or(""), query];
         let root = location.xc_wado_path(&self.home_community_id);
-        let query: Vec<&str> = query
-            .iter()
-            .copied()
-            .filter(|part| !part.is_empty())
-            .collect();
+        let query: Vec<&str> = query.into_iter().filter(|part| !part.is_empty()).collect();
         let separator = if query.is_empty() { "" } else { "?" };
-        let (base, query) = (&self.base, query.join("&"));
+        let query = query.join("&");
         format!("{base}{root}/{path}{separator}{query}")
             .parse()
             .map_err(|_invalid| Error::Unreachable)
@@ -136,8 +162,8 @@ impl RespondingGateway {
 impl XcWado {
     /// The gateway.
     #[must_use]
-    pub fn gateway(&self) -> &Url {
-        &self.gateway.base
+    pub fn gateway(&self) -> &RespondingGateway {
+        &self.gateway
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -145,15 +171,30 @@ impl XcWado {
     }
 
     pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
-        let uri = self.address(&ask.target.path(), "")?;
-        match Parts::fetch(&self.gateway.client, &uri, ask).await {
+        let accept = ask.representation.accept();
+        let path = ask.target.path();
+        let asked = self.get([&path, ""], &accept, ask.hop);
+        match Parts::of(asked.await?, ask.representation) {
             Err(Error::Status(403)) => Err(Error::Forbidden),
             fetched => fetched,
         }
     }
 
-    pub(super) async fn probe(&self) -> Result<(), Error> {
-        self.gateway.probe().await
+    /// Asks for a path and query of this location at one of the gateway's addresses.
+    pub(super) async fn get(
+        &self,
+        below: [&str; 2],
+        accept: &HeaderValue,
+        hop: Option<&Hop>,
+    ) -> Result<Answered, Error> {
+        let gateway = &self.gateway;
+        let question = Question {
+            uri: &|base| gateway.address(base, &self.location, below),
+            accept,
+            hop,
+            probe: &|base| gateway.nowhere(base),
+        };
+        gateway.bases.get(&gateway.client, &question).await
     }
 
     /// What tells it from other locations of the community.
@@ -168,13 +209,6 @@ impl XcWado {
             .map_or("", |uid| uid.as_str());
         format!("{uid} {}", retrieve_url.as_deref().unwrap_or(""))
     }
-
-    /// The canonical form of the address, as Rev 1.2 of XC-WADO writes it.
-    pub(super) fn address(&self, path: &str, query: &str) -> Result<Uri, Error> {
-        let url = self.location.xc_wado_query();
-        let query = [url.as_deref().unwrap_or(""), query];
-        self.gateway.address(&self.location, path, &query)
-    }
 }
 
 #[cfg(test)]
@@ -186,17 +220,14 @@ mod tests {
         let client = Client::new("b", &Settings::default()).expect("a client");
         let base = Url::parse("https://gateway.example.org/wado-rs/").expect("a URL");
         let community = HomeCommunityId::parse("5.6.7.8").expect("an OID");
-        let gateway = RespondingGateway::new("b", base, community, client, 1);
+        let gateway = RespondingGateway::new("b", base.clone(), community, client, 1);
         let location = Location {
             retrieve_location_uid: uid.map(|uid| RetrieveLocationUid::parse(uid).expect("a UID")),
             retrieve_url: url.map(Into::into),
             retrieve_ae_title: None,
         };
-        let Kind::XcWado(location) = gateway.source(location).kind else {
-            panic!("another kind");
-        };
-        let uri = location.address(path, query).expect("an address");
-        uri.to_string()
+        let uri = gateway.address(&base, &location, [path, query]);
+        uri.expect("an address").to_string()
     }
 
     #[test]

@@ -238,6 +238,25 @@ async fn check_tries_every_source() {
     );
 }
 
+#[tokio::test]
+async fn check_tries_every_address_of_a_source() {
+    let study = Study::new(1).with(1, at(10));
+    let (fine, failing) = (
+        Origin::of(&study).await,
+        Origin::start(|_asked| Reply::status(500)).await,
+    );
+    let more = format!("more_wado_rs_urls = [{:?}]\n[location.http]", failing.url());
+    let location = fine.location(10).replace("[location.http]", &more);
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = format!("home_community_id = \"1.2.3\"\n{location}");
+    let config = file(&directory, "config.toml", settings);
+    let (code, output, errors) = outcome(&run_beside(&["check", "--config", &config]).await);
+    assert_eq!(code, 1, "{output} {errors}");
+    let row = |origin: &Origin| output.lines().find(|line| line.contains(&origin.url()));
+    assert!(row(&fine).expect("a row").contains("ok"), "{output}");
+    assert!(row(&failing).expect("a row").contains("500"), "{output}");
+}
+
 /// Runs the program while servers of this test answer it.
 async fn run_beside(arguments: &[&str]) -> Output {
     let mut command = command(arguments);

@@ -260,7 +260,9 @@ async fn a_community_that_cannot_be_reached_is_counted_before_the_first_byte() {
         rad_160(THERE, &location_uid(THEIRS), &study.path()),
     ] {
         let answer = two.here.get(&path, &[AS_STORED]).await;
-        assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+        // It is left alone once it has failed three times, which it may have for the first answer.
+        let expected = [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE];
+        assert!(expected.contains(&answer.status), "{answer:?}");
         answer.problem();
     }
 }

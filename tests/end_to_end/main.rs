@@ -1,6 +1,7 @@
 //! The gateway as its users meet it: over HTTP and on the command line, in front of real servers,
 //! most of which misbehave.
 
+mod addresses;
 mod attacks;
 mod authority;
 mod commands;

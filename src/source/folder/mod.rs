@@ -95,7 +95,11 @@ impl Folder {
         })
     }
 
-    pub(super) async fn probe(&self) -> Result<(), Error> {
+    /// Whether it can be read; for operators.
+    ///
+    /// # Errors
+    /// What keeps it from being read.
+    pub async fn probe(&self) -> Result<(), Error> {
         tokio::fs::read_dir(&self.root)
             .await
             .map(|_entries| ())
