@@ -53,7 +53,8 @@ impl Backoff {
         match error {
             source::Error::Overloaded {
                 retry_after: Some(after),
-            } => Some(self.jittered().max(*after)),
+            }
+            | source::Error::Resting { retry_after: after } => Some(self.jittered().max(*after)),
             source::Error::Overloaded { retry_after: None }
             | source::Error::Unreachable
             | source::Error::TimedOut

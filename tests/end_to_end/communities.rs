@@ -317,9 +317,14 @@ async fn a_source_that_breaks_off_two_gateways_away_never_looks_like_a_shorter_s
         reply.cut(1_000_000).ending(crate::origin::End::Reset)
     })
     .await;
+    // What cannot be repaired is found out by one of the two.
+    let there = format!(
+        "[retrieve]\nrepair_seconds = 0\n{}",
+        origin.location(THEIRS)
+    );
     for of_there in ["http_version = 1", "http_version = 2"] {
         let two = Communities::new(Difference {
-            there: &origin.location(THEIRS),
+            there: &there,
             of_there,
             theirs: &[&location_uid(THEIRS)],
             ..Difference::default()
@@ -331,9 +336,13 @@ async fn a_source_that_breaks_off_two_gateways_away_never_looks_like_a_shorter_s
             rad_160(THERE, &location_uid(THEIRS), &study.path()),
         ] {
             let answer = two.here.get(&path, &[AS_STORED]).await;
-            assert_eq!(answer.status, 200);
-            assert!(!answer.is_whole());
-            assert!(!answer.split().1);
+            if answer.status == 200 {
+                assert!(!answer.is_whole());
+                assert!(!answer.split().1);
+            } else {
+                // Its gateway is left alone for a while by now, or had nothing more to begin with.
+                answer.problem();
+            }
         }
     }
 }

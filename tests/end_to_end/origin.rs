@@ -272,6 +272,7 @@ impl Reply {
     /// Only the first `length` bytes of the body; the framing still tells of the whole.
     pub(crate) fn cut(mut self, length: usize) -> Self {
         let body = self.whole_body();
+        let length = length.min(body.len());
         if let Framing::Length = self.framing {
             self.framing = Framing::LengthAnd(body.len() - length);
         }

@@ -35,9 +35,14 @@ impl Program {
     pub(crate) async fn serve_as(community: &str, settings: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let config = directory.path().join("config.toml");
+        // What cannot be repaired is not tried for long.
+        let repair = match settings.contains("[retrieve]") {
+            true => "",
+            false => "[retrieve]\nrepair_seconds = 1\n",
+        };
         let settings = format!(
             "home_community_id = \"{community}\"\n[listen]\naddress = \"127.0.0.1:0\"\n\
-             operator_address = \"127.0.0.1:0\"\n{settings}"
+             operator_address = \"127.0.0.1:0\"\n{repair}{settings}"
         );
         fs::write(&config, settings).expect("written");
         let mut process = Command::new(env!("CARGO_BIN_EXE_xcwado"))
