@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -57,7 +57,9 @@ pub struct Body {
     kind: Kind,
     /// Exact number of bytes, where known.
     length: Option<u64>,
-    watch: Option<Watch>,
+    /// Where it begins, if it is that of a file.
+    file: Option<(Arc<File>, u64)>,
+    watches: Vec<Watch>,
 }
 
 /// How a body ended.
@@ -136,16 +138,45 @@ impl Body {
     /// `length` bytes of a file, from `offset` on.
     #[must_use]
     pub fn file(file: Arc<File>, offset: u64, length: u64) -> Self {
-        Self::generate(Some(length), move |out| async move {
+        let of = Arc::clone(&file);
+        let mut body = Self::generate(Some(length), move |out| async move {
             let mut read = 0;
             while read < length {
-                let (file, at) = (Arc::clone(&file), offset + read);
+                let (file, at) = (Arc::clone(&of), offset + read);
                 let wanted = usize::try_from(length - read).unwrap_or(CHUNK).min(CHUNK);
                 let reading = spawn_blocking(move || chunk_of(&file, at, wanted));
                 let chunk = reading.await.map_err(|_panic| Error::Abandoned)?;
                 let chunk = chunk.map_err(|_io| Error::Unreadable)?;
                 read += chunk.len() as u64;
                 out.emit(chunk).await?;
+            }
+            Ok(())
+        });
+        body.file = Some((file, offset));
+        body
+    }
+
+    /// `length` of the bytes that are still to be read, after `skipped` of them. Watches see that the
+    /// reader left.
+    #[must_use]
+    pub fn slice(mut self, skipped: u64, length: u64) -> Self {
+        if let Some((file, offset)) = self.file.take() {
+            return Self::file(file, offset + skipped, length);
+        }
+        Self::generate(Some(length), move |out| async move {
+            let (mut skipped, mut left) = (skipped, length);
+            while left > 0 {
+                let Some(mut chunk) = self.chunk().await? else {
+                    return Err(Error::Truncated);
+                };
+                let passed = within(skipped, chunk.len());
+                chunk.advance(passed);
+                skipped -= passed as u64;
+                chunk.truncate(within(left, chunk.len()));
+                left -= chunk.len() as u64;
+                if !chunk.is_empty() {
+                    out.emit(chunk).await?;
+                }
             }
             Ok(())
         })
@@ -178,7 +209,8 @@ impl Body {
         Self {
             kind,
             length,
-            watch: None,
+            file: None,
+            watches: Vec::new(),
         }
     }
 
@@ -191,7 +223,7 @@ impl Body {
         on_end: impl FnOnce(u64, End) + Send + 'static,
     ) -> Self {
         let (on_chunk, on_end) = (Box::new(on_chunk), Box::new(on_end));
-        self.watch = Some(Watch {
+        self.watches.push(Watch {
             read: 0,
             on_chunk,
             on_end: Some(on_end),
@@ -229,8 +261,10 @@ impl Body {
         if matches!(next, Poll::Ready(None | Some(Err(_)))) {
             self.kind = Kind::Ended;
         }
-        if let (Some(watch), Poll::Ready(read)) = (&mut self.watch, &next) {
-            watch.observe(read.as_ref());
+        if let Poll::Ready(read) = &next {
+            for watch in &mut self.watches {
+                watch.observe(read.as_ref());
+            }
         }
         next
     }
@@ -257,7 +291,7 @@ impl Watch {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if let Some(watch) = &mut self.watch {
+        for watch in &mut self.watches {
             // Whoever knows the length does not ask for the end.
             let is_whole = self.length == Some(watch.read);
             watch.end(if is_whole {
@@ -267,6 +301,11 @@ impl Drop for Body {
             });
         }
     }
+}
+
+/// A number of bytes, of so many that are there.
+fn within(wanted: u64, there: usize) -> usize {
+    usize::try_from(wanted).map_or(there, |wanted| wanted.min(there))
 }
 
 fn chunk_of(file: &File, at: u64, wanted: usize) -> io::Result<Bytes> {
@@ -415,6 +454,41 @@ mod tests {
         assert_eq!(end_of(Body::full("abc"), 0), (0, End::ReaderLeft));
         let fails = Body::generate(None, |_out| async { Err(Error::Silent) });
         assert_eq!(end_of(fails, 2), (0, End::Failed(Error::Silent)));
+    }
+
+    #[tokio::test]
+    async fn a_slice_is_what_it_says_of_whatever_it_is_cut_from() {
+        let file = Arc::new(tempfile::tempfile().expect("a file"));
+        file.write_all_at(b"--abcdefgh", 0).expect("written");
+        for skipped in 0..=8_u64 {
+            for length in 0..=8 - skipped {
+                let bytes = || Bytes::from("abcdefgh");
+                let generated = Body::generate(Some(8), |out| async move {
+                    for at in 0..4 {
+                        out.emit(bytes().slice(2 * at..2 * at + 2)).await?;
+                    }
+                    Ok(())
+                });
+                let file = Body::file(Arc::clone(&file), 2, 8);
+                for body in [Body::full(bytes()), file, generated] {
+                    let slice = body.slice(skipped, length);
+                    assert_eq!(slice.length(), Some(length));
+                    let (from, to) = (skipped as usize, (skipped + length) as usize);
+                    assert_eq!(read(slice).await, Ok(bytes()[from..to].to_vec()));
+                }
+            }
+        }
+        let short = Body::full("abc").slice(1, 3);
+        assert_eq!(read(short).await, Err(Error::Truncated));
+    }
+
+    #[test]
+    fn every_watch_is_told() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let other = tell.clone();
+        let body = Body::full("abc").watched(|_| {}, move |_, _| tell.send(1).expect("heard"));
+        drop(body.watched(|_| {}, move |_, _| other.send(2).expect("heard")));
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [1, 2]);
     }
 
     async fn read(mut body: Body) -> Result<Vec<u8>, Error> {

@@ -76,6 +76,8 @@ pub struct Instance {
     pub body: Body,
     /// How it came here.
     pub way: Way,
+    /// SHA-256 of the Part 10 file, where it is known.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// How an instance came to be given.
@@ -87,8 +89,23 @@ pub enum Way {
     Disk,
     /// It was already being fetched for somebody else.
     Collapsed,
-    /// It was fetched for this answer.
+    /// It was fetched for this answer, and is kept if it comes whole.
     Fetched,
+    /// It was fetched for this answer, and is not kept.
+    PassedOn,
+}
+
+impl Way {
+    /// Where it was found, as metrics name it.
+    #[must_use]
+    pub fn tier(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Collapsed => "flight",
+            Self::Fetched | Self::PassedOn => "none",
+        }
+    }
 }
 
 /// What is sent into a stream of instances: an instance, that there is nothing more to come, or why
@@ -98,6 +115,8 @@ pub type Given = Result<Option<Instance>, body::Error>;
 /// Instances in the order in which they arrive. It ends after the last one, or fails.
 #[derive(Debug)]
 pub struct Instances {
+    /// What was taken out and put back.
+    first: Option<Box<Instance>>,
     arriving: Arriving,
     /// How many are still to come, where that is known.
     promised: Option<usize>,
@@ -115,6 +134,7 @@ impl Instances {
     #[must_use]
     pub fn of(instance: Instance) -> Self {
         Self {
+            first: None,
             arriving: Arriving::Here(Some(Box::new(instance))),
             promised: Some(1),
         }
@@ -124,6 +144,7 @@ impl Instances {
     #[must_use]
     pub fn new(arriving: mpsc::Receiver<Given>, promised: usize) -> Self {
         Self {
+            first: None,
             arriving: Arriving::Channel(arriving),
             promised: Some(promised),
         }
@@ -133,9 +154,17 @@ impl Instances {
     #[must_use]
     pub fn until_told(arriving: mpsc::Receiver<Given>) -> Self {
         Self {
+            first: None,
             arriving: Arriving::Channel(arriving),
             promised: None,
         }
+    }
+
+    /// The same stream, with an instance before everything else.
+    #[must_use]
+    pub fn after(mut self, first: Option<Instance>) -> Self {
+        self.first = first.map(Box::new);
+        self
     }
 
     /// The next instance; `None` after the last. Earlier ones need not have been read to their
@@ -144,6 +173,9 @@ impl Instances {
     /// # Errors
     /// Why the stream is not whole; [`body::Error::Missing`] if it ends before its promise is kept.
     pub async fn next(&mut self) -> Result<Option<Instance>, body::Error> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(*first));
+        }
         let given = match &mut self.arriving {
             Arriving::Channel(arriving) => arriving.recv().await,
             Arriving::Here(instance) => instance.take().map(|instance| Ok(Some(*instance))),

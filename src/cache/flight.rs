@@ -120,6 +120,12 @@ impl Flight {
             && !self.is_forgotten()
     }
 
+    /// Whether it is kept, as far as can be told now, if it arrives whole.
+    #[must_use]
+    pub fn will_be_kept(&self) -> bool {
+        !self.is_forgotten() && !matches!(self.state().form, Form::Passing)
+    }
+
     /// The bytes from the start, as they arrive. The fetch goes on at least as long as somebody
     /// reads here. `None` if the start is gone.
     #[must_use]

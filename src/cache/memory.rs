@@ -7,6 +7,7 @@ use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
+use tokio::task::spawn_blocking;
 
 use super::Key;
 use crate::dicom::part10::Identity;
@@ -19,6 +20,8 @@ pub(super) const TIER: &str = "memory";
 const UNIT: u64 = 1 << 10;
 /// What an entry costs beside its bytes and its key.
 const OVERHEAD: usize = 512;
+/// Bytes whose SHA-256 keeps nobody waiting.
+const QUICK: usize = 1 << 20;
 
 /// An instance in memory.
 #[derive(Debug)]
@@ -41,9 +44,22 @@ impl Entry {
         }
     }
 
-    /// The SHA-256 of its bytes, worked out when it is first asked for.
+    /// The SHA-256 of its bytes, worked out when it is first asked for; `None` as long as it is not
+    /// known and would take long.
     #[must_use]
-    pub fn sha256(&self) -> [u8; 32] {
+    pub fn sha256(self: &Arc<Self>) -> Option<[u8; 32]> {
+        if let Some(known) = self.sha256.get() {
+            return Some(*known);
+        }
+        if self.bytes.len() <= QUICK {
+            return Some(self.work_out());
+        }
+        let entry = Arc::clone(self);
+        drop(spawn_blocking(move || entry.work_out()));
+        None
+    }
+
+    fn work_out(&self) -> [u8; 32] {
         *self
             .sha256
             .get_or_init(|| Sha256::digest(&self.bytes).into())

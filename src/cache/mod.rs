@@ -25,7 +25,7 @@ pub use disk::Disk;
 pub use flight::{Flight, Pilot, Unread};
 pub use key::Key;
 pub use memory::{Entry, Memory};
-pub use settings::{ByteSize, LookAhead, Settings};
+pub use settings::{ByteSize, CacheControl, LookAhead, Settings};
 
 use crate::dicom::part10::Identity;
 use crate::metrics::Metrics;

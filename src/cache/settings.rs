@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
 use serde::Deserialize;
 
 use super::disk;
@@ -23,7 +25,7 @@ pub struct Settings {
     /// Bytes that may be fetched ahead of those who read, of everything together.
     pub look_ahead_bytes: ByteSize,
     /// `Cache-Control` of answers with instances.
-    pub cache_control: String,
+    pub cache_control: CacheControl,
 }
 
 /// What is fetched before it is asked for.
@@ -47,7 +49,7 @@ impl Default for Settings {
             flights: ByteSize(64 << 20),
             look_ahead: LookAhead::FirstRequest,
             look_ahead_bytes: ByteSize(256 << 20),
-            cache_control: "private, no-cache".to_owned(),
+            cache_control: CacheControl(HeaderValue::from_static("private, no-cache")),
         }
     }
 }
@@ -67,6 +69,19 @@ impl Settings {
     #[must_use]
     pub fn largest_in_memory(&self) -> u64 {
         self.memory.0 / if self.disk.0 > 0 { 64 } else { 8 }
+    }
+}
+
+/// The value of a `Cache-Control` field.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct CacheControl(pub HeaderValue);
+
+impl TryFrom<String> for CacheControl {
+    type Error = InvalidHeaderValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidHeaderValue> {
+        HeaderValue::try_from(text).map(Self)
     }
 }
 

@@ -86,6 +86,7 @@ impl Parts {
             registry: self.opened.registry,
             manifests: self.manifests,
             retriever,
+            cache_control: config.cache.cache_control.clone(),
             metrics: self.metrics.clone(),
         });
         let gateways = config.gateway_listen.as_ref();

@@ -5,8 +5,9 @@ use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use http::request::Parts;
 use http::{HeaderName, Response};
 
+use super::answer::response;
 use super::xc_wado::Holder;
-use super::{Asking, Error, Gateway, accept_fields, boundary, response};
+use super::{Asking, Error, Gateway, accept_fields, boundary};
 use crate::body::Body;
 use crate::present::forwarded::{self, Unsuitable};
 use crate::request::{XcWado, accept};

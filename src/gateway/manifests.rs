@@ -10,7 +10,8 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::{Error, Gateway, accept_fields, value};
+use super::answer::value;
+use super::{Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::dicom::MediaType;
 use crate::manifest::{Format, Id, Registered, Series, Store, Study};

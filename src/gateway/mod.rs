@@ -1,5 +1,7 @@
 //! The story of a request: what is asked becomes what is selected, where it is, and an answer.
 
+mod answer;
+mod conditional;
 mod error;
 mod forward;
 mod manifests;
@@ -12,12 +14,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LOCATION, CONTENT_TYPE, HeaderName, HeaderValue, VARY,
-    WARNING,
-};
+use http::header::{ACCEPT, ALLOW, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use url::Url;
@@ -27,15 +26,15 @@ pub use xc_wado::Settings as XcWadoSettings;
 
 use crate::access::{Access, Caller, Door, Peer};
 use crate::body::Body;
+use crate::cache::CacheControl;
 use crate::community::Registry;
 use crate::hop::{self, Hop, Pseudonym};
 use crate::instance::Target;
 use crate::manifest::{Id, Registered, Store};
 use crate::metrics::Metrics;
 use crate::multipart::Boundary;
-use crate::present::{self, Presented};
-use crate::request::{Acceptable, Grammar, Payload, Resource, Root};
-use crate::retrieve::{Job, Missing, Plan, Retrieval, Retriever};
+use crate::request::{Acceptable, Grammar, Resource, Root};
+use crate::retrieve::{Job, Plan, Retriever};
 use observe::{Observed, Transaction};
 use place::Place;
 
@@ -57,6 +56,7 @@ pub struct Gateway {
     registry: Registry,
     manifests: Arc<Store>,
     retriever: Retriever,
+    cache_control: HeaderValue,
     metrics: Metrics,
     uploads: upload::Room,
     /// Manifests that are read at the same time.
@@ -80,6 +80,8 @@ pub struct Assembly {
     pub manifests: Store,
     /// What fetches.
     pub retriever: Retriever,
+    /// `Cache-Control` of answers with instances.
+    pub cache_control: CacheControl,
     /// What counts.
     pub metrics: Metrics,
 }
@@ -117,6 +119,7 @@ impl Gateway {
             registry: assembly.registry,
             manifests: Arc::new(assembly.manifests),
             retriever: assembly.retriever,
+            cache_control: assembly.cache_control.0,
             metrics: assembly.metrics,
             uploads: upload::Room::new(),
             reading: Semaphore::new(2),
@@ -232,9 +235,8 @@ impl Gateway {
             .start(plan, acceptable.syntaxes.clone())
             .await?;
         let place = Place::new(format!("{}/manifests/{id}/dicomweb", self.public.url));
-        let (missing, location) = (retrieval.missing, place.of(target));
-        let presented = present(retrieval, &acceptable, place).await?;
-        response(presented, missing, &location)
+        self.instances(head, (retrieval, acceptable), place, target)
+            .await
     }
 
     /// Which instances a target selects, and which source has them.
@@ -324,53 +326,10 @@ fn accept_fields(head: &Parts) -> Vec<&str> {
     fields.filter_map(|field| field.to_str().ok()).collect()
 }
 
-async fn present(
-    retrieval: Retrieval,
-    acceptable: &Acceptable,
-    place: Place,
-) -> Result<Presented, Error> {
-    match acceptable.payload {
-        Payload::Single => Ok(present::single(retrieval.instances).await?),
-        Payload::Multipart => {
-            let located = move |target: &Target| place.of(target);
-            let presented = present::multipart(retrieval.instances, boundary()?, located);
-            Ok(presented)
-        }
-    }
-}
-
 fn boundary() -> Result<Boundary, Error> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|_no_random| Error::Internal)?;
     Ok(Boundary::from_random(random))
-}
-
-fn response(
-    presented: Presented,
-    missing: Missing,
-    location: &str,
-) -> Result<Response<Body>, Error> {
-    let mut response = Response::new(presented.body);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, value(&presented.content_type)?);
-    headers.insert(CONTENT_LOCATION, value(location)?);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    headers.insert(VARY, HeaderValue::from_static("accept"));
-    // PS3.18 10.4.3: some of what was asked for.
-    let warning = match missing {
-        Missing::Nothing => return Ok(response),
-        Missing::Some { missing, selected } => {
-            format!("299 xcwado \"{missing} of {selected} instances cannot be given\"")
-        }
-        Missing::SourceSaysSome => "299 xcwado \"some instances cannot be given\"".to_owned(),
-    };
-    headers.insert(WARNING, value(&warning)?);
-    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    Ok(response)
-}
-
-fn value(text: &str) -> Result<HeaderValue, Error> {
-    HeaderValue::from_str(text).map_err(|_invalid| Error::Internal)
 }
 
 fn harden(headers: &mut HeaderMap, asking: Option<&Asking>) {

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use http::header::CONTENT_RANGE;
 use http::{Method, Response, StatusCode};
 
 use super::Asking;
@@ -102,7 +103,9 @@ impl Observed<'_> {
             return response;
         }
         let began = self.began;
-        let is_partial = status == StatusCode::PARTIAL_CONTENT;
+        // A range is all of what was asked for.
+        let is_range = response.headers().contains_key(CONTENT_RANGE);
+        let is_partial = status == StatusCode::PARTIAL_CONTENT && !is_range;
         let delivered = metrics.delivered_bytes.with_label_values(&[name]);
         let metrics = metrics.clone();
         response.map(|body| {

@@ -9,7 +9,7 @@ use http::request::Parts;
 use serde::Deserialize;
 use url::Url;
 
-use super::{Asking, Error, Gateway, acceptable, present, response};
+use super::{Asking, Error, Gateway, acceptable};
 use crate::access::{self, Caller};
 use crate::body::Body;
 use crate::community::{NotLocated, Offered};
@@ -152,10 +152,8 @@ impl Gateway {
         };
         let relaying = self.retriever.relay(errand, acceptable.syntaxes.clone());
         let retrieval = relaying.await.map_err(Error::between_communities)?;
-        let missing = retrieval.missing;
         let place = self.place(asking, request);
-        let location = place.of(&request.target);
-        let presented = present(retrieval, &acceptable, place).await?;
-        response(presented, missing, &location)
+        self.instances(head, (retrieval, acceptable), place, &request.target)
+            .await
     }
 }

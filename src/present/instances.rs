@@ -1,6 +1,6 @@
 //! Instances as PS3.18 10.4 wants them: many in a `multipart/related`, or one alone.
 
-use crate::body::{self, Body};
+use crate::body::Body;
 use crate::dicom::media_type::{APPLICATION_DICOM, application_dicom};
 use crate::instance::{Instance, Instances, Target};
 use crate::multipart::{Boundary, Joiner};
@@ -37,23 +37,13 @@ pub fn multipart(
     Presented { content_type, body }
 }
 
-/// The one instance that is in the stream, alone.
-///
-/// # Errors
-/// Why it does not come.
-pub async fn single(mut instances: Instances) -> Result<Presented, body::Error> {
-    let Some(mut instance) = instances.next().await? else {
-        return Err(body::Error::Missing(1));
-    };
-    let content_type = application_dicom(&instance.identity.transfer_syntax);
-    let body = Body::generate(instance.body.length(), |out| async move {
-        while let Some(chunk) = instance.body.chunk().await? {
-            out.emit(chunk).await?;
-        }
-        // Whoever drops the stream before its end stops the fetch.
-        instances.next().await.map(|_end| ())
-    });
-    Ok(Presented { content_type, body })
+/// One instance, alone.
+#[must_use]
+pub fn single(instance: Instance) -> Presented {
+    Presented {
+        content_type: application_dicom(&instance.identity.transfer_syntax),
+        body: instance.body,
+    }
 }
 
 struct Fields(Vec<(&'static str, String)>);

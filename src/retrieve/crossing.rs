@@ -350,11 +350,12 @@ impl Follower {
         Instance {
             identity: arrived.identity.clone(),
             body,
-            way: if self.has_joined {
-                Way::Collapsed
-            } else {
-                Way::Fetched
+            way: match arrived.flight() {
+                _ if self.has_joined => Way::Collapsed,
+                Some(flight) if !flight.will_be_kept() => Way::PassedOn,
+                Some(_) | None => Way::Fetched,
             },
+            sha256: None,
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) fn key(
 /// What became of looking for an instance.
 pub(super) enum Kept {
     /// It is here, or arriving.
-    Here(Instance),
+    Here(Box<Instance>),
     /// It is here, in a form that is not accepted.
     NotAccepted,
     /// It must be asked for.
@@ -50,9 +50,10 @@ impl Retriever {
         if !accepted.permit(&entry.identity.transfer_syntax) {
             return None;
         }
+        let instance = in_memory(&entry, Way::Memory);
+        self.count_lookup(&instance);
         let tally = Tally::of(&job.source, &self.metrics);
-        self.count_lookup("memory");
-        Some(tally.delivering(in_memory(&entry, Way::Memory)))
+        Some(tally.delivering(instance))
     }
 
     /// Looks for an instance. If it is arriving and breaks off, `question` is asked for the rest.
@@ -68,16 +69,12 @@ impl Retriever {
         if !accepted.permit(&found.identity().transfer_syntax) {
             return Kept::NotAccepted;
         }
-        let (tier, instance) = match &found {
-            Found::Memory(entry) => ("memory", Some(in_memory(entry, Way::Memory))),
-            Found::Flight(flight) => ("flight", self.joined(flight, question)),
-            Found::Disk(stored) => ("disk", self.on_disk(stored).await),
+        let instance = match &found {
+            Found::Memory(entry) => Some(in_memory(entry, Way::Memory)),
+            Found::Flight(flight) => self.joined(flight, question),
+            Found::Disk(stored) => self.on_disk(stored).await,
         };
-        let Some(instance) = instance else {
-            return Kept::Nowhere;
-        };
-        self.count_lookup(tier);
-        Kept::Here(instance)
+        instance.map_or(Kept::Nowhere, |instance| Kept::Here(Box::new(instance)))
     }
 
     fn joined(&self, flight: &Arc<Flight>, question: &Question) -> Option<Instance> {
@@ -85,6 +82,7 @@ impl Retriever {
             identity: flight.identity.clone(),
             body: self.mended(flight, question)?,
             way: Way::Collapsed,
+            sha256: None,
         })
     }
 
@@ -95,6 +93,7 @@ impl Retriever {
                 identity: stored.identity.clone(),
                 body: Body::file(file, BODY_AT, stored.length),
                 way: Way::Disk,
+                sha256: Some(stored.sha256),
             }),
         }
     }
@@ -109,9 +108,10 @@ impl Retriever {
         }
     }
 
-    pub(super) fn count_lookup(&self, tier: &str) {
+    /// Counts where an instance that is given was found.
+    pub(super) fn count_lookup(&self, instance: &Instance) {
         let lookups = &self.metrics.cache_lookups;
-        lookups.with_label_values(&[tier]).inc();
+        lookups.with_label_values(&[instance.way.tier()]).inc();
     }
 }
 
@@ -136,5 +136,6 @@ fn in_memory(entry: &Arc<Entry>, way: Way) -> Instance {
         identity: entry.identity.clone(),
         body: Body::full(entry.bytes.clone()),
         way,
+        sha256: entry.sha256(),
     }
 }

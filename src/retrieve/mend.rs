@@ -210,7 +210,7 @@ impl Retriever {
         if let Some(key) = question.key()
             && let Kept::Here(instance) = Box::pin(self.kept(&key, &as_stored, question)).await
         {
-            return Ok(instance);
+            return Ok(*instance);
         }
         let (mut follower, _is_partial) = self.follow(question, None).await?;
         while let Some(arrived) = follower.next().await? {

@@ -107,6 +107,8 @@ pub struct Retrieval {
     pub instances: Instances,
     /// What is known not to come.
     pub missing: Missing,
+    /// Whether no source had to be asked.
+    pub is_kept: bool,
 }
 
 /// What is known not to come, before the first byte of an answer.
@@ -182,7 +184,9 @@ impl Retriever {
         let accepted = Arc::new(accepted);
         let (giving, receiver) = self.giving();
         let mut openings = Vec::new();
-        for (jobs, seat) in self.seat(plan.jobs).await? {
+        let seated = self.seat(plan.jobs).await?;
+        let is_kept = seated.iter().all(|(_, seat)| seat.is_none());
+        for (jobs, seat) in seated {
             let (opened, opening) = oneshot::channel();
             let shift = (Arc::clone(&plan.hop), Arc::clone(&accepted));
             let worker = Worker::new(jobs, seat, shift, self, &giving);
@@ -197,7 +201,11 @@ impl Retriever {
             0 => Missing::Nothing,
             _ => Missing::Some { missing, selected },
         };
-        Ok(Retrieval { instances, missing })
+        Ok(Retrieval {
+            instances,
+            missing,
+            is_kept,
+        })
     }
 
     /// Begins to pass on what a source has. Returns once the first instance arrives.
@@ -220,6 +228,7 @@ impl Retriever {
             } else {
                 Missing::Nothing
             },
+            is_kept: false,
         })
     }
 
@@ -418,6 +427,7 @@ impl Retrieval {
         Self {
             instances: Instances::of(instance),
             missing: Missing::Nothing,
+            is_kept: true,
         }
     }
 }

@@ -106,7 +106,7 @@ impl Relay {
         let question = self.question(target, form);
         if let Some(key) = question.key() {
             match self.retriever.kept(&key, &self.accepted, &question).await {
-                Kept::Here(instance) => return self.give(instance).await,
+                Kept::Here(instance) => return self.give(*instance).await,
                 Kept::NotAccepted => return self.ask_decoded(target.clone()),
                 Kept::Nowhere => {}
             }
@@ -139,7 +139,7 @@ impl Relay {
         let key = Key::of(&self.errand.source, &arrived.identity, form);
         let kept = self.retriever.kept(&key, &self.accepted, question);
         match kept.await {
-            Kept::Here(instance) => self.give(instance).await,
+            Kept::Here(instance) => self.give(*instance).await,
             // It arrived, and was let go before it could be read here.
             Kept::NotAccepted | Kept::Nowhere => {
                 Box::pin(self.all_of(&arrived.identity.target(), form)).await
@@ -202,6 +202,7 @@ impl Relay {
                 .map_err(|_client_left| Halt::ClientLeft)?;
         }
         self.given += 1;
+        self.retriever.count_lookup(&instance);
         Ok(self.giving.instance(instance, &self.tally).await?)
     }
 

@@ -287,7 +287,7 @@ impl Worker {
         let question = self.question(job, Self::target(job, uid), form);
         let kept = self.retriever.kept(&key, &self.accepted, &question);
         let instance = match kept.await {
-            Kept::Here(instance) => instance,
+            Kept::Here(instance) => *instance,
             Kept::NotAccepted => return Ok(Some(Passed::UntilNotAccepted)),
             Kept::Nowhere => return Ok(None),
         };
@@ -552,6 +552,7 @@ impl Worker {
         progress: &mut Progress<'_>,
     ) -> Result<(), Stop> {
         progress.given += 1;
+        self.retriever.count_lookup(&instance);
         if let Some(opened) = self.opened.take() {
             let begun = Opening::Begun {
                 missing: std::mem::take(&mut self.missing),

@@ -8,6 +8,7 @@ mod commands;
 mod communities;
 mod detour;
 mod disclosure;
+mod http_caching;
 mod limits;
 mod loops;
 mod manifests;

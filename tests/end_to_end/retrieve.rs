@@ -81,7 +81,7 @@ async fn parts_say_what_they_are_and_where() {
             .field("content-type")
             .contains("type=\"application/dicom\"")
     );
-    assert_eq!(answer.field("cache-control"), "private, no-store");
+    assert_eq!(answer.field("cache-control"), "private, no-cache");
     for part in answer.parts() {
         let instances = study.instances();
         let instance = instances

@@ -134,6 +134,7 @@ impl Rig {
             registry,
             manifests,
             retriever,
+            cache_control: config.cache.cache_control.clone(),
             metrics: metrics.clone(),
         });
         let stopping = CancellationToken::new();

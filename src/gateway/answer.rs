@@ -1,0 +1,129 @@
+//! Instances as an answer: what is said at its head, and what the client wants of them.
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_LOCATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, VARY, WARNING,
+};
+use http::request::Parts;
+use http::{Response, StatusCode};
+
+use super::conditional::{self, EntityTag};
+use super::place::Place;
+use super::{Error, Gateway, boundary};
+use crate::body::{self, Body};
+use crate::instance::{Instance, Instances, Target, Way};
+use crate::present::{self, Presented};
+use crate::request::{Acceptable, Payload};
+use crate::retrieve::{Missing, Retrieval};
+
+/// RFC 9211.
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+impl Gateway {
+    /// Instances of `target`, as the client accepts them.
+    pub(super) async fn instances(
+        &self,
+        head: &Parts,
+        (retrieval, acceptable): (Retrieval, Acceptable),
+        place: Place,
+        target: &Target,
+    ) -> Result<Response<Body>, Error> {
+        let location = place.of(target);
+        let Retrieval {
+            mut instances,
+            missing,
+            is_kept,
+        } = retrieval;
+        let is_one = matches!(target, Target::Instance(..)) && missing == Missing::Nothing;
+        let first = match acceptable.payload {
+            Payload::Single => Some(first_of(&mut instances).await?),
+            Payload::Multipart if is_one => Some(first_of(&mut instances).await?),
+            Payload::Multipart => None,
+        };
+        let status = match &first {
+            Some(instance) => status_of(instance.way),
+            None if is_kept => "xcwado; hit",
+            None => "xcwado; fwd=miss",
+        };
+        let tag = first.as_ref().and_then(|instance| instance.sha256);
+        let tag = tag.map(EntityTag::new);
+        let presented = match (first, acceptable.payload) {
+            (Some(instance), Payload::Single) => present::single(instance),
+            (first, _) => {
+                let located = move |target: &Target| place.of(target);
+                present::multipart(instances.after(first), boundary()?, located)
+            }
+        };
+        let mut response = response(presented, missing, &location)?;
+        let headers = response.headers_mut();
+        headers.insert(CACHE_STATUS, HeaderValue::from_static(status));
+        if missing != Missing::Nothing {
+            return Ok(response);
+        }
+        headers.insert(CACHE_CONTROL, self.cache_control.clone());
+        match (acceptable.payload, tag) {
+            (Payload::Single, tag) => {
+                let asked = (&head.method, &head.headers);
+                Ok(conditional::answer(asked, tag.as_ref(), response))
+            }
+            (Payload::Multipart, Some(tag)) => tagged(head, &tag, response),
+            (Payload::Multipart, None) => Ok(response),
+        }
+    }
+}
+
+async fn first_of(instances: &mut Instances) -> Result<Instance, body::Error> {
+    instances.next().await?.ok_or(body::Error::Missing(1))
+}
+
+/// The answer with an instance in a `multipart/related`, or that the client has it.
+fn tagged(
+    head: &Parts,
+    tag: &EntityTag,
+    mut response: Response<Body>,
+) -> Result<Response<Body>, Error> {
+    response.headers_mut().insert(ETAG, value(&tag.weak())?);
+    if tag.is_had(&head.headers) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::empty();
+    }
+    Ok(response)
+}
+
+fn status_of(way: Way) -> &'static str {
+    match way {
+        Way::Memory => "xcwado; hit; detail=memory",
+        Way::Disk => "xcwado; hit; detail=disk",
+        Way::Collapsed => "xcwado; fwd=miss; collapsed",
+        Way::Fetched => "xcwado; fwd=miss; stored",
+        Way::PassedOn => "xcwado; fwd=miss",
+    }
+}
+
+/// An answer that nobody else may keep, and that says what is missing.
+pub(super) fn response(
+    presented: Presented,
+    missing: Missing,
+    location: &str,
+) -> Result<Response<Body>, Error> {
+    let mut response = Response::new(presented.body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, value(&presented.content_type)?);
+    headers.insert(CONTENT_LOCATION, value(location)?);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.insert(VARY, HeaderValue::from_static("accept"));
+    // PS3.18 10.4.3: some of what was asked for.
+    let warning = match missing {
+        Missing::Nothing => return Ok(response),
+        Missing::Some { missing, selected } => {
+            format!("299 xcwado \"{missing} of {selected} instances cannot be given\"")
+        }
+        Missing::SourceSaysSome => "299 xcwado \"some instances cannot be given\"".to_owned(),
+    };
+    headers.insert(WARNING, value(&warning)?);
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    Ok(response)
+}
+
+pub(super) fn value(text: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(text).map_err(|_invalid| Error::Internal)
+}
