@@ -173,6 +173,11 @@ impl Flight {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether somebody waits for what the fetch brings.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.pace.is_awaited()
+    }
+
     /// Keeps it out of the tiers whatever becomes of it.
     pub(super) fn forget(&self) {
         self.is_forgotten.store(true, Ordering::Release);

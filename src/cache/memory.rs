@@ -1,5 +1,6 @@
 //! The memory tier: whole instances, weighed in bytes, the least recently used one leaves first.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -72,34 +73,38 @@ impl Entry {
     }
 }
 
-/// Instances in memory.
+/// Bounds of the tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of instances that somebody has asked for.
+    pub bytes: u64,
+    /// Bytes of instances that were fetched ahead and that nobody has asked for yet.
+    pub ahead: u64,
+    /// Bytes of one instance.
+    pub largest: u64,
+}
+
+/// Instances in memory. Those that were fetched ahead have a room of their own until they are asked
+/// for: where space is short, nobody's look ahead drives out what is in use.
 #[derive(Debug, Clone)]
 pub struct Memory {
     entries: Cache<Key, Arc<Entry>>,
+    ahead: Cache<Key, Arc<Entry>>,
     largest: u64,
+    /// How often something was forgotten.
+    forgettings: Arc<AtomicU64>,
     metrics: Metrics,
 }
 
 impl Memory {
-    /// Room for so many bytes, of which one instance may take `largest`.
+    /// Nothing yet.
     #[must_use]
-    pub fn new(bytes: u64, largest: u64, metrics: &Metrics) -> Self {
-        let evictions = metrics.cache_evictions.with_label_values(&[TIER]);
-        let entries = Cache::builder()
-            .max_capacity(bytes / UNIT)
-            .weigher(weight)
-            // What was read last is read again; the other policies keep a new series out for as
-            // long as it has not been asked for twice.
-            .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(move |_key, _entry, cause| {
-                if cause == RemovalCause::Size {
-                    evictions.inc();
-                }
-            })
-            .build();
+    pub fn new(limits: Limits, metrics: &Metrics) -> Self {
         Self {
-            entries,
-            largest,
+            entries: cache(limits.bytes, metrics),
+            ahead: cache(limits.ahead, metrics),
+            largest: limits.largest,
+            forgettings: Arc::default(),
             metrics: metrics.clone(),
         }
     }
@@ -113,13 +118,29 @@ impl Memory {
     /// An instance, if it is here.
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.entries.get(key)
+        self.entries.get(key).or_else(|| self.come_for(key))
+    }
+
+    /// What was fetched ahead is now like everything else.
+    fn come_for(&self, key: &Key) -> Option<Arc<Entry>> {
+        if self.ahead.policy().max_capacity() == Some(0) {
+            return None;
+        }
+        let before = self.forgettings.load(Ordering::Acquire);
+        let entry = self.ahead.get(key)?;
+        self.entries.insert(key.clone(), Arc::clone(&entry));
+        self.ahead.invalidate(key);
+        // Who forgot it in between may have looked for it here too early.
+        if self.forgettings.load(Ordering::Acquire) != before {
+            self.entries.invalidate(key);
+        }
+        Some(entry)
     }
 
     /// Whether an instance is here, without counting as a use of it.
     #[must_use]
     pub fn holds(&self, key: &Key) -> bool {
-        self.entries.contains_key(key)
+        self.entries.contains_key(key) || self.ahead.contains_key(key)
     }
 
     /// Keeps an instance, if it is not too large.
@@ -129,31 +150,44 @@ impl Memory {
         }
     }
 
+    /// Keeps an instance that nobody has asked for yet, if it is not too large.
+    pub fn keep_ahead(&self, key: Key, entry: Arc<Entry>) {
+        if self.admits(entry.bytes.len() as u64) {
+            self.ahead.insert(key, entry);
+        }
+    }
+
     /// Forgets one instance.
     pub fn forget_one(&self, key: &Key) {
+        self.forgettings.fetch_add(1, Ordering::AcqRel);
+        self.ahead.invalidate(key);
         self.entries.invalidate(key);
     }
 
     /// Forgets what `which` says; gives how many instances that were.
     pub fn forget(&self, which: &dyn Fn(&Key) -> bool) -> usize {
-        let keys: Vec<_> = self
-            .entries
-            .iter()
-            .map(|(key, _)| key)
-            .filter(|key| which(key))
-            .collect();
-        for key in &keys {
-            self.entries.invalidate(&**key);
+        self.forgettings.fetch_add(1, Ordering::AcqRel);
+        let mut forgotten = 0;
+        for entries in [&self.ahead, &self.entries] {
+            let keys = entries.iter().map(|(key, _)| key);
+            let keys: Vec<_> = keys.filter(|key| which(key)).collect();
+            for key in &keys {
+                entries.invalidate(&**key);
+            }
+            forgotten += keys.len();
         }
-        keys.len()
+        forgotten
     }
 
     /// Tells the metrics how much is here.
     pub fn observe(&self) {
-        self.entries.run_pending_tasks();
         let gauge = |value: u64| value.try_into().unwrap_or(i64::MAX);
-        let bytes = self.entries.weighted_size() * UNIT;
-        let entries = self.entries.entry_count();
+        let (mut bytes, mut entries) = (0, 0);
+        for part in [&self.entries, &self.ahead] {
+            part.run_pending_tasks();
+            bytes += part.weighted_size() * UNIT;
+            entries += part.entry_count();
+        }
         let metrics = &self.metrics;
         metrics
             .cache_bytes
@@ -166,6 +200,22 @@ impl Memory {
     }
 }
 
+fn cache(bytes: u64, metrics: &Metrics) -> Cache<Key, Arc<Entry>> {
+    let evictions = metrics.cache_evictions.with_label_values(&[TIER]);
+    Cache::builder()
+        .max_capacity(bytes / UNIT)
+        .weigher(weight)
+        // What was read last is read again; the other policies keep a new series out for as long as
+        // it has not been asked for twice.
+        .eviction_policy(EvictionPolicy::lru())
+        .eviction_listener(move |_key, _entry, cause| {
+            if cause == RemovalCause::Size {
+                evictions.inc();
+            }
+        })
+        .build()
+}
+
 fn weight(key: &Key, entry: &Arc<Entry>) -> u32 {
     let bytes = entry.bytes.len() + key.size() + OVERHEAD;
     u32::try_from((bytes as u64).div_ceil(UNIT)).unwrap_or(u32::MAX)
@@ -176,13 +226,22 @@ mod tests {
     use super::*;
     use crate::cache::test::{identity, key};
 
+    fn memory(bytes: u64, largest: u64) -> Memory {
+        let limits = Limits {
+            bytes,
+            ahead: bytes,
+            largest,
+        };
+        Memory::new(limits, &Metrics::new())
+    }
+
     fn entry(at: usize, size: usize) -> Arc<Entry> {
         Arc::new(Entry::new(identity(at), vec![0; size].into()))
     }
 
     #[test]
     fn keeps_what_was_read_last_within_its_bytes() {
-        let memory = Memory::new(100 << 10, 50 << 10, &Metrics::new());
+        let memory = memory(100 << 10, 50 << 10);
         for at in 0..20 {
             memory.keep(key(at), entry(at, 20 << 10));
             memory.observe();
@@ -196,7 +255,7 @@ mod tests {
     // An entry that is larger than the whole cache would be seen until the next clean-up.
     #[test]
     fn never_shows_what_is_too_large_for_it() {
-        let memory = Memory::new(100 << 10, 50 << 10, &Metrics::new());
+        let memory = memory(100 << 10, 50 << 10);
         memory.keep(key(1), entry(1, 51 << 10));
         assert!(!memory.holds(&key(1)));
         memory.keep(key(1), entry(1, 50 << 10));
@@ -204,8 +263,27 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_has_come_for_drives_out_nothing_else() {
+        let memory = memory(100 << 10, 50 << 10);
+        for at in 0..4 {
+            memory.keep(key(at), entry(at, 20 << 10));
+        }
+        for at in 10..40 {
+            memory.keep_ahead(key(at), entry(at, 20 << 10));
+            memory.observe();
+        }
+        assert!((0..4).all(|at| memory.holds(&key(at))));
+        assert!(memory.holds(&key(39)) && !memory.holds(&key(10)));
+        // Somebody comes for it, and it is one of the others.
+        assert!(memory.find(&key(39)).is_some() && !memory.ahead.contains_key(&key(39)));
+        assert!(memory.find(&key(39)).is_some());
+        assert_eq!(memory.forget(&|of| *of == key(39) || *of == key(38)), 2);
+        assert!(!memory.holds(&key(39)) && !memory.holds(&key(38)));
+    }
+
+    #[test]
     fn forgets_what_it_is_told_to() {
-        let memory = Memory::new(1 << 20, 1 << 20, &Metrics::new());
+        let memory = memory(1 << 20, 1 << 20);
         for at in 0..10 {
             memory.keep(key(at), entry(at, 10));
         }

@@ -24,7 +24,7 @@ use tokio::task::spawn_blocking;
 pub use disk::Disk;
 pub use flight::{Flight, Pilot, Unread};
 pub use key::Key;
-pub use memory::{Entry, Memory};
+pub use memory::{Entry, Limits as MemoryLimits, Memory};
 pub use settings::{ByteSize, CacheControl, LookAhead, Settings};
 
 use crate::dicom::part10::Identity;
@@ -42,6 +42,7 @@ pub struct Cache(Arc<Tiers>);
 #[derive(Debug)]
 struct Tiers {
     memory: Memory,
+    look_ahead: (LookAhead, u64),
     disk: Option<Disk>,
     board: Mutex<HashMap<Key, Arc<Flight>>>,
     room: Arc<Room>,
@@ -98,9 +99,9 @@ impl Cache {
         let disk = (settings.disk.0 > 0)
             .then(|| Disk::open(folder, settings.disk_limits(), metrics))
             .transpose()?;
-        let largest = settings.largest_in_memory();
         Ok(Self(Arc::new(Tiers {
-            memory: Memory::new(settings.memory.0, largest, metrics),
+            memory: Memory::new(settings.memory_limits(), metrics),
+            look_ahead: (settings.look_ahead, settings.look_ahead_bytes.0),
             disk,
             board: Mutex::default(),
             room: Arc::new(Room::new(settings.flights.0)),
@@ -212,6 +213,18 @@ impl Cache {
         }
     }
 
+    /// What is fetched before it is asked for, and how many bytes of it.
+    #[must_use]
+    pub fn look_ahead(&self) -> (LookAhead, u64) {
+        self.0.look_ahead
+    }
+
+    /// Whether anything is kept at all.
+    #[must_use]
+    pub fn keeps_something(&self) -> bool {
+        self.0.memory.admits(1) || self.0.disk.is_some()
+    }
+
     /// The memory tier.
     #[must_use]
     pub fn memory(&self) -> &Memory {
@@ -251,7 +264,12 @@ impl Cache {
         if flight.is_forgotten() {
             return;
         }
-        self.0.memory.keep(flight.key.clone(), Arc::clone(&entry));
+        let key = flight.key.clone();
+        if flight.is_awaited() {
+            self.0.memory.keep(key, Arc::clone(&entry));
+        } else {
+            self.0.memory.keep_ahead(key, Arc::clone(&entry));
+        }
         // It may have been forgotten just now, before it could be found here.
         if flight.is_forgotten() {
             self.0.memory.forget_one(&flight.key);

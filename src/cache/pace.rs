@@ -71,7 +71,13 @@ impl Pace {
     /// Whether somebody wants it.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        self.is_awaited() || self.is_ahead.load(Ordering::Acquire)
+        self.is_awaited() || self.is_ahead()
+    }
+
+    /// Whether it goes on although nobody waits for it.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.is_ahead.load(Ordering::Acquire)
     }
 
     /// Whether somebody waits for it.

@@ -6,7 +6,7 @@ use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 use serde::Deserialize;
 
-use super::disk;
+use super::{disk, memory};
 
 /// `[cache]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,7 +22,8 @@ pub struct Settings {
     pub flights: ByteSize,
     /// What is fetched before it is asked for.
     pub look_ahead: LookAhead,
-    /// Bytes that may be fetched ahead of those who read, of everything together.
+    /// Bytes of a series that are fetched ahead of those who read it. At most half of `memory` holds
+    /// what nobody has asked for yet.
     pub look_ahead_bytes: ByteSize,
     /// `Cache-Control` of answers with instances.
     pub cache_control: CacheControl,
@@ -64,11 +65,24 @@ impl Settings {
         }
     }
 
-    /// The largest instance that is kept in memory. Those who read it hold it even when it has been
-    /// evicted, so that it must be small where there is a disk that larger ones can be read from.
+    /// Bounds of the memory tier.
+    ///
+    /// Those who read an instance hold it even when it has been evicted, so that it must be small
+    /// where there is a disk that larger ones can be read from.
     #[must_use]
-    pub fn largest_in_memory(&self) -> u64 {
-        self.memory.0 / if self.disk.0 > 0 { 64 } else { 8 }
+    pub fn memory_limits(&self) -> memory::Limits {
+        let memory = self.memory.0;
+        let ahead = match self.look_ahead {
+            LookAhead::Off => 0,
+            LookAhead::FirstRequest | LookAhead::Registration => {
+                self.look_ahead_bytes.0.min(memory / 2)
+            }
+        };
+        memory::Limits {
+            bytes: memory - ahead,
+            ahead,
+            largest: memory / if self.disk.0 > 0 { 64 } else { 8 },
+        }
     }
 }
 

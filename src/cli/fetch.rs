@@ -24,7 +24,7 @@ use crate::instance::Target;
 use crate::manifest::Id;
 use crate::source::client::{Client, Settings};
 use crate::source::wado_rs::WadoRs;
-use crate::source::{Arrival, Arrivals, Ask, Kind, Representation, Source};
+use crate::source::{Arrival, Arrivals, Ask, Kind, Representation, Source, Terms};
 
 pub(super) const EXAMPLES: &str = "Examples:
   xcwado fetch manifest.dcm -o images --gateway http://127.0.0.1:8080
@@ -114,7 +114,7 @@ async fn fetch(arguments: &Arguments) -> Result<(), Failure> {
     let wanted = wanted(&summary, &only)?;
     let total: usize = wanted.iter().map(|series| series.instances.len()).sum();
     let kind = Kind::WadoRs(Box::new(WadoRs::new(root, client)));
-    let gateway = Source::new("gateway", kind, 1);
+    let gateway = Source::new("gateway", kind, Terms::default());
     let progress = progress(total);
     let mut missing = 0;
     for series in wanted {

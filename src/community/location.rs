@@ -9,7 +9,7 @@ use super::problem::Problems;
 use crate::source::client::{self, Client};
 use crate::source::folder::Folder;
 use crate::source::wado_rs::WadoRs;
-use crate::source::{Kind, Source};
+use crate::source::{DEFAULT_HOURS, DEFAULT_QUEUE, Freshness, Kind, Source, Terms};
 use crate::sub_resource::Offer;
 
 /// One `[[location]]`.
@@ -42,6 +42,15 @@ pub struct LocationSettings {
     /// Series and instances that are fetched from it at once.
     #[serde(default = "connections")]
     pub connections: usize,
+    /// Requests that may wait for one of these connections; the next one is told at once to come later.
+    #[serde(default = "queue")]
+    pub queue: usize,
+    /// Hours for which what it gave serves without asking it again.
+    #[serde(default = "fresh_hours")]
+    pub fresh_hours: u64,
+    /// Whether what it gave is kept although it says `Cache-Control: no-store`.
+    #[serde(default)]
+    pub ignore_no_store: bool,
     /// How it is talked to, if it is a server.
     #[serde(default)]
     pub http: client::Settings,
@@ -67,7 +76,12 @@ impl LocationSettings {
     pub(super) fn open(&self, problems: &mut Problems<'_>) -> Option<Source> {
         let alias = self.alias();
         let kind = self.kind(&alias, problems)?;
-        Some(Source::new(&alias, kind, self.connections))
+        let terms = Terms {
+            connections: self.connections,
+            queue: self.queue,
+            freshness: Freshness::of_hours(self.fresh_hours, self.ignore_no_store),
+        };
+        Some(Source::new(&alias, kind, terms))
     }
 
     fn kind(&self, alias: &str, problems: &mut Problems<'_>) -> Option<Kind> {
@@ -140,6 +154,14 @@ impl Offered {
 
 fn connections() -> usize {
     64
+}
+
+pub(super) fn queue() -> usize {
+    DEFAULT_QUEUE
+}
+
+pub(super) fn fresh_hours() -> u64 {
+    DEFAULT_HOURS
 }
 
 pub(super) fn instances() -> Vec<Offered> {

@@ -3,12 +3,13 @@
 use serde::Deserialize;
 
 use super::address::{Address, further};
-use super::location::{Offered, instances};
+use super::location::{Offered, fresh_hours, instances, queue};
 use super::problem::Problems;
 use crate::credentials::{Fingerprint, Name, TokenSource};
 use crate::ihe::HomeCommunityId;
 use crate::source::client::{self, Client, HttpVersion};
 use crate::source::xc_wado::RespondingGateway;
+use crate::source::{Freshness, Terms};
 
 /// One `[[community]]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,6 +47,15 @@ pub struct CommunitySettings {
     /// Streams that are asked of its gateway at once.
     #[serde(default = "connections")]
     pub connections: usize,
+    /// Requests that may wait for one of these connections; the next one is told at once to come later.
+    #[serde(default = "queue")]
+    pub queue: usize,
+    /// Hours for which what it gave serves without asking it again.
+    #[serde(default = "fresh_hours")]
+    pub fresh_hours: u64,
+    /// Whether what it gave is kept although it says `Cache-Control: no-store`.
+    #[serde(default)]
+    pub ignore_no_store: bool,
     /// The version of HTTP that its gateway is spoken to in.
     #[serde(default)]
     pub http_version: HttpVersion,
@@ -82,6 +92,9 @@ impl CommunitySettings {
             their_token: None,
             offers: instances(),
             connections: connections(),
+            queue: queue(),
+            fresh_hours: fresh_hours(),
+            ignore_no_store: false,
             http_version: HttpVersion::default(),
             http: client::Settings::default(),
         }
@@ -129,9 +142,17 @@ impl CommunitySettings {
             base.url().clone(),
             self.home_community_id.clone(),
             client,
-            self.streams(),
+            self.terms(),
         );
         Some(gateway.also_at(more))
+    }
+
+    fn terms(&self) -> Terms {
+        Terms {
+            connections: self.streams(),
+            queue: self.queue,
+            freshness: Freshness::of_hours(self.fresh_hours, self.ignore_no_store),
+        }
     }
 
     /// Streams at once: over HTTP/2 all of them share one connection, and one that is beyond what it

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::answer::value;
-use super::{Error, Gateway, accept_fields};
+use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::dicom::MediaType;
 use crate::manifest::{Format, Id, Registered, Series, Store, Study};
@@ -19,7 +19,12 @@ use crate::request::{self, accept};
 
 impl Gateway {
     /// `POST manifests`.
-    pub(super) async fn register<B>(&self, head: &Parts, body: B) -> Result<Response<Body>, Error>
+    pub(super) async fn register<B>(
+        &self,
+        head: &Parts,
+        asking: &Asking,
+        body: B,
+    ) -> Result<Response<Body>, Error>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
     {
@@ -32,6 +37,10 @@ impl Gateway {
         self.metrics.registrations.with_label_values(&[label]).inc();
         let (manifest, is_new) = outcome?;
         self.count_manifests();
+        if self.retriever.fetches_what_is_registered() {
+            let plan = self.plan_of_all(&manifest, asking)?;
+            self.retriever.fetch_ahead(plan);
+        }
         let mut response = json_response(&self.summary(&manifest, false));
         if is_new {
             *response.status_mut() = StatusCode::CREATED;

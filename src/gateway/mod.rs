@@ -193,7 +193,7 @@ impl Gateway {
     {
         self.permit(asking, &resource)?;
         match (&head.method, resource) {
-            (&Method::POST, Resource::Manifests) => self.register(head, body).await,
+            (&Method::POST, Resource::Manifests) => self.register(head, asking, body).await,
             (&Method::GET | &Method::HEAD, Resource::Manifests) => self.list(head),
             (&Method::GET | &Method::HEAD, Resource::Manifest(id)) => self.show(head, id).await,
             (&Method::DELETE, Resource::Manifest(id)) => self.forget(id).await,
@@ -253,6 +253,17 @@ impl Gateway {
                 }),
                 None => plan.not_locatable += only.map_or(listing.instances.len(), |_one| 1),
             }
+        }
+        Ok(plan)
+    }
+
+    /// Everything that a manifest selects.
+    fn plan_of_all(&self, manifest: &Registered, asking: &Asking) -> Result<Plan, Error> {
+        let mut plan = Plan::new(Arc::clone(&asking.hop));
+        for study in &manifest.manifest.studies {
+            let of_study = self.plan(manifest, &Target::Study(study.uid.clone()), asking)?;
+            plan.jobs.extend(of_study.jobs);
+            plan.not_locatable += of_study.not_locatable;
         }
         Ok(plan)
     }

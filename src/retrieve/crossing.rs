@@ -6,9 +6,10 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::giving::Tally;
 use super::{Retriever, is_of};
@@ -20,6 +21,20 @@ use crate::dicom::part10::Identity;
 use crate::hop::Hop;
 use crate::instance::{Instance, Listing, Target, Way};
 use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat, Source};
+
+/// Instances that are fetched by themselves beside a series at the same time.
+const OWN_FETCHES: usize = 4;
+/// So many answers of the source an instance is waited for before it is fetched by itself. Fetching it
+/// twice costs the border its bytes once more; waiting costs the viewer time.
+const ANSWERS: u32 = 4;
+/// Instances at the start of a series that are waited for while nothing is known of its pace yet.
+const NEAR: usize = 8;
+/// What an answer is taken to need at least.
+const SHORTEST_ANSWER: Duration = Duration::from_millis(10);
+/// The same while nothing is known.
+const LONGEST_ANSWER: Duration = Duration::from_millis(500);
+/// How long a source is kept waiting by what nobody waits for.
+const AHEAD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a source is asked for, and for whom first.
 #[derive(Debug, Clone)]
@@ -45,10 +60,14 @@ pub(super) struct Crossing {
     pace: Arc<Pace>,
     log: Mutex<Log>,
     moved: Notify,
+    began: Instant,
+    /// Those who fetch for themselves what this would bring too late.
+    own_fetches: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
 struct Log {
+    opened: Option<Instant>,
     /// Whether the source has begun to answer, and if so whether it says that this is only some of it.
     is_partial: Option<bool>,
     arrived: Vec<Arrived>,
@@ -73,6 +92,17 @@ pub(super) struct Follower {
     at: usize,
     /// Whether somebody else had asked already.
     pub(super) has_joined: bool,
+}
+
+/// What came of waiting for an instance of a series.
+#[derive(Debug)]
+pub(super) enum Brought {
+    /// It has arrived.
+    Here(Arrived),
+    /// It is to be fetched by itself, for as long as the permit is held.
+    Fetch(OwnedSemaphorePermit),
+    /// It does not come.
+    Never,
 }
 
 /// What was left out of an answer.
@@ -138,11 +168,24 @@ impl Crossings {
             pace: Arc::new(Pace::new()),
             log: Mutex::default(),
             moved: Notify::new(),
+            began: Instant::now(),
+            own_fetches: Arc::new(Semaphore::new(OWN_FETCHES)),
         });
         let follower = Follower::of(Arc::clone(&crossing), false);
         self.all().insert(name, Arc::downgrade(&crossing));
         tokio::spawn(crossing.run(self.clone(), seat, retriever.clone()));
         follower
+    }
+
+    /// The crossing that fetches a whole series as it is stored, if there is one.
+    pub(super) fn bringing(&self, source: &Source, listing: &Arc<Listing>) -> Option<Follower> {
+        let target = Target::Series(listing.study.clone(), listing.series.clone());
+        let name = (source.key(), target, Representation::AsStored);
+        let crossing = self.all().get(&name)?.upgrade()?;
+        let is_same = |other: &Arc<Listing>| Arc::ptr_eq(other, listing) || other == listing;
+        let is_meant = crossing.question.listing.as_ref().is_some_and(is_same);
+        let is_open = crossing.log().end.is_none();
+        (is_meant && is_open).then(|| Follower::of(crossing, true))
     }
 
     fn remove(&self, crossing: &Arc<Crossing>) {
@@ -189,7 +232,10 @@ impl Crossing {
         };
         let mut arrivals = retriever.open(&question.source, &ask).await?;
         let is_partial = arrivals.is_partial();
-        self.note(|log| log.is_partial = Some(is_partial));
+        self.note(|log| {
+            log.is_partial = Some(is_partial);
+            log.opened = Some(Instant::now());
+        });
         let tally = Tally::of(&question.source, &retriever.metrics);
         while let Some(arrival) = arrivals.next().await? {
             match arrival {
@@ -252,6 +298,16 @@ impl Crossing {
     }
 
     async fn pause(&self, patience: Duration) -> Result<(), body::Error> {
+        let is_awaited = self.pace.is_awaited();
+        // Nobody waits for this, but somebody for the seat.
+        if !is_awaited && self.question.source.is_waited_for() {
+            return Err(body::Error::Abandoned);
+        }
+        let patience = if is_awaited {
+            patience
+        } else {
+            patience.min(AHEAD_PATIENCE)
+        };
         let going_on = self.pace.go_on(patience).await;
         going_on.map_err(|halt| match halt {
             Halt::Unwanted | Halt::Stalled => body::Error::Abandoned,
@@ -273,7 +329,10 @@ impl Crossing {
                 log.ahead.pop_front();
             }
             log.seen.insert(identity.sop_instance.clone());
-            log.ahead.extend(flight.cloned());
+            // What runs ahead is found where it is kept.
+            if !self.pace.is_ahead() {
+                log.ahead.extend(flight.cloned());
+            }
             log.arrived.push(Arrived {
                 identity,
                 flight: flight.map_or_else(Weak::new, Arc::downgrade),
@@ -345,6 +404,58 @@ impl Follower {
         Ok(next)
     }
 
+    /// Waits for one instance of a series, or until it is better fetched by itself.
+    ///
+    /// That is so where what stands before it in the manifest takes longer than a few answers of the
+    /// source, as far as that can be told, and where it has not come in that time. At most
+    /// [`OWN_FETCHES`] are fetched beside a series at the same time; the others wait on.
+    pub(super) async fn bring(&mut self, uid: &SopInstanceUid) -> Brought {
+        let own_fetches = Arc::clone(&self.crossing.own_fetches);
+        let patience = self.patience(uid);
+        let arrives = self.find(uid);
+        let mut arrives = std::pin::pin!(arrives);
+        if let Some(patience) = patience
+            && let Ok(arrived) = timeout(patience, &mut arrives).await
+        {
+            return arrived.map_or(Brought::Never, Brought::Here);
+        }
+        tokio::select! {
+            biased;
+            arrived = &mut arrives => arrived.map_or(Brought::Never, Brought::Here),
+            permit = own_fetches.acquire_owned() => permit.map_or(Brought::Never, Brought::Fetch),
+        }
+    }
+
+    async fn find(&mut self, uid: &SopInstanceUid) -> Option<Arrived> {
+        loop {
+            let arrived = self.next().await.ok()??;
+            if arrived.identity.sop_instance == *uid {
+                return Some(arrived);
+            }
+            self.pass_over(&arrived);
+        }
+    }
+
+    /// How long it is worth waiting for an instance, which may not have arrived yet; `None`: not at all.
+    fn patience(&self, uid: &SopInstanceUid) -> Option<Duration> {
+        let listing = self.crossing.question.listing.as_ref()?;
+        let place = *listing.instances.get(uid)?;
+        let log = self.crossing.log();
+        if log.seen.contains(uid) {
+            return Some(LONGEST_ANSWER);
+        }
+        let arrived = log.arrived.len();
+        let (Some(opened), 1..) = (log.opened, arrived) else {
+            return (place < NEAR).then_some(LONGEST_ANSWER);
+        };
+        // What stands before it has all arrived: the source goes by another order.
+        let before = place.checked_sub(arrived)?;
+        let answer = (opened - self.crossing.began).max(SHORTEST_ANSWER);
+        let each = opened.elapsed() / u32::try_from(arrived).unwrap_or(u32::MAX);
+        let expected = each * u32::try_from(before).unwrap_or(u32::MAX);
+        (expected <= answer * ANSWERS).then(|| answer * ANSWERS * 2)
+    }
+
     /// An instance that has arrived, with its bytes.
     pub(super) fn instance(&self, arrived: &Arrived, body: Body) -> Instance {
         Instance {
@@ -356,6 +467,17 @@ impl Follower {
                 Some(_) | None => Way::Fetched,
             },
             sha256: None,
+        }
+    }
+
+    /// Lets the crossing run ahead of its followers by so many bytes, and go on without any. Gives
+    /// what ends when it does.
+    pub(super) fn runs_ahead(self, bytes: u64) -> impl Future<Output = ()> + Send + 'static {
+        self.crossing.pace.run_ahead(bytes);
+        let crossing = Arc::clone(&self.crossing);
+        async move {
+            let ended = |log: &Log| log.end.as_ref().map(drop);
+            crossing.until(ended).await;
         }
     }
 

@@ -103,7 +103,10 @@ impl Retriever {
         let form = Representation::AsStored;
         let holds = |uid| self.cache.holds(&key(&job.source, &job.listing, uid, form));
         match &job.only {
-            Some(uid) => !holds(uid),
+            Some(uid) => {
+                let bringing = || self.crossings.bringing(&job.source, &job.listing);
+                !holds(uid) && bringing().is_none()
+            }
             None => !job.listing.instances.keys().all(holds),
         }
     }

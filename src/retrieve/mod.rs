@@ -6,6 +6,7 @@
 //! asked of its source once for everybody who waits for it.
 
 mod absence;
+mod ahead;
 mod crossing;
 mod forward;
 mod giving;
@@ -33,6 +34,7 @@ use crate::hop::Hop;
 use crate::instance::{Given, Instance, Instances, Listing, Target};
 use crate::metrics::Metrics;
 use crate::source::{self, Arrivals, Ask, Seat, Source};
+use ahead::Ahead;
 use crossing::{Crossings, Follower, Question};
 use giving::Giving;
 use relay::Relay;
@@ -146,12 +148,14 @@ pub struct Retriever {
     cache: Cache,
     absences: Absences,
     crossings: Crossings,
+    ahead: Ahead,
 }
 
 impl Retriever {
     /// A retriever with nothing under way, that keeps what it fetches in `cache`.
     #[must_use]
     pub fn new(settings: Settings, cache: Cache, metrics: Metrics) -> Self {
+        let (mode, bytes) = cache.look_ahead();
         let absences = Absences::new(Duration::from_secs(settings.absence_seconds));
         Self {
             settings,
@@ -159,6 +163,7 @@ impl Retriever {
             cache,
             absences,
             crossings: Crossings::default(),
+            ahead: Ahead::new(mode, bytes),
         }
     }
 
@@ -180,6 +185,11 @@ impl Retriever {
         }
         if let Some(instance) = self.at_once(&plan, &accepted) {
             return Ok(Retrieval::of(instance));
+        }
+        if let [job] = &plan.jobs[..]
+            && job.only.is_some()
+        {
+            self.look_ahead(job, &plan.hop);
         }
         let accepted = Arc::new(accepted);
         let (giving, receiver) = self.giving();

@@ -7,9 +7,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::crossing::{Arrived, Follower, Question};
+use super::crossing::{Arrived, Brought, Follower, Question};
 use super::giving::{Giving, Stop};
 use super::kept::{Kept, key};
 use super::progress::Progress;
@@ -301,12 +301,46 @@ impl Worker {
         progress: &mut Progress<'_>,
         uid: &SopInstanceUid,
     ) -> Result<(), Stop> {
+        let _permit = self.with_the_series(progress, uid).await?;
+        if progress.left == 0 {
+            return Ok(());
+        }
         match self
             .instance(progress, uid, Representation::AsStored, None)
             .await?
         {
             Some(Passed::UntilNotAccepted) => self.decoded(progress).await,
             Some(Passed::All | Passed::BrokenOff) | None => Ok(()),
+        }
+    }
+
+    /// Gives an instance that the crossing of its series brings soon. If it gives none the instance is
+    /// to be fetched by itself, while the permit is held if there is one.
+    async fn with_the_series(
+        &mut self,
+        progress: &mut Progress<'_>,
+        uid: &SopInstanceUid,
+    ) -> Result<Option<OwnedSemaphorePermit>, Stop> {
+        let Job {
+            source, listing, ..
+        } = progress.job;
+        let crossings = &self.retriever.crossings;
+        let Some(mut follower) = crossings.bringing(source, listing) else {
+            return Ok(None);
+        };
+        let key = key(source, listing, uid, Representation::AsStored);
+        if self.retriever.cache.holds(&key) {
+            return Ok(None);
+        }
+        match follower.bring(uid).await {
+            Brought::Fetch(permit) => Ok(Some(permit)),
+            Brought::Never => Ok(None),
+            Brought::Here(arrived) => {
+                if self.accepted.permit(&arrived.identity.transfer_syntax) {
+                    self.give_arrived(&arrived, &follower, progress).await?;
+                }
+                Ok(None)
+            }
         }
     }
 

@@ -11,6 +11,8 @@ mod connector;
 pub mod folder;
 pub mod greeting;
 mod offered;
+mod seats;
+mod terms;
 pub mod wado_rs;
 pub mod xc_wado;
 
@@ -19,11 +21,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
 pub use arrival::{Arrival, Arrivals};
 pub use offered::{Answer, Wanted};
+pub use seats::Seat;
+pub use terms::{DEFAULT_HOURS, DEFAULT_QUEUE, Freshness, Terms};
 
 use crate::body;
 use crate::hop::Hop;
@@ -33,6 +35,7 @@ use url::Url;
 
 use client::Client;
 use folder::Folder;
+use seats::Seats;
 use wado_rs::WadoRs;
 use xc_wado::XcWado;
 
@@ -43,15 +46,10 @@ pub struct Source {
     pub alias: Arc<str>,
     /// What it is.
     pub kind: Kind,
-    seats: Arc<Semaphore>,
+    /// For how long what it gave serves.
+    pub freshness: Freshness,
+    seats: Seats,
 }
-
-/// A place among those whom a source serves at once; given back when dropped.
-#[derive(Debug)]
-pub struct Seat(#[expect(dead_code, reason = "it is held, not looked at")] OwnedSemaphorePermit);
-
-/// How long a request may wait for a seat.
-const QUEUE: Duration = Duration::from_secs(30);
 
 /// The kinds of sources.
 #[derive(Debug)]
@@ -153,13 +151,14 @@ impl Error {
 }
 
 impl Source {
-    /// A source that serves so many at once.
+    /// A source that is used like this.
     #[must_use]
-    pub fn new(alias: &str, kind: Kind, seats: usize) -> Self {
+    pub fn new(alias: &str, kind: Kind, terms: Terms) -> Self {
         Self {
             alias: alias.into(),
             kind,
-            seats: Arc::new(Semaphore::new(seats.max(1))),
+            freshness: terms.freshness,
+            seats: Seats::new(terms),
         }
     }
 
@@ -176,19 +175,27 @@ impl Source {
     /// Waits for a seat. [`Source::open`] does not ask for one; whoever opens many streams does.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] if none becomes free in time.
+    /// [`Error::Overloaded`] at once if too many wait, and if none becomes free in time.
     pub async fn seat(&self) -> Result<Seat, Error> {
-        let waiting = Arc::clone(&self.seats).acquire_owned();
-        match timeout(QUEUE, waiting).await {
-            Ok(Ok(permit)) => Ok(Seat(permit)),
-            Ok(Err(_)) | Err(_) => Err(Error::Overloaded { retry_after: None }),
-        }
+        self.seats.wait().await
     }
 
     /// A seat that is free now.
     #[must_use]
     pub fn free_seat(&self) -> Option<Seat> {
-        Arc::clone(&self.seats).try_acquire_owned().ok().map(Seat)
+        self.seats.free()
+    }
+
+    /// A seat for what nobody waits for, if there is room for that.
+    #[must_use]
+    pub fn seat_ahead(&self) -> Option<Seat> {
+        self.seats.ahead()
+    }
+
+    /// Whether somebody waits for a seat.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        self.seats.is_waited_for()
     }
 
     /// Asks for instances. Gives the stream as soon as the source begins to answer.

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use http::header::HeaderValue;
 use http::{StatusCode, Uri};
-use tokio::sync::Semaphore;
 use url::Url;
 
 use super::addresses::{Addresses, Answered, Question};
 use super::client::Client;
+use super::seats::Seats;
 use super::wado_rs::Parts;
-use super::{Ask, Error, Kind, Source};
+use super::{Ask, Error, Freshness, Kind, Source, Terms};
 use crate::hop::Hop;
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
 use crate::metrics::Metrics;
@@ -31,7 +31,8 @@ pub struct RespondingGateway {
     bases: Arc<Addresses<Url>>,
     home_community_id: HomeCommunityId,
     client: Client,
-    seats: Arc<Semaphore>,
+    freshness: Freshness,
+    seats: Seats,
 }
 
 /// A location behind such a gateway.
@@ -42,21 +43,22 @@ pub struct XcWado {
 }
 
 impl RespondingGateway {
-    /// The gateway of a community at `base`, of which `connections` streams are asked at once.
+    /// The gateway of a community at `base`, which is used on these terms.
     #[must_use]
     pub fn new(
         alias: &str,
         base: Url,
         home_community_id: HomeCommunityId,
         client: Client,
-        connections: usize,
+        terms: Terms,
     ) -> Self {
         Self {
             alias: alias.into(),
             bases: Arc::new(Addresses::new(base)),
             home_community_id,
             client,
-            seats: Arc::new(Semaphore::new(connections.max(1))),
+            freshness: terms.freshness,
+            seats: Seats::new(terms),
         }
     }
 
@@ -77,7 +79,8 @@ impl RespondingGateway {
                 gateway: self.clone(),
                 location,
             })),
-            seats: Arc::clone(&self.seats),
+            freshness: self.freshness,
+            seats: self.seats.clone(),
         }
     }
 
@@ -220,7 +223,8 @@ mod tests {
         let client = Client::new("b", &Settings::default()).expect("a client");
         let base = Url::parse("https://gateway.example.org/wado-rs/").expect("a URL");
         let community = HomeCommunityId::parse("5.6.7.8").expect("an OID");
-        let gateway = RespondingGateway::new("b", base.clone(), community, client, 1);
+        let gateway =
+            RespondingGateway::new("b", base.clone(), community, client, Terms::default());
         let location = Location {
             retrieve_location_uid: uid.map(|uid| RetrieveLocationUid::parse(uid).expect("a UID")),
             retrieve_url: url.map(Into::into),

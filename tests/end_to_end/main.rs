@@ -10,6 +10,7 @@ mod detour;
 mod disclosure;
 mod http_caching;
 mod limits;
+mod look_ahead;
 mod loops;
 mod manifests;
 mod misbehaving;

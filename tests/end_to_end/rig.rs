@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use xcwado::access::Access;
-use xcwado::cache::Cache;
+use xcwado::cache::{Cache, LookAhead};
 use xcwado::community::Registry;
 use xcwado::config::Config;
 use xcwado::dicom::MediaType;
@@ -104,6 +104,10 @@ impl Rig {
         let mut config = Config::parse(&text).expect("settings without problems");
         // What a test leaves behind is not waited for.
         config.listen.drain_seconds = config.listen.drain_seconds.min(10);
+        // Most tests look at what exactly a source is asked for.
+        if !settings.contains("look_ahead") {
+            config.cache.look_ahead = LookAhead::Off;
+        }
         if !settings.contains("repair_seconds") {
             config.retrieve.repair_seconds = 1;
         }

@@ -1,0 +1,158 @@
+//! What is fetched before it is asked for. The manifest says what comes next: who opens one instance
+//! of a series goes on to the others.
+//!
+//! A look ahead is a crossing that nobody need wait for. It is bounded: in bytes, in crossings at the
+//! same time, and at each source in seats, of which it takes none that somebody waits for. A series is
+//! looked ahead at only once in a while: where nothing of it can be kept, each request would
+//! otherwise fetch it again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache as Recent;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::crossing::Question;
+use super::{Job, Plan, Retriever};
+use crate::cache::LookAhead;
+use crate::dicom::SeriesInstanceUid;
+use crate::hop::Hop;
+use crate::instance::Target;
+use crate::source::{Representation, Seat};
+
+/// Crossings ahead at the same time, of everybody together.
+const AT_ONCE: usize = 4;
+/// Manifests whose series wait to be fetched ahead; those beyond are fetched when they are asked for.
+const MOST_MANIFESTS: usize = 256;
+/// Time for which a series is not looked ahead at again.
+const AGAIN: Duration = Duration::from_secs(120);
+const MOST_RECENT: u64 = 10_000;
+/// Pause before a source is asked for a seat again that had none to spare.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What is looked ahead at, and how much of it at the same time.
+#[derive(Debug, Clone)]
+pub(super) struct Ahead {
+    mode: LookAhead,
+    /// Bytes by which a crossing may be ahead of those who follow it.
+    bytes: u64,
+    at_once: Arc<Semaphore>,
+    manifests: Arc<Semaphore>,
+    recent: Recent<(Arc<str>, SeriesInstanceUid), ()>,
+}
+
+impl Ahead {
+    pub(super) fn new(mode: LookAhead, bytes: u64) -> Self {
+        Self {
+            mode,
+            bytes,
+            at_once: Arc::new(Semaphore::new(AT_ONCE)),
+            manifests: Arc::new(Semaphore::new(MOST_MANIFESTS)),
+            recent: Recent::builder()
+                .max_capacity(MOST_RECENT)
+                .time_to_live(AGAIN)
+                .build(),
+        }
+    }
+}
+
+impl Retriever {
+    /// Fetches the series of a job ahead, one of whose instances has been asked for. Keeps nobody
+    /// waiting; does nothing where there is no room.
+    pub(super) fn look_ahead(&self, job: &Job, hop: &Arc<Hop>) {
+        if self.ahead.mode == LookAhead::Off || !self.is_worth_it(job) {
+            return;
+        }
+        if self.crossings.bringing(&job.source, &job.listing).is_some() {
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.ahead.at_once).try_acquire_owned() else {
+            return;
+        };
+        let Some(seat) = job.source.seat_ahead() else {
+            return;
+        };
+        drop(self.cross_ahead(job, hop, seat, permit));
+    }
+
+    /// Whether manifests are fetched as soon as they are registered.
+    #[must_use]
+    pub fn fetches_what_is_registered(&self) -> bool {
+        self.ahead.mode == LookAhead::Registration
+    }
+
+    /// Fetches ahead what a manifest selects, one series after the other.
+    pub fn fetch_ahead(&self, plan: Plan) {
+        let Ok(place) = Arc::clone(&self.ahead.manifests).try_acquire_owned() else {
+            return;
+        };
+        let retriever = self.clone();
+        tokio::spawn(async move {
+            for job in &plan.jobs {
+                retriever.series_ahead(job, &plan.hop).await;
+            }
+            drop(place);
+        });
+    }
+
+    async fn series_ahead(&self, job: &Job, hop: &Arc<Hop>) {
+        let Ok(permit) = Arc::clone(&self.ahead.at_once).acquire_owned().await else {
+            return;
+        };
+        let seat = loop {
+            if let Some(seat) = job.source.seat_ahead() {
+                break seat;
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
+        if self.is_worth_it(job) {
+            // It has ended; how is not waited for by anybody.
+            let _ = self.cross_ahead(job, hop, seat, permit).await;
+        }
+    }
+
+    /// Whether there is something to fetch, and somewhere to keep it.
+    fn is_worth_it(&self, job: &Job) -> bool {
+        let listing = &job.listing;
+        let form = Representation::AsStored;
+        let name = (job.source.key(), listing.series.clone());
+        let is_wanting = |uid| {
+            let key = super::kept::key(&job.source, listing, uid, form);
+            !self.cache.holds(&key)
+        };
+        self.cache.keeps_something()
+            && listing.instances.len() > 1
+            && !self.ahead.recent.contains_key(&name)
+            && listing
+                .instances
+                .keys()
+                .filter(|uid| is_wanting(uid))
+                .count()
+                > 1
+    }
+
+    fn cross_ahead(
+        &self,
+        job: &Job,
+        hop: &Arc<Hop>,
+        seat: Seat,
+        permit: OwnedSemaphorePermit,
+    ) -> tokio::task::JoinHandle<()> {
+        let listing = &job.listing;
+        let name = (job.source.key(), listing.series.clone());
+        self.ahead.recent.insert(name, ());
+        let question = Question {
+            source: Arc::clone(&job.source),
+            target: Target::Series(listing.study.clone(), listing.series.clone()),
+            representation: Representation::AsStored,
+            listing: Some(Arc::clone(listing)),
+            hop: Arc::clone(hop),
+        };
+        let follower = self.begin(&question, Arc::new(seat));
+        let ended = follower.runs_ahead(self.ahead.bytes);
+        tokio::spawn(async move {
+            ended.await;
+            drop(permit);
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! How many a source serves at once, how many may wait for that, and how much of it is taken by what
+//! nobody waits for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::{Error, Terms};
+
+/// How long a request may wait for a seat.
+const WAIT: Duration = Duration::from_secs(30);
+/// When to come again where too many wait.
+const SOON: Duration = Duration::from_secs(5);
+/// Seats that may be taken by what nobody waits for.
+const AHEAD: usize = 2;
+
+/// The places of those whom a source serves at once; clones share them.
+#[derive(Debug, Clone)]
+pub(super) struct Seats(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    connections: usize,
+    queue: usize,
+    free: Arc<Semaphore>,
+    ahead: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+/// A place among those whom a source serves at once; given back when dropped.
+#[derive(Debug)]
+pub struct Seat {
+    seat: OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "it is held, not looked at")]
+    ahead: Option<OwnedSemaphorePermit>,
+}
+
+impl Seats {
+    pub(super) fn new(terms: Terms) -> Self {
+        let connections = terms.connections.max(1);
+        Self(Arc::new(Shared {
+            connections,
+            queue: terms.queue,
+            free: Arc::new(Semaphore::new(connections)),
+            ahead: Arc::new(Semaphore::new(AHEAD)),
+            waiting: AtomicUsize::new(0),
+        }))
+    }
+
+    pub(super) async fn wait(&self) -> Result<Seat, Error> {
+        if let Some(seat) = self.free() {
+            return Ok(seat);
+        }
+        let waiting = Waiting::begin(&self.0);
+        if waiting.before >= self.0.queue {
+            return Err(Error::Overloaded {
+                retry_after: Some(SOON),
+            });
+        }
+        let seat = Arc::clone(&self.0.free).acquire_owned();
+        match timeout(WAIT, seat).await {
+            Ok(Ok(seat)) => Ok(Seat { seat, ahead: None }),
+            Ok(Err(_)) | Err(_) => Err(Error::Overloaded { retry_after: None }),
+        }
+    }
+
+    pub(super) fn free(&self) -> Option<Seat> {
+        let seat = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
+        Some(Seat { seat, ahead: None })
+    }
+
+    /// A seat for what nobody waits for: at least half of them stay free, and those who wait come first.
+    pub(super) fn ahead(&self) -> Option<Seat> {
+        let is_quiet = self.0.free.available_permits() > self.0.connections / 2;
+        if !is_quiet || self.is_waited_for() {
+            return None;
+        }
+        let ahead = Arc::clone(&self.0.ahead).try_acquire_owned().ok()?;
+        let Seat { seat, .. } = self.free()?;
+        Some(Seat {
+            seat,
+            ahead: Some(ahead),
+        })
+    }
+
+    /// Whether somebody waits for a seat.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.0.waiting.load(Ordering::Acquire) > 0
+    }
+}
+
+/// Somebody waits, for as long as this lives.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    before: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let before = shared.waiting.fetch_add(1, Ordering::AcqRel);
+        Self { shared, before }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    fn seats(connections: usize, queue: usize) -> Seats {
+        Seats::new(Terms {
+            connections,
+            queue,
+            ..Terms::default()
+        })
+    }
+
+    #[tokio::test]
+    async fn who_finds_the_queue_full_is_told_at_once() {
+        let seats = seats(1, 1);
+        let first = seats.wait().await.expect("it is free");
+        let mut second = Box::pin(seats.wait());
+        assert!((&mut second).now_or_never().is_none());
+        assert!(seats.is_waited_for());
+        let third = seats.wait().now_or_never().expect("at once");
+        let told = Error::Overloaded {
+            retry_after: Some(SOON),
+        };
+        assert_eq!(third.expect_err("no room"), told);
+        drop(first);
+        assert!(second.await.is_ok());
+        assert!(!seats.is_waited_for());
+    }
+
+    #[tokio::test]
+    async fn looking_ahead_leaves_half_of_the_seats_free() {
+        let seats = seats(4, 10);
+        let (one, two) = (seats.ahead(), seats.ahead());
+        assert!(one.is_some() && two.is_some());
+        assert!(seats.ahead().is_none());
+        drop(one);
+        let _somebody = [seats.free(), seats.free()];
+        assert!(seats.ahead().is_none(), "only one is left");
+    }
+
+    #[tokio::test]
+    async fn who_waits_comes_before_what_nobody_waits_for() {
+        let seats = seats(1, 10);
+        let ahead = seats.ahead().expect("nobody is here");
+        let mut waiting = Box::pin(seats.wait());
+        assert!((&mut waiting).now_or_never().is_none());
+        assert!(seats.is_waited_for());
+        drop(ahead);
+        assert!(seats.ahead().is_none());
+        assert!(waiting.await.is_ok());
+    }
+}
