@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::disk;
 use super::pace::{Interest, Pace, WINDOW};
-use super::{Cache, Entry, Key};
+use super::{Cache, Cargo, Entry, Key, Validity};
 use crate::body::{self, Body};
 use crate::dicom::part10::Identity;
 
@@ -31,6 +31,8 @@ pub struct Flight {
     pub identity: Identity,
     /// Its exact length, where the source is bound to one.
     pub length: Option<u64>,
+    /// For how long it will serve.
+    validity: Validity,
     /// Where it begins in what the fetch brings.
     base: u64,
     pace: Arc<Pace>,
@@ -293,8 +295,7 @@ impl Pilot {
     pub(super) fn new(
         cache: &Cache,
         key: Key,
-        identity: Identity,
-        length: Option<u64>,
+        (cargo, validity): (Cargo, Validity),
         pace: &Arc<Pace>,
     ) -> Self {
         let state = State {
@@ -308,8 +309,9 @@ impl Pilot {
         };
         let flight = Flight {
             key,
-            identity,
-            length,
+            identity: cargo.identity,
+            length: cargo.length,
+            validity,
             base: pace.arrived(),
             pace: Arc::clone(pace),
             room: cache.room(),
@@ -380,7 +382,12 @@ impl Pilot {
         let Some(disk) = self.cache.disk().cloned() else {
             return false;
         };
+        // Nothing of what must not be kept comes to rest.
+        if self.flight.is_forgotten() {
+            return false;
+        }
         let (key, identity) = (self.flight.key.clone(), self.flight.identity.clone());
+        let (validity, since) = (self.flight.validity.copied(), disk.epoch());
         let chunks: Vec<Bytes> = {
             let state = self.flight.state();
             state
@@ -390,7 +397,7 @@ impl Pilot {
                 .collect()
         };
         let writing = spawn_blocking(move || {
-            let mut writing = disk.begin(&key, &identity)?;
+            let mut writing = disk.begin(&key, &identity, validity, since)?;
             for chunk in &chunks {
                 writing.append(chunk)?;
             }
@@ -502,7 +509,8 @@ impl Pilot {
             let bytes = joined(&state.chunks, state.arrived);
             state.chunks = VecDeque::from([(0, bytes.clone())]);
             self.flight.room.give_back(std::mem::take(&mut state.room));
-            Arc::new(Entry::new(self.flight.identity.clone(), bytes))
+            let identity = self.flight.identity.clone();
+            Arc::new(Entry::new(identity, bytes, self.flight.validity.copied()))
         };
         self.cache.keep(&self.flight, entry);
     }
@@ -520,6 +528,7 @@ impl Pilot {
             .unwrap_or_else(|_panic| Err(std::io::ErrorKind::Other.into()))
         {
             Ok(_stored) => self.cache.landed_on_disk(&self.flight),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => self.cache.disk_failed(&error),
         }
     }

@@ -10,7 +10,7 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 
-use super::Key;
+use super::{Key, Validity};
 use crate::dicom::part10::Identity;
 use crate::metrics::Metrics;
 
@@ -31,16 +31,19 @@ pub struct Entry {
     pub identity: Identity,
     /// The Part 10 file, in an allocation of its own.
     pub bytes: Bytes,
+    /// For how long it serves.
+    pub validity: Validity,
     sha256: OnceLock<[u8; 32]>,
 }
 
 impl Entry {
     /// An instance in memory.
     #[must_use]
-    pub fn new(identity: Identity, bytes: Bytes) -> Self {
+    pub fn new(identity: Identity, bytes: Bytes, validity: Validity) -> Self {
         Self {
             identity,
             bytes,
+            validity,
             sha256: OnceLock::new(),
         }
     }
@@ -137,10 +140,10 @@ impl Memory {
         Some(entry)
     }
 
-    /// Whether an instance is here, without counting as a use of it.
+    /// An instance, if it is here; nobody has come for it.
     #[must_use]
-    pub fn holds(&self, key: &Key) -> bool {
-        self.entries.contains_key(key) || self.ahead.contains_key(key)
+    pub fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.entries.get(key).or_else(|| self.ahead.get(key))
     }
 
     /// Keeps an instance, if it is not too large.
@@ -236,7 +239,11 @@ mod tests {
     }
 
     fn entry(at: usize, size: usize) -> Arc<Entry> {
-        Arc::new(Entry::new(identity(at), vec![0; size].into()))
+        Arc::new(Entry::new(
+            identity(at),
+            vec![0; size].into(),
+            Validity::now(None),
+        ))
     }
 
     #[test]
@@ -257,9 +264,9 @@ mod tests {
     fn never_shows_what_is_too_large_for_it() {
         let memory = memory(100 << 10, 50 << 10);
         memory.keep(key(1), entry(1, 51 << 10));
-        assert!(!memory.holds(&key(1)));
+        assert!(memory.peek(&key(1)).is_none());
         memory.keep(key(1), entry(1, 50 << 10));
-        assert!(memory.holds(&key(1)));
+        assert!(memory.peek(&key(1)).is_some());
     }
 
     #[test]
@@ -272,13 +279,13 @@ mod tests {
             memory.keep_ahead(key(at), entry(at, 20 << 10));
             memory.observe();
         }
-        assert!((0..4).all(|at| memory.holds(&key(at))));
-        assert!(memory.holds(&key(39)) && !memory.holds(&key(10)));
+        assert!((0..4).all(|at| memory.peek(&key(at)).is_some()));
+        assert!(memory.peek(&key(39)).is_some() && memory.peek(&key(10)).is_none());
         // Somebody comes for it, and it is one of the others.
         assert!(memory.find(&key(39)).is_some() && !memory.ahead.contains_key(&key(39)));
         assert!(memory.find(&key(39)).is_some());
         assert_eq!(memory.forget(&|of| *of == key(39) || *of == key(38)), 2);
-        assert!(!memory.holds(&key(39)) && !memory.holds(&key(38)));
+        assert!(memory.peek(&key(39)).is_none() && memory.peek(&key(38)).is_none());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod key;
 mod memory;
 pub mod pace;
 mod settings;
+mod validity;
 
 use std::collections::HashMap;
 use std::io;
@@ -26,9 +27,11 @@ pub use flight::{Flight, Pilot, Unread};
 pub use key::Key;
 pub use memory::{Entry, Limits as MemoryLimits, Memory};
 pub use settings::{ByteSize, CacheControl, LookAhead, Settings};
+pub use validity::Validity;
 
 use crate::dicom::part10::Identity;
 use crate::metrics::Metrics;
+use disk::Epoch;
 use flight::Room;
 use pace::Pace;
 
@@ -65,7 +68,53 @@ pub enum Found {
     Disk(Arc<disk::Stored>),
 }
 
+/// What a flight brings.
+#[derive(Debug)]
+pub struct Cargo {
+    /// Which instance it is, read from its own bytes.
+    pub identity: Identity,
+    /// Its exact length, where the source is bound to one.
+    pub length: Option<u64>,
+}
+
+/// How what a source gives may be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms<'a> {
+    /// Time for which it serves without asking.
+    pub lifetime: Duration,
+    /// The source's entity tag.
+    pub etag: Option<&'a str>,
+    /// Whether it must not be kept at all.
+    pub is_no_store: bool,
+}
+
 impl Found {
+    /// Whether it serves without asking its source, where that is so for `lifetime`.
+    #[must_use]
+    pub fn is_fresh(&self, lifetime: Duration) -> bool {
+        match self {
+            Self::Memory(entry) => entry.validity.is_fresh(lifetime),
+            Self::Flight(_) => true,
+            Self::Disk(stored) => stored.validity.is_fresh(lifetime),
+        }
+    }
+
+    /// Its entity tags, with which its source is asked whether it has changed: the source's own, and
+    /// ours, which is the source's if that is one of our kind.
+    #[must_use]
+    pub fn tags(&self) -> Option<String> {
+        let (validity, sha256) = match self {
+            Self::Memory(entry) => (&entry.validity, entry.sha256()?),
+            Self::Flight(_) => return None,
+            Self::Disk(stored) => (&stored.validity, stored.sha256),
+        };
+        let ours = format!("\"{}\"", hex(&sha256));
+        Some(match validity.etag() {
+            Some(etag) if etag.trim_start_matches("W/") != ours => format!("{etag}, {ours}"),
+            Some(_) | None => ours,
+        })
+    }
+
     /// Which instance it is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
@@ -126,31 +175,54 @@ impl Cache {
         self.0.disk.as_ref()?.find(key).map(Found::Disk)
     }
 
-    /// Whether an instance is here or arriving; not counted as a use of it.
+    /// Whether an instance is arriving, or here and known to be what its source has since `lifetime`.
     #[must_use]
-    pub fn holds(&self, key: &Key) -> bool {
-        self.0.memory.holds(key)
-            || self.board().get(key).is_some_and(|f| f.can_be_joined())
-            || self.0.disk.as_ref().is_some_and(|disk| disk.holds(key))
+    pub fn holds(&self, key: &Key, lifetime: Duration) -> bool {
+        if self.board().get(key).is_some_and(|f| f.can_be_joined()) {
+            return true;
+        }
+        match (self.0.memory.peek(key), &self.0.disk) {
+            (Some(entry), _) => entry.validity.is_fresh(lifetime),
+            (None, Some(disk)) => disk
+                .find(key)
+                .is_some_and(|stored| stored.validity.is_fresh(lifetime)),
+            (None, None) => false,
+        }
     }
 
-    /// Begins a flight, unless what it would bring is here or arriving.
+    /// Its source has said that it still has the same.
+    pub fn confirm(&self, key: &Key) {
+        if let Some(entry) = self.0.memory.peek(key) {
+            entry.validity.confirm();
+        }
+        if let Some(stored) = self.0.disk.as_ref().and_then(|disk| disk.find(key)) {
+            stored.validity.confirm();
+        }
+    }
+
+    /// Begins a flight, unless what it would bring is arriving, or here and fresh.
     ///
     /// # Errors
     /// [`Known`], with where it is.
     pub fn take_off(
         &self,
         key: Key,
-        identity: Identity,
-        length: Option<u64>,
+        cargo: Cargo,
+        terms: &Terms<'_>,
         pace: &Arc<Pace>,
     ) -> Result<Pilot, Known> {
-        if let Some(found) = self.find(&key) {
+        let found = self.find(&key);
+        if let Some(found) = found.filter(|found| found.is_fresh(terms.lifetime)) {
             return Err(Known(found));
         }
-        let pilot = Pilot::new(self, key.clone(), identity, length, pace);
+        let validity = Validity::now(terms.etag);
+        let pilot = Pilot::new(self, key.clone(), (cargo, validity), pace);
         let flight = Arc::clone(pilot.flight());
-        self.board().insert(key, flight);
+        if terms.is_no_store {
+            flight.forget();
+        } else {
+            self.board().insert(key, flight);
+        }
         Ok(pilot)
     }
 
@@ -185,6 +257,17 @@ impl Cache {
         let on_disk = self.0.disk.as_ref().map_or(0, |disk| disk.forget(which));
         let in_memory = self.0.memory.forget(which);
         forgotten + on_disk.max(in_memory)
+    }
+
+    /// As [`Cache::forget`], of one instance.
+    pub fn forget_one(&self, key: &Key) {
+        if let Some(flight) = self.board().remove(key) {
+            flight.forget();
+        }
+        if let Some(disk) = &self.0.disk {
+            disk.forget_one(key);
+        }
+        self.0.memory.forget_one(key);
     }
 
     /// From now on drops what is too old, and tells the metrics how much is here, once a second.
@@ -261,6 +344,7 @@ impl Cache {
 
     /// Keeps an instance that has landed in memory.
     fn keep(&self, flight: &Arc<Flight>, entry: Arc<Entry>) {
+        let since = self.0.disk.as_ref().map(Disk::epoch);
         if flight.is_forgotten() {
             return;
         }
@@ -275,15 +359,14 @@ impl Cache {
             self.0.memory.forget_one(&flight.key);
             return;
         }
-        self.store(Arc::clone(flight), entry);
+        if let Some((disk, since)) = self.0.disk.clone().zip(since) {
+            self.store((disk, since), Arc::clone(flight), entry);
+        }
     }
 
     /// Writes an instance to disk by and by. A disk that is too slow for what comes is not waited
     /// for: what does not fit in the queue stays in memory only.
-    fn store(&self, flight: Arc<Flight>, entry: Arc<Entry>) {
-        let Some(disk) = self.0.disk.clone() else {
-            return;
-        };
+    fn store(&self, (disk, since): (Disk, Epoch), flight: Arc<Flight>, entry: Arc<Entry>) {
         let bytes = entry.bytes.len() as u64;
         let waiting = self.0.unwritten.fetch_add(bytes, Ordering::AcqRel);
         let unwritten = Unwritten(self.clone(), bytes);
@@ -299,7 +382,7 @@ impl Cache {
             };
             let written = spawn_blocking(move || {
                 let _held = (permit, unwritten);
-                write(&disk, &flight, &entry)
+                write((&disk, since), &flight, &entry)
             });
             match written.await {
                 Ok(Ok(())) => cache.disk_works(),
@@ -312,7 +395,7 @@ impl Cache {
     fn landed_on_disk(&self, flight: &Flight) {
         self.disk_works();
         if let (true, Some(disk)) = (flight.is_forgotten(), &self.0.disk) {
-            disk.forget(&|key| *key == flight.key);
+            disk.forget_one(&flight.key);
         }
     }
 
@@ -349,17 +432,25 @@ impl Drop for Unwritten {
     }
 }
 
-fn write(disk: &Disk, flight: &Flight, entry: &Entry) -> io::Result<()> {
+fn write((disk, since): (&Disk, Epoch), flight: &Flight, entry: &Entry) -> io::Result<()> {
     if flight.is_forgotten() {
         return Ok(());
     }
-    let mut writing = disk.begin(&flight.key, &flight.identity)?;
+    let validity = entry.validity.copied();
+    let mut writing = disk.begin(&flight.key, &flight.identity, validity, since)?;
     writing.append(&entry.bytes)?;
-    entry.tell_sha256(writing.finish()?.sha256);
-    if flight.is_forgotten() {
-        disk.forget(&|key| *key == flight.key);
+    match writing.finish() {
+        Ok(stored) => entry.tell_sha256(stored.sha256),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        Err(error) => return Err(error),
     }
     Ok(())
+}
+
+/// As entity tags and headers write a SHA-256.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read(disk: &Disk, stored: &Arc<disk::Stored>, fits: bool) -> Option<Read> {
@@ -381,7 +472,8 @@ fn read(disk: &Disk, stored: &Arc<disk::Stored>, fits: bool) -> Option<Read> {
         }
         bytes.extend_from_slice(&chunk);
     }
-    let entry = Entry::new(stored.identity.clone(), Bytes::from(bytes));
+    let validity = stored.validity.copied();
+    let entry = Entry::new(stored.identity.clone(), Bytes::from(bytes), validity);
     entry.tell_sha256(stored.sha256);
     Some(Read::Whole(Arc::new(entry)))
 }

@@ -324,6 +324,7 @@ impl<'a> Download<'a> {
             target,
             representation: Representation::AsStored,
             hop: None,
+            had: None,
         };
         match self.gateway.open(&ask).await {
             Ok(arrivals) => self.receive(arrivals).await,

@@ -7,6 +7,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::body::Body;
+use crate::cache::hex;
 
 /// An entity tag: the SHA-256 of an instance, by which the same bytes are known everywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,7 @@ enum Wanted {
 
 impl EntityTag {
     pub(super) fn new(sha256: [u8; 32]) -> Self {
-        Self(sha256.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(hex(&sha256))
     }
 
     /// As it stands for bytes that are always the same.

@@ -261,9 +261,10 @@ fn of_source(error: &source::Error) -> StatusCode {
         source::Error::Overloaded { .. } | source::Error::Resting { .. } => {
             StatusCode::SERVICE_UNAVAILABLE
         }
-        source::Error::Status(_) | source::Error::Malformed(_) | source::Error::Unreachable => {
-            StatusCode::BAD_GATEWAY
-        }
+        source::Error::NotModified
+        | source::Error::Status(_)
+        | source::Error::Malformed(_)
+        | source::Error::Unreachable => StatusCode::BAD_GATEWAY,
         source::Error::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         source::Error::BrokeOff(error) => of_body(error),
     }

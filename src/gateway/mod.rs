@@ -3,6 +3,7 @@
 mod answer;
 mod conditional;
 mod error;
+mod forget;
 mod forward;
 mod manifests;
 mod observe;
@@ -22,6 +23,7 @@ use tokio::task::spawn_blocking;
 use url::Url;
 
 pub use error::Error;
+pub use forget::Forgotten;
 pub use xc_wado::Settings as XcWadoSettings;
 
 use crate::access::{Access, Caller, Door, Peer};

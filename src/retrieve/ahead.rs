@@ -13,6 +13,7 @@ use moka::sync::Cache as Recent;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::crossing::Question;
+use super::manners::Manner;
 use super::{Job, Plan, Retriever};
 use crate::cache::LookAhead;
 use crate::dicom::SeriesInstanceUid;
@@ -118,9 +119,10 @@ impl Retriever {
         let name = (job.source.key(), listing.series.clone());
         let is_wanting = |uid| {
             let key = super::kept::key(&job.source, listing, uid, form);
-            !self.cache.holds(&key)
+            !self.holds(&job.source, &key)
         };
         self.cache.keeps_something()
+            && !self.manners.has(&job.source, Manner::NoStore)
             && listing.instances.len() > 1
             && !self.ahead.recent.contains_key(&name)
             && listing
@@ -147,6 +149,7 @@ impl Retriever {
             representation: Representation::AsStored,
             listing: Some(Arc::clone(listing)),
             hop: Arc::clone(hop),
+            had: None,
         };
         let follower = self.begin(&question, Arc::new(seat));
         let ended = follower.runs_ahead(self.ahead.bytes);

@@ -8,14 +8,16 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::giving::Tally;
+use super::manners::Manner;
 use super::{Retriever, is_of};
 use crate::body::{self, Body};
 use crate::cache::pace::{Halt, Interest, Pace};
-use crate::cache::{Flight, Key, Known};
+use crate::cache::{Cargo, Flight, Key, Known, Terms};
 use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
 use crate::hop::Hop;
@@ -45,6 +47,8 @@ pub(super) struct Question {
     /// What is meant of the answer; without it, everything that is of the target.
     pub(super) listing: Option<Arc<Listing>>,
     pub(super) hop: Arc<Hop>,
+    /// Entity tags of what is here already.
+    pub(super) had: Option<HeaderValue>,
 }
 
 /// The crossings that are under way.
@@ -229,8 +233,10 @@ impl Crossing {
             target: &question.target,
             representation: question.representation,
             hop: Some(&question.hop),
+            had: question.had.as_ref(),
         };
         let mut arrivals = retriever.open(&question.source, &ask).await?;
+        self.learn(&arrivals, retriever);
         let is_partial = arrivals.is_partial();
         self.note(|log| {
             log.is_partial = Some(is_partial);
@@ -255,6 +261,17 @@ impl Crossing {
         Ok(())
     }
 
+    fn learn(&self, arrivals: &Arrivals, retriever: &Retriever) {
+        let (source, manners) = (&self.question.source, &retriever.manners);
+        if arrivals.is_no_store() && source.freshness.obeys_no_store {
+            manners.learn(source, Manner::NoStore);
+        }
+        // Who can tell what has changed names what it gives.
+        if self.question.had.is_some() && arrivals.etag().is_none() {
+            manners.learn(source, Manner::NoRevalidation);
+        }
+    }
+
     async fn instance(
         &self,
         identity: Identity,
@@ -267,9 +284,18 @@ impl Crossing {
         tally.fetched_instances.inc();
         let question = &self.question;
         let key = Key::of(&question.source, &identity, question.representation);
-        let taken_off = retriever
-            .cache
-            .take_off(key, identity.clone(), length, &self.pace);
+        let freshness = question.source.freshness;
+        let is_one = matches!(question.target, Target::Instance(..));
+        let terms = Terms {
+            lifetime: freshness.lifetime,
+            etag: arrivals.etag().filter(|_| is_one),
+            is_no_store: freshness.obeys_no_store && arrivals.is_no_store(),
+        };
+        let cargo = Cargo {
+            identity: identity.clone(),
+            length,
+        };
+        let taken_off = retriever.cache.take_off(key, cargo, &terms, &self.pace);
         let mut pilot = match taken_off {
             Ok(pilot) => pilot,
             Err(Known(found)) => {
@@ -498,6 +524,7 @@ fn broken(error: &source::Error) -> body::Error {
     match error {
         source::Error::BrokeOff(error) => error.clone(),
         source::Error::NotFound
+        | source::Error::NotModified
         | source::Error::Gone
         | source::Error::BadRequest
         | source::Error::NotAcceptable

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
+
 use super::crossing::Question;
 use super::giving::Tally;
+use super::manners::Manner;
 use super::{Job, Plan, Retriever};
 use crate::body::Body;
 use crate::cache::disk::{BODY_AT, Stored};
 use crate::cache::{Entry, Flight, Found, Key, Read};
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
 use crate::instance::{Instance, Listing, Target, Way};
-use crate::source::{Representation, Source};
+use crate::source::{self, Representation, Source};
 
 /// What an instance of a listing is kept as.
 pub(super) fn key(
@@ -34,6 +37,8 @@ pub(super) enum Kept {
     Here(Box<Instance>),
     /// It is here, in a form that is not accepted.
     NotAccepted,
+    /// It is here, but its source must be asked whether it has changed, with these entity tags.
+    Stale(HeaderValue),
     /// It must be asked for.
     Nowhere,
 }
@@ -47,6 +52,9 @@ impl Retriever {
         let only = job.only.as_ref()?;
         let key = key(&job.source, &job.listing, only, Representation::AsStored);
         let entry = self.cache.memory().find(&key)?;
+        if !entry.validity.is_fresh(job.source.freshness.lifetime) {
+            return None;
+        }
         if !accepted.permit(&entry.identity.transfer_syntax) {
             return None;
         }
@@ -66,10 +74,44 @@ impl Retriever {
         let Some(found) = self.cache.find(key) else {
             return Kept::Nowhere;
         };
+        let source = &question.source;
+        if !found.is_fresh(source.freshness.lifetime) {
+            return self.tags(source, &found).map_or(Kept::Nowhere, Kept::Stale);
+        }
+        self.found(&found, accepted, question).await
+    }
+
+    /// As [`Retriever::kept`], once its source has said that it has not changed.
+    pub(super) async fn confirmed(
+        &self,
+        key: &Key,
+        accepted: &TransferSyntaxes,
+        question: &Question,
+    ) -> Kept {
+        self.cache.confirm(key);
+        match self.cache.find(key) {
+            Some(found) => self.found(&found, accepted, question).await,
+            None => Kept::Nowhere,
+        }
+    }
+
+    /// With which entity tags a source is asked for what is here already, if that is of use.
+    pub(super) fn had(&self, source: &Source, key: &Key) -> Option<HeaderValue> {
+        self.tags(source, &self.cache.find(key)?)
+    }
+
+    fn tags(&self, source: &Source, found: &Found) -> Option<HeaderValue> {
+        if self.manners.has(source, Manner::NoRevalidation) {
+            return None;
+        }
+        HeaderValue::try_from(found.tags()?).ok()
+    }
+
+    async fn found(&self, found: &Found, accepted: &TransferSyntaxes, question: &Question) -> Kept {
         if !accepted.permit(&found.identity().transfer_syntax) {
             return Kept::NotAccepted;
         }
-        let instance = match &found {
+        let instance = match found {
             Found::Memory(entry) => Some(in_memory(entry, Way::Memory)),
             Found::Flight(flight) => self.joined(flight, question),
             Found::Disk(stored) => self.on_disk(stored).await,
@@ -101,7 +143,7 @@ impl Retriever {
     /// Whether a source must be asked for something of a job, and nobody is asking it now.
     pub(super) fn must_ask(&self, job: &Job) -> bool {
         let form = Representation::AsStored;
-        let holds = |uid| self.cache.holds(&key(&job.source, &job.listing, uid, form));
+        let holds = |uid| self.holds(&job.source, &key(&job.source, &job.listing, uid, form));
         match &job.only {
             Some(uid) => {
                 let bringing = || self.crossings.bringing(&job.source, &job.listing);
@@ -109,6 +151,30 @@ impl Retriever {
             }
             None => !job.listing.instances.keys().all(holds),
         }
+    }
+
+    /// What a source does not have any more is not kept here either.
+    pub(super) fn heed(&self, question: &Question, error: Option<&source::Error>) {
+        if !matches!(error, Some(source::Error::NotFound | source::Error::Gone)) {
+            return;
+        }
+        if let Some(key) = question.key() {
+            self.cache.forget_one(&key);
+            return;
+        }
+        let Some(listing) = &question.listing else {
+            return;
+        };
+        let form = question.representation;
+        for uid in listing.instances.keys() {
+            let key = key(&question.source, listing, uid, form);
+            self.cache.forget_one(&key);
+        }
+    }
+
+    /// Whether an instance of a source is arriving, or here and fresh.
+    pub(super) fn holds(&self, source: &Source, key: &Key) -> bool {
+        self.cache.holds(key, source.freshness.lifetime)
     }
 
     /// Counts where an instance that is given was found.

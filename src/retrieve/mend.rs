@@ -62,6 +62,7 @@ impl Backoff {
             | source::Error::BrokeOff(_)
             | source::Error::Status(500..) => Some(self.jittered()),
             source::Error::NotFound
+            | source::Error::NotModified
             | source::Error::Gone
             | source::Error::BadRequest
             | source::Error::NotAcceptable
@@ -95,6 +96,7 @@ impl Retriever {
             question: Question {
                 target: flight.identity.target(),
                 listing: None,
+                had: None,
                 ..question.clone()
             },
             flight: Arc::clone(flight),

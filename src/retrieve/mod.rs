@@ -11,6 +11,7 @@ mod crossing;
 mod forward;
 mod giving;
 mod kept;
+mod manners;
 mod mend;
 mod progress;
 mod relay;
@@ -37,6 +38,7 @@ use crate::source::{self, Arrivals, Ask, Seat, Source};
 use ahead::Ahead;
 use crossing::{Crossings, Follower, Question};
 use giving::Giving;
+use manners::Manners;
 use relay::Relay;
 use worker::{Opening, Worker};
 
@@ -149,6 +151,7 @@ pub struct Retriever {
     absences: Absences,
     crossings: Crossings,
     ahead: Ahead,
+    manners: Manners,
 }
 
 impl Retriever {
@@ -164,6 +167,7 @@ impl Retriever {
             absences,
             crossings: Crossings::default(),
             ahead: Ahead::new(mode, bytes),
+            manners: Manners::new(),
         }
     }
 
@@ -405,7 +409,7 @@ async fn missing(openings: Vec<oneshot::Receiver<Opening>>) -> Result<usize, Err
 /// fault, not after a definite answer.
 fn more_telling(one: Option<source::Error>, other: source::Error) -> source::Error {
     let rank = |error: &source::Error| match error {
-        source::Error::NotFound => 0,
+        source::Error::NotFound | source::Error::NotModified => 0,
         source::Error::Gone => 1,
         source::Error::BadRequest | source::Error::NotAcceptable => 2,
         source::Error::Forbidden | source::Error::Status(_) | source::Error::Malformed(_) => 3,

@@ -103,15 +103,30 @@ impl Relay {
 
     /// Passes on what the source has of a target, in this representation.
     async fn all_of(&mut self, target: &Target, form: Representation) -> Result<(), Halt> {
-        let question = self.question(target, form);
-        if let Some(key) = question.key() {
-            match self.retriever.kept(&key, &self.accepted, &question).await {
+        let mut question = self.question(target, form);
+        let key = question.key();
+        if let Some(key) = &key {
+            match self.retriever.kept(key, &self.accepted, &question).await {
                 Kept::Here(instance) => return self.give(*instance).await,
                 Kept::NotAccepted => return self.ask_decoded(target.clone()),
+                Kept::Stale(tags) => question.had = Some(tags),
                 Kept::Nowhere => {}
             }
         }
-        let following = self.retriever.follow(&question, None).await;
+        let mut following = self.retriever.follow(&question, None).await;
+        if let (Err(source::Error::NotModified), Some(key)) = (&following, &key) {
+            let confirmed = self.retriever.confirmed(key, &self.accepted, &question);
+            match confirmed.await {
+                Kept::Here(instance) => return self.give(*instance).await,
+                Kept::NotAccepted => return self.ask_decoded(target.clone()),
+                // It was forgotten in the meantime.
+                Kept::Stale(_) | Kept::Nowhere => {
+                    question.had = None;
+                    following = self.retriever.follow(&question, None).await;
+                }
+            }
+        }
+        self.retriever.heed(&question, following.as_ref().err());
         let (mut follower, is_partial) = following.map_err(Halt::Failed)?;
         self.is_partial |= is_partial;
         while let Some(arrived) = follower.next().await? {
@@ -141,7 +156,7 @@ impl Relay {
         match kept.await {
             Kept::Here(instance) => self.give(*instance).await,
             // It arrived, and was let go before it could be read here.
-            Kept::NotAccepted | Kept::Nowhere => {
+            Kept::NotAccepted | Kept::Stale(_) | Kept::Nowhere => {
                 Box::pin(self.all_of(&arrived.identity.target(), form)).await
             }
         }
@@ -213,6 +228,7 @@ impl Relay {
             representation: form,
             listing: None,
             hop: Arc::clone(&self.errand.hop),
+            had: None,
         }
     }
 }
@@ -237,6 +253,7 @@ fn late(error: source::Error) -> body::Error {
     match error {
         source::Error::BrokeOff(error) => error,
         source::Error::NotFound
+        | source::Error::NotModified
         | source::Error::Gone
         | source::Error::BadRequest
         | source::Error::NotAcceptable

@@ -7,11 +7,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::crossing::{Arrived, Brought, Follower, Question};
 use super::giving::{Giving, Stop};
 use super::kept::{Kept, key};
+use super::manners::Manner;
 use super::progress::Progress;
 use super::{Job, Retriever};
 use crate::body;
@@ -55,6 +57,12 @@ pub(super) struct Worker {
     /// Missing instances that were known before the first one was given.
     missing: usize,
     last_error: Option<source::Error>,
+}
+
+/// An instance must be asked for.
+struct NotKept {
+    /// Entity tags of what is here of it, and may have changed.
+    had: Option<HeaderValue>,
 }
 
 /// What became of a source's answer.
@@ -206,7 +214,7 @@ impl Worker {
     }
 
     async fn series(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
-        let wanting = self.wanting(progress);
+        let wanting = self.revalidated(progress).await?;
         if wanting * FEW <= progress.job.listing.instances.len() {
             self.give_kept(progress).await?;
             return self.each(progress).await;
@@ -215,7 +223,7 @@ impl Worker {
         let target = Target::Series(listing.study.clone(), listing.series.clone());
         // Before what is kept is given: what is known to be missing can then still be said.
         let opened = self
-            .open(progress.job, target, Representation::AsStored)
+            .open(progress.job, target.clone(), Representation::AsStored, None)
             .await;
         if progress.left > wanting {
             self.give_kept(progress).await?;
@@ -223,6 +231,10 @@ impl Worker {
         let follower = match opened {
             Ok(follower) => follower,
             Err(error) => {
+                self.retriever.heed(
+                    &self.question(progress.job, target, Representation::AsStored),
+                    Some(&error),
+                );
                 if is_definite(&error) && wanting == listing.instances.len() {
                     let job = progress.job;
                     let absences = &self.retriever.absences;
@@ -255,12 +267,33 @@ impl Worker {
         fetched
     }
 
+    /// How many of the awaited instances must be asked for, of the rest of which only whether they have
+    /// changed. If the source cannot tell that of the first one, all of them must be.
+    async fn revalidated(&mut self, progress: &mut Progress<'_>) -> Result<usize, Stop> {
+        let job = progress.job;
+        let is_stale = |uid: &SopInstanceUid| {
+            let key = key(&job.source, &job.listing, uid, Representation::AsStored);
+            !self.retriever.holds(&job.source, &key)
+                && self.retriever.had(&job.source, &key).is_some()
+        };
+        let stale: Vec<_> = progress.awaited().into_iter().filter(is_stale).collect();
+        let Some(first) = stale.first() else {
+            return Ok(self.wanting(progress));
+        };
+        let form = Representation::AsStored;
+        self.instance(progress, first, form, None).await?;
+        let manners = &self.retriever.manners;
+        let can_tell = !manners.has(&job.source, Manner::NoRevalidation);
+        let is_told = if can_tell { stale.len() - 1 } else { 0 };
+        Ok(self.wanting(progress).saturating_sub(is_told))
+    }
+
     /// How many of the awaited instances are not kept.
     fn wanting(&self, progress: &Progress<'_>) -> usize {
         let job = progress.job;
         let is_kept = |uid: &&SopInstanceUid| {
             let key = key(&job.source, &job.listing, uid, Representation::AsStored);
-            self.retriever.cache.holds(&key)
+            self.retriever.holds(&job.source, &key)
         };
         let awaited = progress.awaited();
         awaited.len() - awaited.iter().filter(is_kept).count()
@@ -269,31 +302,57 @@ impl Worker {
     /// Gives what is awaited and kept.
     async fn give_kept(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
         for uid in progress.awaited() {
-            self.give_one_kept(progress, &uid, Representation::AsStored)
-                .await?;
+            let given = self.give_one_kept(progress, &uid, Representation::AsStored);
+            // What is not kept stays on the list.
+            drop(given.await?);
         }
         Ok(())
     }
 
-    /// Gives an instance if it is kept; `None` if it is not.
+    /// Gives an instance if it is kept.
     async fn give_one_kept(
         &mut self,
         progress: &mut Progress<'_>,
         uid: &SopInstanceUid,
         form: Representation,
-    ) -> Result<Option<Passed>, Stop> {
+    ) -> Result<Result<Passed, NotKept>, Stop> {
         let job = progress.job;
         let key = key(&job.source, &job.listing, uid, form);
         let question = self.question(job, Self::target(job, uid), form);
-        let kept = self.retriever.kept(&key, &self.accepted, &question);
-        let instance = match kept.await {
+        let kept = self.retriever.kept(&key, &self.accepted, &question).await;
+        self.give_kept_one(progress, uid, kept).await
+    }
+
+    /// As [`Worker::give_one_kept`], once the source has said that it has not changed.
+    async fn give_confirmed(
+        &mut self,
+        progress: &mut Progress<'_>,
+        uid: &SopInstanceUid,
+        form: Representation,
+    ) -> Result<Result<Passed, NotKept>, Stop> {
+        let job = progress.job;
+        let key = key(&job.source, &job.listing, uid, form);
+        let question = self.question(job, Self::target(job, uid), form);
+        let confirmed = self.retriever.confirmed(&key, &self.accepted, &question);
+        let kept = confirmed.await;
+        self.give_kept_one(progress, uid, kept).await
+    }
+
+    async fn give_kept_one(
+        &mut self,
+        progress: &mut Progress<'_>,
+        uid: &SopInstanceUid,
+        kept: Kept,
+    ) -> Result<Result<Passed, NotKept>, Stop> {
+        let instance = match kept {
             Kept::Here(instance) => *instance,
-            Kept::NotAccepted => return Ok(Some(Passed::UntilNotAccepted)),
-            Kept::Nowhere => return Ok(None),
+            Kept::NotAccepted => return Ok(Ok(Passed::UntilNotAccepted)),
+            Kept::Stale(tags) => return Ok(Err(NotKept { had: Some(tags) })),
+            Kept::Nowhere => return Ok(Err(NotKept { had: None })),
         };
         progress.take_uid(uid);
         self.give_instance(instance, progress).await?;
-        Ok(Some(Passed::All))
+        Ok(Ok(Passed::All))
     }
 
     async fn single(
@@ -329,7 +388,7 @@ impl Worker {
             return Ok(None);
         };
         let key = key(source, listing, uid, Representation::AsStored);
-        if self.retriever.cache.holds(&key) {
+        if self.retriever.holds(source, &key) {
             return Ok(None);
         }
         match follower.bring(uid).await {
@@ -415,15 +474,13 @@ impl Worker {
 
     /// Asks for an instance that will be awaited soon, if that keeps nobody waiting.
     fn begin(&self, job: &Job, uid: &SopInstanceUid, form: Representation) -> Option<Follower> {
-        if self
-            .retriever
-            .cache
-            .holds(&key(&job.source, &job.listing, uid, form))
-        {
+        let key = key(&job.source, &job.listing, uid, form);
+        if self.retriever.holds(&job.source, &key) {
             return None;
         }
         let seat = Arc::new(job.source.free_seat()?);
-        let question = self.question(job, Self::target(job, uid), form);
+        let mut question = self.question(job, Self::target(job, uid), form);
+        question.had = self.retriever.had(&job.source, &key);
         Some(self.retriever.begin(&question, seat))
     }
 
@@ -466,17 +523,26 @@ impl Worker {
         form: Representation,
         asked: Option<Follower>,
     ) -> Result<Option<Passed>, Stop> {
-        if asked.is_none()
-            && let Some(passed) = self.give_one_kept(progress, uid, form).await?
-        {
-            return Ok(Some(passed));
+        let mut had = None;
+        if asked.is_none() {
+            match self.give_one_kept(progress, uid, form).await? {
+                Ok(passed) => return Ok(Some(passed)),
+                Err(not_kept) => had = not_kept.had,
+            }
         }
         let job = progress.job;
         let given = progress.given;
-        let opened = match asked {
+        let mut opened = match asked {
             Some(follower) => follower.opened().await.map(|_is_partial| follower),
-            None => self.open(job, Self::target(job, uid), form).await,
+            None => self.open(job, Self::target(job, uid), form, had).await,
         };
+        if let Err(source::Error::NotModified) = &opened {
+            match self.give_confirmed(progress, uid, form).await? {
+                Ok(passed) => return Ok(Some(passed)),
+                // It was forgotten in the meantime.
+                Err(_) => opened = self.open(job, Self::target(job, uid), form, None).await,
+            }
+        }
         match opened {
             Ok(follower) => {
                 let passed = self.pass_on(follower, progress).await?;
@@ -487,6 +553,8 @@ impl Worker {
                 Ok(Some(passed))
             }
             Err(error) => {
+                let question = self.question(job, Self::target(job, uid), form);
+                self.retriever.heed(&question, Some(&error));
                 if is_definite(&error) {
                     let absences = &self.retriever.absences;
                     absences.remember(&job.source, &job.listing.series, uid, form);
@@ -506,8 +574,10 @@ impl Worker {
         job: &Job,
         target: Target,
         form: Representation,
+        had: Option<HeaderValue>,
     ) -> Result<Follower, source::Error> {
-        let question = self.question(job, target, form);
+        let mut question = self.question(job, target, form);
+        question.had = had;
         let following = self.retriever.follow(&question, self.seat.as_ref());
         let (follower, _is_partial) = following.await?;
         Ok(follower)
@@ -520,6 +590,7 @@ impl Worker {
             representation: form,
             listing: Some(Arc::clone(&job.listing)),
             hop: Arc::clone(&self.hop),
+            had: None,
         }
     }
 
@@ -603,7 +674,8 @@ impl Worker {
 fn is_definite(error: &source::Error) -> bool {
     match error {
         source::Error::NotFound | source::Error::Gone | source::Error::NotAcceptable => true,
-        source::Error::BadRequest
+        source::Error::NotModified
+        | source::Error::BadRequest
         | source::Error::Forbidden
         | source::Error::Overloaded { .. }
         | source::Error::Resting { .. }

@@ -89,9 +89,11 @@ pub async fn run(
 ) {
     let stopping = CancellationToken::new();
     let stopped = CancellationToken::new();
-    let operator = Arc::new(Operator::new(metrics.clone(), stopping.clone()));
     gateway.watch();
     let gateway = Arc::new(gateway);
+    let of_gateway = Arc::clone(&gateway);
+    let operator = Operator::new(of_gateway, metrics.clone(), stopping.clone());
+    let operator = Arc::new(operator);
     let listener = |name, door, entrance| Listener {
         name,
         door,
@@ -121,8 +123,8 @@ pub async fn run(
         stopped.cancel();
     };
     let serve_operators = operators.serve(&metrics, move |_peer, request| {
-        let response = operator.answer(&request);
-        async move { response }
+        let operator = Arc::clone(&operator);
+        async move { operator.answer(&request).await }
     });
     let stop = async {
         shutdown.await;

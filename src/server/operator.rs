@@ -1,32 +1,46 @@
-//! The operator listener: metrics and health, never on the public one.
+//! The operator listener: metrics, health, and forgetting what is kept; never on the public one.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
+use crate::dicom::StudyInstanceUid;
+use crate::gateway::{Forgotten, Gateway};
+use crate::manifest::Id;
 use crate::metrics::Metrics;
 
 /// What operators see.
 #[derive(Debug)]
 pub(super) struct Operator {
+    gateway: Arc<Gateway>,
     metrics: Metrics,
     stopping: CancellationToken,
 }
 
 impl Operator {
-    pub(super) fn new(metrics: Metrics, stopping: CancellationToken) -> Self {
-        Self { metrics, stopping }
+    pub(super) fn new(
+        gateway: Arc<Gateway>,
+        metrics: Metrics,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self {
+            gateway,
+            metrics,
+            stopping,
+        }
     }
 
-    pub(super) fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+    pub(super) async fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        if request.uri().path() == "/cache" {
+            return self.cache(request).await;
+        }
         if *request.method() != Method::GET && *request.method() != Method::HEAD {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            response
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+            return only("GET, HEAD");
         }
         match request.uri().path() {
             "/metrics" => self.metrics(),
@@ -40,6 +54,28 @@ impl Operator {
         }
     }
 
+    /// `DELETE /cache`: forgets everything that is kept, or `?study=` or `?manifest=` of it.
+    async fn cache(&self, request: &Request<Incoming>) -> Response<Body> {
+        if *request.method() != Method::DELETE {
+            return only("DELETE");
+        }
+        let Some(forgotten) = forgotten(request.uri().query()) else {
+            let meant = "DELETE /cache, /cache?study={UID} or /cache?manifest={id}\n";
+            return text(StatusCode::BAD_REQUEST, meant);
+        };
+        match self.gateway.forget_kept(forgotten).await {
+            Ok(count) => {
+                tracing::info!(count, "an operator had kept instances forgotten");
+                let counted = format!("{{\"forgotten\": {count}}}\n");
+                let mut response = text(StatusCode::OK, counted);
+                let json = HeaderValue::from_static("application/json");
+                response.headers_mut().insert(CONTENT_TYPE, json);
+                response
+            }
+            Err(error) => text(error.status(), format!("{error}\n")),
+        }
+    }
+
     fn metrics(&self) -> Response<Body> {
         let mut response = Response::new(Body::full(self.metrics.render()));
         let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -48,7 +84,23 @@ impl Operator {
     }
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+fn forgotten(query: Option<&str>) -> Option<Forgotten> {
+    match query.map(|query| query.split_once('=')) {
+        None => Some(Forgotten::Everything),
+        Some(Some(("study", uid))) => StudyInstanceUid::parse(uid).ok().map(Forgotten::Study),
+        Some(Some(("manifest", id))) => Id::parse(id).map(Forgotten::Manifest),
+        Some(_) => None,
+    }
+}
+
+fn only(methods: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
+    let methods = HeaderValue::from_static(methods);
+    response.headers_mut().insert(ALLOW, methods);
+    response
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::full(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -36,6 +36,8 @@ pub(super) struct Question<'a, T> {
     pub(super) uri: Below<'a, T>,
     /// What is accepted.
     pub(super) accept: &'a HeaderValue,
+    /// Entity tags of what is here already.
+    pub(super) had: Option<&'a HeaderValue>,
     /// The request that this one is made for.
     pub(super) hop: Option<&'a Hop>,
     /// Where a question that harms nobody is asked, to find out whether an address is back.
@@ -178,7 +180,7 @@ impl<T> Entry<T> {
 impl<T> Question<'_, T> {
     async fn ask(&self, client: &Client, address: &T, permit: Permit) -> Result<Answered, Error> {
         let uri = (self.uri)(address)?;
-        let asked = client.get(&uri, self.accept, self.hop).await;
+        let asked = client.get(&uri, (self.accept, self.had), self.hop).await;
         let report = permit.record(outcome(&asked), Instant::now());
         Ok(Answered {
             response: asked?,
@@ -198,7 +200,7 @@ impl fmt::Debug for Answered {
 
 async fn try_again(client: Client, uri: Uri, permit: Permit) {
     let whatever = HeaderValue::from_static("*/*");
-    let asked = client.get(&uri, &whatever, None).await;
+    let asked = client.get(&uri, (&whatever, None), None).await;
     permit.record(outcome(&asked), Instant::now());
 }
 

@@ -40,6 +40,18 @@ impl Arrivals {
         self.parts.is_partial()
     }
 
+    /// The entity tag of the whole answer.
+    #[must_use]
+    pub fn etag(&self) -> Option<&str> {
+        self.parts.keeping()?.etag.as_deref()
+    }
+
+    /// Whether the source wants nothing of it kept (`Cache-Control: no-store`).
+    #[must_use]
+    pub fn is_no_store(&self) -> bool {
+        self.parts.keeping().is_some_and(|keeping| keeping.no_store)
+    }
+
     /// What arrives next, after what is left of the present instance is passed over; `None` once
     /// the source has ended its answer properly.
     ///

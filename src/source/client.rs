@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, IF_NONE_MATCH, USER_AGENT};
 use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -210,20 +210,21 @@ impl Client {
         Arc::clone(&self.pool.current().value.tls)
     }
 
-    /// Asks for `uri`.
+    /// Asks for `uri`, unless the client has what is there.
     ///
     /// # Errors
     /// [`Error::Unreachable`] or [`Error::TimedOut`]; a status is never an error here.
     pub async fn get(
         &self,
         uri: &Uri,
-        accept: &HeaderValue,
+        (accept, had): (&HeaderValue, Option<&HeaderValue>),
         hop: Option<&Hop>,
     ) -> Result<Response, Error> {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = uri.clone();
         let headers = request.headers_mut();
         headers.insert(ACCEPT, accept.clone());
+        headers.extend(had.map(|had| (IF_NONE_MATCH, had.clone())));
         headers.extend(hop.into_iter().flat_map(Hop::fields));
         self.send(request).await
     }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 pub use arrival::{Arrival, Arrivals};
 pub use offered::{Answer, Wanted};
@@ -71,6 +72,8 @@ pub struct Ask<'a> {
     pub representation: Representation,
     /// The request that this one is made for, if it is made for one.
     pub hop: Option<&'a Hop>,
+    /// Entity tags of what is here already (`If-None-Match`).
+    pub had: Option<&'a HeaderValue>,
 }
 
 /// In which transfer syntax a source is asked to give instances.
@@ -88,6 +91,9 @@ pub enum Error {
     /// It does not have it.
     #[error("the source does not have it")]
     NotFound,
+    /// It has the same still.
+    #[error("the source has the same still")]
+    NotModified,
     /// It had it and deleted it.
     #[error("the source has deleted it")]
     Gone,
@@ -135,6 +141,7 @@ impl Error {
     pub fn name(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
+            Self::NotModified => "not_modified",
             Self::Gone => "gone",
             Self::BadRequest => "bad_request",
             Self::NotAcceptable => "not_acceptable",
@@ -291,6 +298,15 @@ impl Parts {
         match self {
             Self::Http(parts) => parts.length(),
             Self::Folder(parts) => parts.length(),
+        }
+    }
+
+    /// What its source says of keeping it: its entity tag, if it is of one instance, and whether it
+    /// may be kept at all.
+    fn keeping(&self) -> Option<&wado_rs::Keeping> {
+        match self {
+            Self::Http(parts) => Some(&parts.keeping),
+            Self::Folder(_) => None,
         }
     }
 

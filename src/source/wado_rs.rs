@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, StatusCode, Uri};
 use url::Url;
 
@@ -70,7 +72,7 @@ impl WadoRs {
     pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
         let accept = ask.representation.accept();
         let path = ask.target.path();
-        let asked = self.get([&path, ""], &accept, ask.hop);
+        let asked = self.ask([&path, ""], (&accept, ask.had), ask.hop);
         Parts::of(asked.await?, ask.representation)
     }
 
@@ -81,9 +83,19 @@ impl WadoRs {
         accept: &HeaderValue,
         hop: Option<&Hop>,
     ) -> Result<Answered, Error> {
+        self.ask([path, query], (accept, None), hop).await
+    }
+
+    async fn ask(
+        &self,
+        [path, query]: [&str; 2],
+        (accept, had): (&HeaderValue, Option<&HeaderValue>),
+        hop: Option<&Hop>,
+    ) -> Result<Answered, Error> {
         let question = Question {
             uri: &|base| address(base, path, query),
             accept,
+            had,
             hop,
             probe: &probe,
         };
@@ -97,7 +109,7 @@ impl WadoRs {
     pub async fn probe(&self, base: &Url) -> Result<(), Error> {
         let uri = probe(base)?;
         let accept = HeaderValue::from_static("application/dicom+json");
-        let response = self.client.get(&uri, &accept, None).await?;
+        let response = self.client.get(&uri, (&accept, None), None).await?;
         if response.status.is_server_error() {
             return Err(Error::Status(response.status.as_u16()));
         }
@@ -136,6 +148,7 @@ pub(super) fn check_status(
 ) -> Result<(), Error> {
     match (response.status, representation) {
         (StatusCode::OK | StatusCode::PARTIAL_CONTENT, _) => Ok(()),
+        (StatusCode::NOT_MODIFIED, _) => Err(Error::NotModified),
         (StatusCode::NOT_FOUND, _) => Err(Error::NotFound),
         (StatusCode::GONE, _) => Err(Error::Gone),
         (StatusCode::NOT_ACCEPTABLE, _) => Err(Error::NotAcceptable),
@@ -175,7 +188,34 @@ pub(super) struct Parts {
     report: Report,
     /// Whether the server says that it gives only some of it (PS3.18 10.4.3).
     pub(super) is_partial: bool,
+    pub(super) keeping: Keeping,
 }
+
+/// What a server says of keeping its answer.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    pub(super) etag: Option<Box<str>>,
+    pub(super) no_store: bool,
+}
+
+impl Keeping {
+    fn of(headers: &HeaderMap) -> Self {
+        let etag = headers.get(ETAG).and_then(|etag| etag.to_str().ok());
+        let mut controls = headers.get_all(CACHE_CONTROL).iter();
+        Self {
+            etag: etag
+                .filter(|etag| etag.len() <= LONGEST_ETAG)
+                .map(Into::into),
+            no_store: controls.any(|control| {
+                let control = control.to_str().unwrap_or_default();
+                let mut directives = control.split(',').map(str::trim);
+                directives.any(|directive| directive.eq_ignore_ascii_case("no-store"))
+            }),
+        }
+    }
+}
+
+const LONGEST_ETAG: usize = 256;
 
 #[derive(Debug)]
 enum Form {
@@ -219,6 +259,7 @@ impl Parts {
         };
         Ok(Self {
             is_partial: response.status == StatusCode::PARTIAL_CONTENT,
+            keeping: Keeping::of(&response.headers),
             body: response.body,
             form,
             report,

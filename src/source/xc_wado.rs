@@ -124,7 +124,7 @@ impl RespondingGateway {
         let uri = self.nowhere(base)?;
         let response = self
             .client
-            .get(&uri, &HeaderValue::from_static("*/*"), None)
+            .get(&uri, (&HeaderValue::from_static("*/*"), None), None)
             .await?;
         match response.status {
             // It has no such thing, and says so to us.
@@ -176,7 +176,7 @@ impl XcWado {
     pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
         let accept = ask.representation.accept();
         let path = ask.target.path();
-        let asked = self.get([&path, ""], &accept, ask.hop);
+        let asked = self.ask([&path, ""], (&accept, ask.had), ask.hop);
         match Parts::of(asked.await?, ask.representation) {
             Err(Error::Status(403)) => Err(Error::Forbidden),
             fetched => fetched,
@@ -190,10 +190,20 @@ impl XcWado {
         accept: &HeaderValue,
         hop: Option<&Hop>,
     ) -> Result<Answered, Error> {
+        self.ask(below, (accept, None), hop).await
+    }
+
+    async fn ask(
+        &self,
+        below: [&str; 2],
+        (accept, had): (&HeaderValue, Option<&HeaderValue>),
+        hop: Option<&Hop>,
+    ) -> Result<Answered, Error> {
         let gateway = &self.gateway;
         let question = Question {
             uri: &|base| gateway.address(base, &self.location, below),
             accept,
+            had,
             hop,
             probe: &|base| gateway.nowhere(base),
         };

@@ -8,6 +8,7 @@ mod commands;
 mod communities;
 mod detour;
 mod disclosure;
+mod freshness;
 mod http_caching;
 mod limits;
 mod look_ahead;

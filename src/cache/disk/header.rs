@@ -11,7 +11,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Key, Stored};
+use super::{Key, Stored, Validity};
+use crate::cache::hex;
 use crate::dicom::part10::Identity;
 use crate::dicom::{
     SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntax,
@@ -37,6 +38,8 @@ struct Header {
     sha256: String,
     /// Seconds since 1970.
     stored_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    etag: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -80,6 +83,7 @@ pub(super) fn page(stored: &Stored) -> io::Result<Vec<u8>> {
         length: stored.length,
         sha256: hex(&stored.sha256),
         stored_at: since.map_or(0, |since| since.as_secs()),
+        etag: stored.validity.etag().map(Into::into),
     };
     let mut page = MAGIC.to_vec();
     serde_json::to_writer(&mut page, &header)?;
@@ -112,7 +116,9 @@ impl Header {
             series: SeriesInstanceUid::parse(&self.series).ok()?,
             transfer_syntax: TransferSyntax::parse(&self.transfer_syntax).ok()?,
         };
+        let stored_at = UNIX_EPOCH.checked_add(Duration::from_secs(self.stored_at))?;
         Some(Stored {
+            validity: Validity::since(stored_at, self.etag.as_deref()),
             key: Key {
                 place: self.place.into(),
                 study: identity.study.clone(),
@@ -126,16 +132,12 @@ impl Header {
             identity,
             length: self.length,
             sha256: unhex(&self.sha256)?,
-            stored_at: UNIX_EPOCH.checked_add(Duration::from_secs(self.stored_at))?,
+            stored_at,
             path: path.to_owned(),
             is_verified: AtomicBool::new(false),
             file: Mutex::new(Weak::new()),
         })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

@@ -27,7 +27,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::Key;
+use super::{Key, Validity};
 use crate::dicom::part10::Identity;
 use crate::metrics::Metrics;
 pub use header::BODY_AT;
@@ -74,6 +74,9 @@ pub struct Stored {
     pub sha256: [u8; 32],
     /// When it was written.
     pub stored_at: SystemTime,
+    /// For how long it serves. A confirmation does not outlive the process: after a start the source
+    /// is asked again.
+    pub validity: Validity,
     path: PathBuf,
     is_verified: AtomicBool,
     file: Mutex<Weak<File>>,
@@ -85,13 +88,18 @@ pub struct Writing {
     disk: Disk,
     key: Key,
     identity: Identity,
+    validity: Validity,
     file: Arc<File>,
     path: PathBuf,
     name: String,
     length: u64,
     sha256: Sha256,
-    forgettings: u64,
+    since: Epoch,
 }
+
+/// A moment between two forgettings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epoch(u64);
 
 impl Disk {
     /// Opens the folder and finds what is in it, without reading bodies. Takes as long as there are
@@ -159,17 +167,23 @@ impl Disk {
         self.index.get(key)
     }
 
-    /// Whether an instance is here, without counting as a use of it.
+    /// The present moment.
     #[must_use]
-    pub fn holds(&self, key: &Key) -> bool {
-        self.index.contains_key(key)
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.forgettings.load(Ordering::Acquire))
     }
 
-    /// Begins to write an instance.
+    /// Begins to write an instance that is not kept if something has been forgotten since the epoch.
     ///
     /// # Errors
     /// If there is no room, or no right to.
-    pub fn begin(&self, key: &Key, identity: &Identity) -> io::Result<Writing> {
+    pub fn begin(
+        &self,
+        key: &Key,
+        identity: &Identity,
+        validity: Validity,
+        since: Epoch,
+    ) -> io::Result<Writing> {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel);
         let name = format!("{}.{generation:x}", header::hash(key));
         let path = self.folder.join(NEW).join(&name);
@@ -180,12 +194,13 @@ impl Disk {
             disk: self.clone(),
             key: key.clone(),
             identity: identity.clone(),
+            validity,
             file,
             path,
             name,
             length: 0,
             sha256: Sha256::new(),
-            forgettings: self.forgettings.load(Ordering::Acquire),
+            since,
         })
     }
 
@@ -195,6 +210,14 @@ impl Disk {
         let is_this = |found: Arc<Stored>| Arc::ptr_eq(&found, stored);
         if self.index.get(&stored.key).is_some_and(is_this) {
             self.index.invalidate(&stored.key);
+        }
+    }
+
+    /// Forgets one instance, if it is here, and everything that is being written now.
+    pub fn forget_one(&self, key: &Key) {
+        if self.index.contains_key(key) {
+            self.forgettings.fetch_add(1, Ordering::AcqRel);
+            self.index.invalidate(key);
         }
     }
 
@@ -335,7 +358,8 @@ impl Writing {
     /// Makes it found from now on.
     ///
     /// # Errors
-    /// If there is no room, or something was forgotten since it was begun: it might have been this.
+    /// If there is no room; [`io::ErrorKind::Interrupted`] if something was forgotten since its epoch:
+    /// it might have been this.
     pub fn finish(mut self) -> io::Result<Arc<Stored>> {
         let sha256 = std::mem::take(&mut self.sha256).finalize().into();
         let path = self.disk.folder.join(&self.name[..2]).join(&self.name);
@@ -345,6 +369,7 @@ impl Writing {
             length: self.length,
             sha256,
             stored_at: SystemTime::now(),
+            validity: self.validity.copied(),
             path,
             is_verified: AtomicBool::new(true),
             file: Mutex::new(Weak::new()),
@@ -360,7 +385,7 @@ impl Writing {
         let stored = Arc::new(stored);
         let index = &self.disk.index;
         index.insert(stored.key.clone(), Arc::clone(&stored));
-        if self.disk.forgettings.load(Ordering::Acquire) != self.forgettings {
+        if self.disk.epoch() != self.since {
             index.invalidate(&stored.key);
             return Err(io::ErrorKind::Interrupted.into());
         }

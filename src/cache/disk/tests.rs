@@ -7,13 +7,17 @@ use crate::cache::test::{identity, key};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+fn begin(disk: &Disk, at: usize) -> io::Result<Writing> {
+    disk.begin(&key(at), &identity(at), Validity::now(None), disk.epoch())
+}
+
 fn open(folder: &TempDir, bytes: u64) -> Disk {
     let limits = Limits { bytes, age: DAY };
     Disk::open(folder.path(), limits, &Metrics::new()).expect("a folder")
 }
 
 fn store(disk: &Disk, at: usize, body: &[u8]) -> Arc<Stored> {
-    let mut writing = disk.begin(&key(at), &identity(at)).expect("room");
+    let mut writing = begin(disk, at).expect("room");
     for chunk in body.chunks(1000) {
         writing.append(chunk).expect("room");
     }
@@ -76,13 +80,13 @@ fn nobody_else_can_read_it_and_no_name_tells_anything() {
 fn what_was_not_finished_is_gone() {
     let folder = TempDir::new().expect("a folder");
     let disk = open(&folder, 1 << 20);
-    let mut writing = disk.begin(&key(1), &identity(1)).expect("room");
+    let mut writing = begin(&disk, 1).expect("room");
     writing.append(b"half").expect("room");
     std::mem::forget(writing); // as a kill does
     assert_eq!(files(&folder).len(), 1);
     let disk = open(&folder, 1 << 20);
     assert!(files(&folder).is_empty());
-    drop(disk.begin(&key(1), &identity(1)).expect("room"));
+    drop(begin(&disk, 1).expect("room"));
     assert!(files(&folder).is_empty());
 }
 
@@ -176,7 +180,7 @@ fn a_new_generation_survives_the_end_of_the_old_one() {
 fn what_is_forgotten_while_it_is_written_does_not_appear() {
     let folder = TempDir::new().expect("a folder");
     let disk = open(&folder, 1 << 20);
-    let mut writing = disk.begin(&key(1), &identity(1)).expect("room");
+    let mut writing = begin(&disk, 1).expect("room");
     writing.append(b"body").expect("room");
     assert_eq!(disk.forget(&|_| true), 0);
     assert!(writing.finish().is_err());
@@ -205,7 +209,7 @@ fn what_is_too_old_is_dropped() {
 fn a_reader_follows_a_file_that_grows() {
     let folder = TempDir::new().expect("a folder");
     let disk = open(&folder, 1 << 20);
-    let mut writing = disk.begin(&key(1), &identity(1)).expect("room");
+    let mut writing = begin(&disk, 1).expect("room");
     let file = writing.file();
     writing.append(b"begin").expect("room");
     assert_eq!(read(&file, 1, 4).expect("written"), "egin");

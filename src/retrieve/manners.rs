@@ -1,0 +1,40 @@
+//! What has been learned of a source for a while: whether what it gives may be kept, and whether it
+//! can say that something has not changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache as Recent;
+
+use crate::source::Source;
+
+const REMEMBERED: Duration = Duration::from_secs(60 * 60);
+const MOST: u64 = 10_000;
+
+/// How sources have behaved.
+#[derive(Debug, Clone)]
+pub(super) struct Manners(Recent<(Arc<str>, Manner), ()>);
+
+/// A way in which a source behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Manner {
+    /// It wants nothing of it kept (`Cache-Control: no-store`).
+    NoStore,
+    /// It sends everything again when it is asked whether something has changed.
+    NoRevalidation,
+}
+
+impl Manners {
+    pub(super) fn new() -> Self {
+        let recent = Recent::builder().max_capacity(MOST);
+        Self(recent.time_to_live(REMEMBERED).build())
+    }
+
+    pub(super) fn learn(&self, source: &Source, manner: Manner) {
+        self.0.insert((source.key(), manner), ());
+    }
+
+    pub(super) fn has(&self, source: &Source, manner: Manner) -> bool {
+        self.0.contains_key(&(source.key(), manner))
+    }
+}
