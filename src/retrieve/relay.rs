@@ -4,6 +4,7 @@
 //! It is complete when the source has ended its answer properly. What the client does not accept as
 //! it is stored is asked for again at the end, one by one, in Explicit VR Little Endian.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -38,6 +39,8 @@ pub(super) struct Relay {
     is_partial: bool,
     /// What is accepted in another transfer syntax only.
     to_decode: Vec<Target>,
+    /// What has come.
+    known: HashSet<(Target, Representation)>,
     given: usize,
 }
 
@@ -63,6 +66,7 @@ impl Relay {
             opened: None,
             is_partial: false,
             to_decode: Vec::new(),
+            known: HashSet::new(),
             given: 0,
         }
     }
@@ -127,14 +131,57 @@ impl Relay {
             }
         }
         self.retriever.heed(&question, following.as_ref().err());
-        let (mut follower, is_partial) = following.map_err(Halt::Failed)?;
+        let (follower, is_partial) = following.map_err(Halt::Failed)?;
         self.is_partial |= is_partial;
+        question.had = None;
+        self.follow_through(follower, question).await
+    }
+
+    /// Passes on what arrives, and what has not arrived when the source breaks off, once it answers
+    /// again. It may break off at the same place each time: there must be progress.
+    async fn follow_through(
+        &mut self,
+        mut follower: Follower,
+        question: Question,
+    ) -> Result<(), Halt> {
+        let form = question.representation;
+        let mut backoff = self.retriever.backoff();
+        loop {
+            let given = self.given;
+            let Err(halt) = self.pass_on(&mut follower, form).await else {
+                return Ok(());
+            };
+            let Halt::Failed(mut error) = halt else {
+                return Err(halt);
+            };
+            if self.given > given {
+                backoff = self.retriever.backoff();
+            }
+            // What has not begun yet may still fail in the open.
+            follower = loop {
+                if self.opened.is_some() || !backoff.pause(&error).await {
+                    return Err(Halt::Failed(error));
+                }
+                match self.retriever.follow(&question, None).await {
+                    Ok((follower, _is_partial)) => break follower,
+                    Err(again) => error = again,
+                }
+            };
+        }
+    }
+
+    async fn pass_on(&mut self, follower: &mut Follower, form: Representation) -> Result<(), Halt> {
         while let Some(arrived) = follower.next().await? {
-            if self.accepted.permit(&arrived.identity.transfer_syntax) {
-                self.arrived(&arrived, &follower, form).await?;
-            } else {
+            let target = arrived.identity.target();
+            if self.known.contains(&(target.clone(), form)) {
                 follower.pass_over(&arrived);
-                self.ask_decoded(arrived.identity.target())?;
+            } else if self.accepted.permit(&arrived.identity.transfer_syntax) {
+                self.arrived(&arrived, follower, form).await?;
+                self.known.insert((target, form));
+            } else {
+                self.known.insert((target.clone(), form));
+                follower.pass_over(&arrived);
+                self.ask_decoded(target)?;
             }
         }
         Ok(())

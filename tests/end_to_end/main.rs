@@ -23,6 +23,7 @@ mod partners;
 mod program;
 mod refusals;
 mod reload;
+mod repair;
 mod retrieve;
 mod rig;
 mod study;
