@@ -75,6 +75,9 @@ pub struct Metrics {
     /// Instances and series that broke off, by location and by what became of them: `repaired`,
     /// `failed`, `changed` (the source gives something else now).
     pub repairs: IntCounterVec,
+    /// What was refused for want of room, by whose bound it was: `client` (answers of one), `fetches`
+    /// (of all sources), `queue` (of one source).
+    pub refused: IntCounterVec,
     /// Instances that are arriving.
     pub flights_open: IntGauge,
     resident_memory: IntGauge,
@@ -277,6 +280,12 @@ impl Metrics {
                 "repairs_total",
                 "What broke off and was fetched again, by what became of it",
                 &["location", "outcome"],
+            ),
+            refused: counter(
+                &registry,
+                "refused_total",
+                "What was refused for want of room, by the bound",
+                &["bound"],
             ),
             flights_open: plain_gauge(&registry, "flights_open", "Instances that are arriving"),
             resident_memory: plain_gauge(

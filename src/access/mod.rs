@@ -7,6 +7,7 @@
 mod partner;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -22,6 +23,8 @@ use crate::credentials::{Certificate, Fingerprint, Name};
 pub struct Peer {
     /// The listener.
     pub door: Door,
+    /// Where it is.
+    pub address: IpAddr,
     /// The certificate that was shown and verified in the handshake.
     pub certificate: Option<Arc<Certificate>>,
 }

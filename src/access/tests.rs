@@ -19,6 +19,8 @@ fn named(last: u32, name: &str) -> CommunitySettings {
     }
 }
 
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
 fn peer(door: Door, names: &[&str]) -> Peer {
     let names = names.iter().map(|name| Name::parse(name).expect("a name"));
     let certificate = Certificate {
@@ -29,6 +31,7 @@ fn peer(door: Door, names: &[&str]) -> Peer {
     };
     Peer {
         door,
+        address: HERE,
         certificate: Some(Arc::new(certificate)),
     }
 }
@@ -78,6 +81,7 @@ fn whoever_is_no_partner_is_a_member_on_the_public_listener_only() {
     assert_eq!(certified, Ok("member true".into()));
     let anonymous = |door| Peer {
         door,
+        address: HERE,
         certificate: None,
     };
     assert_eq!(

@@ -47,6 +47,8 @@ pub struct Flight {
 #[derive(Debug)]
 pub(super) struct Room {
     left: AtomicU64,
+    /// On disk.
+    spill_left: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -87,10 +89,23 @@ enum Next {
 pub struct Unread;
 
 impl Room {
-    pub(super) fn new(bytes: u64) -> Self {
+    pub(super) fn new(bytes: u64, spill: u64) -> Self {
         Self {
             left: AtomicU64::new(bytes),
+            spill_left: AtomicU64::new(spill),
         }
+    }
+
+    /// Takes room on disk.
+    fn spill(&self, bytes: u64) -> bool {
+        let take = |left: u64| left.checked_sub(bytes);
+        let left = &self.spill_left;
+        let taken = left.fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
+        taken.is_ok()
+    }
+
+    fn give_back_spill(&self, bytes: u64) {
+        self.spill_left.fetch_add(bytes, Ordering::AcqRel);
     }
 
     fn take(&self, bytes: u64) -> bool {
@@ -288,6 +303,8 @@ pub struct Pilot {
     cache: Cache,
     /// The file that it spills to.
     writing: Option<disk::Writing>,
+    /// Room on disk that it has taken, and how much of it is used.
+    spill: (u64, u64),
     has_ended: bool,
 }
 
@@ -324,6 +341,7 @@ impl Pilot {
             flight: Arc::new(flight),
             cache: cache.clone(),
             writing: None,
+            spill: (0, 0),
             has_ended: false,
         }
     }
@@ -382,8 +400,9 @@ impl Pilot {
         let Some(disk) = self.cache.disk().cloned() else {
             return false;
         };
+        let arrived = self.flight.state().arrived;
         // Nothing of what must not be kept comes to rest.
-        if self.flight.is_forgotten() {
+        if self.flight.is_forgotten() || !self.takes_spill(arrived) {
             return false;
         }
         let (key, identity) = (self.flight.key.clone(), self.flight.identity.clone());
@@ -423,6 +442,18 @@ impl Pilot {
         }
     }
 
+    /// Takes room on disk for more bytes: at once for all that is to come, where that is known.
+    fn takes_spill(&mut self, bytes: u64) -> bool {
+        let (taken, used) = self.spill;
+        let needed = (used + bytes).max(self.flight.length.unwrap_or(0));
+        let more = needed.saturating_sub(taken);
+        let has_room = self.flight.room.spill(more);
+        if has_room {
+            self.spill = (taken + more, used + bytes);
+        }
+        has_room
+    }
+
     /// Adds to the file. If that is full what follows is lost to the readers: they fail, and what
     /// they need is fetched again.
     async fn write(&mut self, chunk: Bytes) -> Result<(), Unread> {
@@ -430,6 +461,9 @@ impl Pilot {
             return Err(Unread);
         };
         let length = chunk.len() as u64;
+        if !self.takes_spill(length) {
+            return Err(Unread);
+        }
         let appending = spawn_blocking(move || writing.append(&chunk).map(|()| writing));
         match appending
             .await
@@ -537,6 +571,7 @@ impl Pilot {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
+        self.flight.room.give_back_spill(self.spill.0);
         self.cache.metrics().flights_open.dec();
         self.cache.take_off_the_board(&self.flight);
         self.flight.state().end = Some(end);
@@ -559,3 +594,7 @@ fn joined(chunks: &VecDeque<(u64, Bytes)>, length: u64) -> Bytes {
     }
     all.into()
 }
+
+#[cfg(test)]
+#[path = "flight_tests.rs"]
+mod tests;

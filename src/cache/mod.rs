@@ -153,7 +153,7 @@ impl Cache {
             look_ahead: (settings.look_ahead, settings.look_ahead_bytes.0),
             disk,
             board: Mutex::default(),
-            room: Arc::new(Room::new(settings.flights.0)),
+            room: Arc::new(Room::new(settings.flights.0, settings.spill.0)),
             writers: Arc::new(Semaphore::new(WRITERS)),
             unwritten: AtomicU64::new(0),
             most_unwritten: settings.flights.0,

@@ -20,6 +20,9 @@ pub struct Settings {
     pub disk_days: u64,
     /// Bytes of instances under way that are held in memory.
     pub flights: ByteSize,
+    /// Bytes of instances under way that are on disk because they do not fit in memory. Beyond that an
+    /// instance passes by at the pace of its slowest reader, and is not kept.
+    pub spill: ByteSize,
     /// What is fetched before it is asked for.
     pub look_ahead: LookAhead,
     /// Bytes of a series that are fetched ahead of those who read it. At most half of `memory` holds
@@ -48,6 +51,7 @@ impl Default for Settings {
             disk: ByteSize(20 << 30),
             disk_days: 30,
             flights: ByteSize(64 << 20),
+            spill: ByteSize(8 << 30),
             look_ahead: LookAhead::FirstRequest,
             look_ahead_bytes: ByteSize(256 << 20),
             cache_control: CacheControl(HeaderValue::from_static("private, no-cache")),

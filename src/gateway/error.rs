@@ -57,6 +57,9 @@ pub enum Error {
     /// There is no room for the body of the request just now.
     #[error("there is no room for it just now")]
     Busy,
+    /// The client has too many answers under way.
+    #[error("this client has too many answers under way")]
+    TooManyAnswers,
     /// The manifest is not registered, or cannot be read back.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -107,7 +110,9 @@ impl Error {
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UploadSilent => StatusCode::REQUEST_TIMEOUT,
-            Self::Busy | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::TooManyAnswers | Self::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Store(error) => of_store(error),
             Self::Retrieve(retrieve::Error::NotLocatable) => StatusCode::NOT_FOUND,
             Self::Retrieve(retrieve::Error::Source(error)) => of_source(error),
@@ -173,6 +178,7 @@ impl Error {
             | Self::Store(_)
             | Self::Retrieve(_)
             | Self::BrokeOff(_)
+            | Self::TooManyAnswers
             | Self::ShuttingDown
             | Self::Internal => None,
         }
@@ -188,7 +194,7 @@ impl Error {
                 return Some(*retry_after);
             }
         }
-        matches!(self, Self::Busy | Self::ShuttingDown).then_some(SOON)
+        matches!(self, Self::Busy | Self::TooManyAnswers | Self::ShuttingDown).then_some(SOON)
     }
 }
 

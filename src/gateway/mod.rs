@@ -8,6 +8,7 @@ mod forward;
 mod manifests;
 mod observe;
 mod place;
+mod streams;
 mod upload;
 mod xc_wado;
 
@@ -39,6 +40,7 @@ use crate::request::{Acceptable, Grammar, Resource, Root};
 use crate::retrieve::{Job, Plan, Retriever};
 use observe::{Observed, Transaction};
 use place::Place;
+use streams::Streams;
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
@@ -58,6 +60,7 @@ pub struct Gateway {
     registry: Registry,
     manifests: Arc<Store>,
     retriever: Retriever,
+    streams: Streams,
     cache_control: HeaderValue,
     metrics: Metrics,
     uploads: upload::Room,
@@ -120,6 +123,7 @@ impl Gateway {
             access: assembly.access,
             registry: assembly.registry,
             manifests: Arc::new(assembly.manifests),
+            streams: Streams::new(assembly.retriever.streams_per_client()),
             retriever: assembly.retriever,
             cache_control: assembly.cache_control.0,
             metrics: assembly.metrics,
@@ -149,7 +153,9 @@ impl Gateway {
         let transaction = Transaction::of(&head.method, resource.as_ref(), |community| {
             self.is_ours(community)
         });
+        let stream = self.streams.begin(peer.address);
         let (asking, outcome) = match self.asking(peer, &head) {
+            Ok(asking) if stream.is_none() => (Some(asking), Err(Error::TooManyAnswers)),
             Ok(asking) => {
                 let outcome = match resource {
                     Ok(resource) => self.respond(&head, &asking, resource, body).await,
@@ -167,7 +173,8 @@ impl Gateway {
             began,
             asking: asking.as_ref(),
         };
-        observed.observe(&self.metrics, response)
+        let response = observed.observe(&self.metrics, response);
+        response.map(|body| body.watched(|_bytes| {}, move |_bytes, _end| drop(stream)))
     }
 
     /// Who asks, and on what way.
@@ -301,6 +308,9 @@ impl Gateway {
 
     /// The answer to what is not granted. What somebody tried without the right to is an event.
     fn refusal(&self, peer: &Peer, error: &Error) -> Response<Body> {
+        if matches!(error, Error::TooManyAnswers) {
+            self.metrics.refused.with_label_values(&["client"]).inc();
+        }
         if let Some(event) = error.event() {
             observe::security_event(&self.metrics, event, peer);
         }

@@ -35,6 +35,8 @@ const NEAR: usize = 8;
 const SHORTEST_ANSWER: Duration = Duration::from_millis(10);
 /// The same while nothing is known.
 const LONGEST_ANSWER: Duration = Duration::from_millis(500);
+/// When to come again where there is no room for another fetch.
+const SOON: Duration = Duration::from_secs(5);
 /// How long a source is kept waiting by what nobody waits for.
 const AHEAD_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -52,8 +54,11 @@ pub(super) struct Question {
 }
 
 /// The crossings that are under way.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Crossings(Arc<Mutex<HashMap<Name, Weak<Crossing>>>>);
+#[derive(Debug, Clone)]
+pub(super) struct Crossings {
+    all: Arc<Mutex<HashMap<Name, Weak<Crossing>>>>,
+    room: Arc<Semaphore>,
+}
 
 type Name = (Arc<str>, Target, Representation);
 
@@ -147,6 +152,14 @@ impl Question {
 }
 
 impl Crossings {
+    /// Room for so many.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            all: Arc::default(),
+            room: Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))),
+        }
+    }
+
     /// The crossing that answers a question already, if it can be joined.
     pub(super) fn find(&self, question: &Question) -> Option<Follower> {
         let crossing = self.all().get(&question.name())?.upgrade()?;
@@ -176,6 +189,14 @@ impl Crossings {
             own_fetches: Arc::new(Semaphore::new(OWN_FETCHES)),
         });
         let follower = Follower::of(Arc::clone(&crossing), false);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+            let refused = &retriever.metrics.refused;
+            refused.with_label_values(&["fetches"]).inc();
+            let retry_after = Some(SOON);
+            crossing.log().end = Some(Err(source::Error::Overloaded { retry_after }));
+            return follower;
+        };
+        let seat = (seat, room);
         self.all().insert(name, Arc::downgrade(&crossing));
         tokio::spawn(crossing.run(self.clone(), seat, retriever.clone()));
         follower
@@ -202,12 +223,17 @@ impl Crossings {
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<Name, Weak<Crossing>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Crossing {
-    async fn run(self: Arc<Self>, crossings: Crossings, seat: Arc<Seat>, retriever: Retriever) {
+    async fn run(
+        self: Arc<Self>,
+        crossings: Crossings,
+        seat: (Arc<Seat>, OwnedSemaphorePermit),
+        retriever: Retriever,
+    ) {
         let mut dropped = Dropped::default();
         let outcome = tokio::select! {
             outcome = self.bring(&retriever, &mut dropped) => outcome,

@@ -56,6 +56,10 @@ pub struct Settings {
     /// Seconds for which it is tried to fetch an instance again that broke off, while none of its
     /// bytes comes.
     pub repair_seconds: u64,
+    /// Answers that one client may have under way; 0: any number.
+    pub streams_per_client: usize,
+    /// Answers that are fetched from all sources at the same time.
+    pub fetches: usize,
     /// Seconds for which it is remembered that a source does not have an instance.
     pub absence_seconds: u64,
 }
@@ -66,6 +70,8 @@ impl Default for Settings {
             series_at_once: 2,
             client_silence_seconds: 300,
             repair_seconds: 20,
+            streams_per_client: 256,
+            fetches: 1024,
             absence_seconds: 60,
         }
     }
@@ -160,12 +166,13 @@ impl Retriever {
     pub fn new(settings: Settings, cache: Cache, metrics: Metrics) -> Self {
         let (mode, bytes) = cache.look_ahead();
         let absences = Absences::new(Duration::from_secs(settings.absence_seconds));
+        let crossings = Crossings::new(settings.fetches);
         Self {
             settings,
             metrics,
             cache,
             absences,
-            crossings: Crossings::default(),
+            crossings,
             ahead: Ahead::new(mode, bytes),
             manners: Manners::new(),
         }
@@ -246,6 +253,12 @@ impl Retriever {
         })
     }
 
+    /// Answers that one client may have under way; 0: any number.
+    #[must_use]
+    pub fn streams_per_client(&self) -> usize {
+        self.settings.streams_per_client
+    }
+
     fn giving(&self) -> (Giving, mpsc::Receiver<Given>) {
         let (sender, receiver) = mpsc::channel(1);
         (Giving::new(sender, self.client_silence()), receiver)
@@ -266,7 +279,9 @@ impl Retriever {
             let follower = match (self.crossings.find(question), seat) {
                 (Some(follower), _) => follower,
                 (None, Some(seat)) => self.begin(question, Arc::clone(seat)),
-                (None, None) => self.begin(question, Arc::new(question.source.seat().await?)),
+                (None, None) => {
+                    self.begin(question, Arc::new(self.seat_at(&question.source).await?))
+                }
             };
             match follower.opened().await {
                 Ok(is_partial) => return Ok((follower, is_partial)),
@@ -328,6 +343,14 @@ impl Retriever {
         }
     }
 
+    async fn seat_at(&self, source: &Source) -> Result<Seat, source::Error> {
+        let seat = source.seat().await;
+        if seat.is_err() {
+            self.metrics.refused.with_label_values(&["queue"]).inc();
+        }
+        seat
+    }
+
     /// The jobs of each worker, all of one source, and its seat there. Seats are waited for in the
     /// order of the sources' names and only one for each, so that no two answers can wait for each
     /// other; more are taken where they are free.
@@ -348,7 +371,7 @@ impl Retriever {
                 seated.push((jobs, None));
                 continue;
             }
-            let mut seats = vec![Some(Arc::new(source.seat().await?))];
+            let mut seats = vec![Some(Arc::new(self.seat_at(&source).await?))];
             while seats.len() < self.settings.series_at_once.min(jobs.len()) {
                 let Some(seat) = source.free_seat() else {
                     break;

@@ -203,16 +203,27 @@ impl Listener {
         let limit = self.entrance.request_head.min(HANDSHAKE);
         let failed = metrics.failed_handshakes.with_label_values(&[listener]);
         async move {
+            // A connection that is gone already has no address any more.
+            let address = stream.peer_addr().ok()?.ip();
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a connection cannot be set up");
             }
             let Some(tls) = tls else {
-                let certificate = None;
-                return Some((Stream::Plain(stream), Peer { door, certificate }));
+                let peer = Peer {
+                    door,
+                    address,
+                    certificate: None,
+                };
+                return Some((Stream::Plain(stream), peer));
             };
             match handshake::accept(stream, Arc::clone(&tls.value), limit).await {
                 Ok((stream, certificate)) => {
-                    Some((Stream::Tls(Box::new(stream)), Peer { door, certificate }))
+                    let peer = Peer {
+                        door,
+                        address,
+                        certificate,
+                    };
+                    Some((Stream::Tls(Box::new(stream)), peer))
                 }
                 Err(error) => {
                     failed.inc();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use bytes::Bytes;
@@ -19,10 +20,11 @@ pub(crate) struct Program {
     pub(crate) public: SocketAddr,
     /// Where partners connect, if the settings say that they do.
     pub(crate) gateways: Option<SocketAddr>,
-    operator: SocketAddr,
+    /// Where operators connect.
+    pub(crate) operator: SocketAddr,
     process: Child,
     log: watch::Receiver<Vec<Value>>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Program {
@@ -65,8 +67,13 @@ impl Program {
             gateways: address("gateways"),
             process,
             log,
-            _directory: directory,
+            directory,
         }
+    }
+
+    /// Where its settings are, and below it what it keeps.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub(crate) async fn get(&self, path: &str, fields: &[(&str, &str)]) -> Answer {

@@ -1,0 +1,255 @@
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tempfile::TempDir;
+
+use super::*;
+use crate::cache::test::{identity, key};
+use crate::cache::{ByteSize, Cargo, Found, Settings, Terms};
+use crate::metrics::Metrics;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const TERMS: Terms<'static> = Terms {
+    lifetime: Duration::from_secs(60),
+    etag: None,
+    is_no_store: false,
+};
+const CHUNK: usize = 64 << 10;
+
+fn cache(memory: u64, disk: u64) -> (Cache, TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = Settings {
+        memory: ByteSize(memory),
+        disk: ByteSize(disk),
+        ..Settings::default()
+    };
+    let cache = Cache::open(&settings, folder.path(), &Metrics::new()).expect("a folder");
+    (cache, folder)
+}
+
+fn take_off(cache: &Cache, length: Option<u64>) -> (Pilot, Arc<Pace>) {
+    let pace = Arc::new(Pace::new());
+    let cargo = Cargo {
+        identity: identity(1),
+        length,
+    };
+    let pilot = cache.take_off(key(1), cargo, &TERMS, &pace);
+    (pilot.expect("it is not known"), pace)
+}
+
+/// Bytes that say where they are.
+fn chunk(at: usize) -> Bytes {
+    (0..CHUNK)
+        .map(|byte| u8::try_from((at * 7 + byte) % 251).expect("a byte"))
+        .collect()
+}
+
+fn chunks(count: usize) -> Vec<u8> {
+    (0..count).flat_map(chunk).collect()
+}
+
+async fn read(mut body: Body) -> Result<Vec<u8>, body::Error> {
+    let mut all = Vec::new();
+    while let Some(chunk) = body.chunk().await? {
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all)
+}
+
+#[tokio::test]
+async fn everybody_reads_all_of_it_from_the_start_in_memory_and_in_a_file() {
+    // What fits, and what must go to a file.
+    for (memory, count) in [(64 << 20, 10), (1 << 20, 40)] {
+        let (cache, _folder) = cache(memory, 1 << 30);
+        let (mut pilot, _pace) = take_off(&cache, None);
+        let flight = Arc::clone(pilot.flight());
+        let early = tokio::spawn(read(flight.follow().expect("the start")));
+        let mut late = None;
+        for at in 0..count {
+            pilot.push(chunk(at), PATIENCE).await.expect("room");
+            if at == count / 2 {
+                late = Some(tokio::spawn(read(flight.follow().expect("the start"))));
+            }
+        }
+        pilot.land().await.expect("no length was promised");
+        let last = read(flight.follow().expect("the start")).await;
+        let late = late.expect("it came").await.expect("no panic");
+        for read in [early.await.expect("no panic"), late, last] {
+            assert!(read == Ok(chunks(count)), "{memory}");
+        }
+        // And it is kept.
+        assert!(match cache.find(&key(1)) {
+            Some(Found::Memory(entry)) => count == 10 && entry.bytes == chunks(10),
+            Some(Found::Disk(stored)) => count == 40 && stored.length == (40 * CHUNK) as u64,
+            Some(Found::Flight(_)) | None => false,
+        });
+    }
+}
+
+#[tokio::test]
+async fn without_a_disk_it_passes_by_at_the_pace_of_its_slowest_reader() {
+    let (cache, _folder) = cache(1 << 20, 0);
+    let (mut pilot, _pace) = take_off(&cache, None);
+    let flight = Arc::clone(pilot.flight());
+    let mut reader = flight.follow().expect("the start");
+    let pushing = tokio::spawn(async move {
+        for at in 0..80 {
+            pilot.push(chunk(at), PATIENCE).await.expect("a reader");
+        }
+        pilot.land().await
+    });
+    let mut all = Vec::new();
+    while let Some(chunk) = reader.chunk().await.expect("it comes") {
+        all.extend_from_slice(&chunk);
+        let state = flight.state();
+        let bound = (1 << 20) + WINDOW + 2 * CHUNK as u64;
+        assert!(state.held() <= bound, "{}", state.held());
+    }
+    assert!(all == chunks(80));
+    assert_eq!(pushing.await.expect("no panic"), Ok(()));
+    assert!(cache.find(&key(1)).is_none(), "there is no room for it");
+    assert!(flight.follow().is_none(), "its start is gone");
+}
+
+#[tokio::test]
+async fn what_passes_by_ends_when_nobody_reads_it() {
+    let (cache, _folder) = cache(1 << 20, 0);
+    let (mut pilot, _pace) = take_off(&cache, None);
+    let reader = pilot.flight().follow().expect("the start");
+    drop(reader);
+    let mut outcome = Ok(());
+    for at in 0..80 {
+        outcome = pilot.push(chunk(at), PATIENCE).await;
+        if outcome.is_err() {
+            break;
+        }
+    }
+    assert_eq!(outcome, Err(Unread));
+}
+
+#[tokio::test]
+async fn what_is_shorter_than_promised_or_crashes_is_not_kept() {
+    let (cache, _folder) = cache(64 << 20, 1 << 30);
+    let (mut pilot, _) = take_off(&cache, Some(3 * CHUNK as u64));
+    let flight = Arc::clone(pilot.flight());
+    let reader = flight.follow().expect("the start");
+    pilot.push(chunk(0), PATIENCE).await.expect("room");
+    assert_eq!(pilot.land().await, Err(body::Error::Truncated));
+    assert_eq!(read(reader).await, Err(body::Error::Truncated));
+    assert!(cache.find(&key(1)).is_none() && !flight.can_be_joined());
+    // Dropped on the way: a source that is given up.
+    let (mut pilot, _) = take_off(&cache, None);
+    let reader = pilot.flight().follow().expect("the start");
+    pilot.push(chunk(0), PATIENCE).await.expect("room");
+    drop(pilot);
+    assert_eq!(read(reader).await, Err(body::Error::Abandoned));
+    assert!(cache.find(&key(1)).is_none());
+}
+
+#[tokio::test]
+async fn what_is_forgotten_on_the_way_is_delivered_and_kept_nowhere() {
+    for (memory, count) in [(64 << 20, 3), (1 << 20, 40)] {
+        let (cache, folder) = cache(memory, 1 << 30);
+        let (mut pilot, _) = take_off(&cache, None);
+        let reader = pilot.flight().follow().expect("the start");
+        for at in 0..count {
+            pilot.push(chunk(at), PATIENCE).await.expect("room");
+        }
+        assert_eq!(cache.forget(&|_| true), 1);
+        assert_eq!(pilot.land().await, Ok(()));
+        assert!(read(reader).await == Ok(chunks(count)));
+        assert!(cache.find(&key(1)).is_none());
+        let left = std::fs::read_dir(folder.path().join("new")).expect("it is there");
+        assert_eq!(left.count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn room_that_was_taken_is_given_back() {
+    let (cache, _folder) = cache(1 << 20, 1 << 30);
+    let room = cache.room();
+    let before = (
+        room.left.load(Ordering::Acquire),
+        room.spill_left.load(Ordering::Acquire),
+    );
+    for end in 0..3 {
+        let (mut pilot, _) = take_off(&cache, None);
+        for at in 0..40 {
+            pilot.push(chunk(at), PATIENCE).await.expect("room");
+        }
+        assert!(room.spill_left.load(Ordering::Acquire) < before.1);
+        match end {
+            0 => pilot.land().await.expect("no length was promised"),
+            1 => pilot.crash(body::Error::Silent),
+            _ => drop(pilot),
+        }
+        cache.forget(&|_| true);
+        let after = (
+            room.left.load(Ordering::Acquire),
+            room.spill_left.load(Ordering::Acquire),
+        );
+        assert_eq!(after, before, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_keeps_nobody_from_reading() {
+    let (cache, folder) = cache(1 << 20, 1 << 30);
+    let new = folder.path().join("new");
+    std::fs::remove_dir(&new).expect("it is empty");
+    std::fs::write(&new, "in the way").expect("written");
+    let (mut pilot, _) = take_off(&cache, None);
+    let reader = pilot.flight().follow().expect("the start");
+    let reading = tokio::spawn(read(reader));
+    for at in 0..40 {
+        pilot.push(chunk(at), PATIENCE).await.expect("a reader");
+    }
+    pilot.land().await.expect("no length was promised");
+    assert!(reading.await.expect("no panic") == Ok(chunks(40)));
+    // It recovers by itself.
+    std::fs::remove_file(&new).expect("it is there");
+    std::fs::create_dir(&new).expect("a folder");
+    let (mut pilot, _) = take_off(&cache, None);
+    for at in 0..40 {
+        pilot.push(chunk(at), PATIENCE).await.expect("room");
+    }
+    pilot.land().await.expect("no length was promised");
+    assert!(matches!(cache.find(&key(1)), Some(Found::Disk(_))));
+}
+
+#[tokio::test]
+async fn a_fetch_goes_no_faster_than_its_fastest_reader() {
+    let (cache, _folder) = cache(64 << 20, 0);
+    let (mut pilot, pace) = take_off(&cache, None);
+    let flight = Arc::clone(pilot.flight());
+    let (mut fast, _slow) = (flight.follow(), flight.follow());
+    let mut pushed = 0;
+    while pace.go_on(PATIENCE).now_or_never().is_some() {
+        pilot.push(chunk(pushed), PATIENCE).await.expect("room");
+        pushed += 1;
+        assert!(pushed * CHUNK <= 2 << 20, "nobody has read anything");
+    }
+    let fast = fast.as_mut().expect("the start");
+    for _ in 0..4 {
+        fast.chunk().await.expect("it is here");
+    }
+    assert!(pace.go_on(PATIENCE).now_or_never().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_nobody_wants_or_reads_stops() {
+    use crate::cache::pace::{Halt, Interest};
+    let pace = Arc::new(Pace::new());
+    assert_eq!(pace.go_on(PATIENCE).await, Err(Halt::Unwanted));
+    let interest = Interest::of(&pace);
+    assert_eq!(pace.go_on(PATIENCE).await, Ok(()));
+    pace.count(2 << 20);
+    assert_eq!(pace.go_on(PATIENCE).await, Err(Halt::Stalled));
+    pace.read_to(2 << 20);
+    assert_eq!(pace.go_on(PATIENCE).await, Ok(()));
+    drop(interest);
+    pace.unwanted().await;
+    pace.run_ahead(8 << 20);
+    pace.count(3 << 20);
+    assert_eq!(pace.go_on(PATIENCE).await, Ok(()), "nobody need want it");
+}
