@@ -4,6 +4,7 @@
 mod addresses;
 mod attacks;
 mod authority;
+mod cache;
 mod commands;
 mod communities;
 mod detour;
