@@ -7,6 +7,7 @@ mod authority;
 mod cache;
 mod commands;
 mod communities;
+mod damage;
 mod detour;
 mod disclosure;
 mod freshness;

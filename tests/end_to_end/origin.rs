@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,6 +49,8 @@ pub(crate) enum Step {
     Send(Bytes),
     /// Waits until the gate is open.
     Wait(Gate),
+    /// Waits for so long.
+    Pause(Duration),
 }
 
 /// How HTTP is told where the body ends.
@@ -292,7 +295,7 @@ impl Reply {
     pub(crate) fn whole_body(&self) -> Bytes {
         let sent = self.body.iter().map(|step| match step {
             Step::Send(bytes) => bytes.clone(),
-            Step::Wait(_) => Bytes::new(),
+            Step::Wait(_) | Step::Pause(_) => Bytes::new(),
         });
         sent.collect::<Vec<_>>().concat().into()
     }
@@ -316,7 +319,7 @@ impl Reply {
     fn length(&self) -> usize {
         let lengths = self.body.iter().map(|step| match step {
             Step::Send(bytes) => bytes.len(),
-            Step::Wait(_) => 0,
+            Step::Wait(_) | Step::Pause(_) => 0,
         });
         lengths.sum()
     }
@@ -419,6 +422,7 @@ async fn answer(socket: &mut TcpStream, reply: &Reply, seen: &Seen) -> std::io::
     for step in &reply.body {
         match step {
             Step::Send(bytes) => send(socket, bytes, reply.framing, seen).await?,
+            Step::Pause(time) => tokio::time::sleep(*time).await,
             Step::Wait(gate) => tokio::select! {
                 () = gate.wait() => {}
                 // Nothing is sent to us meanwhile: the other side is gone.
