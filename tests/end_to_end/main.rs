@@ -12,6 +12,7 @@ mod detour;
 mod disclosure;
 mod freshness;
 mod http_caching;
+mod kill;
 mod limits;
 mod look_ahead;
 mod loops;

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
@@ -24,7 +25,7 @@ pub(crate) struct Program {
     pub(crate) operator: SocketAddr,
     process: Child,
     log: watch::Receiver<Vec<Value>>,
-    directory: TempDir,
+    directory: Arc<TempDir>,
 }
 
 impl Program {
@@ -35,7 +36,7 @@ impl Program {
 
     /// A gateway of this community.
     pub(crate) async fn serve_as(community: &str, settings: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = Arc::new(tempfile::tempdir().expect("a directory"));
         let config = directory.path().join("config.toml");
         // What cannot be repaired is not tried for long.
         let repair = match settings.contains("[retrieve]") {
@@ -47,6 +48,17 @@ impl Program {
              operator_address = \"127.0.0.1:0\"\n{repair}{settings}"
         );
         fs::write(&config, settings).expect("written");
+        Self::start(directory).await
+    }
+
+    /// Kills it and starts it again, with what it has kept, on other ports.
+    pub(crate) async fn killed_and_started(mut self) -> Self {
+        self.kill();
+        Self::start(Arc::clone(&self.directory)).await
+    }
+
+    async fn start(directory: Arc<TempDir>) -> Self {
+        let config = directory.path().join("config.toml");
         let mut process = Command::new(env!("CARGO_BIN_EXE_xcwado"))
             .args(["serve", "--log", "json", "--config"])
             .arg(config)
