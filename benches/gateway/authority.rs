@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 
 /// An authority, and everything that it has issued.
@@ -47,5 +49,18 @@ impl Authority {
         fs::write(&issued.certificate, certificate.pem()).expect("written");
         fs::write(&issued.private_key, key.serialize_pem()).expect("written");
         issued
+    }
+
+    /// What a client needs that trusts it.
+    pub(crate) fn client(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        let trusted = roots.add(self.issuer.der().clone());
+        trusted.expect("a certificate of an authority");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions");
+        let config = config.with_root_certificates(roots);
+        Arc::new(config.with_no_client_auth())
     }
 }

@@ -2,14 +2,22 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
 /// One connection, used for one request after the other.
-pub(crate) struct Connection(BufReader<TcpStream>);
+pub(crate) struct Connection(BufReader<Box<dyn Wire>>);
+
+/// What bytes go over.
+pub(crate) trait Wire: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Wire for T {}
 
 /// An answer whose body is still to come.
 pub(crate) struct Answer<'a> {
-    reader: &'a mut BufReader<TcpStream>,
+    reader: &'a mut BufReader<Box<dyn Wire>>,
     pub(crate) status: u16,
     framing: Framing,
     /// Bytes of the body, or of its present chunk, that were not read yet.
@@ -32,7 +40,18 @@ impl Connection {
         let stream = TcpStream::connect(address).expect("a listener");
         stream.set_nodelay(true).expect("an option");
         stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-        Self(BufReader::with_capacity(buffer, stream))
+        Self(BufReader::with_capacity(buffer, Box::new(stream)))
+    }
+
+    /// The same over TLS, to a server whose certificate this authority has signed.
+    pub(crate) fn open_tls(address: SocketAddr, buffer: usize, tls: &Arc<ClientConfig>) -> Self {
+        let stream = TcpStream::connect(address).expect("a listener");
+        stream.set_nodelay(true).expect("an option");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        let name = address.ip().into();
+        let session = ClientConnection::new(Arc::clone(tls), name).expect("a session");
+        let stream = StreamOwned::new(session, stream);
+        Self(BufReader::with_capacity(buffer, Box::new(stream)))
     }
 
     pub(crate) fn get(&mut self, path: &str, accept: &str) -> Answer<'_> {
@@ -55,7 +74,7 @@ impl Connection {
 }
 
 impl<'a> Answer<'a> {
-    fn read(reader: &'a mut BufReader<TcpStream>) -> Self {
+    fn read(reader: &'a mut BufReader<Box<dyn Wire>>) -> Self {
         let first = line(reader);
         let status = first.split(' ').nth(1).and_then(|s| s.parse().ok());
         let mut answer = Self {
@@ -129,7 +148,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn line(reader: &mut BufReader<TcpStream>) -> String {
+fn line(reader: &mut BufReader<Box<dyn Wire>>) -> String {
     let mut line = Vec::new();
     let mut limited = reader.take(64 << 10);
     limited.read_until(b'\n', &mut line).expect("a line");

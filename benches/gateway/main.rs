@@ -1,12 +1,16 @@
 //! What the gateway costs: real processes on loopback, next to nginx in the same run.
 //!
 //! `cargo bench` runs everything; `cargo bench -- throughput memory` only these. The names are
-//! `throughput`, `first-byte`, `memory`, `manifest`, `two_gateways`, `border`, `crowd` and
-//! `dead_community`. docs/PERFORMANCE.md says what is measured.
+//! `throughput`, `first-byte`, `memory`, `manifest`, `two_gateways`, `border`, `crowd`,
+//! `dead_community`, and of what is kept `cache_warm`, `cache_cold`, `together`, `viewer`, `stalled` and
+//! `cache_memory`. docs/PERFORMANCE.md says what is measured.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it finds")]
 
 mod authority;
 mod border;
+mod cache_cold;
+mod cache_memory;
+mod cache_warm;
 mod client;
 mod cost;
 mod crowd;
@@ -14,6 +18,7 @@ mod dead_community;
 mod dicom;
 mod first_byte;
 mod forwarder;
+mod keeping;
 mod manifest;
 mod manifest_size;
 mod memory;
@@ -23,15 +28,18 @@ mod plain;
 mod process;
 mod report;
 mod settings;
+mod stalled;
 mod study;
 mod throughput;
+mod together;
 mod two_gateways;
+mod viewer;
 
 use std::process::ExitCode;
 
 type Bench = (&'static str, fn());
 
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 14] = [
     ("throughput", throughput::run),
     ("first-byte", first_byte::run),
     ("memory", memory::run),
@@ -40,6 +48,12 @@ const BENCHES: [Bench; 8] = [
     ("border", border::run),
     ("crowd", crowd::run),
     ("dead_community", dead_community::run),
+    ("cache_warm", cache_warm::run),
+    ("cache_cold", cache_cold::run),
+    ("together", together::run),
+    ("viewer", viewer::run),
+    ("stalled", stalled::run),
+    ("cache_memory", cache_memory::run),
 ];
 
 // This program is also the processes that it measures against: it runs itself with these words.
@@ -52,7 +66,9 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["as", "origin"] => origin::serve(),
         ["as", "origin-with-tls", certificate, key] => origin::serve_with_tls(certificate, key),
-        ["as", "forwarder", upstream, delay_ms] => forwarder::serve(upstream, delay_ms),
+        ["as", "forwarder", upstream, delay_ms, megabits] => {
+            forwarder::serve(upstream, delay_ms, megabits);
+        }
         ["as", "plain-proxy", upstream] => plain::serve(upstream),
         ["as", "manifest-reader", file] => manifest_size::read(file),
         names => return run(names),

@@ -8,6 +8,7 @@ use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -15,12 +16,27 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use crate::client::Connection;
 use crate::dicom::EXPLICIT_VR_LITTLE_ENDIAN;
 use crate::study::{self, Shape};
 
 /// The root for one way of answering.
 pub(crate) fn root(origin: SocketAddr, framing: &str, delay_ms: u64, shape: Shape) -> String {
     format!("http://{origin}/{framing}/{delay_ms}/{}/", shape.name())
+}
+
+/// Where it tells how much was asked for, and how many bytes of pixels it has given.
+const COUNTS: &str = "/counts";
+
+/// How often it was asked so far, and how many bytes of pixels it has given.
+pub(crate) fn counts(origin: SocketAddr) -> [u64; 2] {
+    let mut connection = Connection::open(origin, 64 << 10);
+    let text = connection.get(COUNTS, "*/*").collect();
+    let text = String::from_utf8(text).expect("text");
+    let mut counts = text
+        .split(' ')
+        .map(|count| count.parse().expect("a number"));
+    [(); 2].map(|()| counts.next().expect("two of them"))
 }
 
 /// Serves until standard input ends, as it does when the benchmark does. Prints its address.
@@ -68,6 +84,18 @@ fn connection(stream: impl Read + Write, pixels: &[u8]) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(path) = read_request(&mut reader)? {
         let stream = reader.get_mut();
+        if path == COUNTS {
+            let counts = [&REQUESTS, &BYTES].map(|count| count.load(Ordering::Relaxed));
+            let text = format!("{} {}", counts[0], counts[1]);
+            let length = text.len();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{text}"
+            )?;
+            stream.flush()?;
+            continue;
+        }
+        REQUESTS.fetch_add(1, Ordering::Relaxed);
         match Answer::of(&path) {
             Some(answer) => answer.send(stream, pixels)?,
             None => stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?,
@@ -139,6 +167,7 @@ impl Answer {
                 }
                 front.extend_from_slice(&text);
                 write_both(stream, &front, pixels)?;
+                BYTES.fetch_add(pixels.len() as u64, Ordering::Relaxed);
                 front.clear();
                 front.extend_from_slice(if self.is_chunked { b"\r\n" } else { b"" });
             }
@@ -191,4 +220,7 @@ fn write_both(stream: &mut impl Write, one: &[u8], other: &[u8]) -> io::Result<(
 
 const BOUNDARY: &str = "origin-5f0c7d1e9a3b4862";
 const CLOSE: &str = "\r\n--origin-5f0c7d1e9a3b4862--\r\n";
-const MOST_BYTES: usize = 1 << 20;
+const MOST_BYTES: usize = 10 << 20;
+/// What was asked for, and given.
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
+static BYTES: AtomicU64 = AtomicU64::new(0);

@@ -50,8 +50,14 @@ impl Server {
     }
 
     pub(crate) fn forwarder(upstream: SocketAddr, delay_ms: u64) -> Self {
-        let (upstream, delay_ms) = (upstream.to_string(), delay_ms.to_string());
-        Self::of_our_own(&["as", "forwarder", &upstream, &delay_ms])
+        Self::line(upstream, delay_ms, 0)
+    }
+
+    /// The same, `megabits` a second wide; 0: any number.
+    pub(crate) fn line(upstream: SocketAddr, delay_ms: u64, megabits: u64) -> Self {
+        let numbers = [delay_ms, megabits].map(|number| number.to_string());
+        let upstream = upstream.to_string();
+        Self::of_our_own(&["as", "forwarder", &upstream, &numbers[0], &numbers[1]])
     }
 
     fn of_our_own(words: &[&str]) -> Self {
@@ -71,10 +77,16 @@ impl Server {
 
     /// nginx in front of `upstream`, with these settings more; `None` if it is not installed.
     pub(crate) fn nginx(upstream: SocketAddr, options: &str) -> Option<Self> {
-        let directory = tempfile::tempdir().expect("a directory");
+        Self::nginx_with(|address, _| nginx_settings(address, upstream, options))
+    }
+
+    /// nginx with what `settings` writes for an address and a directory; `None` if it is not installed.
+    pub(crate) fn nginx_with(settings: impl FnOnce(SocketAddr, &Path) -> String) -> Option<Self> {
+        // In memory, as far as it keeps something.
+        let directory = tempfile::tempdir_in("/dev/shm").expect("a directory");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let settings = nginx_settings(address, upstream, options);
+        let settings = settings(address, directory.path());
         fs::write(directory.path().join("nginx.conf"), settings).expect("written");
         let child = Command::new("nginx")
             .args(["-c", "nginx.conf", "-e", "stderr", "-p"])
@@ -123,7 +135,17 @@ impl Server {
 
     /// Registers a manifest at the gateway; the path of its DICOMweb root.
     pub(crate) fn register(&self, media_type: &str, manifest: &[u8]) -> String {
-        let mut connection = Connection::open(self.address, 64 << 10);
+        let connection = Connection::open(self.address, 64 << 10);
+        self.register_over(connection, media_type, manifest)
+    }
+
+    /// The same over this connection.
+    pub(crate) fn register_over(
+        &self,
+        mut connection: Connection,
+        media_type: &str,
+        manifest: &[u8],
+    ) -> String {
         let answer = connection.post("/manifests", media_type, manifest);
         let status = answer.status;
         let body = answer.collect();

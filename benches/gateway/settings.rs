@@ -9,11 +9,21 @@ use crate::pair::THEIRS;
 pub(crate) struct Settings(String);
 
 impl Settings {
-    /// Of a gateway of this community, on ports that nobody else has.
+    /// Of a gateway of this community, on ports that nobody else has, that keeps nothing.
     pub(crate) fn of(community: &str) -> Self {
+        Self::keeping(
+            community,
+            "",
+            "memory = \"0\"\ndisk = \"0\"\nlook_ahead = \"off\"",
+        )
+    }
+
+    /// The same with these settings of its listener and of its cache.
+    pub(crate) fn keeping(community: &str, listen: &str, cache: &str) -> Self {
         Self(format!(
             "home_community_id = \"{community}\"\n[listen]\naddress = \"127.0.0.1:0\"\n\
-             operator_address = \"127.0.0.1:0\"\n"
+             operator_address = \"127.0.0.1:0\"\n{listen}\
+             [retrieve]\nstreams_per_client = 0\n[cache]\n{cache}\n"
         ))
     }
 
