@@ -191,7 +191,7 @@ fn settings(
          proxy_cache_path {kept:?} levels=1:2 keys_zone=images:64m max_size=8g inactive=1d \
          use_temp_path=off;\n  \
          upstream origin {{ server {origin}; keepalive 64; }}\n  \
-         server {{\n    listen {address}{ssl};\n    {tls}    location / {{\n      \
+         server {{\n    listen {address}{ssl} backlog=1024;\n    {tls}    location / {{\n      \
          proxy_pass http://origin;\n      proxy_http_version 1.1;\n      \
          proxy_set_header Connection \"\";\n      proxy_buffer_size 64k;\n      \
          proxy_buffers 16 64k;\n      proxy_busy_buffers_size 256k;\n      \

@@ -85,6 +85,8 @@ impl Server {
         // In memory, as far as it keeps something.
         let directory = tempfile::tempdir_in("/dev/shm").expect("a directory");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        // nginx leaves it as it is, and a worker that comes too late to accept would wait for ever.
+        listener.set_nonblocking(true).expect("an option");
         let address = listener.local_addr().expect("an address");
         let settings = settings(address, directory.path());
         fs::write(directory.path().join("nginx.conf"), settings).expect("written");

@@ -19,7 +19,7 @@ use crate::cache::LookAhead;
 use crate::dicom::SeriesInstanceUid;
 use crate::hop::Hop;
 use crate::instance::Target;
-use crate::source::{Representation, Seat};
+use crate::source::{Kind, Representation, Seat};
 
 /// Crossings ahead at the same time, of everybody together.
 const AT_ONCE: usize = 4;
@@ -121,7 +121,9 @@ impl Retriever {
             let key = super::kept::key(&job.source, listing, uid, form);
             !self.holds(&job.source, &key)
         };
-        self.cache.keeps_something()
+        let is_far = !matches!(job.source.kind, Kind::Folder(_));
+        is_far
+            && self.cache.keeps_something()
             && !self.manners.has(&job.source, Manner::NoStore)
             && listing.instances.len() > 1
             && !self.ahead.recent.contains_key(&name)

@@ -43,13 +43,14 @@ impl Arrivals {
     /// The entity tag of the whole answer.
     #[must_use]
     pub fn etag(&self) -> Option<&str> {
-        self.parts.keeping()?.etag.as_deref()
+        self.parts.etag()
     }
 
-    /// Whether the source wants nothing of it kept (`Cache-Control: no-store`).
+    /// Whether nothing of it should be kept: the source wants that (`Cache-Control: no-store`), or it is
+    /// a folder.
     #[must_use]
     pub fn is_no_store(&self) -> bool {
-        self.parts.keeping().is_some_and(|keeping| keeping.no_store)
+        self.parts.is_no_store()
     }
 
     /// What arrives next, after what is left of the present instance is passed over; `None` once

@@ -301,12 +301,19 @@ impl Parts {
         }
     }
 
-    /// What its source says of keeping it: its entity tag, if it is of one instance, and whether it
-    /// may be kept at all.
-    fn keeping(&self) -> Option<&wado_rs::Keeping> {
+    /// The entity tag of the whole answer.
+    fn etag(&self) -> Option<&str> {
         match self {
-            Self::Http(parts) => Some(&parts.keeping),
+            Self::Http(parts) => parts.keeping.etag.as_deref(),
             Self::Folder(_) => None,
+        }
+    }
+
+    /// Whether nothing of it should be kept. Files that are here are as near as copies of them.
+    fn is_no_store(&self) -> bool {
+        match self {
+            Self::Http(parts) => parts.keeping.no_store,
+            Self::Folder(_) => true,
         }
     }
 
