@@ -108,7 +108,16 @@ impl Server {
 
     /// The gateway, as it is released, with these settings.
     pub(crate) fn gateway(settings: &Settings) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+        Self::gateway_in(tempfile::tempdir().expect("a directory"), settings)
+    }
+
+    /// The same, with its files in memory.
+    pub(crate) fn gateway_in_memory(settings: &Settings) -> Self {
+        let directory = tempfile::tempdir_in("/dev/shm");
+        Self::gateway_in(directory.expect("a directory"), settings)
+    }
+
+    fn gateway_in(directory: TempDir, settings: &Settings) -> Self {
         let config = directory.path().join("config.toml");
         fs::write(&config, settings.as_str()).expect("written");
         // As many open files as the machine allows, as whoever runs it in earnest would say.

@@ -71,8 +71,9 @@ impl Settings {
 
     /// Bounds of the memory tier.
     ///
-    /// Those who read an instance hold it even when it has been evicted, so that it must be small
-    /// where there is a disk that larger ones can be read from.
+    /// Those who read an instance hold it even when it has been evicted, and those who do not read on
+    /// hold up as much of one that is arriving: so it must be small where there is a disk that larger
+    /// ones can be read from.
     #[must_use]
     pub fn memory_limits(&self) -> memory::Limits {
         let memory = self.memory.0;
@@ -85,7 +86,7 @@ impl Settings {
         memory::Limits {
             bytes: memory - ahead,
             ahead,
-            largest: memory / if self.disk.0 > 0 { 64 } else { 8 },
+            largest: memory / if self.disk.0 > 0 { 128 } else { 8 },
         }
     }
 }

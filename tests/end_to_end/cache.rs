@@ -194,8 +194,8 @@ async fn what_does_not_fit_is_whole_all_the_same() {
 
 #[tokio::test]
 async fn evicted_is_the_least_recently_used_and_what_is_evicted_comes_again() {
-    let small = "[cache]\nmemory = \"7 MiB\"\ndisk = \"7 MiB\"\n";
-    let study = study(90, 100_000);
+    let small = "[cache]\nmemory = \"14 MiB\"\ndisk = \"14 MiB\"\n";
+    let study = study(170, 100_000);
     let origin = Origin::of(&study).await;
     let rig = Rig::start(&format!("{small}{}", origin.location(10)));
     let root = rig.register(study.fhir()).await.root;
@@ -209,7 +209,8 @@ async fn evicted_is_the_least_recently_used_and_what_is_evicted_comes_again() {
         let evicted = format!("xcwado_cache_evictions_total{{tier=\"{tier}\"}}");
         let bytes = format!("xcwado_cache_bytes{{tier=\"{tier}\"}}");
         let is_within = async {
-            while rig.metric(&bytes).await > f64::from(7 << 20) || rig.metric(&evicted).await == 0.0
+            while rig.metric(&bytes).await > f64::from(14 << 20)
+                || rig.metric(&evicted).await == 0.0
             {
                 sleep(Duration::from_millis(20)).await;
             }
