@@ -369,6 +369,8 @@ mod tests {
         assert_eq!(config.locations.len(), 2);
         assert_eq!(config.communities.len(), 1);
         assert!(config.gateway_listen.is_some());
+        let shown = |config: &Config| format!("{:?} {:?}", config.cache, config.retrieve);
+        assert_eq!(shown(&config), shown(&bare));
     }
 
     #[test]

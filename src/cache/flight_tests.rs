@@ -59,7 +59,7 @@ async fn read(mut body: Body) -> Result<Vec<u8>, body::Error> {
 #[tokio::test]
 async fn everybody_reads_all_of_it_from_the_start_in_memory_and_in_a_file() {
     // What fits, and what must go to a file.
-    for (memory, count) in [(64 << 20, 10), (1 << 20, 40)] {
+    for (memory, count) in [(256 << 20, 10), (1 << 20, 40)] {
         let (cache, _folder) = cache(memory, 1 << 30);
         let (mut pilot, _pace) = take_off(&cache, None);
         let flight = Arc::clone(pilot.flight());
@@ -148,7 +148,7 @@ async fn what_is_shorter_than_promised_or_crashes_is_not_kept() {
 
 #[tokio::test]
 async fn what_is_forgotten_on_the_way_is_delivered_and_kept_nowhere() {
-    for (memory, count) in [(64 << 20, 3), (1 << 20, 40)] {
+    for (memory, count) in [(256 << 20, 3), (1 << 20, 40)] {
         let (cache, folder) = cache(memory, 1 << 30);
         let (mut pilot, _) = take_off(&cache, None);
         let reader = pilot.flight().follow().expect("the start");

@@ -216,12 +216,17 @@ impl Cache {
             return Err(Known(found));
         }
         let validity = Validity::now(terms.etag);
+        let mut board = self.board();
+        // Somebody else may have been quicker.
+        if let Some(flight) = board.get(&key).filter(|flight| flight.can_be_joined()) {
+            return Err(Known(Found::Flight(Arc::clone(flight))));
+        }
         let pilot = Pilot::new(self, key.clone(), (cargo, validity), pace);
         let flight = Arc::clone(pilot.flight());
         if terms.is_no_store {
             flight.forget();
         } else {
-            self.board().insert(key, flight);
+            board.insert(key, flight);
         }
         Ok(pilot)
     }

@@ -123,6 +123,7 @@ impl Retriever {
         };
         let is_far = !matches!(job.source.kind, Kind::Folder(_));
         is_far
+            && !job.source.freshness.lifetime.is_zero()
             && self.cache.keeps_something()
             && !self.manners.has(&job.source, Manner::NoStore)
             && listing.instances.len() > 1

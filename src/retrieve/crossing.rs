@@ -162,7 +162,11 @@ impl Crossings {
 
     /// The crossing that answers a question already, if it can be joined.
     pub(super) fn find(&self, question: &Question) -> Option<Follower> {
-        let crossing = self.all().get(&question.name())?.upgrade()?;
+        Self::find_in(&self.all(), question)
+    }
+
+    fn find_in(all: &HashMap<Name, Weak<Crossing>>, question: &Question) -> Option<Follower> {
+        let crossing = all.get(&question.name())?.upgrade()?;
         let follower = Follower::of(crossing, true);
         let crossing = &follower.crossing;
         let is_open = crossing.log().end.is_none();
@@ -176,7 +180,9 @@ impl Crossings {
         seat: Arc<Seat>,
         retriever: &Retriever,
     ) -> Follower {
-        if let Some(follower) = self.find(&question) {
+        // Those who come at the same time must not both find nothing.
+        let mut all = self.all();
+        if let Some(follower) = Self::find_in(&all, &question) {
             return follower;
         }
         let name = question.name();
@@ -197,7 +203,8 @@ impl Crossings {
             return follower;
         };
         let seat = (seat, room);
-        self.all().insert(name, Arc::downgrade(&crossing));
+        all.insert(name, Arc::downgrade(&crossing));
+        drop(all);
         tokio::spawn(crossing.run(self.clone(), seat, retriever.clone()));
         follower
     }

@@ -43,6 +43,15 @@ pub(super) enum Kept {
     Nowhere,
 }
 
+/// What its source has said just now of an instance that is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Knowledge {
+    /// It has not been asked.
+    Nothing,
+    /// It has the same still.
+    Confirmed,
+}
+
 impl Retriever {
     /// The answer to a request for one instance that is in memory: nobody need wait for anything.
     pub(super) fn at_once(&self, plan: &Plan, accepted: &TransferSyntaxes) -> Option<Instance> {
@@ -70,29 +79,20 @@ impl Retriever {
         key: &Key,
         accepted: &TransferSyntaxes,
         question: &Question,
+        knowledge: Knowledge,
     ) -> Kept {
+        if knowledge == Knowledge::Confirmed {
+            self.cache.confirm(key);
+        }
         let Some(found) = self.cache.find(key) else {
             return Kept::Nowhere;
         };
         let source = &question.source;
-        if !found.is_fresh(source.freshness.lifetime) {
+        let is_fresh = found.is_fresh(source.freshness.lifetime);
+        if !is_fresh && knowledge == Knowledge::Nothing {
             return self.tags(source, &found).map_or(Kept::Nowhere, Kept::Stale);
         }
         self.found(&found, accepted, question).await
-    }
-
-    /// As [`Retriever::kept`], once its source has said that it has not changed.
-    pub(super) async fn confirmed(
-        &self,
-        key: &Key,
-        accepted: &TransferSyntaxes,
-        question: &Question,
-    ) -> Kept {
-        self.cache.confirm(key);
-        match self.cache.find(key) {
-            Some(found) => self.found(&found, accepted, question).await,
-            None => Kept::Nowhere,
-        }
     }
 
     /// With which entity tags a source is asked for what is here already, if that is of use.

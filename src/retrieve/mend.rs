@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 
 use super::Retriever;
 use super::crossing::Question;
-use super::kept::Kept;
+use super::kept::{Kept, Knowledge};
 use crate::body::{self, Body, Emitter};
 use crate::cache::Flight;
 use crate::dicom::TransferSyntaxes;
@@ -210,7 +210,8 @@ impl Retriever {
     pub(super) async fn one(&self, question: &Question) -> Result<Instance, source::Error> {
         let as_stored = TransferSyntaxes::AsStored;
         if let Some(key) = question.key()
-            && let Kept::Here(instance) = Box::pin(self.kept(&key, &as_stored, question)).await
+            && let looking = self.kept(&key, &as_stored, question, Knowledge::Nothing)
+            && let Kept::Here(instance) = Box::pin(looking).await
         {
             return Ok(*instance);
         }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::crossing::{Arrived, Follower, Question};
 use super::giving::{Giving, Stop, Tally};
-use super::kept::Kept;
+use super::kept::{Kept, Knowledge};
 use super::{Errand, Retriever};
 use crate::body;
 use crate::cache::Key;
@@ -108,19 +108,15 @@ impl Relay {
     /// Passes on what the source has of a target, in this representation.
     async fn all_of(&mut self, target: &Target, form: Representation) -> Result<(), Halt> {
         let mut question = self.question(target, form);
-        let key = question.key();
-        if let Some(key) = &key {
-            match self.retriever.kept(key, &self.accepted, &question).await {
-                Kept::Here(instance) => return self.give(*instance).await,
-                Kept::NotAccepted => return self.ask_decoded(target.clone()),
-                Kept::Stale(tags) => question.had = Some(tags),
-                Kept::Nowhere => {}
-            }
+        match self.look(&question, Knowledge::Nothing).await {
+            Kept::Here(instance) => return self.give(*instance).await,
+            Kept::NotAccepted => return self.ask_decoded(target.clone()),
+            Kept::Stale(tags) => question.had = Some(tags),
+            Kept::Nowhere => {}
         }
         let mut following = self.retriever.follow(&question, None).await;
-        if let (Err(source::Error::NotModified), Some(key)) = (&following, &key) {
-            let confirmed = self.retriever.confirmed(key, &self.accepted, &question);
-            match confirmed.await {
+        if let Err(source::Error::NotModified) = &following {
+            match self.look(&question, Knowledge::Confirmed).await {
                 Kept::Here(instance) => return self.give(*instance).await,
                 Kept::NotAccepted => return self.ask_decoded(target.clone()),
                 // It was forgotten in the meantime.
@@ -135,6 +131,17 @@ impl Relay {
         self.is_partial |= is_partial;
         question.had = None;
         self.follow_through(follower, question).await
+    }
+
+    /// Looks for what is asked, if that is one instance.
+    async fn look(&self, question: &Question, knowledge: Knowledge) -> Kept {
+        match question.key() {
+            Some(key) => {
+                let (retriever, accepted) = (&self.retriever, &self.accepted);
+                retriever.kept(&key, accepted, question, knowledge).await
+            }
+            None => Kept::Nowhere,
+        }
     }
 
     /// Passes on what arrives, and what has not arrived when the source breaks off, once it answers
@@ -199,7 +206,8 @@ impl Relay {
             return self.give(follower.instance(arrived, body)).await;
         }
         let key = Key::of(&self.errand.source, &arrived.identity, form);
-        let kept = self.retriever.kept(&key, &self.accepted, question);
+        let nothing = Knowledge::Nothing;
+        let kept = self.retriever.kept(&key, &self.accepted, question, nothing);
         match kept.await {
             Kept::Here(instance) => self.give(*instance).await,
             // It arrived, and was let go before it could be read here.

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::crossing::{Arrived, Brought, Follower, Question};
 use super::giving::{Giving, Stop};
-use super::kept::{Kept, key};
+use super::kept::{Kept, Knowledge, key};
 use super::manners::Manner;
 use super::progress::Progress;
 use super::{Job, Retriever};
@@ -302,7 +302,8 @@ impl Worker {
     /// Gives what is awaited and kept.
     async fn give_kept(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
         for uid in progress.awaited() {
-            let given = self.give_one_kept(progress, &uid, Representation::AsStored);
+            let form = Representation::AsStored;
+            let given = self.give_one_kept(progress, &uid, form, Knowledge::Nothing);
             // What is not kept stays on the list.
             drop(given.await?);
         }
@@ -315,36 +316,15 @@ impl Worker {
         progress: &mut Progress<'_>,
         uid: &SopInstanceUid,
         form: Representation,
+        knowledge: Knowledge,
     ) -> Result<Result<Passed, NotKept>, Stop> {
         let job = progress.job;
         let key = key(&job.source, &job.listing, uid, form);
         let question = self.question(job, Self::target(job, uid), form);
-        let kept = self.retriever.kept(&key, &self.accepted, &question).await;
-        self.give_kept_one(progress, uid, kept).await
-    }
-
-    /// As [`Worker::give_one_kept`], once the source has said that it has not changed.
-    async fn give_confirmed(
-        &mut self,
-        progress: &mut Progress<'_>,
-        uid: &SopInstanceUid,
-        form: Representation,
-    ) -> Result<Result<Passed, NotKept>, Stop> {
-        let job = progress.job;
-        let key = key(&job.source, &job.listing, uid, form);
-        let question = self.question(job, Self::target(job, uid), form);
-        let confirmed = self.retriever.confirmed(&key, &self.accepted, &question);
-        let kept = confirmed.await;
-        self.give_kept_one(progress, uid, kept).await
-    }
-
-    async fn give_kept_one(
-        &mut self,
-        progress: &mut Progress<'_>,
-        uid: &SopInstanceUid,
-        kept: Kept,
-    ) -> Result<Result<Passed, NotKept>, Stop> {
-        let instance = match kept {
+        let kept = self
+            .retriever
+            .kept(&key, &self.accepted, &question, knowledge);
+        let instance = match kept.await {
             Kept::Here(instance) => *instance,
             Kept::NotAccepted => return Ok(Ok(Passed::UntilNotAccepted)),
             Kept::Stale(tags) => return Ok(Err(NotKept { had: Some(tags) })),
@@ -525,7 +505,10 @@ impl Worker {
     ) -> Result<Option<Passed>, Stop> {
         let mut had = None;
         if asked.is_none() {
-            match self.give_one_kept(progress, uid, form).await? {
+            match self
+                .give_one_kept(progress, uid, form, Knowledge::Nothing)
+                .await?
+            {
                 Ok(passed) => return Ok(Some(passed)),
                 Err(not_kept) => had = not_kept.had,
             }
@@ -537,7 +520,10 @@ impl Worker {
             None => self.open(job, Self::target(job, uid), form, had).await,
         };
         if let Err(source::Error::NotModified) = &opened {
-            match self.give_confirmed(progress, uid, form).await? {
+            match self
+                .give_one_kept(progress, uid, form, Knowledge::Confirmed)
+                .await?
+            {
                 Ok(passed) => return Ok(Some(passed)),
                 // It was forgotten in the meantime.
                 Err(_) => opened = self.open(job, Self::target(job, uid), form, None).await,
@@ -638,7 +624,8 @@ impl Worker {
         let mend = |flight| self.retriever.mended(&flight, question);
         let Some(body) = arrived.flight().and_then(mend) else {
             let form = question.representation;
-            return self.give_one_kept(progress, uid, form).await.map(drop);
+            let given = self.give_one_kept(progress, uid, form, Knowledge::Nothing);
+            return given.await.map(drop);
         };
         progress.take_uid(uid);
         let instance = follower.instance(arrived, body);
