@@ -69,7 +69,7 @@ impl Keeper {
         });
         let root = origin::root(origin, "length", 0, shape);
         let settings = Settings::keeping(THEIRS, &listen, cache).location(LOCATION, &root);
-        let server = Server::gateway_in_memory(&settings);
+        let server = Server::quiet_gateway(&settings);
         let mut keeper = Self {
             name: "xcwado",
             server,

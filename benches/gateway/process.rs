@@ -108,16 +108,17 @@ impl Server {
 
     /// The gateway, as it is released, with these settings.
     pub(crate) fn gateway(settings: &Settings) -> Self {
-        Self::gateway_in(tempfile::tempdir().expect("a directory"), settings)
+        let directory = tempfile::tempdir().expect("a directory");
+        Self::gateway_in(directory, "info", settings)
     }
 
-    /// The same, with its files in memory.
-    pub(crate) fn gateway_in_memory(settings: &Settings) -> Self {
-        let directory = tempfile::tempdir_in("/dev/shm");
-        Self::gateway_in(directory.expect("a directory"), settings)
+    /// The same, with its files in memory, and no line in its log for each request.
+    pub(crate) fn quiet_gateway(settings: &Settings) -> Self {
+        let directory = tempfile::tempdir_in("/dev/shm").expect("a directory");
+        Self::gateway_in(directory, "warn,xcwado::cli=info", settings)
     }
 
-    fn gateway_in(directory: TempDir, settings: &Settings) -> Self {
+    fn gateway_in(directory: TempDir, log: &str, settings: &Settings) -> Self {
         let config = directory.path().join("config.toml");
         fs::write(&config, settings.as_str()).expect("written");
         // As many open files as the machine allows, as whoever runs it in earnest would say.
@@ -126,7 +127,7 @@ impl Server {
             .arg(env!("CARGO_BIN_EXE_xcwado"))
             .args(["serve", "--log", "json", "--config"])
             .arg(&config)
-            .env_remove("RUST_LOG")
+            .env("RUST_LOG", log)
             .stderr(Stdio::piped())
             .spawn();
         let mut child = Killed(Some(child.expect("the gateway starts")));
