@@ -11,8 +11,7 @@ use prometheus::IntCounter;
 
 use super::Error;
 use super::breaker::{Breaker, Outcome, Permit, Refused, Report, Seen};
-use super::client::{Client, Response};
-use super::wado_rs::retry_after;
+use super::client::{Client, Response, retry_after};
 use crate::hop::Hop;
 use crate::metrics::Metrics;
 

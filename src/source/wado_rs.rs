@@ -4,18 +4,17 @@
 //! a whole study with an error when they cannot transcode one object of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, StatusCode, Uri};
 use url::Url;
 
 use super::addresses::{Addresses, Answered, Question};
 use super::breaker::Report;
-use super::client::{Client, Response, ResponseBody};
+use super::client::{Client, Response, ResponseBody, retry_after};
 use super::{Ask, Error, Representation};
 use crate::body;
 use crate::dicom::MediaType;
@@ -167,17 +166,6 @@ pub(super) fn check_status(
         ) => Err(Error::NotAcceptable),
         (status, _) => Err(Error::Status(status.as_u16())),
     }
-}
-
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 /// The parts of an answer.

@@ -4,54 +4,34 @@
 //! meant, in the order of arrival, also if they come later. It goes on while somebody wants it, and
 //! no faster than its fastest follower reads, but for what it may run ahead.
 
+mod follower;
+mod question;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
+pub(super) use follower::{Brought, Follower};
+pub(super) use question::Question;
+
+use super::Retriever;
 use super::giving::Tally;
 use super::manners::Manner;
-use super::{Retriever, is_of};
-use crate::body::{self, Body};
-use crate::cache::pace::{Halt, Interest, Pace};
+use crate::body;
+use crate::cache::pace::{Halt, Pace};
 use crate::cache::{Cargo, Flight, Key, Known, Terms};
 use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
-use crate::hop::Hop;
-use crate::instance::{Instance, Listing, Target, Way};
+use crate::instance::{Listing, Target};
 use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat, Source};
+use question::Name;
 
-/// Instances that are fetched by themselves beside a series at the same time.
-const OWN_FETCHES: usize = 4;
-/// So many answers of the source an instance is waited for before it is fetched by itself. Fetching it
-/// twice costs the border its bytes once more; waiting costs the viewer time.
-const ANSWERS: u32 = 4;
-/// Instances at the start of a series that are waited for while nothing is known of its pace yet.
-const NEAR: usize = 8;
-/// What an answer is taken to need at least.
-const SHORTEST_ANSWER: Duration = Duration::from_millis(10);
-/// The same while nothing is known.
-const LONGEST_ANSWER: Duration = Duration::from_millis(500);
 /// When to come again where there is no room for another fetch.
 const SOON: Duration = Duration::from_secs(5);
 /// How long a source is kept waiting by what nobody waits for.
 const AHEAD_PATIENCE: Duration = Duration::from_secs(30);
-
-/// What a source is asked for, and for whom first.
-#[derive(Debug, Clone)]
-pub(super) struct Question {
-    pub(super) source: Arc<Source>,
-    pub(super) target: Target,
-    pub(super) representation: Representation,
-    /// What is meant of the answer; without it, everything that is of the target.
-    pub(super) listing: Option<Arc<Listing>>,
-    pub(super) hop: Arc<Hop>,
-    /// Entity tags of what is here already.
-    pub(super) had: Option<HeaderValue>,
-}
 
 /// The crossings that are under way.
 #[derive(Debug, Clone)]
@@ -59,8 +39,6 @@ pub(super) struct Crossings {
     all: Arc<Mutex<HashMap<Name, Weak<Crossing>>>>,
     room: Arc<Semaphore>,
 }
-
-type Name = (Arc<str>, Target, Representation);
 
 /// A question that is being answered.
 #[derive(Debug)]
@@ -93,27 +71,6 @@ pub(super) struct Arrived {
     flight: Weak<Flight>,
 }
 
-/// Somebody who follows a crossing from its start.
-#[derive(Debug)]
-pub(super) struct Follower {
-    crossing: Arc<Crossing>,
-    interest: Interest,
-    at: usize,
-    /// Whether somebody else had asked already.
-    pub(super) has_joined: bool,
-}
-
-/// What came of waiting for an instance of a series.
-#[derive(Debug)]
-pub(super) enum Brought {
-    /// It has arrived.
-    Here(Arrived),
-    /// It is to be fetched by itself, for as long as the permit is held.
-    Fetch(OwnedSemaphorePermit),
-    /// It does not come.
-    Never,
-}
-
 /// What was left out of an answer.
 #[derive(Debug, Default)]
 struct Dropped {
@@ -126,28 +83,6 @@ impl Arrived {
     /// The flight that brings it, if that is still to be had.
     pub(super) fn flight(&self) -> Option<Arc<Flight>> {
         self.flight.upgrade()
-    }
-}
-
-impl Question {
-    fn name(&self) -> Name {
-        (self.source.key(), self.target.clone(), self.representation)
-    }
-
-    fn means(&self, identity: &Identity) -> bool {
-        is_of(identity, &self.target)
-            && self
-                .listing
-                .as_ref()
-                .is_none_or(|listing| listing.number(identity).is_some())
-    }
-
-    fn means_the_same(&self, other: &Self) -> bool {
-        match (&self.listing, &other.listing) {
-            (None, None) => true,
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
-            (Some(_), None) | (None, Some(_)) => false,
-        }
     }
 }
 
@@ -192,7 +127,7 @@ impl Crossings {
             log: Mutex::default(),
             moved: Notify::new(),
             began: Instant::now(),
-            own_fetches: Arc::new(Semaphore::new(OWN_FETCHES)),
+            own_fetches: Arc::new(Semaphore::new(follower::OWN_FETCHES)),
         });
         let follower = Follower::of(Arc::clone(&crossing), false);
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
@@ -419,155 +354,6 @@ impl Crossing {
             }
             moved.await;
         }
-    }
-}
-
-impl Follower {
-    fn of(crossing: Arc<Crossing>, has_joined: bool) -> Self {
-        Self {
-            interest: Interest::of(&crossing.pace),
-            crossing,
-            at: 0,
-            has_joined,
-        }
-    }
-
-    /// Waits until the source begins to answer. Gives whether it says that this is only some of it.
-    ///
-    /// # Errors
-    /// Why it gives nothing.
-    pub(super) async fn opened(&self) -> Result<bool, source::Error> {
-        let opened = |log: &Log| match (log.is_partial, &log.end) {
-            (Some(is_partial), _) => Some(Ok(is_partial)),
-            (None, Some(Err(error))) => Some(Err(error.clone())),
-            (None, Some(Ok(()))) => Some(Ok(false)),
-            (None, None) => None,
-        };
-        self.crossing.until(opened).await
-    }
-
-    /// The next instance; `None` once the source has ended its answer properly.
-    ///
-    /// # Errors
-    /// Why the answer broke off.
-    pub(super) async fn next(&mut self) -> Result<Option<Arrived>, body::Error> {
-        let at = self.at;
-        let next = |log: &Log| match (log.arrived.get(at), &log.end) {
-            (Some(arrived), _) => Some(Ok(Some(arrived.clone()))),
-            (None, Some(Ok(()))) => Some(Ok(None)),
-            (None, Some(Err(error))) => Some(Err(broken(error))),
-            (None, None) => None,
-        };
-        let next = self.crossing.until(next).await?;
-        self.at += 1;
-        Ok(next)
-    }
-
-    /// Waits for one instance of a series, or until it is better fetched by itself.
-    ///
-    /// That is so where what stands before it in the manifest takes longer than a few answers of the
-    /// source, as far as that can be told, and where it has not come in that time. At most
-    /// [`OWN_FETCHES`] are fetched beside a series at the same time; the others wait on.
-    pub(super) async fn bring(&mut self, uid: &SopInstanceUid) -> Brought {
-        let own_fetches = Arc::clone(&self.crossing.own_fetches);
-        let patience = self.patience(uid);
-        let arrives = self.find(uid);
-        let mut arrives = std::pin::pin!(arrives);
-        if let Some(patience) = patience
-            && let Ok(arrived) = timeout(patience, &mut arrives).await
-        {
-            return arrived.map_or(Brought::Never, Brought::Here);
-        }
-        tokio::select! {
-            biased;
-            arrived = &mut arrives => arrived.map_or(Brought::Never, Brought::Here),
-            permit = own_fetches.acquire_owned() => permit.map_or(Brought::Never, Brought::Fetch),
-        }
-    }
-
-    async fn find(&mut self, uid: &SopInstanceUid) -> Option<Arrived> {
-        loop {
-            let arrived = self.next().await.ok()??;
-            if arrived.identity.sop_instance == *uid {
-                return Some(arrived);
-            }
-            self.pass_over(&arrived);
-        }
-    }
-
-    /// How long it is worth waiting for an instance, which may not have arrived yet; `None`: not at all.
-    fn patience(&self, uid: &SopInstanceUid) -> Option<Duration> {
-        let listing = self.crossing.question.listing.as_ref()?;
-        let place = *listing.instances.get(uid)?;
-        let log = self.crossing.log();
-        if log.seen.contains(uid) {
-            return Some(LONGEST_ANSWER);
-        }
-        let arrived = log.arrived.len();
-        let (Some(opened), 1..) = (log.opened, arrived) else {
-            return (place < NEAR).then_some(LONGEST_ANSWER);
-        };
-        // What stands before it has all arrived: the source goes by another order.
-        let before = place.checked_sub(arrived)?;
-        let answer = (opened - self.crossing.began).max(SHORTEST_ANSWER);
-        let each = opened.elapsed() / u32::try_from(arrived).unwrap_or(u32::MAX);
-        let expected = each * u32::try_from(before).unwrap_or(u32::MAX);
-        (expected <= answer * ANSWERS).then(|| answer * ANSWERS * 2)
-    }
-
-    /// An instance that has arrived, with its bytes.
-    pub(super) fn instance(&self, arrived: &Arrived, body: Body) -> Instance {
-        Instance {
-            identity: arrived.identity.clone(),
-            body,
-            way: match arrived.flight() {
-                _ if self.has_joined => Way::Collapsed,
-                Some(flight) if !flight.will_be_kept() => Way::PassedOn,
-                Some(_) | None => Way::Fetched,
-            },
-            sha256: None,
-        }
-    }
-
-    /// Lets the crossing run ahead of its followers by so many bytes, and go on without any. Gives
-    /// what ends when it does.
-    pub(super) fn runs_ahead(self, bytes: u64) -> impl Future<Output = ()> + Send + 'static {
-        self.crossing.pace.run_ahead(bytes);
-        let crossing = Arc::clone(&self.crossing);
-        async move {
-            let ended = |log: &Log| log.end.as_ref().map(drop);
-            crossing.until(ended).await;
-        }
-    }
-
-    /// What is asked.
-    pub(super) fn question(&self) -> &Question {
-        &self.crossing.question
-    }
-
-    /// Lets the crossing go on past an instance that this follower does not read.
-    pub(super) fn pass_over(&self, arrived: &Arrived) {
-        if let Some(flight) = arrived.flight() {
-            self.interest.pace().read_to(flight.reach());
-        }
-    }
-}
-
-fn broken(error: &source::Error) -> body::Error {
-    match error {
-        source::Error::BrokeOff(error) => error.clone(),
-        source::Error::NotFound
-        | source::Error::NotModified
-        | source::Error::Gone
-        | source::Error::BadRequest
-        | source::Error::NotAcceptable
-        | source::Error::Forbidden
-        | source::Error::Overloaded { .. }
-        | source::Error::Resting { .. }
-        | source::Error::Status(_)
-        | source::Error::Malformed(_)
-        | source::Error::Unreachable
-        | source::Error::TimedOut => body::Error::Disconnected,
     }
 }
 

@@ -1,0 +1,199 @@
+//! Somebody who waits for what a crossing brings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::{Arrived, Crossing, Log, Question};
+use crate::body::{self, Body};
+use crate::cache::pace::Interest;
+use crate::dicom::SopInstanceUid;
+use crate::instance::{Instance, Way};
+use crate::source;
+
+/// Instances that are fetched by themselves beside a series at the same time.
+pub(super) const OWN_FETCHES: usize = 4;
+/// So many answers of the source an instance is waited for before it is fetched by itself. Fetching it
+/// twice costs the border its bytes once more; waiting costs the viewer time.
+const ANSWERS: u32 = 4;
+/// Instances at the start of a series that are waited for while nothing is known of its pace yet.
+const NEAR: usize = 8;
+/// What an answer is taken to need at least.
+const SHORTEST_ANSWER: Duration = Duration::from_millis(10);
+/// The same while nothing is known.
+const LONGEST_ANSWER: Duration = Duration::from_millis(500);
+
+/// Somebody who follows a crossing from its start.
+#[derive(Debug)]
+pub(in crate::retrieve) struct Follower {
+    pub(super) crossing: Arc<Crossing>,
+    interest: Interest,
+    at: usize,
+    /// Whether somebody else had asked already.
+    pub(in crate::retrieve) has_joined: bool,
+}
+
+/// What came of waiting for an instance of a series.
+#[derive(Debug)]
+pub(in crate::retrieve) enum Brought {
+    /// It has arrived.
+    Here(Arrived),
+    /// It is to be fetched by itself, for as long as the permit is held.
+    Fetch(OwnedSemaphorePermit),
+    /// It does not come.
+    Never,
+}
+
+impl Follower {
+    pub(super) fn of(crossing: Arc<Crossing>, has_joined: bool) -> Self {
+        Self {
+            interest: Interest::of(&crossing.pace),
+            crossing,
+            at: 0,
+            has_joined,
+        }
+    }
+
+    /// Waits until the source begins to answer. Gives whether it says that this is only some of it.
+    ///
+    /// # Errors
+    /// Why it gives nothing.
+    pub(in crate::retrieve) async fn opened(&self) -> Result<bool, source::Error> {
+        let opened = |log: &Log| match (log.is_partial, &log.end) {
+            (Some(is_partial), _) => Some(Ok(is_partial)),
+            (None, Some(Err(error))) => Some(Err(error.clone())),
+            (None, Some(Ok(()))) => Some(Ok(false)),
+            (None, None) => None,
+        };
+        self.crossing.until(opened).await
+    }
+
+    /// The next instance; `None` once the source has ended its answer properly.
+    ///
+    /// # Errors
+    /// Why the answer broke off.
+    pub(in crate::retrieve) async fn next(&mut self) -> Result<Option<Arrived>, body::Error> {
+        let at = self.at;
+        let next = |log: &Log| match (log.arrived.get(at), &log.end) {
+            (Some(arrived), _) => Some(Ok(Some(arrived.clone()))),
+            (None, Some(Ok(()))) => Some(Ok(None)),
+            (None, Some(Err(error))) => Some(Err(broken(error))),
+            (None, None) => None,
+        };
+        let next = self.crossing.until(next).await?;
+        self.at += 1;
+        Ok(next)
+    }
+
+    /// Waits for one instance of a series, or until it is better fetched by itself.
+    ///
+    /// That is so where what stands before it in the manifest takes longer than a few answers of the
+    /// source, as far as that can be told, and where it has not come in that time. At most
+    /// [`OWN_FETCHES`] are fetched beside a series at the same time; the others wait on.
+    pub(in crate::retrieve) async fn bring(&mut self, uid: &SopInstanceUid) -> Brought {
+        let own_fetches = Arc::clone(&self.crossing.own_fetches);
+        let patience = self.patience(uid);
+        let arrives = self.find(uid);
+        let mut arrives = std::pin::pin!(arrives);
+        if let Some(patience) = patience
+            && let Ok(arrived) = timeout(patience, &mut arrives).await
+        {
+            return arrived.map_or(Brought::Never, Brought::Here);
+        }
+        tokio::select! {
+            biased;
+            arrived = &mut arrives => arrived.map_or(Brought::Never, Brought::Here),
+            permit = own_fetches.acquire_owned() => permit.map_or(Brought::Never, Brought::Fetch),
+        }
+    }
+
+    async fn find(&mut self, uid: &SopInstanceUid) -> Option<Arrived> {
+        loop {
+            let arrived = self.next().await.ok()??;
+            if arrived.identity.sop_instance == *uid {
+                return Some(arrived);
+            }
+            self.pass_over(&arrived);
+        }
+    }
+
+    /// How long it is worth waiting for an instance, which may not have arrived yet; `None`: not at all.
+    fn patience(&self, uid: &SopInstanceUid) -> Option<Duration> {
+        let listing = self.crossing.question.listing.as_ref()?;
+        let place = *listing.instances.get(uid)?;
+        let log = self.crossing.log();
+        if log.seen.contains(uid) {
+            return Some(LONGEST_ANSWER);
+        }
+        let arrived = log.arrived.len();
+        let (Some(opened), 1..) = (log.opened, arrived) else {
+            return (place < NEAR).then_some(LONGEST_ANSWER);
+        };
+        // What stands before it has all arrived: the source goes by another order.
+        let before = place.checked_sub(arrived)?;
+        let answer = (opened - self.crossing.began).max(SHORTEST_ANSWER);
+        let each = opened.elapsed() / u32::try_from(arrived).unwrap_or(u32::MAX);
+        let expected = each * u32::try_from(before).unwrap_or(u32::MAX);
+        (expected <= answer * ANSWERS).then(|| answer * ANSWERS * 2)
+    }
+
+    /// An instance that has arrived, with its bytes.
+    pub(in crate::retrieve) fn instance(&self, arrived: &Arrived, body: Body) -> Instance {
+        Instance {
+            identity: arrived.identity.clone(),
+            body,
+            way: match arrived.flight() {
+                _ if self.has_joined => Way::Collapsed,
+                Some(flight) if !flight.will_be_kept() => Way::PassedOn,
+                Some(_) | None => Way::Fetched,
+            },
+            sha256: None,
+        }
+    }
+
+    /// Lets the crossing run ahead of its followers by so many bytes, and go on without any. Gives
+    /// what ends when it does.
+    pub(in crate::retrieve) fn runs_ahead(
+        self,
+        bytes: u64,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        self.crossing.pace.run_ahead(bytes);
+        let crossing = Arc::clone(&self.crossing);
+        async move {
+            let ended = |log: &Log| log.end.as_ref().map(drop);
+            crossing.until(ended).await;
+        }
+    }
+
+    /// What is asked.
+    pub(in crate::retrieve) fn question(&self) -> &Question {
+        &self.crossing.question
+    }
+
+    /// Lets the crossing go on past an instance that this follower does not read.
+    pub(in crate::retrieve) fn pass_over(&self, arrived: &Arrived) {
+        if let Some(flight) = arrived.flight() {
+            self.interest.pace().read_to(flight.reach());
+        }
+    }
+}
+
+fn broken(error: &source::Error) -> body::Error {
+    match error {
+        source::Error::BrokeOff(error) => error.clone(),
+        source::Error::NotFound
+        | source::Error::NotModified
+        | source::Error::Gone
+        | source::Error::BadRequest
+        | source::Error::NotAcceptable
+        | source::Error::Forbidden
+        | source::Error::Overloaded { .. }
+        | source::Error::Resting { .. }
+        | source::Error::Status(_)
+        | source::Error::Malformed(_)
+        | source::Error::Unreachable
+        | source::Error::TimedOut => body::Error::Disconnected,
+    }
+}

@@ -1,0 +1,49 @@
+//! What a source is asked for.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::dicom::part10::Identity;
+use crate::hop::Hop;
+use crate::instance::{Listing, Target};
+use crate::retrieve::is_of;
+use crate::source::{Representation, Source};
+
+/// What a source is asked for, and for whom first.
+#[derive(Debug, Clone)]
+pub(in crate::retrieve) struct Question {
+    pub(in crate::retrieve) source: Arc<Source>,
+    pub(in crate::retrieve) target: Target,
+    pub(in crate::retrieve) representation: Representation,
+    /// What is meant of the answer; without it, everything that is of the target.
+    pub(in crate::retrieve) listing: Option<Arc<Listing>>,
+    pub(in crate::retrieve) hop: Arc<Hop>,
+    /// Entity tags of what is here already.
+    pub(in crate::retrieve) had: Option<HeaderValue>,
+}
+
+/// What tells a question from every other, but for what is meant of its answer.
+pub(super) type Name = (Arc<str>, Target, Representation);
+
+impl Question {
+    pub(super) fn name(&self) -> Name {
+        (self.source.key(), self.target.clone(), self.representation)
+    }
+
+    pub(super) fn means(&self, identity: &Identity) -> bool {
+        is_of(identity, &self.target)
+            && self
+                .listing
+                .as_ref()
+                .is_none_or(|listing| listing.number(identity).is_some())
+    }
+
+    pub(super) fn means_the_same(&self, other: &Self) -> bool {
+        match (&self.listing, &other.listing) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+}
