@@ -57,9 +57,18 @@ pub struct Body {
     kind: Kind,
     /// Exact number of bytes, where known.
     length: Option<u64>,
-    /// Where it begins, if it is that of a file.
-    file: Option<(Arc<File>, u64)>,
+    /// Where it is, if it is that of a file.
+    file: Option<Span>,
     watches: Vec<Watch>,
+}
+
+/// A place in a file.
+struct Span {
+    file: Arc<File>,
+    /// Where the body begins.
+    offset: u64,
+    /// How much of it is behind.
+    read: u64,
 }
 
 /// How a body ended.
@@ -152,16 +161,44 @@ impl Body {
             }
             Ok(())
         });
-        body.file = Some((file, offset));
+        body.file = Some(Span {
+            file,
+            offset,
+            read: 0,
+        });
         body
+    }
+
+    /// Passes over the next bytes without reading them, which only works in a file; whether it did.
+    /// Beyond the end of a file there is nothing.
+    pub fn pass_over(&mut self, length: u64) -> bool {
+        let (Some(span), Some(whole)) = (&self.file, self.length) else {
+            return false;
+        };
+        let passed = span.read.saturating_add(length);
+        let Some(rest) = whole.checked_sub(passed) else {
+            return false;
+        };
+        let (file, offset) = (Arc::clone(&span.file), span.offset);
+        self.kind = Self::file(Arc::clone(&file), offset + passed, rest).into_kind();
+        self.file = Some(Span {
+            file,
+            offset,
+            read: passed,
+        });
+        true
+    }
+
+    fn into_kind(mut self) -> Kind {
+        std::mem::replace(&mut self.kind, Kind::Ended)
     }
 
     /// `length` of the bytes that are still to be read, after `skipped` of them. Watches see that the
     /// reader left.
     #[must_use]
     pub fn slice(mut self, skipped: u64, length: u64) -> Self {
-        if let Some((file, offset)) = self.file.take() {
-            return Self::file(file, offset + skipped, length);
+        if let Some(span) = self.file.take() {
+            return Self::file(span.file, span.offset + span.read + skipped, length);
         }
         Self::generate(Some(length), move |out| async move {
             let (mut skipped, mut left) = (skipped, length);
@@ -260,6 +297,9 @@ impl Body {
         };
         if matches!(next, Poll::Ready(None | Some(Err(_)))) {
             self.kind = Kind::Ended;
+        }
+        if let (Poll::Ready(Some(Ok(bytes))), Some(span)) = (&next, &mut self.file) {
+            span.read += bytes.len() as u64;
         }
         if let Poll::Ready(read) = &next {
             for watch in &mut self.watches {

@@ -36,6 +36,10 @@ pub mod metrics;
 
 pub mod sub_resource;
 
+pub mod object;
+
+pub mod search;
+
 pub mod instance;
 
 pub mod hop;

@@ -13,6 +13,8 @@ const PURE: &[&str] = &[
     "present",
     "request",
     "rewrite",
+    "search",
+    "sub_resource",
 ];
 const NOT_PURE: &[&[&str]] = &[&["manifest", "store"]];
 /// What a pure module must not name.

@@ -3,6 +3,7 @@
 //! The unit is one instance as one source gave it. It appears in a tier only once its part of the
 //! source's answer ended properly and its own bytes say that it is what it is kept as.
 
+mod derived;
 pub mod disk;
 mod flight;
 mod key;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+pub use derived::{Derived, Frames};
 pub use disk::Disk;
 pub use flight::{Flight, Pilot, Unread};
 pub use key::Key;
@@ -45,6 +47,7 @@ pub struct Cache(Arc<Tiers>);
 #[derive(Debug)]
 struct Tiers {
     memory: Memory,
+    derived: Derived,
     look_ahead: (LookAhead, u64),
     disk: Option<Disk>,
     board: Mutex<HashMap<Key, Arc<Flight>>>,
@@ -150,6 +153,7 @@ impl Cache {
             .transpose()?;
         Ok(Self(Arc::new(Tiers {
             memory: Memory::new(settings.memory_limits(), metrics),
+            derived: Derived::new(settings.metadata.0),
             look_ahead: (settings.look_ahead, settings.look_ahead_bytes.0),
             disk,
             board: Mutex::default(),
@@ -160,6 +164,12 @@ impl Cache {
             has_disk_failed: AtomicBool::new(false),
             metrics: metrics.clone(),
         })))
+    }
+
+    /// What was worked out of instances.
+    #[must_use]
+    pub fn derived(&self) -> &Derived {
+        &self.0.derived
     }
 
     /// An instance, if it is here or arriving. On disk it may still prove damaged.

@@ -14,6 +14,8 @@ use super::{disk, memory};
 pub struct Settings {
     /// Bytes of instances that are kept in memory.
     pub memory: ByteSize,
+    /// Bytes of metadata that were worked out of instances and are kept in memory.
+    pub metadata: ByteSize,
     /// Bytes of instances that are kept on disk; 0: nothing is at rest.
     pub disk: ByteSize,
     /// Days after which an instance on disk is dropped.
@@ -48,6 +50,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             memory: ByteSize(512 << 20),
+            metadata: ByteSize(64 << 20),
             disk: ByteSize(20 << 30),
             disk_days: 30,
             flights: ByteSize(64 << 20),

@@ -49,8 +49,50 @@ pub struct Element<'a> {
     pub tag: Tag,
     vr: Option<VR>,
     value: &'a [u8],
+    has_length: bool,
     syntax: Syntax,
     depth: usize,
+}
+
+/// The head of an element: everything before its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// Its tag; also that of an item or a delimiter.
+    pub tag: Tag,
+    /// The value representation, where one is written.
+    pub vr: Option<VR>,
+    /// The length of its value; `None` if it is undefined.
+    pub length: Option<u32>,
+    /// The length of the head itself.
+    pub size: usize,
+}
+
+impl Head {
+    /// Reads the head at the beginning of some bytes.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`] if that is not all of it.
+    pub fn read(bytes: &[u8], encoding: Encoding) -> Result<Self, Error> {
+        let header = Header::read(bytes, 0, DataSet::new(&[], encoding).syntax)?;
+        Ok(Self {
+            tag: header.tag,
+            vr: header.vr,
+            length: header.length,
+            size: header.value,
+        })
+    }
+
+    /// Whether it is an item, or a delimiter.
+    #[must_use]
+    pub fn is_item(&self) -> bool {
+        self.tag.group() == ITEM.group()
+    }
+
+    /// Whether it ends an item or a sequence of undefined length.
+    #[must_use]
+    pub fn is_delimiter(&self) -> bool {
+        self.tag == ITEM_END || self.tag == SEQUENCE_END
+    }
 }
 
 /// How elements are written, once a deflated data set is inflated.
@@ -150,6 +192,30 @@ impl<'a> Element<'a> {
         std::str::from_utf8(self.text()?).ok()
     }
 
+    /// Whether it holds items: by its value representation, or by what an undefined length means.
+    #[must_use]
+    pub fn is_sequence(&self) -> bool {
+        match self.vr {
+            Some(VR::SQ) => true,
+            Some(VR::UN) => !self.has_length,
+            Some(_) => false,
+            None if self.has_length => is_sequence_by_dictionary(self.tag),
+            None => self.tag != PIXEL_DATA,
+        }
+    }
+
+    /// Whether numbers in it are written with their highest byte first.
+    #[must_use]
+    pub fn is_big_endian(&self) -> bool {
+        self.syntax == Syntax::ExplicitBig
+    }
+
+    /// Whether it is encapsulated pixel data, whose bytes are items (PS3.5 A.4).
+    #[must_use]
+    pub fn is_encapsulated(&self) -> bool {
+        !self.has_length && !self.is_sequence()
+    }
+
     /// The items of this element, if it is a sequence.
     #[must_use]
     pub fn items(&self) -> Items<'a> {
@@ -224,6 +290,7 @@ impl<'a> Elements<'a> {
             tag: header.tag,
             vr: header.vr,
             value,
+            has_length: header.length.is_some(),
             syntax,
             depth,
         })

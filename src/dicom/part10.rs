@@ -177,15 +177,22 @@ impl Identity {
     }
 }
 
-struct Meta {
-    transfer_syntax: TransferSyntax,
+/// What the file meta information says.
+#[derive(Debug, Clone)]
+pub struct Meta {
+    /// Transfer syntax (0002,0010).
+    pub transfer_syntax: TransferSyntax,
     /// Where the data set starts.
-    end: usize,
+    pub end: usize,
 }
 
 impl Meta {
+    /// Reads it from the first bytes of a file.
+    ///
+    /// # Errors
+    /// [`dataset::Error::Truncated`] if it does not end in them, or what is wrong.
     // PS3.10 7.1. The group length (0002,0000) is not relied on: writers get it wrong.
-    fn read(bytes: &[u8]) -> Result<Self, Error> {
+    pub fn read(bytes: &[u8]) -> Result<Self, Error> {
         let head = bytes.get(..PREAMBLE + 4).ok_or_else(|| short(bytes))?;
         if &head[PREAMBLE..] != b"DICM" {
             return Err(Error::NotPart10);

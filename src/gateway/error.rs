@@ -13,7 +13,7 @@ use crate::body::{self, Body};
 use crate::dicom::{dataset, part10};
 use crate::manifest::{fhir, kos, store};
 use crate::request::{self, accept};
-use crate::{access, hop, manifest, retrieve, source};
+use crate::{access, hop, manifest, object, retrieve, source};
 
 /// Why a request is not granted.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,12 @@ pub enum Error {
     /// Nothing can be retrieved.
     #[error(transparent)]
     Retrieve(#[from] retrieve::Error),
+    /// It is something of one instance, asked for of a series or a study.
+    #[error("this is to be had of single instances only")]
+    OfInstancesOnly,
+    /// An instance cannot be used for what is asked for.
+    #[error(transparent)]
+    Instance(#[from] object::Error),
     /// The answer broke off before its first byte.
     #[error(transparent)]
     BrokeOff(#[from] body::Error),
@@ -91,9 +97,11 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Request(request::Error::Unknown) | Self::NotFound | Self::NotOffered => {
-                StatusCode::NOT_FOUND
-            }
+            Self::Request(request::Error::Unknown)
+            | Self::NotFound
+            | Self::NotOffered
+            | Self::OfInstancesOnly => StatusCode::NOT_FOUND,
+            Self::Instance(error) => of_instance(error),
             Self::Access(access::Error::Token) => StatusCode::UNAUTHORIZED,
             Self::Access(access::Error::NotListed)
             | Self::PartnersOnlyRetrieve
@@ -101,6 +109,7 @@ impl Error {
             Self::Loop(hop::Loop) => StatusCode::LOOP_DETECTED,
             Self::Request(
                 request::Error::NotAUid(_)
+                | request::Error::Frames
                 | request::Error::Query(_)
                 | request::Error::UnknownParameter
                 | request::Error::XcWado(_),
@@ -169,6 +178,8 @@ impl Error {
             Self::Request(_)
             | Self::Method(_)
             | Self::NotOffered
+            | Self::OfInstancesOnly
+            | Self::Instance(_)
             | Self::NotAcceptable(_)
             | Self::NotFound
             | Self::UnsupportedMediaType
@@ -273,6 +284,19 @@ fn of_source(error: &source::Error) -> StatusCode {
         | source::Error::Unreachable => StatusCode::BAD_GATEWAY,
         source::Error::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         source::Error::BrokeOff(error) => of_body(error),
+    }
+}
+
+fn of_instance(error: &object::Error) -> StatusCode {
+    match error {
+        object::Error::Body(error) => of_body(error),
+        object::Error::NoPixelData | object::Error::NoFrame(_) | object::Error::NoValue => {
+            StatusCode::NOT_FOUND
+        }
+        object::Error::Part10(_)
+        | object::Error::DataSet(_)
+        | object::Error::TooLarge
+        | object::Error::Pixels(_) => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
 

@@ -177,7 +177,7 @@ impl Gateway {
         })
     }
 
-    fn link(&self, id: Id) -> String {
+    pub(super) fn link(&self, id: Id) -> String {
         format!("{}/manifests/{id}", self.public.url)
     }
 

@@ -2,12 +2,14 @@
 
 mod answer;
 mod conditional;
+mod derive;
 mod error;
 mod forget;
 mod forward;
 mod manifests;
 mod observe;
 mod place;
+mod search;
 mod streams;
 mod upload;
 mod xc_wado;
@@ -206,15 +208,27 @@ impl Gateway {
             (&Method::GET | &Method::HEAD, Resource::Manifests) => self.list(head),
             (&Method::GET | &Method::HEAD, Resource::Manifest(id)) => self.show(head, id).await,
             (&Method::DELETE, Resource::Manifest(id)) => self.forget(id).await,
+            (&Method::GET | &Method::HEAD, Resource::Search(root, scope)) => {
+                self.search(head, root, &scope).await
+            }
             (&Method::GET | &Method::HEAD, Resource::Retrieve(root, target)) => {
-                self.retrieve(head, asking, &root, &target).await
+                self.retrieve(head, asking, root, &target).await
+            }
+            (&Method::GET | &Method::HEAD, Resource::Derive(root, target, resource)) => {
+                self.derive(head, asking, root, (&target, &resource)).await
             }
             (&Method::GET | &Method::HEAD, Resource::XcWado(request)) => {
                 self.xc_wado(head, asking, &request).await
             }
             (_, Resource::Manifests) => Err(Error::Method("GET, HEAD, POST")),
             (_, Resource::Manifest(_)) => Err(Error::Method("GET, HEAD, DELETE")),
-            (_, Resource::Retrieve(..) | Resource::XcWado(_)) => Err(Error::Method("GET, HEAD")),
+            (
+                _,
+                Resource::Search(..)
+                | Resource::Retrieve(..)
+                | Resource::Derive(..)
+                | Resource::XcWado(_),
+            ) => Err(Error::Method("GET, HEAD")),
         }
     }
 
@@ -232,18 +246,17 @@ impl Gateway {
         &self,
         head: &Parts,
         asking: &Asking,
-        root: &Root,
+        root: Root,
         target: &Target,
     ) -> Result<Response<Body>, Error> {
-        let Root::Manifest(id) = root;
         let acceptable = acceptable(head, target)?;
-        let manifest = self.load(*id).await?.ok_or(Error::NotFound)?;
+        let manifest = self.holding(root).await?;
         let plan = self.plan(&manifest, target, asking)?;
         let retrieval = self
             .retriever
             .start(plan, acceptable.syntaxes.clone())
             .await?;
-        let place = Place::new(format!("{}/manifests/{id}/dicomweb", self.public.url));
+        let place = self.root_place(root);
         self.instances(head, (retrieval, acceptable), place, target)
             .await
     }
@@ -275,6 +288,17 @@ impl Gateway {
             plan.not_locatable += of_study.not_locatable;
         }
         Ok(plan)
+    }
+
+    /// What a DICOMweb root has.
+    async fn holding(&self, root: Root) -> Result<Arc<Registered>, Error> {
+        let Root::Manifest(id) = root;
+        self.load(id).await?.ok_or(Error::NotFound)
+    }
+
+    fn root_place(&self, root: Root) -> Place {
+        let Root::Manifest(id) = root;
+        Place::new(format!("{}/dicomweb", self.link(id)))
     }
 
     async fn load(&self, id: Id) -> Result<Option<Arc<Registered>>, Error> {

@@ -13,6 +13,7 @@ use crate::ihe::HomeCommunityId;
 use crate::instance::Target;
 use crate::metrics::Metrics;
 use crate::request::{self, Resource};
+use crate::sub_resource::{FrameForm, SubResource};
 
 /// The kinds of requests, as metrics and logs name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,11 @@ pub(super) enum Transaction {
     RetrieveStudy,
     RetrieveSeries,
     RetrieveInstance,
+    Search,
+    RetrieveMetadata,
+    RetrieveFrames,
+    RetrieveBulkdata,
+    RetrieveRendered,
     XcWadoResponding,
     XcWadoInitiating,
     Other,
@@ -47,6 +53,15 @@ impl Transaction {
                 Target::Series(..) => Self::RetrieveSeries,
                 Target::Instance(..) => Self::RetrieveInstance,
             },
+            Ok(Resource::Search(..)) if is_read => Self::Search,
+            Ok(Resource::Derive(_, _, resource)) if is_read => match **resource {
+                SubResource::Metadata => Self::RetrieveMetadata,
+                SubResource::Frames(_, FrameForm::Pixels) => Self::RetrieveFrames,
+                SubResource::Bulkdata(_) | SubResource::Pixeldata => Self::RetrieveBulkdata,
+                SubResource::Rendered | SubResource::Thumbnail | SubResource::Frames(..) => {
+                    Self::RetrieveRendered
+                }
+            },
             Ok(Resource::XcWado(request)) if is_read && is_ours(&request.home_community_id) => {
                 Self::XcWadoResponding
             }
@@ -54,7 +69,9 @@ impl Transaction {
             Ok(
                 Resource::Manifests
                 | Resource::Manifest(_)
+                | Resource::Search(..)
                 | Resource::Retrieve(..)
+                | Resource::Derive(..)
                 | Resource::XcWado(_),
             )
             | Err(_) => Self::Other,
@@ -70,6 +87,11 @@ impl Transaction {
             Self::RetrieveStudy => "retrieve_study",
             Self::RetrieveSeries => "retrieve_series",
             Self::RetrieveInstance => "retrieve_instance",
+            Self::Search => "search",
+            Self::RetrieveMetadata => "retrieve_metadata",
+            Self::RetrieveFrames => "retrieve_frames",
+            Self::RetrieveBulkdata => "retrieve_bulkdata",
+            Self::RetrieveRendered => "retrieve_rendered",
             Self::XcWadoResponding => "xc_wado_responding",
             Self::XcWadoInitiating => "xc_wado_initiating",
             Self::Other => "other",

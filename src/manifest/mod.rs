@@ -7,6 +7,7 @@ pub mod kos;
 mod model;
 mod registered;
 pub(crate) mod retrieve_url;
+mod rows;
 pub mod store;
 
 pub use id::Id;
@@ -15,6 +16,7 @@ pub use model::{
     Study, Warning,
 };
 pub use registered::{Registered, Registration, Selected, UnknownSeries};
+pub use rows::{instance_row, series_row, study_row};
 pub use store::Store;
 
 /// The largest manifest that is read, in bytes.

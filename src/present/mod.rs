@@ -2,5 +2,8 @@
 
 pub mod forwarded;
 mod instances;
+pub mod metadata;
+pub mod parts;
+mod xml;
 
 pub use instances::{Presented, multipart, single};

@@ -147,6 +147,51 @@ pub fn dicom_json(query: Option<&str>, accept: &[&str]) -> Result<(), NotAccepta
     }
 }
 
+/// How attributes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetadataForm {
+    /// `application/dicom+json`.
+    Json,
+    /// `multipart/related; type="application/dicom+xml"`.
+    Xml,
+}
+
+/// How attributes may be given: metadata, and what a search finds.
+///
+/// # Errors
+/// [`NotAcceptable`]: 406.
+pub fn metadata(query: Option<&str>, accept: &[&str]) -> Result<MetadataForm, NotAcceptable> {
+    let form = |range: &MediaType| match range.essence() {
+        "*/*" | "application/*" | "application/dicom+json" | "application/json" => {
+            Some(MetadataForm::Json)
+        }
+        MULTIPART_RELATED => match range.part_type().as_deref() {
+            Some("application/dicom+xml") => Some(MetadataForm::Xml),
+            Some(_) | None => None,
+        },
+        // Unwrapped, by those who do not know better.
+        "application/dicom+xml" => Some(MetadataForm::Xml),
+        _ => None,
+    };
+    let mut ranges = ranges(query, accept);
+    ranges.retain(|range| range.quality() > 0);
+    ranges.sort_by_key(|range| std::cmp::Reverse(range.quality()));
+    ranges.iter().find_map(form).ok_or(NotAcceptable)
+}
+
+/// The media ranges of the query parameter, then those of the header field; any if there are none.
+pub(super) fn ranges(query: Option<&str>, accept: &[&str]) -> Vec<MediaType> {
+    let mut ranges = query.map(accept_parameter).unwrap_or_default();
+    if ranges.is_empty() {
+        let fields = accept.iter();
+        ranges.extend(fields.flat_map(|field| MediaType::parse_list(field)));
+    }
+    if ranges.is_empty() && accept.iter().all(|value| value.trim().is_empty()) {
+        ranges.extend(MediaType::parse("*/*"));
+    }
+    ranges
+}
+
 /// `Accept` for a source, written anew from what a client accepts; everything if it says nothing.
 #[must_use]
 pub fn anew(accept: &[&str]) -> HeaderValue {

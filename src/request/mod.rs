@@ -1,9 +1,13 @@
 //! What is asked: a request line and its header fields become a typed request. Pure.
 
 pub mod accept;
+pub mod accept_bulk;
 mod resource;
+mod search;
 pub mod xc_wado;
 
-pub use accept::{Acceptable, Payload};
+pub use accept::{Acceptable, MetadataForm, Payload};
+pub use accept_bulk::BulkAcceptable;
 pub use resource::{Error, Grammar, Resource, Root, XcWadoPath, registration};
+pub use search::{Parsed, Scope, search};
 pub use xc_wado::XcWado;

@@ -7,11 +7,13 @@ use std::fmt;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
+use super::search::Scope;
 use super::xc_wado::{self, Tolerance, XcWado};
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::HomeCommunityId;
 use crate::instance::Target;
 use crate::manifest::{Id, Registration};
+use crate::sub_resource::{Level, SubResource};
 
 /// A resource of the public listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +22,12 @@ pub enum Resource {
     Manifests,
     /// `manifests/{id}`.
     Manifest(Id),
-    /// Something to retrieve below a manifest's DICOMweb root.
+    /// Something to search for below a DICOMweb root.
+    Search(Root, Scope),
+    /// Instances to retrieve below a DICOMweb root.
     Retrieve(Root, Target),
+    /// Something that is made of instances, below a DICOMweb root.
+    Derive(Root, Target, Box<SubResource>),
     /// Something to retrieve from a community (RAD-160).
     XcWado(Box<XcWado>),
 }
@@ -47,7 +53,7 @@ pub struct XcWadoPath(Box<str>);
 pub struct NotAPath;
 
 /// A DICOMweb root.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Root {
     /// `manifests/{id}/dicomweb`: what one manifest selects.
     Manifest(Id),
@@ -62,6 +68,9 @@ pub enum Error {
     /// A segment is no UID where one must stand.
     #[error("{0} is not a UID")]
     NotAUid(&'static str),
+    /// A list of frames is none.
+    #[error("frames are named by distinct numbers from 1 on, separated by commas")]
+    Frames,
     /// A query parameter cannot be read.
     #[error("the query parameter {0} cannot be read")]
     Query(&'static str),
@@ -138,28 +147,83 @@ impl Resource {
         match segments.as_slice() {
             ["manifests"] => Ok(Self::Manifests),
             ["manifests", id] => Ok(Self::Manifest(Id::parse(id).ok_or(Error::Unknown)?)),
-            ["manifests", id, "dicomweb", rest @ ..] => {
+            ["manifests", id, below @ ..] => {
                 let id = Id::parse(id).ok_or(Error::Unknown)?;
-                Ok(Self::Retrieve(Root::Manifest(id), target(rest)?))
+                match below {
+                    ["dicomweb", rest @ ..] => below_root(Root::Manifest(id), rest),
+                    _ => Err(Error::Unknown),
+                }
             }
             _ => Err(Error::Unknown),
         }
     }
 }
 
-fn target(segments: &[&str]) -> Result<Target, Error> {
+fn below_root(root: Root, segments: &[&str]) -> Result<Resource, Error> {
+    if let Some(scope) = scope(segments)? {
+        return Ok(Resource::Search(root, scope));
+    }
     match segments {
-        ["studies", study] => Ok(Target::Study(study_uid(study)?)),
-        ["studies", study, "series", series] => {
-            Ok(Target::Series(study_uid(study)?, series_uid(series)?))
+        [
+            "studies",
+            study,
+            "series",
+            series,
+            "instances",
+            instance,
+            rest @ ..,
+        ] => {
+            let (study, series) = (study_uid(study)?, series_uid(series)?);
+            let target = Target::Instance(study, series, instance_uid(instance)?);
+            below_target(root, target, rest, Level::Instance)
         }
-        ["studies", study, "series", series, "instances", instance] => Ok(Target::Instance(
-            study_uid(study)?,
-            series_uid(series)?,
-            instance_uid(instance)?,
-        )),
+        ["studies", study, "series", series, rest @ ..] => {
+            let target = Target::Series(study_uid(study)?, series_uid(series)?);
+            below_target(root, target, rest, Level::Series)
+        }
+        ["studies", study, rest @ ..] => {
+            below_target(root, Target::Study(study_uid(study)?), rest, Level::Study)
+        }
         _ => Err(Error::Unknown),
     }
+}
+
+fn below_target(
+    root: Root,
+    target: Target,
+    segments: &[&str],
+    level: Level,
+) -> Result<Resource, Error> {
+    if segments.is_empty() {
+        return Ok(Resource::Retrieve(root, target));
+    }
+    match SubResource::parse(segments, level) {
+        Ok(resource) => Ok(Resource::Derive(root, target, Box::new(resource))),
+        Err(_none) if segments.first() == Some(&"frames") && level == Level::Instance => {
+            Err(Error::Frames)
+        }
+        Err(_none) => Err(Error::Unknown),
+    }
+}
+
+// PS3.18 table 10.6.1-1.
+fn scope(segments: &[&str]) -> Result<Option<Scope>, Error> {
+    let (level, study, series) = match segments {
+        ["studies"] => (Level::Study, None, None),
+        ["series"] => (Level::Series, None, None),
+        ["instances"] => (Level::Instance, None, None),
+        ["studies", study, "series"] => (Level::Series, Some(study), None),
+        ["studies", study, "instances"] => (Level::Instance, Some(study), None),
+        ["studies", study, "series", series, "instances"] => {
+            (Level::Instance, Some(study), Some(series))
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Scope {
+        level,
+        study: study.map(|study| study_uid(study)).transpose()?,
+        series: series.map(|series| series_uid(series)).transpose()?,
+    }))
 }
 
 fn study_uid(segment: &str) -> Result<StudyInstanceUid, Error> {
@@ -288,14 +352,52 @@ mod tests {
     }
 
     #[test]
+    fn searches_and_what_is_made_of_instances_are_read() {
+        for (rest, level) in [
+            ("studies", Level::Study),
+            ("series", Level::Series),
+            ("instances", Level::Instance),
+            ("studies/1.2/series", Level::Series),
+            ("studies/1.2/instances", Level::Instance),
+            ("studies/1.2/series/1.3/instances", Level::Instance),
+        ] {
+            let read = under_root(rest);
+            assert!(
+                matches!(&read, Ok(Resource::Search(_, scope)) if scope.level == level),
+                "{rest}: {read:?}"
+            );
+        }
+        for (rest, path) in [
+            ("studies/1.2/metadata", "metadata"),
+            ("studies/1.2/series/1.3/rendered", "rendered"),
+            (
+                "studies/1.2/series/1.3/instances/1.4/frames/1,2",
+                "frames/1,2",
+            ),
+            (
+                "studies/1.2/series/1.3/instances/1.4/bulkdata/7FE00010",
+                "bulkdata/7FE00010",
+            ),
+        ] {
+            let read = under_root(rest);
+            assert!(
+                matches!(&read, Ok(Resource::Derive(_, _, resource)) if resource.path() == path),
+                "{rest}: {read:?}"
+            );
+        }
+        assert_eq!(
+            under_root("studies/1.2/series/1.3/instances/1.4/frames/0"),
+            Err(Error::Frames)
+        );
+    }
+
+    #[test]
     fn what_is_not_served_is_unknown() {
         for rest in [
             "",
-            "studies",
             "study/1.2",
-            "studies/1.2/metadata",
-            "studies/1.2/series",
-            "studies//1.2",
+            "studies/1.2/frames/1",
+            "studies/1.2/series/1.3/series",
         ] {
             assert_eq!(under_root(rest), Err(Error::Unknown), "{rest}");
         }

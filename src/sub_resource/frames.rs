@@ -6,9 +6,6 @@ use std::num::NonZeroU32;
 
 use super::NotOne;
 
-/// Most frames that can be asked for at once.
-const MOST: usize = 1000;
-
 /// Frames of an instance, counted from 1, in the order asked for and without repetition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frames(Vec<NonZeroU32>);
@@ -25,6 +22,19 @@ pub enum FrameForm {
 }
 
 impl Frames {
+    /// Most frames that can be asked for at once.
+    pub const MOST: usize = 1000;
+
+    /// These frames; `None` if one of them is 0, or there are too many or none.
+    #[must_use]
+    pub fn of(numbers: &[u32]) -> Option<Self> {
+        let numbers = numbers.iter().map(|number| NonZeroU32::new(*number));
+        let numbers: Vec<NonZeroU32> = numbers.collect::<Option<_>>()?;
+        (1..=Self::MOST)
+            .contains(&numbers.len())
+            .then_some(Self(numbers))
+    }
+
     /// The numbers, each at least 1; between 1 and 1000 of them.
     #[must_use]
     pub fn numbers(&self) -> &[NonZeroU32] {
@@ -32,7 +42,7 @@ impl Frames {
     }
 
     pub(super) fn parse(list: &str) -> Result<Self, NotOne> {
-        if list.split(',').count() > MOST {
+        if list.split(',').count() > Self::MOST {
             return Err(NotOne);
         }
         let numbers: Vec<NonZeroU32> = list.split(',').map(number).collect::<Result<_, _>>()?;

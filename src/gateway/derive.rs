@@ -1,0 +1,512 @@
+//! What viewers ask for besides instances, made of instances: metadata, frames, bulk data.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dicom_core::Tag;
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, VARY};
+use http::request::Parts;
+use http::{HeaderMap, Response};
+
+use super::answer::response;
+use super::conditional;
+use super::place::Place;
+use super::{Asking, Error, Gateway, accept_fields, boundary};
+use crate::body::{self, Body};
+use crate::cache::{Derived, Frames as KeptFrames};
+use crate::dicom::{TransferSyntax, TransferSyntaxes};
+use crate::hop::Hop;
+use crate::instance::{Instance, Target};
+use crate::object::{self, Extent, Geometry, Layout, Skimmed, pixels, plain, skim};
+use crate::present::metadata::{Form, describe};
+use crate::present::parts::{self, Part, with_syntax};
+use crate::present::{Presented, metadata};
+use crate::request::accept_bulk::{self, OCTET_STREAM, Representation, media_type_of};
+use crate::request::{BulkAcceptable, MetadataForm, Root, accept, search};
+use crate::retrieve::{Job, Missing, Plan, Retrieval, Retriever};
+use crate::search::Include;
+use crate::sub_resource::{BulkdataPath, FrameForm, Frames, SubResource};
+
+const PIXEL_DATA: &str = "7FE00010";
+
+/// One instance that can be opened as often as it is needed.
+#[derive(Debug, Clone)]
+pub(super) struct One {
+    retriever: Retriever,
+    job: Job,
+    hop: Arc<Hop>,
+}
+
+/// A value of an instance: where it is, or what it is.
+#[derive(Debug)]
+enum Value {
+    /// So many bytes from a place on.
+    There(u64, u64),
+    /// These bytes.
+    Here(Bytes),
+    /// Encapsulated pixel data.
+    Frames,
+}
+
+impl Gateway {
+    /// Something that is made of instances.
+    pub(super) async fn derive(
+        &self,
+        head: &Parts,
+        asking: &Asking,
+        root: Root,
+        (target, resource): (&Target, &SubResource),
+    ) -> Result<Response<Body>, Error> {
+        let holding = self.holding(root).await?;
+        let plan = self.plan(&holding, target, asking)?;
+        let place = self.root_place(root);
+        match resource {
+            SubResource::Metadata => self.metadata(head, plan, place, target).await,
+            SubResource::Frames(frames, FrameForm::Pixels) => {
+                let one = self.one(plan)?;
+                self.frames(head, one, place, (target, frames)).await
+            }
+            SubResource::Pixeldata => {
+                let one = self.one(plan)?;
+                self.bulkdata(head, one, place, (target, resource, PIXEL_DATA))
+                    .await
+            }
+            SubResource::Bulkdata(path) => {
+                let one = self.one(plan)?;
+                let path = value_path(path);
+                self.bulkdata(head, one, place, (target, resource, &path))
+                    .await
+            }
+            SubResource::Rendered
+            | SubResource::Thumbnail
+            | SubResource::Frames(_, FrameForm::Rendered | FrameForm::Thumbnail) => {
+                Err(Error::NotOffered)
+            }
+        }
+    }
+
+    /// The one instance that is asked for.
+    pub(super) fn one(&self, plan: Plan) -> Result<One, Error> {
+        let mut jobs = plan.jobs.into_iter();
+        match (jobs.next(), jobs.next()) {
+            (Some(job), None) if job.only.is_some() => Ok(One {
+                retriever: self.retriever.clone(),
+                job,
+                hop: plan.hop,
+            }),
+            (None, _) if plan.not_locatable > 0 => Err(crate::retrieve::Error::NotLocatable.into()),
+            _ => Err(Error::OfInstancesOnly),
+        }
+    }
+
+    async fn metadata(
+        &self,
+        head: &Parts,
+        plan: Plan,
+        place: Place,
+        target: &Target,
+    ) -> Result<Response<Body>, Error> {
+        let form = accept::metadata(head.uri.query(), &accept_fields(head))?;
+        let include = included(head.uri.query())?;
+        let gzip = form == MetadataForm::Json && takes_gzip(&head.headers);
+        let form = written(form, gzip)?;
+        let Retrieval {
+            mut instances,
+            missing,
+            is_kept: _,
+        } = self
+            .retriever
+            .start(plan, TransferSyntaxes::AsStored)
+            .await?;
+        let derived = self.retriever.cache().derived().clone();
+        // What is wrong with the first is an error that can still be told.
+        let first = instances.next().await?.ok_or(body::Error::Missing(1))?;
+        let first = described(&derived, first).await?;
+        let describing = move |instance| {
+            let derived = derived.clone();
+            async move { described(&derived, instance).await.map_err(in_body) }
+        };
+        let how = (form, place.root().to_owned(), include);
+        let presented = metadata::metadata(Some(first), instances, describing, how);
+        let location = place.of_sub_resource(target, &SubResource::Metadata);
+        let mut response = response(presented, missing, &location)?;
+        self.keepable(&mut response, missing);
+        encoded(&mut response, gzip);
+        Ok(response)
+    }
+
+    /// Whoever may keep instances may keep what is made of them.
+    pub(super) fn keepable(&self, response: &mut Response<Body>, missing: Missing) {
+        if missing == Missing::Nothing {
+            let headers = response.headers_mut();
+            headers.insert(CACHE_CONTROL, self.cache_control.clone());
+        }
+    }
+
+    async fn frames(
+        &self,
+        head: &Parts,
+        one: One,
+        place: Place,
+        (target, frames): (&Target, &Frames),
+    ) -> Result<Response<Body>, Error> {
+        let acceptable = BulkAcceptable::parse(head.uri.query(), &accept_fields(head));
+        let (instance, kept) = self.with_frames(&one).await?;
+        let all = kept.layout.frames(&kept.geometry);
+        let mut numbers: Vec<u32> = frames.numbers().iter().map(|number| number.get()).collect();
+        if numbers.iter().any(|&number| number > all) {
+            return Err(object::Error::NoFrame(all).into());
+        }
+        let stored = instance.identity.transfer_syntax.clone();
+        let own = own_media_type(&kept.layout, &stored);
+        let is_one = numbers.len() == 1;
+        let given = acceptable.choose(&stored, own, is_one, accept_bulk::Default::Multipart)?;
+        let opening = Opening::new(self, &one, &stored, &kept, &given);
+        let first = numbers.first().copied().unwrap_or(1);
+        let body = opening.open(instance, first).await?;
+        let syntax = opening.syntax();
+        let content_type = with_syntax(&given.media_type, &syntax);
+        let location = place.of_sub_resource(
+            target,
+            &SubResource::Frames(frames.clone(), FrameForm::Pixels),
+        );
+        if !given.is_multipart {
+            let presented = Presented { content_type, body };
+            return self.alone(head, presented, &location);
+        }
+        let root = place.of(target);
+        let parts = numbers.drain(..).map(|what| Part {
+            location: format!("{root}/frames/{what}"),
+            what,
+        });
+        let opening = Arc::new(opening);
+        let open = move |number: &u32| {
+            let (opening, number) = (Arc::clone(&opening), *number);
+            async move {
+                let instance = opening.one.open().await.map_err(broken_off)?;
+                opening.open(instance, number).await.map_err(broken_off)
+            }
+        };
+        let how = (boundary()?, given.media_type.as_str(), content_type);
+        let presented = parts::multipart(parts.collect(), body, open, how);
+        let mut response = response(presented, Missing::Nothing, &location)?;
+        self.keepable(&mut response, Missing::Nothing);
+        Ok(response)
+    }
+
+    /// An answer of one part that is not wrapped, or a range of its bytes.
+    pub(super) fn alone(
+        &self,
+        head: &Parts,
+        presented: Presented,
+        location: &str,
+    ) -> Result<Response<Body>, Error> {
+        let mut response = response(presented, Missing::Nothing, location)?;
+        self.keepable(&mut response, Missing::Nothing);
+        Ok(conditional::answer(
+            (&head.method, &head.headers),
+            None,
+            response,
+        ))
+    }
+
+    /// An instance, and where its frames are.
+    pub(super) async fn with_frames(
+        &self,
+        one: &One,
+    ) -> Result<(Instance, Arc<KeptFrames>), Error> {
+        let derived = self.retriever.cache().derived();
+        let instance = one.open().await?;
+        if let Some(kept) = instance.sha256.and_then(|digest| derived.frames(&digest)) {
+            return Ok((instance, kept));
+        }
+        let digest = instance.sha256;
+        let skimmed = skim(instance.body, Extent::ToPixelData, false).await?;
+        if skimmed.pixel_data().is_none() {
+            return Err(object::Error::NoPixelData.into());
+        }
+        let geometry = Geometry::of(&skimmed.data_set())?;
+        let again = one.open().await?;
+        let layout = skimmed.layout(&geometry, again.body).await?;
+        let kept = Arc::new(KeptFrames { geometry, layout });
+        if let Some(digest) = digest {
+            derived.keep_frames(digest, Arc::clone(&kept));
+        }
+        Ok((one.open().await?, kept))
+    }
+
+    /// A large value of an instance.
+    async fn bulkdata(
+        &self,
+        head: &Parts,
+        one: One,
+        place: Place,
+        (target, resource, path): (&Target, &SubResource, &str),
+    ) -> Result<Response<Body>, Error> {
+        let acceptable = BulkAcceptable::parse(head.uri.query(), &accept_fields(head));
+        let instance = one.open().await?;
+        let stored = instance.identity.transfer_syntax.clone();
+        let location = place.of_sub_resource(target, resource);
+        let skimmed = skim(instance.body, extent_for(path), false).await?;
+        let (body, what) = match value_at(&skimmed, path)? {
+            Value::Frames => {
+                let (_, kept) = self.with_frames(&one).await?;
+                let all = kept.layout.frames(&kept.geometry);
+                // PS3.18 10.4.1.1.6: all frames, each a part.
+                let list = (1..=all.min(Frames::MOST as u32)).collect::<Vec<_>>();
+                let frames = Frames::of(&list).ok_or(Error::Internal)?;
+                return self.frames(head, one, place, (target, &frames)).await;
+            }
+            Value::Here(bytes) => (Body::full(bytes), OCTET_STREAM),
+            Value::There(offset, length) => {
+                let again = one.open().await?;
+                let body = plain(again.body, &stored).await?;
+                (body.slice(offset, length), bulk_type(&skimmed, path))
+            }
+        };
+        let plain_syntax = TransferSyntax::explicit_vr_little_endian();
+        let given = if what == OCTET_STREAM {
+            let single = accept_bulk::Default::Single;
+            acceptable.choose(&plain_syntax, what, true, single)?
+        } else {
+            Representation {
+                is_multipart: false,
+                media_type: what.to_owned(),
+                is_as_stored: true,
+            }
+        };
+        if !given.is_multipart {
+            let content_type = given.media_type;
+            return self.alone(head, Presented { content_type, body }, &location);
+        }
+        let parts = vec![Part {
+            location: location.clone(),
+            what: (),
+        }];
+        let open = |(): &()| std::future::ready(Err(body::Error::Abandoned));
+        let content_type = with_syntax(OCTET_STREAM, &plain_syntax);
+        let how = (boundary()?, OCTET_STREAM, content_type);
+        let presented = parts::multipart(parts, body, open, how);
+        let mut response = response(presented, Missing::Nothing, &location)?;
+        self.keepable(&mut response, Missing::Nothing);
+        Ok(response)
+    }
+}
+
+impl One {
+    pub(super) async fn open(&self) -> Result<Instance, Error> {
+        let mut plan = Plan::new(Arc::clone(&self.hop));
+        plan.jobs.push(self.job.clone());
+        let starting = self.retriever.start(plan, TransferSyntaxes::AsStored);
+        let mut retrieval = starting.await?;
+        let first = retrieval.instances.next().await?;
+        Ok(first.ok_or(body::Error::Missing(1))?)
+    }
+}
+
+/// How frames of one instance are opened for one answer.
+struct Opening {
+    one: One,
+    kept: Arc<KeptFrames>,
+    stored: TransferSyntax,
+    is_as_stored: bool,
+}
+
+impl Opening {
+    fn new(
+        _gateway: &Gateway,
+        one: &One,
+        stored: &TransferSyntax,
+        kept: &Arc<KeptFrames>,
+        given: &Representation,
+    ) -> Self {
+        Self {
+            one: one.clone(),
+            kept: Arc::clone(kept),
+            stored: stored.clone(),
+            is_as_stored: given.is_as_stored,
+        }
+    }
+
+    /// What the frames are in when they are given.
+    fn syntax(&self) -> TransferSyntax {
+        match &self.kept.layout {
+            Layout::Encapsulated(_) if self.is_as_stored => self.stored.clone(),
+            Layout::Encapsulated(_) | Layout::Native(_) => {
+                TransferSyntax::explicit_vr_little_endian()
+            }
+        }
+    }
+
+    async fn open(&self, instance: Instance, number: u32) -> Result<Body, Error> {
+        let body = plain(instance.body, &self.stored).await?;
+        match &self.kept.layout {
+            Layout::Native(native) => Ok(pixels::native_frame(body, *native, number)),
+            Layout::Encapsulated(encapsulated) => {
+                let at = number.saturating_sub(1) as usize;
+                let span = encapsulated.spans.get(at);
+                let span = *span.ok_or(object::Error::NoFrame(0))?;
+                let frame = pixels::compressed_frame(body, span);
+                if self.is_as_stored {
+                    return Ok(frame);
+                }
+                Err(accept::NotAcceptable.into())
+            }
+        }
+    }
+}
+
+/// The metadata of an instance, worked out unless they are kept.
+async fn described(derived: &Derived, instance: Instance) -> Result<Bytes, object::Error> {
+    if let Some(kept) = instance.sha256.and_then(|digest| derived.metadata(&digest)) {
+        return Ok(kept);
+    }
+    let target = instance.identity.target();
+    let with_digest = instance.sha256.is_none();
+    let skimmed = skim(instance.body, Extent::Whole, with_digest).await?;
+    let described = describe(&skimmed, &target)?;
+    if let Some(digest) = instance.sha256.or(skimmed.sha256) {
+        derived.keep_metadata(digest, described.clone());
+    }
+    Ok(described)
+}
+
+/// What is wrong with an instance in the middle of an answer.
+pub(super) fn in_body(error: object::Error) -> body::Error {
+    match error {
+        object::Error::Body(error) => error,
+        object::Error::Part10(_) | object::Error::DataSet(_) => {
+            body::Error::Malformed("an instance cannot be read")
+        }
+        object::Error::TooLarge => body::Error::Malformed("a data set is too large"),
+        object::Error::NoPixelData
+        | object::Error::NoFrame(_)
+        | object::Error::Pixels(_)
+        | object::Error::NoValue => body::Error::Malformed("an instance has no such frame"),
+    }
+}
+
+fn broken_off(error: Error) -> body::Error {
+    match error {
+        Error::BrokeOff(error) => error,
+        Error::Instance(error) => in_body(error),
+        _ => body::Error::Disconnected,
+    }
+}
+
+fn own_media_type(layout: &Layout, stored: &TransferSyntax) -> &'static str {
+    match layout {
+        Layout::Native(_) => OCTET_STREAM,
+        Layout::Encapsulated(_) => media_type_of(stored),
+    }
+}
+
+/// `includefield` and its plural, which PS3.18 has for metadata.
+fn included(query: Option<&str>) -> Result<Option<Include>, Error> {
+    let query = query.map(|query| query.replace("includefields=", "includefield="));
+    let parsed = search(query.as_deref())?;
+    let wanted = parsed.query.include;
+    let is_all = wanted.is_empty() || wanted == Include::All;
+    Ok((!is_all).then_some(wanted))
+}
+
+pub(super) fn written(form: MetadataForm, gzip: bool) -> Result<Form, Error> {
+    Ok(match form {
+        MetadataForm::Json => Form::Json { gzip },
+        MetadataForm::Xml => Form::Xml(boundary()?),
+    })
+}
+
+/// Whether the answer may be compressed (RFC 9110 12.5.3).
+pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(ACCEPT_ENCODING).iter();
+    let mut codings = fields
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|field| field.split(','));
+    codings.any(|coding| {
+        let mut pieces = coding.split(';').map(str::trim);
+        let is_gzip = matches!(pieces.next(), Some("gzip" | "x-gzip" | "*"));
+        is_gzip && !pieces.any(|weight| matches!(weight, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
+}
+
+pub(super) fn encoded(response: &mut Response<Body>, gzip: bool) {
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+    if gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+}
+
+/// The path of a value, without the `bulkdata/` before it.
+fn value_path(path: &BulkdataPath) -> String {
+    let path = path.to_string();
+    path.split_once('/').map_or("", |(_, rest)| rest).to_owned()
+}
+
+fn extent_for(path: &str) -> Extent {
+    // Pixel data are last but for what hardly anybody has.
+    if path == PIXEL_DATA {
+        Extent::ToPixelData
+    } else {
+        Extent::Whole
+    }
+}
+
+/// Finds a value by the path that metadata give it.
+fn value_at(skimmed: &Skimmed, path: &str) -> Result<Value, object::Error> {
+    let mut pieces = path.split('/');
+    let first = pieces.next().and_then(tag).ok_or(object::Error::NoValue)?;
+    let rest: Vec<&str> = pieces.collect();
+    if let Some(large) = skimmed.large(first).filter(|_| rest.is_empty()) {
+        return Ok(match large.length {
+            Some(length) => Value::There(large.offset, length),
+            None => Value::Frames,
+        });
+    }
+    let mut set = skimmed.data_set();
+    let mut tag_now = first;
+    let mut rest = rest.as_slice();
+    while let [number, next, deeper @ ..] = rest {
+        let number: usize = number.parse().map_err(|_| object::Error::NoValue)?;
+        let index = number.checked_sub(1).ok_or(object::Error::NoValue)?;
+        let item = set.items(tag_now).nth(index);
+        set = item.ok_or(object::Error::NoValue)??;
+        tag_now = tag(next).ok_or(object::Error::NoValue)?;
+        rest = deeper;
+    }
+    if !rest.is_empty() {
+        return Err(object::Error::NoValue);
+    }
+    let element = set.element(tag_now).ok_or(object::Error::NoValue)?;
+    if element.is_sequence() || element.is_encapsulated() {
+        return Err(object::Error::NoValue);
+    }
+    Ok(Value::Here(
+        crate::dicom::json::little_endian(&element).into(),
+    ))
+}
+
+fn tag(text: &str) -> Option<Tag> {
+    if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let number = u32::from_str_radix(text, 16).ok()?;
+    Some(Tag((number >> 16) as u16, (number & 0xFFFF) as u16))
+}
+
+/// What an encapsulated document says that it is (PS3.3 C.24.2).
+fn bulk_type(skimmed: &Skimmed, path: &str) -> &'static str {
+    const ENCAPSULATED_DOCUMENT: &str = "00420011";
+    const MIME_TYPE: Tag = Tag(0x0042, 0x0012);
+    if path != ENCAPSULATED_DOCUMENT {
+        return OCTET_STREAM;
+    }
+    let set = skimmed.data_set();
+    let said = set.element(MIME_TYPE);
+    match said.as_ref().and_then(|element| element.ascii()) {
+        Some("application/pdf") => "application/pdf",
+        Some("text/xml" | "application/xml") => "text/xml",
+        Some(_) | None => OCTET_STREAM,
+    }
+}

@@ -1,0 +1,403 @@
+//! Where the frames of an instance are in its bytes (PS3.3 C.7.6.3, PS3.5 8 and A.4).
+
+use bytes::{Buf, Bytes};
+use dicom_core::Tag;
+
+use super::Error;
+use super::reader::Reader;
+use super::skim::{Large, Skimmed, plain};
+use crate::body::Body;
+use crate::dicom::dataset::{self, DataSet, Element, Head};
+use crate::dicom::json::implicit_vr;
+use crate::dicom::{Encoding, TransferSyntax};
+
+const FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0008);
+const DOUBLE_FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0009);
+const EXTENDED_OFFSET_TABLE: Tag = Tag(0x7FE0, 0x0001);
+/// Most frames that are looked for: an index takes 16 bytes for each.
+const MOST_FRAMES: u32 = 1 << 20;
+/// An item's tag and length.
+const ITEM_HEAD: u64 = 8;
+
+/// What the attributes of the Image Pixel module say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Geometry {
+    /// Rows (0028,0010).
+    pub rows: u32,
+    /// Columns (0028,0011).
+    pub columns: u32,
+    /// Samples per Pixel (0028,0002).
+    pub samples: u32,
+    /// Bits Allocated (0028,0100).
+    pub bits_allocated: u32,
+    /// Bits Stored (0028,0101).
+    pub bits_stored: u32,
+    /// Whether samples have a sign (0028,0103).
+    pub is_signed: bool,
+    /// Whether each sample has a plane of its own (0028,0006).
+    pub is_planar: bool,
+    /// Photometric Interpretation (0028,0004).
+    pub photometric: String,
+    /// Number of Frames (0028,0008), at least 1.
+    pub frames: u32,
+}
+
+/// Where the pixel data are, and how frames lie in them.
+#[derive(Debug, Clone)]
+pub enum Layout {
+    /// One frame after another.
+    Native(Native),
+    /// In fragments.
+    Encapsulated(Encapsulated),
+}
+
+/// Frames that are not compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Native {
+    /// Where the value begins.
+    pub offset: u64,
+    /// Its length.
+    pub length: u64,
+    /// Bits of one frame.
+    pub frame_bits: u64,
+    /// Bytes that belong together in a big-endian value; 1 in others.
+    pub swapped: usize,
+}
+
+/// Compressed frames, each in one or several items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encapsulated {
+    /// The items of each frame.
+    pub spans: Vec<Span>,
+}
+
+/// Items one after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Where the tag of the first is.
+    pub start: u64,
+    /// Where the last ends; `None` for the last frame, which goes on until the delimiter.
+    pub end: Option<u64>,
+}
+
+impl Geometry {
+    /// Reads the attributes of a data set.
+    ///
+    /// # Errors
+    /// [`Error::Pixels`] if one is missing.
+    pub fn of(set: &DataSet<'_>) -> Result<Self, Error> {
+        let number = |element| u16_of(set, Tag(0x0028, element)).map(u32::from);
+        let needed = |element| number(element).ok_or(Error::Pixels("an attribute is missing"));
+        let bits_allocated = needed(0x0100)?;
+        let frames = set.element(Tag(0x0028, 0x0008));
+        let frames = frames.and_then(|frames| frames.ascii()?.trim().parse().ok());
+        Ok(Self {
+            rows: needed(0x0010)?,
+            columns: needed(0x0011)?,
+            samples: number(0x0002).unwrap_or(1).max(1),
+            bits_allocated,
+            bits_stored: number(0x0101).unwrap_or(bits_allocated),
+            is_signed: number(0x0103) == Some(1),
+            is_planar: number(0x0006) == Some(1),
+            photometric: set
+                .element(Tag(0x0028, 0x0004))
+                .and_then(|element| element.ascii().map(str::to_owned))
+                .unwrap_or_default(),
+            frames: frames.unwrap_or(1u32).max(1),
+        })
+    }
+
+    /// Bits of one frame that is not compressed.
+    #[must_use]
+    pub fn frame_bits(&self) -> u64 {
+        let pixels = u64::from(self.rows) * u64::from(self.columns);
+        // PS3.3 C.7.6.3.1.2: YBR_FULL_422 has two samples for each pixel.
+        let samples = match (self.photometric.as_str(), self.samples) {
+            ("YBR_FULL_422" | "YBR_PARTIAL_422", 3) => 2,
+            (_, samples) => samples,
+        };
+        pixels * u64::from(samples) * u64::from(self.bits_allocated)
+    }
+}
+
+/// The first number of an element.
+fn u16_of(set: &DataSet<'_>, tag: Tag) -> Option<u16> {
+    let element = set.element(tag)?;
+    let bytes: [u8; 2] = *element.bytes().first_chunk()?;
+    Some(if element.is_big_endian() {
+        u16::from_be_bytes(bytes)
+    } else {
+        u16::from_le_bytes(bytes)
+    })
+}
+
+impl Skimmed {
+    /// Where the frames are. `body` is the instance once more: its offset table is looked at, or
+    /// its fragments are counted.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub async fn layout(&self, geometry: &Geometry, body: Body) -> Result<Layout, Error> {
+        let large = self.pixel_data().ok_or(Error::NoPixelData)?;
+        match large.length {
+            Some(length) => self.native(geometry, large, length).map(Layout::Native),
+            None => {
+                let encapsulated = self.encapsulated(geometry, large, body).await?;
+                Ok(Layout::Encapsulated(encapsulated))
+            }
+        }
+    }
+
+    fn native(&self, geometry: &Geometry, large: &Large, length: u64) -> Result<Native, Error> {
+        let bits = match large.tag {
+            FLOAT_PIXEL_DATA => 32,
+            DOUBLE_FLOAT_PIXEL_DATA => 64,
+            _ => geometry.bits_allocated,
+        };
+        let frame_bits = geometry.frame_bits();
+        if frame_bits == 0 {
+            return Err(Error::Pixels("a frame without pixels"));
+        }
+        let needed = frame_bits
+            .checked_mul(u64::from(geometry.frames))
+            .ok_or(Error::Pixels("more frames than there can be"))?;
+        if needed.div_ceil(8) > length {
+            return Err(Error::Pixels("they are shorter than their frames"));
+        }
+        let vr = large.vr.unwrap_or_else(|| implicit_vr(large.tag, false));
+        let is_big = self.transfer_syntax.encoding() == Encoding::ExplicitBig;
+        let bytes = usize::try_from(bits / 8).unwrap_or(1).max(1);
+        let width = crate::dicom::json::width(vr).max(if bits > 16 { bytes } else { 1 });
+        Ok(Native {
+            offset: large.offset,
+            length,
+            frame_bits,
+            swapped: if is_big { width } else { 1 },
+        })
+    }
+
+    async fn encapsulated(
+        &self,
+        geometry: &Geometry,
+        large: &Large,
+        body: Body,
+    ) -> Result<Encapsulated, Error> {
+        if geometry.frames > MOST_FRAMES {
+            return Err(Error::Pixels("more frames than are looked for"));
+        }
+        let mut reader = Reader::new(plain(body, &self.transfer_syntax).await?);
+        reader
+            .skip(large.offset.saturating_sub(reader.position()))
+            .await?;
+        let mut table = Vec::new();
+        let head = item(&mut reader)
+            .await?
+            .ok_or(Error::Pixels("no offset table"))?;
+        // A.4: 32-bit offsets, one for each frame, or none.
+        let length = u64::from(head);
+        if length > u64::from(MOST_FRAMES) * 4 {
+            return Err(Error::Pixels("the offset table is too long"));
+        }
+        reader.take(length, &mut table).await?;
+        let first = reader.position();
+        if geometry.frames == 1 {
+            let spans = vec![Span {
+                start: first,
+                end: None,
+            }];
+            return Ok(Encapsulated { spans });
+        }
+        let basic = offsets(&table);
+        let extended = self.extended_offsets();
+        for offsets in [extended, basic].into_iter().flatten() {
+            if let Some(spans) = spans_of(first, &offsets, geometry.frames) {
+                return Ok(Encapsulated { spans });
+            }
+        }
+        counted(reader, geometry.frames, &self.transfer_syntax).await
+    }
+
+    /// The Extended Offset Table (7FE0,0001), if it is short enough to have been kept.
+    fn extended_offsets(&self) -> Option<Vec<u64>> {
+        let set = self.data_set();
+        let element = set.element(EXTENDED_OFFSET_TABLE)?;
+        let (numbers, _) = Element::bytes(&element).as_chunks::<8>();
+        Some(
+            numbers
+                .iter()
+                .map(|bytes| u64::from_le_bytes(*bytes))
+                .collect(),
+        )
+    }
+}
+
+fn offsets(table: &[u8]) -> Option<Vec<u64>> {
+    let (numbers, _) = table.as_chunks::<4>();
+    let numbers = numbers
+        .iter()
+        .map(|bytes| u64::from(u32::from_le_bytes(*bytes)));
+    (!table.is_empty()).then(|| numbers.collect())
+}
+
+/// Frames by their offsets, if those can be true.
+fn spans_of(first: u64, offsets: &[u64], frames: u32) -> Option<Vec<Span>> {
+    let is_whole = offsets.len() as u64 == u64::from(frames) && offsets.first() == Some(&0);
+    if !is_whole || !offsets.is_sorted_by(|one, next| one.saturating_add(ITEM_HEAD) <= *next) {
+        return None;
+    }
+    let ends = offsets.iter().skip(1).map(|end| first.checked_add(*end));
+    let starts = offsets.iter().map(|start| first.checked_add(*start));
+    let spans = starts.zip(ends.chain([None])).map(|(start, end)| {
+        let start = start?;
+        Some(Span { start, end })
+    });
+    spans.collect()
+}
+
+/// Walks over all fragments: one for each frame, or as many as there are until one begins a new
+/// codestream.
+async fn counted(
+    mut reader: Reader,
+    frames: u32,
+    transfer_syntax: &TransferSyntax,
+) -> Result<Encapsulated, Error> {
+    let mut fragments: Vec<(u64, bool)> = Vec::new();
+    let end = loop {
+        let start = reader.position();
+        let Some(length) = item(&mut reader).await? else {
+            break start;
+        };
+        if fragments.len() as u64 >= u64::from(MOST_FRAMES) * 4 {
+            return Err(Error::Pixels("too many fragments"));
+        }
+        reader.fill(4.min(length as usize)).await?;
+        fragments.push((start, begins_codestream(reader.here(), transfer_syntax)));
+        reader.skip(length.into()).await?;
+    };
+    let starts: Vec<u64> = if fragments.len() as u64 == u64::from(frames) {
+        fragments.iter().map(|(start, _)| *start).collect()
+    } else {
+        let begun = fragments.iter().filter(|(_, begins)| *begins);
+        begun.map(|(start, _)| *start).collect()
+    };
+    if starts.len() as u64 != u64::from(frames) {
+        return Err(Error::Pixels(
+            "it cannot be told which fragments make a frame",
+        ));
+    }
+    let ends = starts.iter().skip(1).copied().chain([end]);
+    let spans = starts.iter().zip(ends).map(|(&start, end)| Span {
+        start,
+        end: Some(end),
+    });
+    Ok(Encapsulated {
+        spans: spans.collect(),
+    })
+}
+
+// JPEG and JPEG-LS begin with SOI, JPEG 2000 with SOC and SIZ.
+fn begins_codestream(bytes: &[u8], transfer_syntax: &TransferSyntax) -> bool {
+    match transfer_syntax.as_str() {
+        "1.2.840.10008.1.2.5" => false,
+        _ => bytes.starts_with(&[0xFF, 0xD8, 0xFF]) || bytes.starts_with(&[0xFF, 0x4F, 0xFF, 0x51]),
+    }
+}
+
+/// The length of the item that comes next; `None` at the delimiter. Item heads are little endian.
+async fn item(reader: &mut Reader) -> Result<Option<u32>, Error> {
+    if !reader.fill(8).await? {
+        return Err(dataset::Error::Truncated.into());
+    }
+    let head = Head::read(reader.here(), Encoding::ExplicitLittle)?;
+    reader.skip(head.size as u64).await?;
+    match head.length {
+        _ if head.is_delimiter() => Ok(None),
+        Some(length) if head.is_item() => Ok(Some(length)),
+        Some(_) | None => Err(Error::Pixels("fragments hold something else than items")),
+    }
+}
+
+impl Layout {
+    /// How many frames there are.
+    #[must_use]
+    pub fn frames(&self, geometry: &Geometry) -> u32 {
+        match self {
+            Self::Native(_) => geometry.frames,
+            Self::Encapsulated(encapsulated) => {
+                u32::try_from(encapsulated.spans.len()).unwrap_or(u32::MAX)
+            }
+        }
+    }
+}
+
+/// The bytes of a frame that is not compressed, `number` counted from 1, in little endian. Its bits
+/// begin at the lowest bit of the first byte.
+#[must_use]
+pub fn native_frame(body: Body, native: Native, number: u32) -> Body {
+    let first_bit = native.frame_bits * u64::from(number.saturating_sub(1));
+    let (start, shift) = (first_bit / 8, (first_bit % 8) as u32);
+    let length = native.frame_bits.div_ceil(8);
+    let needed = (u64::from(shift) + native.frame_bits).div_ceil(8);
+    let offset = native.offset + start;
+    if shift == 0 && native.swapped == 1 && native.frame_bits % 8 == 0 {
+        return from(body, offset, length);
+    }
+    let swapped = native.swapped;
+    let keep_bits = (native.frame_bits % 8) as u32;
+    Body::generate(Some(length), move |out| async move {
+        // Frames that need this are small: single bits, or a retired syntax.
+        let mut bytes = Vec::new();
+        let mut body = from(body, offset, needed);
+        while let Some(chunk) = body.chunk().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        if swapped > 1 {
+            for number in bytes.chunks_exact_mut(swapped) {
+                number.reverse();
+            }
+        }
+        if shift > 0 {
+            for at in 0..bytes.len() {
+                let next = bytes.get(at + 1).copied().unwrap_or(0);
+                bytes[at] = (bytes[at] >> shift) | next.checked_shl(8 - shift).unwrap_or(0);
+            }
+        }
+        bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        if keep_bits > 0
+            && let Some(last) = bytes.last_mut()
+        {
+            *last &= (1 << keep_bits) - 1;
+        }
+        out.emit(Bytes::from(bytes)).await
+    })
+}
+
+/// The bytes of a compressed frame: its fragments without what is around them.
+#[must_use]
+pub fn compressed_frame(body: Body, span: Span) -> Body {
+    Body::generate(None, move |out| async move {
+        let mut reader = Reader::new(body);
+        reader.skip(span.start).await?;
+        loop {
+            if span.end.is_some_and(|end| reader.position() >= end) {
+                return Ok(());
+            }
+            let broken = |_| crate::body::Error::Malformed("a fragment is broken");
+            let Some(length) = item(&mut reader).await.map_err(broken)? else {
+                return Ok(());
+            };
+            let mut left = u64::from(length);
+            while left > 0 {
+                let bytes = reader.next(left).await?;
+                let bytes = bytes.ok_or(crate::body::Error::Truncated)?;
+                left -= bytes.remaining() as u64;
+                out.emit(bytes).await?;
+            }
+        }
+    })
+}
+
+/// `length` bytes of a body from a place on.
+fn from(body: Body, offset: u64, length: u64) -> Body {
+    body.slice(offset, length)
+}

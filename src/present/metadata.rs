@@ -1,0 +1,217 @@
+//! *Retrieve Metadata* (PS3.18 10.4.1.1.2): data sets without their large values, as JSON or XML.
+
+use std::future::Future;
+use std::io::Write;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+
+use super::{Presented, xml};
+use crate::body::{self, Body};
+use crate::dicom::json;
+use crate::instance::{Instance, Instances, Target};
+use crate::multipart::{Boundary, Joiner};
+use crate::object::{self, Skimmed};
+use crate::search::Include;
+
+/// `application/dicom+json`.
+pub const DICOM_JSON: &str = "application/dicom+json";
+/// `application/dicom+xml`.
+pub const DICOM_XML: &str = "application/dicom+xml";
+
+/// Stands for the DICOMweb root in kept metadata, whose links are those of whoever asks. JSON has
+/// no such byte.
+const ROOT: char = '\0';
+
+/// How metadata are written.
+#[derive(Debug)]
+pub enum Form {
+    /// An array.
+    Json {
+        /// Whether it is compressed.
+        gzip: bool,
+    },
+    /// A `multipart/related` of documents (PS3.19 A.1).
+    Xml(Boundary),
+}
+
+/// The metadata of an instance, with [`ROOT`] for the DICOMweb root.
+///
+/// # Errors
+/// What is wrong with its data set.
+pub fn describe(skimmed: &Skimmed, target: &Target) -> Result<Bytes, object::Error> {
+    let link = format!("{ROOT}/{}/bulkdata/", target.path());
+    let mut out = String::new();
+    json::write(&skimmed.data_set(), &skimmed.linked(), &link, &mut out)?;
+    Ok(Bytes::from(out))
+}
+
+/// The metadata of one instance as they are given, below this root.
+#[must_use]
+pub fn rooted(described: &Bytes, root: &str) -> Bytes {
+    if memchr::memchr(0, described).is_none() {
+        return described.clone();
+    }
+    let mut out = Vec::with_capacity(described.len() + 256);
+    for (index, piece) in described.split(|&byte| byte == 0).enumerate() {
+        if index > 0 {
+            out.extend_from_slice(root.as_bytes());
+        }
+        out.extend_from_slice(piece);
+    }
+    out.into()
+}
+
+/// The metadata of all instances, each as soon as `described` has it.
+pub fn metadata<D, F>(
+    first: Option<Bytes>,
+    mut instances: Instances,
+    described: D,
+    (form, root, include): (Form, String, Option<Include>),
+) -> Presented
+where
+    D: Fn(Instance) -> F + Send + 'static,
+    F: Future<Output = Result<Bytes, body::Error>> + Send,
+{
+    let (mut writer, content_type) = Writer::new(form);
+    let body = Body::generate(None, |out| async move {
+        let mut first = first;
+        loop {
+            let next = match first.take() {
+                Some(first) => Some(first),
+                None => match instances.next().await? {
+                    Some(instance) => Some(described(instance).await?),
+                    None => None,
+                },
+            };
+            let Some(next) = next else { break };
+            let mut json = rooted(&next, &root);
+            if let Some(include) = &include {
+                json = only(&json, include)?;
+            }
+            out.emit(writer.write(&json)?).await?;
+        }
+        out.emit(writer.finish()?).await
+    });
+    Presented { content_type, body }
+}
+
+/// Rows that are found, as an answer.
+pub fn rows(form: Form, rows: impl Iterator<Item = Bytes> + Send + 'static) -> Presented {
+    const ROWS_AT_ONCE: usize = 64;
+    let (mut writer, content_type) = Writer::new(form);
+    let mut rows = rows;
+    let body = Body::generate(None, |out| async move {
+        loop {
+            let mut bytes = Vec::new();
+            for row in rows.by_ref().take(ROWS_AT_ONCE) {
+                bytes.extend_from_slice(&writer.write(&row)?);
+            }
+            if bytes.is_empty() {
+                break;
+            }
+            out.emit(bytes.into()).await?;
+        }
+        out.emit(writer.finish()?).await
+    });
+    Presented { content_type, body }
+}
+
+/// Of the metadata of an instance, what is wanted and what tells which one it is.
+fn only(json: &Bytes, include: &Include) -> Result<Bytes, body::Error> {
+    const IDENTIFYING: [&str; 5] = ["00080005", "00080016", "00080018", "0020000D", "0020000E"];
+    let mut value: Value = serde_json::from_slice(json).map_err(|_ours| NOT_JSON)?;
+    if let Some(attributes) = value.as_object_mut() {
+        attributes.retain(|tag, _| include.has(tag) || IDENTIFYING.contains(&tag.as_str()));
+    }
+    Ok(value.to_string().into())
+}
+
+const NOT_JSON: body::Error = body::Error::Malformed("the metadata are no JSON");
+
+/// Puts descriptions one after the other.
+enum Writer {
+    Json {
+        has_some: bool,
+    },
+    Gzip {
+        has_some: bool,
+        encoder: Option<GzEncoder<Vec<u8>>>,
+    },
+    Xml(Option<Joiner>),
+}
+
+impl Writer {
+    fn new(form: Form) -> (Self, String) {
+        match form {
+            Form::Json { gzip: false } => (Self::Json { has_some: false }, DICOM_JSON.to_owned()),
+            Form::Json { gzip: true } => {
+                let encoder = GzEncoder::new(Vec::new(), Compression::fast());
+                let writer = Self::Gzip {
+                    has_some: false,
+                    encoder: Some(encoder),
+                };
+                (writer, DICOM_JSON.to_owned())
+            }
+            Form::Xml(boundary) => {
+                let joiner = Joiner::new(boundary);
+                let content_type = joiner.content_type(DICOM_XML);
+                (Self::Xml(Some(joiner)), content_type)
+            }
+        }
+    }
+
+    fn write(&mut self, json: &Bytes) -> Result<Bytes, body::Error> {
+        match self {
+            Self::Json { has_some } => {
+                let mut out = Vec::with_capacity(json.len() + 2);
+                out.push(if std::mem::replace(has_some, true) {
+                    b','
+                } else {
+                    b'['
+                });
+                out.extend_from_slice(json);
+                Ok(out.into())
+            }
+            Self::Gzip { has_some, encoder } => {
+                let encoder = encoder.as_mut().ok_or(body::Error::Abandoned)?;
+                let is_first = !std::mem::replace(has_some, true);
+                let before: &[u8] = if is_first { b"[" } else { b"," };
+                let written = encoder
+                    .write_all(before)
+                    .and_then(|()| encoder.write_all(json));
+                // The first one is sent at once: a viewer may begin with it.
+                let flushed = if is_first { encoder.flush() } else { Ok(()) };
+                written
+                    .and(flushed)
+                    .map_err(|_in_memory| body::Error::Abandoned)?;
+                Ok(std::mem::take(encoder.get_mut()).into())
+            }
+            Self::Xml(joiner) => {
+                let joiner = joiner.as_mut().ok_or(body::Error::Abandoned)?;
+                let value: Value = serde_json::from_slice(json).map_err(|_ours| NOT_JSON)?;
+                let mut out = joiner.part(&[("Content-Type", DICOM_XML)]).to_vec();
+                out.extend_from_slice(xml::document(&value).as_bytes());
+                Ok(out.into())
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Bytes, body::Error> {
+        match self {
+            Self::Json { has_some: true } => Ok(Bytes::from_static(b"]")),
+            Self::Json { has_some: false } => Ok(Bytes::from_static(b"[]")),
+            Self::Gzip { has_some, encoder } => {
+                let mut encoder = encoder.ok_or(body::Error::Abandoned)?;
+                let end: &[u8] = if has_some { b"]" } else { b"[]" };
+                let ended = encoder.write_all(end).and_then(|()| encoder.finish());
+                ended
+                    .map(Bytes::from)
+                    .map_err(|_in_memory| body::Error::Abandoned)
+            }
+            Self::Xml(joiner) => Ok(joiner.ok_or(body::Error::Abandoned)?.close()),
+        }
+    }
+}
