@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::community::{self, CommunitySettings, LocationSettings};
 use crate::credentials::TokenSource;
-use crate::gateway::XcWadoSettings;
+use crate::gateway::{CorsSettings, ViewersSettings, XcWadoSettings};
 use crate::ihe::HomeCommunityId;
 use crate::manifest::store;
 use crate::{cache, retrieve, server};
@@ -35,6 +35,10 @@ pub struct Config {
     pub cache: cache::Settings,
     /// `[xc_wado]`.
     pub xc_wado: XcWadoSettings,
+    /// `[cors]`.
+    pub cors: CorsSettings,
+    /// `[viewers]`.
+    pub viewers: ViewersSettings,
     /// `[[community]]`.
     pub communities: Vec<CommunitySettings>,
     /// `[[location]]`.
@@ -158,6 +162,8 @@ impl Config {
             retrieve: reading.take("retrieve").unwrap_or_default(),
             cache: reading.take("cache").unwrap_or_default(),
             xc_wado: reading.take("xc_wado").unwrap_or_default(),
+            cors: reading.take("cors").unwrap_or_default(),
+            viewers: reading.take("viewers").unwrap_or_default(),
             communities: reading
                 .take_tables("community")
                 .into_iter()

@@ -87,6 +87,8 @@ impl Parts {
             manifests: self.manifests,
             retriever,
             cache_control: config.cache.cache_control.clone(),
+            cors: config.cors.clone(),
+            viewers: config.viewers.clone(),
             metrics: self.metrics.clone(),
         });
         let gateways = config.gateway_listen.as_ref();

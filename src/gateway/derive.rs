@@ -357,7 +357,10 @@ impl Opening {
 }
 
 /// The metadata of an instance, worked out unless they are kept.
-async fn described(derived: &Derived, instance: Instance) -> Result<Bytes, object::Error> {
+pub(super) async fn described(
+    derived: &Derived,
+    instance: Instance,
+) -> Result<Bytes, object::Error> {
     if let Some(kept) = instance.sha256.and_then(|digest| derived.metadata(&digest)) {
         return Ok(kept);
     }

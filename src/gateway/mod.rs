@@ -1,7 +1,9 @@
 //! The story of a request: what is asked becomes what is selected, where it is, and an answer.
 
 mod answer;
+mod capabilities;
 mod conditional;
+mod cors;
 mod derive;
 mod error;
 mod forget;
@@ -12,6 +14,7 @@ mod place;
 mod search;
 mod streams;
 mod upload;
+mod viewers;
 mod xc_wado;
 
 use std::sync::Arc;
@@ -20,13 +23,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{ACCEPT, ALLOW, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use url::Url;
 
+pub use cors::Settings as CorsSettings;
 pub use error::Error;
 pub use forget::Forgotten;
+pub use viewers::Settings as ViewersSettings;
 pub use xc_wado::Settings as XcWadoSettings;
 
 use crate::access::{Access, Caller, Door, Peer};
@@ -63,6 +68,8 @@ pub struct Gateway {
     manifests: Arc<Store>,
     retriever: Retriever,
     streams: Streams,
+    cors: CorsSettings,
+    viewers: ViewersSettings,
     cache_control: HeaderValue,
     metrics: Metrics,
     uploads: upload::Room,
@@ -89,6 +96,10 @@ pub struct Assembly {
     pub retriever: Retriever,
     /// `Cache-Control` of answers with instances.
     pub cache_control: CacheControl,
+    /// Whose pages may read.
+    pub cors: CorsSettings,
+    /// Viewers that manifests are handed to.
+    pub viewers: ViewersSettings,
     /// What counts.
     pub metrics: Metrics,
 }
@@ -127,6 +138,8 @@ impl Gateway {
             manifests: Arc::new(assembly.manifests),
             streams: Streams::new(assembly.retriever.streams_per_client()),
             retriever: assembly.retriever,
+            cors: assembly.cors,
+            viewers: assembly.viewers,
             cache_control: assembly.cache_control.0,
             metrics: assembly.metrics,
             uploads: upload::Room::new(),
@@ -155,6 +168,12 @@ impl Gateway {
         let transaction = Transaction::of(&head.method, resource.as_ref(), |community| {
             self.is_ours(community)
         });
+        if peer.door == Door::Public
+            && let Some(mut response) = self.cors.preflight(&head.method, &head.headers)
+        {
+            self.cors.mark(&head.headers, response.headers_mut());
+            return response;
+        }
         let stream = self.streams.begin(peer.address);
         let (asking, outcome) = match self.asking(peer, &head) {
             Ok(asking) if stream.is_none() => (Some(asking), Err(Error::TooManyAnswers)),
@@ -169,6 +188,9 @@ impl Gateway {
         };
         let mut response = outcome.unwrap_or_else(|error| self.refusal(peer, &error));
         harden(response.headers_mut(), asking.as_ref());
+        if peer.door == Door::Public {
+            self.cors.mark(&head.headers, response.headers_mut());
+        }
         let observed = Observed {
             transaction,
             method: head.method,
@@ -208,6 +230,12 @@ impl Gateway {
             (&Method::GET | &Method::HEAD, Resource::Manifests) => self.list(head),
             (&Method::GET | &Method::HEAD, Resource::Manifest(id)) => self.show(head, id).await,
             (&Method::DELETE, Resource::Manifest(id)) => self.forget(id).await,
+            (&Method::GET | &Method::HEAD, Resource::Viewers(id)) => self.viewers(head, id).await,
+            (&Method::GET | &Method::HEAD, Resource::Viewer(id, viewer)) => {
+                self.viewer(asking, id, viewer).await
+            }
+            (&Method::OPTIONS, Resource::Root(root)) => self.capabilities(head, root).await,
+            (&Method::OPTIONS, resource) => Ok(methods_of(&resource)),
             (&Method::GET | &Method::HEAD, Resource::Search(root, scope)) => {
                 self.search(head, root, &scope).await
             }
@@ -220,15 +248,7 @@ impl Gateway {
             (&Method::GET | &Method::HEAD, Resource::XcWado(request)) => {
                 self.xc_wado(head, asking, &request).await
             }
-            (_, Resource::Manifests) => Err(Error::Method("GET, HEAD, POST")),
-            (_, Resource::Manifest(_)) => Err(Error::Method("GET, HEAD, DELETE")),
-            (
-                _,
-                Resource::Search(..)
-                | Resource::Retrieve(..)
-                | Resource::Derive(..)
-                | Resource::XcWado(_),
-            ) => Err(Error::Method("GET, HEAD")),
+            (_, resource) => Err(Error::Method(methods(&resource))),
         }
     }
 
@@ -357,6 +377,29 @@ impl Front {
             Some(_) | None => path,
         }
     }
+}
+
+/// The methods that a resource knows.
+fn methods(resource: &Resource) -> &'static str {
+    match resource {
+        Resource::Manifests => "GET, HEAD, POST",
+        Resource::Manifest(_) => "GET, HEAD, DELETE",
+        Resource::Root(_) => "OPTIONS",
+        Resource::Viewers(_)
+        | Resource::Viewer(..)
+        | Resource::Search(..)
+        | Resource::Retrieve(..)
+        | Resource::Derive(..)
+        | Resource::XcWado(_) => "GET, HEAD",
+    }
+}
+
+/// The answer to `OPTIONS` (RFC 9110 9.3.7).
+fn methods_of(resource: &Resource) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    allow(&mut response, methods(resource));
+    response
 }
 
 fn acceptable(head: &Parts, target: &Target) -> Result<Acceptable, Error> {

@@ -22,6 +22,7 @@ pub(super) enum Transaction {
     ListManifests,
     ShowManifest,
     ForgetManifest,
+    HandOff,
     RetrieveStudy,
     RetrieveSeries,
     RetrieveInstance,
@@ -48,6 +49,7 @@ impl Transaction {
             Ok(Resource::Manifests) if is_read => Self::ListManifests,
             Ok(Resource::Manifest(_)) if *method == Method::DELETE => Self::ForgetManifest,
             Ok(Resource::Manifest(_)) if is_read => Self::ShowManifest,
+            Ok(Resource::Viewers(_) | Resource::Viewer(..)) if is_read => Self::HandOff,
             Ok(Resource::Retrieve(_, target)) if is_read => match target {
                 Target::Study(_) => Self::RetrieveStudy,
                 Target::Series(..) => Self::RetrieveSeries,
@@ -69,6 +71,9 @@ impl Transaction {
             Ok(
                 Resource::Manifests
                 | Resource::Manifest(_)
+                | Resource::Viewers(_)
+                | Resource::Viewer(..)
+                | Resource::Root(_)
                 | Resource::Search(..)
                 | Resource::Retrieve(..)
                 | Resource::Derive(..)
@@ -84,6 +89,7 @@ impl Transaction {
             Self::ListManifests => "list_manifests",
             Self::ShowManifest => "show_manifest",
             Self::ForgetManifest => "forget_manifest",
+            Self::HandOff => "hand_off",
             Self::RetrieveStudy => "retrieve_study",
             Self::RetrieveSeries => "retrieve_series",
             Self::RetrieveInstance => "retrieve_instance",

@@ -1,9 +1,11 @@
 //! What is answered: a stream of instances becomes the bytes of an answer. Pure.
 
+pub mod capabilities;
 pub mod forwarded;
 mod instances;
 pub mod metadata;
 pub mod parts;
+pub mod viewers;
 mod xml;
 
 pub use instances::{Presented, multipart, single};

@@ -94,7 +94,7 @@ fn person_name(name: &Map<String, Value>, out: &mut String) {
     }
 }
 
-fn keyword(tag: &str) -> Option<&'static str> {
+pub(super) fn keyword(tag: &str) -> Option<&'static str> {
     let number = u32::from_str_radix(tag, 16).ok()?;
     let (group, element) = ((number >> 16) as u16, (number & 0xFFFF) as u16);
     let entry = StandardDataDictionary.by_tag(Tag(group, element))?;
@@ -113,7 +113,7 @@ fn private_creator<'a>(set: &'a Map<String, Value>, tag: &str) -> Option<&'a str
 }
 
 /// XML 1.0 has no way to write most control characters.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

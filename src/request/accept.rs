@@ -125,6 +125,15 @@ pub fn json(accept: &[&str]) -> Result<(), NotAcceptable> {
     }
 }
 
+/// Whether JSON is liked better than anything else.
+#[must_use]
+pub fn prefers_json(accept: &[&str]) -> bool {
+    let mut ranges = ranges(None, accept);
+    ranges.sort_by_key(|range| std::cmp::Reverse(range.quality()));
+    let best = ranges.first().map(MediaType::essence);
+    matches!(best, Some("application/json" | "application/dicom+json"))
+}
+
 /// Whether DICOM JSON may be given, by the query parameter or the `Accept` header fields.
 ///
 /// # Errors

@@ -8,6 +8,6 @@ pub mod xc_wado;
 
 pub use accept::{Acceptable, MetadataForm, Payload};
 pub use accept_bulk::BulkAcceptable;
-pub use resource::{Error, Grammar, Resource, Root, XcWadoPath, registration};
+pub use resource::{Error, Grammar, Resource, Root, Viewer, XcWadoPath, registration};
 pub use search::{Parsed, Scope, search};
 pub use xc_wado::XcWado;

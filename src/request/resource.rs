@@ -22,6 +22,12 @@ pub enum Resource {
     Manifests,
     /// `manifests/{id}`.
     Manifest(Id),
+    /// `manifests/{id}/viewers`: where documents for viewers are.
+    Viewers(Id),
+    /// One of these documents.
+    Viewer(Id, Viewer),
+    /// A DICOMweb root itself.
+    Root(Root),
     /// Something to search for below a DICOMweb root.
     Search(Root, Scope),
     /// Instances to retrieve below a DICOMweb root.
@@ -57,6 +63,17 @@ pub struct NotAPath;
 pub enum Root {
     /// `manifests/{id}/dicomweb`: what one manifest selects.
     Manifest(Id),
+}
+
+/// A document that opens a manifest in a viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Viewer {
+    /// For OHIF's `dicomwebproxy` data source.
+    OhifProxy,
+    /// For OHIF's `dicomjson` data source.
+    OhifJson,
+    /// For Weasis.
+    Weasis,
 }
 
 /// Why a path or a query names nothing.
@@ -151,11 +168,32 @@ impl Resource {
                 let id = Id::parse(id).ok_or(Error::Unknown)?;
                 match below {
                     ["dicomweb", rest @ ..] => below_root(Root::Manifest(id), rest),
+                    ["viewers"] => Ok(Self::Viewers(id)),
+                    ["viewers", name] => Ok(Self::Viewer(id, Viewer::parse(name)?)),
                     _ => Err(Error::Unknown),
                 }
             }
             _ => Err(Error::Unknown),
         }
+    }
+}
+
+impl Viewer {
+    /// Its name in a path.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OhifProxy => "ohif-dicomwebproxy.json",
+            Self::OhifJson => "ohif-dicomjson.json",
+            Self::Weasis => "weasis.xml",
+        }
+    }
+
+    fn parse(name: &str) -> Result<Self, Error> {
+        let all = [Self::OhifProxy, Self::OhifJson, Self::Weasis];
+        let mut all = all.into_iter();
+        all.find(|viewer| viewer.name() == name)
+            .ok_or(Error::Unknown)
     }
 }
 
@@ -394,7 +432,6 @@ mod tests {
     #[test]
     fn what_is_not_served_is_unknown() {
         for rest in [
-            "",
             "study/1.2",
             "studies/1.2/frames/1",
             "studies/1.2/series/1.3/series",

@@ -139,6 +139,8 @@ impl Rig {
             manifests,
             retriever,
             cache_control: config.cache.cache_control.clone(),
+            cors: config.cors.clone(),
+            viewers: config.viewers.clone(),
             metrics: metrics.clone(),
         });
         let stopping = CancellationToken::new();

@@ -143,6 +143,10 @@ address = "{public}"
 operator_address = "{operator}"
 drain_seconds = 2
 
+# So that a viewer on this machine may show the phantom.
+[cors]
+origins = ["*"]
+
 [gateway_listen]
 address = "{gateways}"
 certificate = "gateway.pem"

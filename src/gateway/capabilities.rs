@@ -1,0 +1,33 @@
+//! *Retrieve Capabilities* (PS3.18 8.9).
+
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+
+use super::{Error, Gateway, accept_fields, allow};
+use crate::body::Body;
+use crate::present::capabilities;
+use crate::request::{Root, accept};
+
+impl Gateway {
+    pub(super) async fn capabilities(
+        &self,
+        head: &Parts,
+        root: Root,
+    ) -> Result<Response<Body>, Error> {
+        self.holding(root).await?;
+        let place = self.root_place(root);
+        let wants_json = accept::prefers_json(&accept_fields(head));
+        let (text, media_type) = if wants_json {
+            let json = capabilities::json(place.root());
+            (format!("{json:#}\n"), "application/json")
+        } else {
+            (capabilities::wadl(place.root()), capabilities::WADL)
+        };
+        let mut response = Response::new(Body::full(text));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        allow(&mut response, "OPTIONS");
+        Ok(response)
+    }
+}

@@ -1,0 +1,141 @@
+// Opens a study in OHIF in a real browser and says what happened, as JSON on the last line.
+//
+//   node view.mjs OHIF_DIST ROOT SCREENSHOTS [--proxy URL] [--study UID]
+//
+// The environment: CHROMIUM (/usr/bin/chromium), PLAYWRIGHT (where playwright-core is).
+import { mkdir } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+
+import { serve } from './serve.mjs';
+
+const require = createRequire(path.join(process.env.PLAYWRIGHT ?? process.cwd(), 'package.json'));
+const { chromium } = require('playwright-core');
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { proxy: { type: 'string' }, json: { type: 'string' }, study: { type: 'string' } },
+});
+const [dist, root, screenshots] = positionals;
+await mkdir(screenshots, { recursive: true });
+
+const server = await serve(dist, root);
+const origin = `http://127.0.0.1:${server.address().port}`;
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  headless: true,
+  args: [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+    '--use-gl=swiftshader',
+    '--enable-unsafe-swiftshader',
+  ],
+});
+
+const report = { requests: 0, failed: [], errors: [], series: [] };
+try {
+  const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
+  const gateway = new URL(root).origin;
+  page.on('response', response => {
+    if (!response.url().startsWith(gateway)) return;
+    report.requests += 1;
+    if (response.status() >= 400) report.failed.push(`${response.status()} ${response.url()}`);
+  });
+  page.on('requestfailed', request => {
+    const why = request.failure()?.errorText;
+    // What the page itself gives up because it has left is no failure.
+    if (request.url().startsWith(gateway) && why !== 'net::ERR_ABORTED') {
+      report.failed.push(`${why} ${request.url()}`);
+    }
+  });
+  page.on('pageerror', error => report.errors.push(String(error)));
+  if (process.env.VERBOSE) page.on('console', message => console.error(message.text()));
+
+  const began = Date.now();
+  const study = options.study;
+  const url = options.proxy
+    ? `${origin}/viewer/dicomwebproxy?studyInstanceUIDs=${study}&url=${encodeURIComponent(options.proxy)}`
+    : options.json
+      ? `${origin}/viewer/dicomjson?StudyInstanceUIDs=${study}&url=${encodeURIComponent(options.json)}`
+      : `${origin}/viewer?StudyInstanceUIDs=${study}`;
+  await page.goto(url, { waitUntil: 'domcontentloaded' });
+
+  // Thumbnails are pictures once they are drawn, one for each series.
+  const thumbnails = page.locator('[data-cy="study-browser-thumbnail"], [data-cy="study-browser-thumbnail-no-image"]');
+  await thumbnails.first().waitFor({ timeout: 60_000 });
+  // The tour that greets newcomers lies over everything.
+  await page.getByText('Skip all').click({ timeout: 10_000 }).catch(() => {});
+  report.series = await thumbnails.evaluateAll(nodes => nodes.map(node => node.innerText.trim()));
+
+  report.shown = [];
+  const count = await thumbnails.count();
+  for (let at = 0; at < count; at += 1) {
+    await thumbnails.nth(at).dblclick();
+    await page.waitForTimeout(1000);
+    await page.locator('.cornerstone-viewport-element').first().hover();
+    const slices = Number((await position(page))?.split('/')[1] ?? 1);
+    for (let step = 0; step < Math.floor(slices / 2); step += 1) {
+      await page.keyboard.press('ArrowDown');
+    }
+    const middle = await drawn(page, 16);
+    if (at === 0) report.first_picture = Date.now() - began;
+    await page.screenshot({ path: path.join(screenshots, `series-${at + 1}-middle.png`) });
+    const there = await position(page);
+    await page.keyboard.press('End');
+    const last = await drawn(page, 0);
+    report.shown.push({ slices, middle, at: there, last, end: await position(page) });
+    await page.screenshot({ path: path.join(screenshots, `series-${at + 1}-last.png`) });
+  }
+  await page.waitForTimeout(500);
+  report.thumbnails = await page
+    .locator('[data-cy="study-browser-thumbnail"] img')
+    .evaluateAll(images => images.map(image => image.naturalWidth));
+} catch (error) {
+  report.errors.push(String(error));
+} finally {
+  await browser.close();
+  server.close();
+}
+console.log(JSON.stringify(report));
+process.exit(0);
+
+// The picture once it stays as it is, with more than so many grey levels if that ever happens.
+async function drawn(page, levels) {
+  let last = null;
+  for (let tries = 0; tries < 60; tries += 1) {
+    const now = await picture(page);
+    if (last && now.sum === last.sum && now.levels > levels) return now;
+    last = now;
+    await page.waitForTimeout(250);
+  }
+  return last;
+}
+
+// How many grey levels the largest canvas has, and a sum that tells pictures apart.
+async function picture(page) {
+  return page.evaluate(() => {
+    const all = [...document.querySelectorAll('canvas.cornerstone-canvas')];
+    const canvas = all.sort((a, b) => b.width * b.height - a.width * a.height)[0];
+    if (!canvas || !canvas.width) return { levels: 0, sum: 0 };
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    const levels = new Set();
+    let sum = 0;
+    for (let i = 0; i < data.length; i += 4) {
+      levels.add(data[i]);
+      sum = (sum * 31 + data[i] + 3 * data[i + 1] + 7 * data[i + 2]) % 1_000_000_007;
+    }
+    return { levels: levels.size, sum, width: canvas.width, height: canvas.height };
+  });
+}
+
+// What the viewport says of the slice that is shown: "12/20"; null of an image that is alone.
+async function position(page) {
+  const text = await page.evaluate(() => document.body.innerText);
+  return text.match(/\((\d+\/\d+)\)/)?.[1] ?? null;
+}
