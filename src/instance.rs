@@ -78,6 +78,17 @@ pub struct Instance {
     pub way: Way,
     /// SHA-256 of the Part 10 file, where it is known.
     pub sha256: Option<[u8; 32]>,
+    /// What tells these bytes from any others without reading them: of a file, its place, length and
+    /// time.
+    pub stamp: Option<[u8; 32]>,
+}
+
+impl Instance {
+    /// What is made of the instance may be kept by this.
+    #[must_use]
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        self.sha256.or(self.stamp)
+    }
 }
 
 /// How an instance came to be given.

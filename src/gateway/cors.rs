@@ -70,7 +70,7 @@ fn normal(text: String) -> Result<String, Wrong> {
     if text == ALL {
         return Ok(text);
     }
-    let url = Url::parse(&text).map_err(|_| Wrong::NotAnOrigin(text.clone()))?;
+    let url = Url::parse(&text).map_err(|_no_url| Wrong::NotAnOrigin(text.clone()))?;
     let is_bare =
         matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
     if !is_bare || !url.origin().is_tuple() || !url.username().is_empty() {

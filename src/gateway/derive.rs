@@ -14,7 +14,8 @@ use super::place::Place;
 use super::{Asking, Error, Gateway, accept_fields, boundary};
 use crate::body::{self, Body};
 use crate::cache::{Derived, Frames as KeptFrames};
-use crate::dicom::{TransferSyntax, TransferSyntaxes};
+use crate::dicom::json::width;
+use crate::dicom::{Encoding, TransferSyntax, TransferSyntaxes};
 use crate::hop::Hop;
 use crate::instance::{Instance, Target};
 use crate::object::{self, Extent, Geometry, Layout, Skimmed, pixels, plain, skim};
@@ -217,10 +218,10 @@ impl Gateway {
     ) -> Result<(Instance, Arc<KeptFrames>), Error> {
         let derived = self.retriever.cache().derived();
         let instance = one.open().await?;
-        if let Some(kept) = instance.sha256.and_then(|digest| derived.frames(&digest)) {
+        if let Some(kept) = instance.digest().and_then(|digest| derived.frames(&digest)) {
             return Ok((instance, kept));
         }
-        let digest = instance.sha256;
+        let digest = instance.digest();
         let skimmed = skim(instance.body, Extent::ToPixelData, false).await?;
         if skimmed.pixel_data().is_none() {
             return Err(object::Error::NoPixelData.into());
@@ -261,7 +262,9 @@ impl Gateway {
             Value::There(offset, length) => {
                 let again = one.open().await?;
                 let body = plain(again.body, &stored).await?;
-                (body.slice(offset, length), bulk_type(&skimmed, path))
+                let width = width_at(&skimmed, path);
+                let body = pixels::swapped(body.slice(offset, length), width);
+                (body, bulk_type(&skimmed, path))
             }
         };
         let plain_syntax = TransferSyntax::explicit_vr_little_endian();
@@ -295,6 +298,14 @@ impl Gateway {
 
 impl One {
     pub(super) async fn open(&self) -> Result<Instance, Error> {
+        let (listing, only) = (&self.job.listing, &self.job.only);
+        if let Some(uid) = only {
+            let (study, series) = (listing.study.clone(), listing.series.clone());
+            let target = Target::Instance(study, series, uid.clone());
+            if let Some(instance) = self.job.source.at_hand(&target).await {
+                return Ok(instance);
+            }
+        }
         let mut plan = Plan::new(Arc::clone(&self.hop));
         plan.jobs.push(self.job.clone());
         let starting = self.retriever.start(plan, TransferSyntaxes::AsStored);
@@ -361,14 +372,18 @@ pub(super) async fn described(
     derived: &Derived,
     instance: Instance,
 ) -> Result<Bytes, object::Error> {
-    if let Some(kept) = instance.sha256.and_then(|digest| derived.metadata(&digest)) {
+    if let Some(kept) = instance
+        .digest()
+        .and_then(|digest| derived.metadata(&digest))
+    {
         return Ok(kept);
     }
     let target = instance.identity.target();
-    let with_digest = instance.sha256.is_none();
+    let digest = instance.digest();
+    let with_digest = digest.is_none();
     let skimmed = skim(instance.body, Extent::Whole, with_digest).await?;
     let described = describe(&skimmed, &target)?;
-    if let Some(digest) = instance.sha256.or(skimmed.sha256) {
+    if let Some(digest) = digest.or(skimmed.sha256) {
         derived.keep_metadata(digest, described.clone());
     }
     Ok(described)
@@ -390,11 +405,14 @@ pub(super) fn in_body(error: object::Error) -> body::Error {
 }
 
 fn broken_off(error: Error) -> body::Error {
-    match error {
-        Error::BrokeOff(error) => error,
-        Error::Instance(error) => in_body(error),
-        _ => body::Error::Disconnected,
+    if let Error::BrokeOff(error) = error {
+        return error;
     }
+    if let Error::Instance(error) = error {
+        return in_body(error);
+    }
+    tracing::info!(%error, "an instance cannot be opened again");
+    body::Error::Disconnected
 }
 
 fn own_media_type(layout: &Layout, stored: &TransferSyntax) -> &'static str {
@@ -471,7 +489,9 @@ fn value_at(skimmed: &Skimmed, path: &str) -> Result<Value, object::Error> {
     let mut tag_now = first;
     let mut rest = rest.as_slice();
     while let [number, next, deeper @ ..] = rest {
-        let number: usize = number.parse().map_err(|_| object::Error::NoValue)?;
+        let number: usize = number
+            .parse()
+            .map_err(|_no_number| object::Error::NoValue)?;
         let index = number.checked_sub(1).ok_or(object::Error::NoValue)?;
         let item = set.items(tag_now).nth(index);
         set = item.ok_or(object::Error::NoValue)??;
@@ -496,6 +516,21 @@ fn tag(text: &str) -> Option<Tag> {
     }
     let number = u32::from_str_radix(text, 16).ok()?;
     Some(Tag((number >> 16) as u16, (number & 0xFFFF) as u16))
+}
+
+/// How many bytes of a value of the top level have to change places to be little endian.
+fn width_at(skimmed: &Skimmed, path: &str) -> usize {
+    let large = tag(path).and_then(|tag| skimmed.large(tag));
+    let Some(large) = large.filter(|_| skimmed.transfer_syntax.encoding() == Encoding::ExplicitBig)
+    else {
+        return 1;
+    };
+    if large.tag == pixels::PIXEL_DATA {
+        let geometry = Geometry::of(&skimmed.data_set());
+        let bits = geometry.map_or(0, |geometry| geometry.bits_allocated);
+        return pixels::swapped_bytes(large, bits);
+    }
+    large.vr.map_or(1, width)
 }
 
 /// What an encapsulated document says that it is (PS3.3 C.24.2).

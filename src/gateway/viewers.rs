@@ -141,7 +141,9 @@ impl Gateway {
                     out.emit(head.into()).await?;
                     before = ",";
                     let starting = retriever.start(plan, TransferSyntaxes::AsStored);
-                    let mut retrieval = starting.await.map_err(|_| body::Error::Disconnected)?;
+                    let mut retrieval = starting
+                        .await
+                        .map_err(|_told_nobody| body::Error::Disconnected)?;
                     let mut before = "";
                     while let Some(instance) = retrieval.instances.next().await? {
                         let path = instance.identity.target().path();

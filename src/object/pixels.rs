@@ -8,9 +8,11 @@ use super::reader::Reader;
 use super::skim::{Large, Skimmed, plain};
 use crate::body::Body;
 use crate::dicom::dataset::{self, DataSet, Element, Head};
-use crate::dicom::json::implicit_vr;
+use crate::dicom::json::{implicit_vr, width};
 use crate::dicom::{Encoding, TransferSyntax};
 
+/// Pixel Data.
+pub const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 const FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0008);
 const DOUBLE_FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0009);
 const EXTENDED_OFFSET_TABLE: Tag = Tag(0x7FE0, 0x0001);
@@ -164,10 +166,8 @@ impl Skimmed {
         if needed.div_ceil(8) > length {
             return Err(Error::Pixels("they are shorter than their frames"));
         }
-        let vr = large.vr.unwrap_or_else(|| implicit_vr(large.tag, false));
         let is_big = self.transfer_syntax.encoding() == Encoding::ExplicitBig;
-        let bytes = usize::try_from(bits / 8).unwrap_or(1).max(1);
-        let width = crate::dicom::json::width(vr).max(if bits > 16 { bytes } else { 1 });
+        let width = swapped_bytes(large, bits);
         Ok(Native {
             offset: large.offset,
             length,
@@ -228,6 +228,16 @@ impl Skimmed {
                 .map(|bytes| u64::from_le_bytes(*bytes))
                 .collect(),
         )
+    }
+}
+
+/// How many bytes of big-endian pixel data make a number: two (OW), or those of a larger sample.
+#[must_use]
+pub fn swapped_bytes(large: &Large, bits_allocated: u32) -> usize {
+    let vr = large.vr.unwrap_or_else(|| implicit_vr(large.tag, false));
+    match bits_allocated {
+        0..=16 => width(vr),
+        bits => usize::try_from(bits / 8).unwrap_or(1).max(1),
     }
 }
 
@@ -335,40 +345,69 @@ impl Layout {
 #[must_use]
 pub fn native_frame(body: Body, native: Native, number: u32) -> Body {
     let first_bit = native.frame_bits * u64::from(number.saturating_sub(1));
-    let (start, shift) = (first_bit / 8, (first_bit % 8) as u32);
     let length = native.frame_bits.div_ceil(8);
-    let needed = (u64::from(shift) + native.frame_bits).div_ceil(8);
-    let offset = native.offset + start;
-    if shift == 0 && native.swapped == 1 && native.frame_bits % 8 == 0 {
-        return from(body, offset, length);
+    let is_whole = first_bit.is_multiple_of(8) && native.frame_bits.is_multiple_of(8);
+    if is_whole && native.swapped == 1 {
+        return body.slice(native.offset + first_bit / 8, length);
     }
-    let swapped = native.swapped;
-    let keep_bits = (native.frame_bits % 8) as u32;
     Body::generate(Some(length), move |out| async move {
         // Frames that need this are small: single bits, or a retired syntax.
+        let width = native.swapped as u64;
+        let start = first_bit / 8 / width * width;
+        let end = (first_bit + native.frame_bits)
+            .div_ceil(8)
+            .next_multiple_of(width);
+        let end = end.min(native.length);
+        let body = body.slice(native.offset + start, end - start);
         let mut bytes = Vec::new();
-        let mut body = from(body, offset, needed);
+        let mut body = swapped(body, native.swapped);
         while let Some(chunk) = body.chunk().await? {
             bytes.extend_from_slice(&chunk);
         }
-        if swapped > 1 {
-            for number in bytes.chunks_exact_mut(swapped) {
+        out.emit(bits(&bytes, first_bit - start * 8, native.frame_bits))
+            .await
+    })
+}
+
+/// So many bits from one on, from the lowest of each byte to the highest (PS3.5 8.1.1).
+fn bits(bytes: &[u8], first: u64, count: u64) -> Bytes {
+    let shift = (first % 8) as u32;
+    let from = usize::try_from(first / 8).unwrap_or(usize::MAX);
+    let length = usize::try_from(count.div_ceil(8)).unwrap_or(usize::MAX);
+    let at = |index: usize| u16::from(bytes.get(index).copied().unwrap_or(0));
+    let mut out: Vec<u8> = (from..from.saturating_add(length))
+        .map(|index| (((at(index + 1) << 8 | at(index)) >> shift) & 0xFF) as u8)
+        .collect();
+    if let (Some(last), left @ 1..) = (out.last_mut(), count % 8) {
+        *last &= (1 << left) - 1;
+    }
+    out.into()
+}
+
+/// The same bytes with the order turned round in every number of so many bytes.
+#[must_use]
+pub fn swapped(mut body: Body, width: usize) -> Body {
+    if width <= 1 {
+        return body;
+    }
+    Body::generate(body.length(), move |out| async move {
+        let mut rest = Vec::new();
+        while let Some(chunk) = body.chunk().await? {
+            rest.extend_from_slice(&chunk);
+            let left = rest.split_off(rest.len() / width * width);
+            let mut whole = std::mem::replace(&mut rest, left);
+            for number in whole.chunks_exact_mut(width) {
                 number.reverse();
             }
-        }
-        if shift > 0 {
-            for at in 0..bytes.len() {
-                let next = bytes.get(at + 1).copied().unwrap_or(0);
-                bytes[at] = (bytes[at] >> shift) | next.checked_shl(8 - shift).unwrap_or(0);
+            if !whole.is_empty() {
+                out.emit(whole.into()).await?;
             }
         }
-        bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
-        if keep_bits > 0
-            && let Some(last) = bytes.last_mut()
-        {
-            *last &= (1 << keep_bits) - 1;
+        if rest.is_empty() {
+            Ok(())
+        } else {
+            out.emit(rest.into()).await
         }
-        out.emit(Bytes::from(bytes)).await
     })
 }
 
@@ -395,9 +434,4 @@ pub fn compressed_frame(body: Body, span: Span) -> Body {
             }
         }
     })
-}
-
-/// `length` bytes of a body from a place on.
-fn from(body: Body, offset: u64, length: u64) -> Body {
-    body.slice(offset, length)
 }

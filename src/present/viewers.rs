@@ -78,7 +78,9 @@ fn natural_value(value: &Value) -> Value {
     match value {
         Value::Object(map) if map.contains_key("Alphabetic") => map["Alphabetic"].clone(),
         Value::Object(map) => Value::Object(naturalized(map)),
-        other => other.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            value.clone()
+        }
     }
 }
 

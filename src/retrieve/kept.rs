@@ -125,6 +125,7 @@ impl Retriever {
             body: self.mended(flight, question)?,
             way: Way::Collapsed,
             sha256: None,
+            stamp: None,
         })
     }
 
@@ -136,6 +137,7 @@ impl Retriever {
                 body: Body::file(file, BODY_AT, stored.length),
                 way: Way::Disk,
                 sha256: Some(stored.sha256),
+                stamp: None,
             }),
         }
     }
@@ -206,5 +208,6 @@ fn in_memory(entry: &Arc<Entry>, way: Way) -> Instance {
         body: Body::full(entry.bytes.clone()),
         way,
         sha256: entry.sha256(),
+        stamp: None,
     }
 }

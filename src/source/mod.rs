@@ -30,7 +30,7 @@ pub use terms::{DEFAULT_HOURS, DEFAULT_QUEUE, Freshness, Terms};
 
 use crate::body;
 use crate::hop::Hop;
-use crate::instance::Target;
+use crate::instance::{Instance, Target};
 use crate::metrics::Metrics;
 use url::Url;
 
@@ -236,6 +236,14 @@ impl Source {
             Kind::WadoRs(server) => Some(server.client()),
             Kind::XcWado(location) => Some(location.client()),
             Kind::Folder(_) => None,
+        }
+    }
+
+    /// An instance that is a file on this machine, opened where it is.
+    pub async fn at_hand(&self, target: &Target) -> Option<Instance> {
+        match &self.kind {
+            Kind::WadoRs(_) | Kind::XcWado(_) => None,
+            Kind::Folder(folder) => folder.instance(target).await,
         }
     }
 

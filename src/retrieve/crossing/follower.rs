@@ -150,6 +150,7 @@ impl Follower {
                 Some(_) | None => Way::Fetched,
             },
             sha256: None,
+            stamp: None,
         }
     }
 

@@ -101,7 +101,8 @@ impl Index {
                 return;
             }
             Some(_) | None => {
-                let identity = identify(&path).ok().flatten();
+                let identity = File::open(&path).and_then(|file| identify(&file));
+                let identity = identity.ok().flatten();
                 Known {
                     modified,
                     length,
@@ -163,13 +164,13 @@ fn modified(path: &Path) -> Option<SystemTime> {
         .ok()
 }
 
-fn identify(path: &Path) -> io::Result<Option<Identity>> {
-    let file = File::open(path)?;
+/// Which instance a file is.
+pub(super) fn identify(mut file: &File) -> io::Result<Option<Identity>> {
     let mut prefix = Vec::new();
     let mut want = FIRST_READ;
     loop {
         let before = prefix.len();
-        (&file)
+        (&mut file)
             .take((want - before) as u64)
             .read_to_end(&mut prefix)?;
         match Identity::read(&prefix) {

@@ -8,20 +8,22 @@
 mod index;
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use super::{Error, Representation};
-use crate::body;
+use crate::body::{self, Body};
 use crate::dicom::TransferSyntax;
-use crate::instance::Target;
+use crate::instance::{Instance, Target, Way};
 use index::{Entry, Index};
 
 // 4 KiB reads cost fifteen times the processor time of these.
@@ -95,6 +97,16 @@ impl Folder {
         })
     }
 
+    /// One instance, as its file.
+    pub(super) async fn instance(&self, target: &Target) -> Option<Instance> {
+        self.look(false).await;
+        let path = self.index().entries(target).pop()?.path;
+        let opening = spawn_blocking(move || open(&path));
+        let instance = opening.await.ok()??;
+        // It may have been written over since the folder was read.
+        (instance.identity.target() == *target).then_some(instance)
+    }
+
     /// Whether it can be read; for operators.
     ///
     /// # Errors
@@ -132,6 +144,26 @@ impl Folder {
     fn index(&self) -> Arc<Index> {
         Arc::clone(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn open(path: &Path) -> Option<Instance> {
+    let file = std::fs::File::open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    let identity = index::identify(&file).ok()??;
+    let mut stamp = Sha256::new();
+    stamp.update(path.as_os_str().as_encoded_bytes());
+    for number in [metadata.dev(), metadata.ino(), metadata.len()] {
+        stamp.update(number.to_le_bytes());
+    }
+    stamp.update(metadata.mtime().to_le_bytes());
+    stamp.update(metadata.mtime_nsec().to_le_bytes());
+    Some(Instance {
+        identity,
+        body: Body::file(Arc::new(file), 0, metadata.len()),
+        way: Way::PassedOn,
+        sha256: None,
+        stamp: Some(stamp.finalize().into()),
+    })
 }
 
 /// The files that answer a request, one after the other.

@@ -1,0 +1,374 @@
+//! Metadata, frames and bulk data that the gateway makes of instances, over sources that give nothing
+//! but instances.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::origin::{Gate, Origin, honest};
+use crate::rig::{Answer, Rig};
+use crate::study::{
+    CT, EXPLICIT, Instance, JPEG_LOSSLESS, Study, at, long, part10, sequence, text,
+};
+
+const ANY_FRAME: (&str, &str) = (
+    "accept",
+    "multipart/related; type=application/octet-stream; transfer-syntax=*",
+);
+
+/// A study of one series with these instances: transfer syntax, and what follows the UIDs.
+fn study(instances: &[(&str, Vec<u8>)]) -> Study {
+    let mut study = Study::new(1).with(0, at(10));
+    let (study_uid, series_uid) = (study.uid.clone(), study.series[0].uid.clone());
+    for (number, (syntax, rest)) in instances.iter().enumerate() {
+        let uid = format!("{series_uid}.{}", number + 1);
+        let set = [
+            text(0x0008_0005, b"CS", "ISO_IR 100"),
+            text(0x0008_0016, b"UI", CT),
+            text(0x0008_0018, b"UI", &uid),
+            long_text(0x0010_0010, b"PN", b"M\xFCller^Eva "),
+            text(0x0020_000D, b"UI", &study_uid),
+            text(0x0020_000E, b"UI", &series_uid),
+            rest.clone(),
+        ];
+        study.series[0].instances.push(Instance {
+            study: study_uid.clone(),
+            series: series_uid.clone(),
+            transfer_syntax: (*syntax).to_owned(),
+            bytes: part10(CT, &uid, syntax, &set.concat()).into(),
+            uid,
+        });
+    }
+    study
+}
+
+fn long_text(tag: u32, vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
+    let mut bytes = text(tag, vr, "");
+    let length = bytes.len();
+    bytes[length - 2..].copy_from_slice(&(value.len() as u16).to_le_bytes());
+    bytes.extend(value);
+    bytes
+}
+
+fn number(tag: u32, value: u16) -> Vec<u8> {
+    long_text(tag, b"US", &value.to_le_bytes())
+}
+
+/// The attributes of an image of 4 by 2 pixels.
+fn image(frames: usize, bits: u16) -> Vec<u8> {
+    [
+        number(0x0028_0002, 1),
+        text(0x0028_0004, b"CS", "MONOCHROME2"),
+        text(0x0028_0008, b"IS", &frames.to_string()),
+        number(0x0028_0010, 2),
+        number(0x0028_0011, 4),
+        number(0x0028_0100, bits),
+        number(0x0028_0101, bits),
+        number(0x0028_0103, 0),
+    ]
+    .concat()
+}
+
+fn native(frames: usize, bits: u16, pixels: &[u8]) -> Vec<u8> {
+    [image(frames, bits), long(0x7FE0_0010, b"OW", pixels)].concat()
+}
+
+/// Encapsulated pixel data: an offset table, and fragments.
+fn encapsulated(frames: usize, table: &[u32], fragments: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = image(frames, 8);
+    bytes.extend([
+        0xE0, 0x7F, 0x10, 0, b'O', b'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF,
+    ]);
+    let table: Vec<u8> = table
+        .iter()
+        .flat_map(|offset| offset.to_le_bytes())
+        .collect();
+    for item in std::iter::once(&table[..]).chain(fragments.iter().copied()) {
+        bytes.extend([0xFE, 0xFF, 0, 0xE0]);
+        bytes.extend((item.len() as u32).to_le_bytes());
+        bytes.extend(item);
+    }
+    bytes.extend([0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
+    bytes
+}
+
+struct Case {
+    rig: Rig,
+    origin: Origin,
+    study: Study,
+    root: String,
+}
+
+impl Case {
+    async fn of(instances: &[(&str, Vec<u8>)]) -> Self {
+        let study = study(instances);
+        let origin = Origin::of(&study).await;
+        let rig = Rig::start(&origin.location(10));
+        let root = rig.register(study.fhir()).await.root;
+        Self {
+            rig,
+            origin,
+            study,
+            root,
+        }
+    }
+
+    async fn get(&self, instance: usize, rest: &str, fields: &[(&str, &str)]) -> Answer {
+        let path = self.study.instances()[instance].path();
+        self.rig
+            .get(&format!("{}{path}/{rest}", self.root), fields)
+            .await
+    }
+
+    /// The frames of an answer.
+    async fn frames(&self, instance: usize, list: &str) -> Vec<Bytes> {
+        let answer = self
+            .get(instance, &format!("frames/{list}"), &[ANY_FRAME])
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{list}: {answer:?}");
+        let parts = answer.parts();
+        parts.into_iter().map(|part| part.bytes).collect()
+    }
+}
+
+#[tokio::test]
+async fn metadata_have_every_element_and_links_that_resolve() {
+    let large = vec![7; 5000];
+    let nested = long(0x5400_1010, b"OW", &large);
+    let rest = [
+        number(0x0028_0010, 2),
+        text(0x0029_0010, b"LO", "PRIVATE"),
+        long(0x0029_1001, b"UN", &[1, 2]),
+        sequence(0x5400_0100, [nested]),
+        long(0x7FE0_0010, b"OW", &[1; 16]),
+    ];
+    let case = Case::of(&[(EXPLICIT, rest.concat())]).await;
+    let answer = case.get(0, "metadata", &[]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let all = answer.json();
+    let one = &all[0];
+    assert_eq!(one["00080005"]["Value"], json!(["ISO_IR 192"]));
+    assert_eq!(
+        one["00100010"]["Value"],
+        json!([{"Alphabetic": "Müller^Eva"}])
+    );
+    assert_eq!(one["00291001"]["InlineBinary"], "AQI=");
+    assert!(one.get("00020010").is_none(), "group 2");
+    for (link, expected) in [
+        (&one["7FE00010"]["BulkDataURI"], &vec![1; 16]),
+        (
+            &one["54000100"]["Value"][0]["54001010"]["BulkDataURI"],
+            &large,
+        ),
+    ] {
+        let link = link.as_str().expect("a link");
+        let prefix = format!("http://{}{}", case.rig.public, case.root);
+        assert!(link.starts_with(&prefix), "{link}");
+        let path = &link[link.find("/manifests").expect("a path")..];
+        let bulk = case.rig.get(path, &[]).await;
+        assert_eq!(&bulk.body[..], &expected[..], "{link}");
+        let range = case.rig.get(path, &[("range", "bytes=2-4")]).await;
+        assert_eq!(range.status, StatusCode::PARTIAL_CONTENT);
+        assert_eq!(&range.body[..], &expected[2..5]);
+    }
+}
+
+#[tokio::test]
+async fn the_second_answer_costs_no_source_anything() {
+    let case = Case::of(&vec![(EXPLICIT, native(1, 8, &[1; 8])); 5]).await;
+    let series = format!("{}{}/metadata", case.root, case.study.series_path(0));
+    let first = case.rig.get(&series, &[]).await;
+    assert_eq!(first.json().as_array().map(Vec::len), Some(5));
+    let asked = case.origin.asked().len();
+    let second = case.rig.get(&series, &[]).await;
+    assert_eq!(second.json().as_array().map(Vec::len), Some(5));
+    assert_eq!(case.frames(0, "1").await, [&[1; 8][..]]);
+    assert_eq!(case.origin.asked().len(), asked);
+}
+
+#[tokio::test]
+async fn some_attributes_alone_and_xml_are_given_where_asked_for() {
+    let case = Case::of(&[(EXPLICIT, native(1, 8, &[1; 8]))]).await;
+    let some = case
+        .get(0, "metadata?includefields=PatientName", &[])
+        .await
+        .json();
+    let tags: Vec<&String> = some[0].as_object().expect("one").keys().collect();
+    assert_eq!(
+        tags,
+        [
+            "00080005", "00080016", "00080018", "00100010", "0020000D", "0020000E"
+        ]
+    );
+    let xml = (
+        "accept",
+        r#"multipart/related; type="application/dicom+xml""#,
+    );
+    let answer = case.get(0, "metadata", &[xml]).await;
+    let text = String::from_utf8_lossy(&answer.parts()[0].bytes).into_owned();
+    assert!(text.contains("<FamilyName>Müller</FamilyName>"), "{text}");
+    assert!(text.contains("<BulkData uri=\"http"), "{text}");
+}
+
+/// The first instance is described before the source has sent the second.
+#[tokio::test]
+async fn metadata_are_written_while_the_series_arrives() {
+    let study = study(&vec![(EXPLICIT, native(1, 8, &[1; 8])); 2]);
+    let gate = Gate::new();
+    let (held, opened) = (study.instances(), gate.clone());
+    let origin = Origin::start(move |asked| {
+        let reply = honest(&held, asked);
+        let whole = reply.whole_body();
+        // After the head of the second part.
+        let second = memchr::memmem::rfind(&whole, b"DICM").expect("two parts") - 128;
+        reply.held_at(second, &opened)
+    })
+    .await;
+    let rig = Rig::start(&origin.location(10));
+    let root = rig.register(study.fhir()).await.root;
+    let path = format!("{root}{}/metadata", study.series_path(0));
+    let mut stream = rig.open(&path, &[]).await;
+    let first = timeout(Duration::from_secs(10), stream.read_at_least(100)).await;
+    let first = String::from_utf8_lossy(first.expect("it comes")).into_owned();
+    assert!(
+        first.starts_with("[{") && first.contains(&study.instances()[0].uid),
+        "{first}"
+    );
+    gate.open();
+    let rest = stream.read().await;
+    let all: Value = serde_json::from_slice(&rest.body).expect("JSON");
+    assert_eq!(all.as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn frames_come_as_they_are_stored() {
+    let soi = |byte: u8| [0xFF, 0xD8, 0xFF, byte];
+    let (a, b, c) = (soi(1), soi(2), [9, 9]);
+    let case = Case::of(&[
+        (EXPLICIT, native(2, 16, &(0..32).collect::<Vec<u8>>())),
+        // Three frames of eight bits that are single: not on the edges of bytes in general.
+        (EXPLICIT, native(3, 1, &[0b1010_0101, 0xFF, 0x0F, 0])),
+        // One fragment a frame, without a table.
+        (JPEG_LOSSLESS, encapsulated(2, &[], &[&a, &b])),
+        // Two fragments of the first frame, with and without a table.
+        (JPEG_LOSSLESS, encapsulated(2, &[0, 22], &[&a, &c, &b])),
+        (JPEG_LOSSLESS, encapsulated(2, &[], &[&a, &c, &b])),
+        // A table that cannot be true is not believed.
+        (JPEG_LOSSLESS, encapsulated(2, &[0, 3], &[&a, &b])),
+        (JPEG_LOSSLESS, encapsulated(1, &[], &[&a, &c])),
+    ])
+    .await;
+    let long: Vec<u8> = (0..32).collect();
+    let joined = [&a[..], &c[..]].concat();
+    for (instance, list, expected) in [
+        (0, "1", vec![&long[..16]]),
+        (0, "2,1", vec![&long[16..], &long[..16]]),
+        (1, "1,2,3", vec![&[0b1010_0101], &[0xFF], &[0x0F]]),
+        (2, "1,2", vec![&a, &b]),
+        (3, "1,2", vec![&joined[..], &b]),
+        (4, "2,1", vec![&b, &joined[..]]),
+        (5, "1,2", vec![&a, &b]),
+        (6, "1", vec![&joined[..]]),
+    ] {
+        assert_eq!(
+            case.frames(instance, list).await,
+            expected,
+            "{instance}: {list}"
+        );
+    }
+    let answer = case.get(2, "frames/1", &[ANY_FRAME]).await;
+    let part = &answer.parts()[0];
+    assert_eq!(
+        part.head.content_type(),
+        Some("application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.70")
+    );
+    assert!(
+        part.head
+            .content_location()
+            .is_some_and(|at| at.ends_with("/frames/1"))
+    );
+    let alone = case
+        .get(0, "frames/1", &[("accept", "application/octet-stream")])
+        .await;
+    assert_eq!(&alone.body[..], &long[..16]);
+    assert_eq!(alone.field("content-length"), "16");
+    let jpeg = ("accept", "multipart/related; type=\"image/jpeg\"");
+    let own = case.get(2, "frames/1", &[jpeg]).await;
+    assert!(own.field("content-type").contains("image/jpeg"), "{own:?}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_in_a_sentence() {
+    let broken = {
+        let mut bytes = image(3, 8);
+        bytes.extend(long(0x7FE0_0010, b"OB", &[1; 8]));
+        bytes
+    };
+    let huge = {
+        let mut bytes = native(1, 8, &[0; 8]);
+        // Rows and columns that would be four gigapixels.
+        let at = bytes.len() - 8 - 12 - 10 * 3 - 20;
+        bytes[at + 8..at + 10].copy_from_slice(&[0xFF, 0xFF]);
+        bytes
+    };
+    let mut cut = encapsulated(2, &[], &[&[1; 4], &[2; 4]]);
+    cut.truncate(cut.len() - 14);
+    let case = Case::of(&[
+        (EXPLICIT, native(2, 8, &[1; 16])),
+        (EXPLICIT, text(0x0040_A040, b"CS", "TEXT")),
+        (EXPLICIT, broken),
+        (EXPLICIT, huge),
+        (JPEG_LOSSLESS, cut),
+    ])
+    .await;
+    for (instance, rest, status) in [
+        (0, "frames/0", 400),
+        (0, "frames/1,1", 400),
+        (0, "frames/junk", 400),
+        (0, "frames/1,", 400),
+        (0, "frames/3", 404),
+        (0, "frames/1,2,99", 404),
+        (0, "bulkdata/00090001", 404),
+        (0, "bulkdata/00280010/1", 404),
+        (0, "bulkdata/junk", 404),
+        (1, "frames/1", 404),
+        (1, "pixeldata", 404),
+        (2, "frames/1", 422),
+        (3, "frames/1", 422),
+    ] {
+        let answer = case.get(instance, rest, &[]).await;
+        assert_eq!(
+            answer.status.as_u16(),
+            status,
+            "{instance} {rest}: {answer:?}"
+        );
+        assert!(!answer.problem().is_empty(), "{rest}");
+    }
+    let cut = case.get(4, "frames/2", &[ANY_FRAME]).await;
+    assert!(!cut.is_whole() || cut.status != StatusCode::OK, "{cut:?}");
+    for accept in [
+        "image/png",
+        "*/*;q=0",
+        "multipart/related; type=\"image/jls\"",
+    ] {
+        let answer = case.get(0, "frames/1", &[("accept", accept)]).await;
+        assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE, "{accept}");
+    }
+    // Nothing of it stands in anybody's way.
+    assert_eq!(case.frames(0, "2").await, [&[1; 8][..]]);
+}
+
+#[tokio::test]
+async fn another_manifest_has_nothing_to_do_with_it() {
+    let case = Case::of(&[(EXPLICIT, native(1, 8, &[1; 8]))]).await;
+    let other = Study::new(2).with(1, at(10));
+    let root = case.rig.register(other.fhir()).await.root;
+    let path = case.study.instances()[0].path();
+    for rest in ["metadata", "frames/1", "bulkdata/7FE00010"] {
+        let answer = case.rig.get(&format!("{root}{path}/{rest}"), &[]).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{rest}");
+    }
+}

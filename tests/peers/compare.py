@@ -1,0 +1,241 @@
+"""Compares what the gateway says of real files with what pydicom reads in them.
+
+    python compare.py FOLDER ROOTS.json
+
+FOLDER is that of prepare.py; ROOTS.json lists a DICOMweb root for each of its files. The last line
+is a report in JSON.
+"""
+
+import base64
+import json
+import math
+import sys
+import urllib.error
+import urllib.request
+import warnings
+from pathlib import Path
+
+import numpy as np
+from pydicom import config, dcmread
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.valuerep import PersonName
+
+warnings.simplefilter("ignore")
+config.settings.reading_validation_mode = config.IGNORE
+config.replace_un_with_known_vr = False
+config.use_DS_decimal = False
+
+BINARY = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
+AS_STORED = "multipart/related; type=application/octet-stream; transfer-syntax=*"
+report = {"metadata": 0, "elements": 0, "frames": 0, "decoded": 0, "rendered": 0, "syntaxes": [], "differences": [], "not_compared": []}
+
+
+def get(url, accept):
+    request = urllib.request.Request(url, headers={"Accept": accept})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, response.headers, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def differ(name, what, ours, theirs):
+    report["differences"].append(f"{name}: {what}: {str(ours)[:160]!r} is not {str(theirs)[:160]!r}")
+
+
+def texts(value):
+    if value is None:
+        return []
+    if isinstance(value, (MultiValue, list)):
+        return list(value)
+    return [value]
+
+
+def binary(name, where, entry, value, element):
+    if "BulkDataURI" in entry:
+        status, _, data = get(entry["BulkDataURI"], "application/octet-stream")
+        if status != 200:
+            return differ(name, f"{where} bulk data", status, 200)
+    else:
+        data = base64.b64decode(entry.get("InlineBinary", ""))
+    if isinstance(value, np.ndarray):
+        value = value.tobytes()
+    value = value or b""
+    if not isinstance(value, bytes):
+        return differ(name, f"{where} type", type(data), type(value))
+    if element.tag == 0x7FE00010 and len(value) != len(data):
+        return differ(name, f"{where} length", len(data), len(value))
+    if data != value:
+        differ(name, where, data[:20], value[:20])
+
+
+def number(ours, theirs, vr):
+    if vr == "FL" and not isinstance(ours, str):
+        return np.float32(ours) == np.float32(theirs)
+    if isinstance(ours, str):
+        return {"NaN": math.isnan, "inf": lambda x: x == math.inf, "-inf": lambda x: x == -math.inf}.get(
+            ours, lambda x: str(x) == ours
+        )(theirs)
+    return float(ours) == float(theirs) or (
+        isinstance(theirs, float) and math.isclose(ours, theirs, rel_tol=1e-6)
+    )
+
+
+def element(name, where, entry, elem, big_endian):
+    report["elements"] += 1
+    vr, value = str(elem.VR), elem.value
+    if entry["vr"] != vr:
+        # A sequence of undefined length that was written as UN, and what the dictionary leaves open.
+        open_choice = {entry["vr"], vr} <= {"OB", "OW"} or {entry["vr"], vr} <= {"US", "SS", "OW"}
+        if not open_choice and not (vr == "UN" and entry["vr"] == "SQ"):
+            return differ(name, f"{where} vr", entry["vr"], vr)
+        if entry["vr"] == "SQ":
+            return
+    if elem.tag == 0x00080005:
+        return
+    if isinstance(value, Sequence):
+        items = entry.get("Value", [])
+        if len(items) != len(value):
+            return differ(name, f"{where} items", len(items), len(value))
+        for at, (item, theirs) in enumerate(zip(items, value)):
+            dataset(name, f"{where}[{at}]", item, theirs, big_endian)
+        return
+    if vr in BINARY and entry["vr"] in BINARY:
+        if elem.tag == 0x7FE00010 and big_endian and bits_allocated > 16:
+            value = np.frombuffer(value, f">u{bits_allocated // 8}").astype(f"<u{bits_allocated // 8}").tobytes()
+            return binary(name, where, entry, value, elem)
+        if elem.tag == 0x7FE00010 and "BulkDataURI" in entry and report_encapsulated:
+            return
+        if big_endian and vr == "OW" and isinstance(value, bytes):
+            value = np.frombuffer(value, ">u2").astype("<u2").tobytes()
+        return binary(name, where, entry, value, elem)
+    ours = entry.get("Value", [])
+    theirs = texts(value)
+    if vr in {"LT", "ST", "UT", "UR"}:
+        theirs = [str(value)] if value else []
+    theirs = [x for x in theirs]
+    if all(x in ("", None) or str(x).strip(" \0") == "" for x in theirs):
+        theirs = []
+        ours = [x for x in ours if x is not None]
+    if len(ours) != len(theirs):
+        return differ(name, where, ours, theirs)
+    for mine, its in zip(ours, theirs):
+        if mine is None:
+            same = str(its).strip() == ""
+        elif vr == "AT":
+            same = int(mine, 16) == int(its)
+        elif isinstance(its, PersonName):
+            groups = [mine.get(g, "") for g in ("Alphabetic", "Ideographic", "Phonetic")]
+            same = [g.rstrip() for g in groups] == [
+                str(g).rstrip() for g in (its.alphabetic, its.ideographic, its.phonetic)
+            ]
+        elif isinstance(its, (int, float)) or vr in {"DS", "IS"}:
+            try:
+                same = number(mine, its, vr)
+            except (TypeError, ValueError):
+                same = str(mine).strip() == str(its).strip()
+        else:
+            same = mine.strip(" \0") == str(its).strip(" \0")
+        if not same:
+            differ(name, where, mine, its)
+
+
+def dataset(name, where, ours, theirs, big_endian):
+    wanted = {}
+    for elem in theirs:
+        if elem.tag.element == 0 or elem.tag.group == 2:
+            continue
+        wanted[f"{elem.tag.group:04X}{elem.tag.element:04X}"] = elem
+    for tag in wanted.keys() - ours.keys():
+        differ(name, f"{where} {tag}", "missing", wanted[tag].VR)
+    for tag in ours.keys() - wanted.keys():
+        differ(name, f"{where} {tag}", ours[tag], "missing")
+    for tag in sorted(wanted.keys() & ours.keys()):
+        element(name, f"{where} {tag}", ours[tag], wanted[tag], big_endian)
+
+
+def parts(content_type, body):
+    boundary = content_type.split("boundary=")[1].split(";")[0].strip('"').encode()
+    pieces = body.split(b"--" + boundary)[1:-1]
+    for piece in pieces:
+        head, _, data = piece.partition(b"\r\n\r\n")
+        yield head.decode(), data[:-2]
+
+
+def frames(name, root, entry, ds):
+    if not any(key in ds for key in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        status, _, _ = get(f"{root}/{entry['path']}/frames/1", AS_STORED)
+        if status != 404:
+            differ(name, "frames of no image", status, 404)
+        return
+    count = int(ds.get("NumberOfFrames") or 1)
+    wanted = sorted({1, count, (count + 1) // 2})
+    url = f"{root}/{entry['path']}/frames/{','.join(map(str, wanted))}"
+    status, headers, body = get(url, AS_STORED)
+    if status != 200:
+        report["not_compared"].append(f"{name}: frames: {status} {body[:200]!r}")
+        return
+    found = list(parts(headers["content-type"], body))
+    if len(found) != len(wanted):
+        return differ(name, "frames", len(found), len(wanted))
+    from pydicom.encaps import generate_frames
+
+    syntax = ds.file_meta.TransferSyntaxUID
+    if syntax.is_compressed and not syntax.is_deflated:
+        offsets = ds.get("ExtendedOffsetTable"), ds.get("ExtendedOffsetTableLengths")
+        extended = (offsets[0], offsets[1]) if offsets[0] and offsets[1] else None
+        theirs = list(generate_frames(ds.PixelData, number_of_frames=count, extended_offsets=extended))
+        for number_, (_, data) in zip(wanted, found):
+            if data != theirs[number_ - 1]:
+                differ(name, f"frame {number_}", len(data), len(theirs[number_ - 1]))
+    elif "PixelData" in ds and ds.BitsAllocated >= 8:
+        data = ds.PixelData
+        if not ds.original_encoding[1]:
+            width = max(ds.BitsAllocated // 8, 1)
+            if ds["PixelData"].VR == "OW" and width == 1:
+                width = 2
+            data = np.frombuffer(data, f">u{width}").astype(f"<u{width}").tobytes() if width > 1 else data
+        samples = 2 if ds.PhotometricInterpretation == "YBR_FULL_422" else ds.get("SamplesPerPixel", 1)
+        size = ds.Rows * ds.Columns * samples * ds.BitsAllocated // 8
+        for number_, (_, mine) in zip(wanted, found):
+            if mine != data[(number_ - 1) * size : number_ * size]:
+                differ(name, f"frame {number_}", len(mine), size)
+    report["frames"] += 1
+    if f"transfer-syntax={syntax}" not in found[0][0] and syntax.is_compressed and not syntax.is_deflated:
+        differ(name, "transfer syntax of a part", found[0][0], syntax)
+
+
+folder = Path(sys.argv[1])
+index = json.loads((folder / "index.json").read_text())
+roots = json.loads(Path(sys.argv[2]).read_text())
+for entry, root in zip(index, roots):
+    name = entry["name"]
+    if root is None:
+        report["not_compared"].append(f"{name}: not registered")
+        continue
+    try:
+        ds = dcmread(folder / entry["file"])
+        ds.decode()
+    except Exception as error:  # what pydicom cannot read it cannot be compared with
+        report["not_compared"].append(f"{name}: pydicom: {error!r}")
+        continue
+    status, headers, body = get(f"{root}/{entry['path']}/metadata", "application/dicom+json")
+    if status != 200:
+        differ(name, "metadata", f"{status} {body[:200]!r}", 200)
+        continue
+    report_encapsulated = ds.file_meta.TransferSyntaxUID.is_encapsulated
+    bits_allocated = ds.get("BitsAllocated", 8)
+    big = ds.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.2"
+    try:
+        dataset(name, "", json.loads(body)[0], ds, big)
+        report["metadata"] += 1
+        if not str(ds.get("NumberOfFrames") or 1).isdigit():
+            continue
+        frames(name, root, entry, ds)
+    except Exception as error:
+        import traceback
+        differ(name, "comparison", repr(error), traceback.format_exc()[-300:])
+    report["syntaxes"].append(entry["syntax"])
+report["syntaxes"] = sorted(set(report["syntaxes"]))
+print(json.dumps(report))
