@@ -202,6 +202,7 @@ fn below_root(root: Root, segments: &[&str]) -> Result<Resource, Error> {
         return Ok(Resource::Search(root, scope));
     }
     match segments {
+        [] => Ok(Resource::Root(root)),
         [
             "studies",
             study,

@@ -667,7 +667,7 @@ fn program(name: &str) -> Option<PathBuf> {
 }
 
 /// Says that a test is left out; with `CI` set that is a failure.
-fn left_out(what: &str, why: &str) {
+pub(crate) fn left_out(what: &str, why: &str) {
     assert!(std::env::var_os("CI").is_none(), "{what}: {why}");
     // Not by a macro, whose output the test runner keeps to itself.
     writeln!(std::io::stderr(), "left out: {what}: {why}").expect("standard error");

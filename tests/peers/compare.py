@@ -26,6 +26,11 @@ config.settings.reading_validation_mode = config.IGNORE
 config.replace_un_with_known_vr = False
 config.use_DS_decimal = False
 
+# Files that the gateway refuses and pydicom guesses at.
+REFUSED = {
+    "rtplan_truncated.dcm": "it ends in the middle",
+    "SC_rgb_jpeg.dcm": "it is written in Implicit VR and says that it is not",
+}
 BINARY = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
 AS_STORED = "multipart/related; type=application/octet-stream; transfer-syntax=*"
 report = {"metadata": 0, "elements": 0, "frames": 0, "decoded": 0, "rendered": 0, "syntaxes": [], "differences": [], "not_compared": []}
@@ -222,7 +227,10 @@ for entry, root in zip(index, roots):
         continue
     status, headers, body = get(f"{root}/{entry['path']}/metadata", "application/dicom+json")
     if status != 200:
-        differ(name, "metadata", f"{status} {body[:200]!r}", 200)
+        if name in REFUSED:
+            report["not_compared"].append(f"{name}: {REFUSED[name]}: {status}")
+        else:
+            differ(name, "metadata", f"{status} {body[:200]!r}", 200)
         continue
     report_encapsulated = ds.file_meta.TransferSyntaxUID.is_encapsulated
     bits_allocated = ds.get("BitsAllocated", 8)

@@ -1,0 +1,93 @@
+//! Other people's software against the gateway, over hundreds of real files: pydicom, dcmtk and
+//! dicomweb-client say the same of them as the gateway.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::orthanc::left_out;
+use crate::rig::Rig;
+
+/// Runs one of the scripts; the last line that it prints is its report.
+fn python(script: &str, arguments: &[&OsStr]) -> Option<Value> {
+    let Some(python) = std::env::var_os("DICOMWEB_CLIENT_PYTHON") else {
+        left_out(
+            "pydicom",
+            "DICOMWEB_CLIENT_PYTHON is not set; tests/run sets it",
+        );
+        return None;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/peers")
+        .join(script);
+    let output = Command::new(python)
+        .arg(script)
+        .args(arguments)
+        .env("NO_PROXY", "127.0.0.1")
+        .output()
+        .expect("python runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let report = text
+        .lines()
+        .last()
+        .and_then(|line| serde_json::from_str(line).ok());
+    Some(report.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr))))
+}
+
+#[tokio::test]
+async fn pydicom_reads_the_same_in_every_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = directory.path().join("zoo");
+    let prepared = folder.clone();
+    let preparing = move || python("prepare.py", &[prepared.as_os_str()]);
+    let Some(report) = tokio::task::spawn_blocking(preparing)
+        .await
+        .expect("it runs")
+    else {
+        return;
+    };
+    assert!(report["files"].as_u64() >= Some(60), "{report}");
+    let files = folder.join("files");
+    let rig = Rig::start(&format!(
+        "[[location]]\nretrieve_location_uid = \"1.3.6.1.4.1.99999.1.10\"\n\
+         retrieve_urls = [\"http://files.example/rs\"]\nfolder = {files:?}\n"
+    ));
+    let index = fs::read(folder.join("index.json")).expect("an index");
+    let index: Vec<Value> = serde_json::from_slice(&index).expect("JSON");
+    let mut roots = Vec::new();
+    for file in &index {
+        let manifest = file["manifest"].as_str().expect("a path");
+        let manifest = fs::read(folder.join(manifest)).expect("a manifest");
+        let answer = rig.post("/manifests", &[], manifest).await;
+        // One of them has no UIDs that are any.
+        roots.push(
+            answer
+                .status
+                .is_success()
+                .then(|| answer.json()["links"]["dicomweb"].clone()),
+        );
+    }
+    let listed = directory.path().join("roots.json");
+    fs::write(&listed, serde_json::to_vec(&roots).expect("JSON")).expect("a file");
+    let comparing = move || python("compare.py", &[folder.as_os_str(), listed.as_os_str()]);
+    let comparing = tokio::task::spawn_blocking(comparing);
+    let report = comparing.await.expect("it runs").expect("a report");
+    let differences = report["differences"].as_array().expect("a list");
+    assert!(differences.is_empty(), "{report:#}");
+    for (what, least) in [("metadata", 100), ("elements", 5000), ("frames", 100)] {
+        assert!(report[what].as_u64() >= Some(least), "{what}: {report:#}");
+    }
+    // What could not be compared is known by name.
+    let left: Vec<&str> = report["not_compared"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert!(left.len() <= 12, "{left:#?}");
+    let syntaxes = report["syntaxes"].as_array().expect("a list");
+    assert!(syntaxes.len() >= 12, "{syntaxes:?}");
+}
