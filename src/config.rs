@@ -12,7 +12,7 @@ use crate::credentials::TokenSource;
 use crate::gateway::{CorsSettings, ViewersSettings, XcWadoSettings};
 use crate::ihe::HomeCommunityId;
 use crate::manifest::store;
-use crate::{cache, retrieve, server};
+use crate::{cache, pixels, retrieve, server};
 
 /// All settings.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct Config {
     pub xc_wado: XcWadoSettings,
     /// `[cors]`.
     pub cors: CorsSettings,
+    /// `[rendering]`.
+    pub rendering: pixels::Settings,
     /// `[viewers]`.
     pub viewers: ViewersSettings,
     /// `[[community]]`.
@@ -163,6 +165,7 @@ impl Config {
             cache: reading.take("cache").unwrap_or_default(),
             xc_wado: reading.take("xc_wado").unwrap_or_default(),
             cors: reading.take("cors").unwrap_or_default(),
+            rendering: reading.take("rendering").unwrap_or_default(),
             viewers: reading.take("viewers").unwrap_or_default(),
             communities: reading
                 .take_tables("community")

@@ -38,6 +38,8 @@ pub mod sub_resource;
 
 pub mod object;
 
+pub mod pixels;
+
 pub mod search;
 
 pub mod instance;

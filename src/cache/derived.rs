@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use moka::sync::Cache;
 
-use crate::object::{Geometry, Layout};
+use crate::object::Layout;
+use crate::pixels::Geometry;
 
 /// SHA-256 of an instance.
 type Digest = [u8; 32];

@@ -20,6 +20,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::pixels;
+
 /// A DICOMweb gateway for IHE XC-WADO and MADO imaging manifests.
 #[derive(Debug, Parser)]
 #[command(version, about, long_about = None)]
@@ -56,6 +58,9 @@ enum Command {
     /// Retrieve what a manifest selects, through a gateway
     #[command(after_help = fetch::EXAMPLES)]
     Fetch(fetch::Arguments),
+    /// Decode frames from standard input; the gateway starts this itself
+    #[command(hide = true, name = pixels::COMMAND)]
+    DecodeFrames,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -89,6 +94,7 @@ pub fn run() -> ExitCode {
         Command::Check { config } => check::run(&config),
         Command::Manifest(command) => manifest::run(&command),
         Command::Fetch(arguments) => fetch::run(&arguments),
+        Command::DecodeFrames => pixels::run().map_err(Failure::new),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

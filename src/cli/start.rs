@@ -1,7 +1,7 @@
 //! Settings become a gateway that is ready to serve.
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -16,6 +16,7 @@ use crate::credentials::{self, ServerFiles};
 use crate::gateway::{Assembly, Gateway};
 use crate::manifest::Store;
 use crate::metrics::Metrics;
+use crate::pixels::Pool;
 use crate::retrieve::Retriever;
 use crate::server::{self, Listeners, Tls};
 
@@ -87,6 +88,7 @@ impl Parts {
             manifests: self.manifests,
             retriever,
             cache_control: config.cache.cache_control.clone(),
+            decoders: Pool::new(program(), config.rendering.clone()),
             cors: config.cors.clone(),
             viewers: config.viewers.clone(),
             metrics: self.metrics.clone(),
@@ -102,6 +104,11 @@ impl Parts {
         server::run(listeners, gateway, self.metrics, drain, shutdown).await;
         Ok(())
     }
+}
+
+/// This program, which decodes frames in processes of their own.
+fn program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_unknown| "xcwado".into())
 }
 
 impl Opened {

@@ -53,6 +53,13 @@ impl TransferSyntax {
         self.0.as_str()
     }
 
+    /// Whether pixel data in it are a video: MPEG-2, MPEG-4 AVC/H.264, HEVC/H.265.
+    #[must_use]
+    pub fn is_video(&self) -> bool {
+        let kind = self.as_str().strip_prefix("1.2.840.10008.1.2.4.10");
+        kind.is_some_and(|kind| kind.starts_with(|digit: char| ('0'..='8').contains(&digit)))
+    }
+
     /// How its data sets are written. A syntax that is not known here is one of the encapsulated
     /// ones, which are all Explicit VR Little Endian (PS3.5 A.4).
     #[must_use]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use dicom_core::Tag;
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, VARY};
 use http::request::Parts;
@@ -18,7 +18,8 @@ use crate::dicom::json::width;
 use crate::dicom::{Encoding, TransferSyntax, TransferSyntaxes};
 use crate::hop::Hop;
 use crate::instance::{Instance, Target};
-use crate::object::{self, Extent, Geometry, Layout, Skimmed, pixels, plain, skim};
+use crate::object::{self, Extent, Layout, Skimmed, layout, plain, skim};
+use crate::pixels::{MOST_BYTES, Pool, Task, Wanted, is_decodable};
 use crate::present::metadata::{Form, describe};
 use crate::present::parts::{self, Part, with_syntax};
 use crate::present::{Presented, metadata};
@@ -81,7 +82,7 @@ impl Gateway {
             SubResource::Rendered
             | SubResource::Thumbnail
             | SubResource::Frames(_, FrameForm::Rendered | FrameForm::Thumbnail) => {
-                Err(Error::NotOffered)
+                self.rendered(head, plan, place, (target, resource)).await
             }
         }
     }
@@ -152,7 +153,7 @@ impl Gateway {
         (target, frames): (&Target, &Frames),
     ) -> Result<Response<Body>, Error> {
         let acceptable = BulkAcceptable::parse(head.uri.query(), &accept_fields(head));
-        let (instance, kept) = self.with_frames(&one).await?;
+        let (instance, kept) = frames_of(&one).await?;
         let all = kept.layout.frames(&kept.geometry);
         let mut numbers: Vec<u32> = frames.numbers().iter().map(|number| number.get()).collect();
         if numbers.iter().any(|&number| number > all) {
@@ -162,10 +163,20 @@ impl Gateway {
         let own = own_media_type(&kept.layout, &stored);
         let is_one = numbers.len() == 1;
         let given = acceptable.choose(&stored, own, is_one, accept_bulk::Default::Multipart)?;
-        let opening = Opening::new(self, &one, &stored, &kept, &given);
+        let frame = OneFrame::new(one, stored, kept);
+        let is_decoded = !given.is_as_stored && frame.is_compressed();
+        let syntax = if is_decoded {
+            TransferSyntax::explicit_vr_little_endian()
+        } else {
+            frame.syntax()
+        };
         let first = numbers.first().copied().unwrap_or(1);
-        let body = opening.open(instance, first).await?;
-        let syntax = opening.syntax();
+        let body = if is_decoded {
+            drop(instance);
+            Body::full(frame.made(&self.decoders, first, Wanted::Samples).await?)
+        } else {
+            frame.stored(instance, first).await?
+        };
         let content_type = with_syntax(&given.media_type, &syntax);
         let location = place.of_sub_resource(
             target,
@@ -180,12 +191,17 @@ impl Gateway {
             location: format!("{root}/frames/{what}"),
             what,
         });
-        let opening = Arc::new(opening);
+        let frame = Arc::new((frame, self.decoders.clone()));
         let open = move |number: &u32| {
-            let (opening, number) = (Arc::clone(&opening), *number);
+            let (both, number) = (Arc::clone(&frame), *number);
             async move {
-                let instance = opening.one.open().await.map_err(broken_off)?;
-                opening.open(instance, number).await.map_err(broken_off)
+                let (frame, decoders) = &*both;
+                if is_decoded {
+                    let made = frame.made(decoders, number, Wanted::Samples).await;
+                    return made.map(Body::full).map_err(broken_off);
+                }
+                let instance = frame.one.open().await.map_err(broken_off)?;
+                frame.stored(instance, number).await.map_err(broken_off)
             }
         };
         let how = (boundary()?, given.media_type.as_str(), content_type);
@@ -211,31 +227,6 @@ impl Gateway {
         ))
     }
 
-    /// An instance, and where its frames are.
-    pub(super) async fn with_frames(
-        &self,
-        one: &One,
-    ) -> Result<(Instance, Arc<KeptFrames>), Error> {
-        let derived = self.retriever.cache().derived();
-        let instance = one.open().await?;
-        if let Some(kept) = instance.digest().and_then(|digest| derived.frames(&digest)) {
-            return Ok((instance, kept));
-        }
-        let digest = instance.digest();
-        let skimmed = skim(instance.body, Extent::ToPixelData, false).await?;
-        if skimmed.pixel_data().is_none() {
-            return Err(object::Error::NoPixelData.into());
-        }
-        let geometry = Geometry::of(&skimmed.data_set())?;
-        let again = one.open().await?;
-        let layout = skimmed.layout(&geometry, again.body).await?;
-        let kept = Arc::new(KeptFrames { geometry, layout });
-        if let Some(digest) = digest {
-            derived.keep_frames(digest, Arc::clone(&kept));
-        }
-        Ok((one.open().await?, kept))
-    }
-
     /// A large value of an instance.
     async fn bulkdata(
         &self,
@@ -251,7 +242,7 @@ impl Gateway {
         let skimmed = skim(instance.body, extent_for(path), false).await?;
         let (body, what) = match value_at(&skimmed, path)? {
             Value::Frames => {
-                let (_, kept) = self.with_frames(&one).await?;
+                let (_, kept) = frames_of(&one).await?;
                 let all = kept.layout.frames(&kept.geometry);
                 // PS3.18 10.4.1.1.6: all frames, each a part.
                 let list = (1..=all.min(Frames::MOST as u32)).collect::<Vec<_>>();
@@ -263,7 +254,7 @@ impl Gateway {
                 let again = one.open().await?;
                 let body = plain(again.body, &stored).await?;
                 let width = width_at(&skimmed, path);
-                let body = pixels::swapped(body.slice(offset, length), width);
+                let body = layout::swapped(body.slice(offset, length), width);
                 (body, bulk_type(&skimmed, path))
             }
         };
@@ -315,55 +306,107 @@ impl One {
     }
 }
 
-/// How frames of one instance are opened for one answer.
-struct Opening {
-    one: One,
-    kept: Arc<KeptFrames>,
-    stored: TransferSyntax,
-    is_as_stored: bool,
+/// An instance, and where its frames are.
+pub(super) async fn frames_of(one: &One) -> Result<(Instance, Arc<KeptFrames>), Error> {
+    let derived = one.retriever.cache().derived();
+    let instance = one.open().await?;
+    let digest = instance.digest();
+    if let Some(kept) = digest.and_then(|digest| derived.frames(&digest)) {
+        return Ok((instance, kept));
+    }
+    let skimmed = skim(instance.body, Extent::ToPixelData, false).await?;
+    if skimmed.pixel_data().is_none() {
+        return Err(object::Error::NoPixelData.into());
+    }
+    let geometry = object::geometry(&skimmed)?;
+    let again = one.open().await?;
+    let layout = skimmed.layout(&geometry, again.body).await?;
+    let kept = Arc::new(KeptFrames { geometry, layout });
+    if let Some(digest) = digest {
+        derived.keep_frames(digest, Arc::clone(&kept));
+    }
+    Ok((one.open().await?, kept))
 }
 
-impl Opening {
-    fn new(
-        _gateway: &Gateway,
-        one: &One,
-        stored: &TransferSyntax,
-        kept: &Arc<KeptFrames>,
-        given: &Representation,
-    ) -> Self {
-        Self {
-            one: one.clone(),
-            kept: Arc::clone(kept),
-            stored: stored.clone(),
-            is_as_stored: given.is_as_stored,
-        }
+/// The frames of one instance.
+pub(super) struct OneFrame {
+    one: One,
+    stored: TransferSyntax,
+    kept: Arc<KeptFrames>,
+}
+
+impl OneFrame {
+    pub(super) fn new(one: One, stored: TransferSyntax, kept: Arc<KeptFrames>) -> Self {
+        Self { one, stored, kept }
     }
 
-    /// What the frames are in when they are given.
+    fn is_compressed(&self) -> bool {
+        matches!(self.kept.layout, Layout::Encapsulated(_))
+    }
+
+    /// What they are in when they are given as they are stored.
     fn syntax(&self) -> TransferSyntax {
+        if self.is_compressed() {
+            self.stored.clone()
+        } else {
+            TransferSyntax::explicit_vr_little_endian()
+        }
+    }
+
+    /// The bytes of a frame, counted from 1.
+    async fn stored(&self, instance: Instance, number: u32) -> Result<Body, Error> {
+        let body = plain(instance.body, &self.stored).await?;
+        let all = self.kept.layout.frames(&self.kept.geometry);
         match &self.kept.layout {
-            Layout::Encapsulated(_) if self.is_as_stored => self.stored.clone(),
-            Layout::Encapsulated(_) | Layout::Native(_) => {
-                TransferSyntax::explicit_vr_little_endian()
+            _ if number == 0 || number > all => Err(object::Error::NoFrame(all).into()),
+            Layout::Native(native) => Ok(layout::native_frame(body, *native, number)),
+            Layout::Encapsulated(encapsulated) => {
+                let span = encapsulated.spans.get(number as usize - 1);
+                let span = *span.ok_or(object::Error::NoFrame(all))?;
+                Ok(layout::compressed_frame(body, span))
             }
         }
     }
 
-    async fn open(&self, instance: Instance, number: u32) -> Result<Body, Error> {
-        let body = plain(instance.body, &self.stored).await?;
-        match &self.kept.layout {
-            Layout::Native(native) => Ok(pixels::native_frame(body, *native, number)),
-            Layout::Encapsulated(encapsulated) => {
-                let at = number.saturating_sub(1) as usize;
-                let span = encapsulated.spans.get(at);
-                let span = *span.ok_or(object::Error::NoFrame(0))?;
-                let frame = pixels::compressed_frame(body, span);
-                if self.is_as_stored {
-                    return Ok(frame);
-                }
-                Err(accept::NotAcceptable.into())
-            }
+    /// All of a video, which is in one piece whatever the number of its frames.
+    pub(super) async fn whole_video(&self) -> Result<Body, Error> {
+        let instance = self.one.open().await?;
+        self.stored(instance, 1).await
+    }
+
+    /// What a decoder makes of a frame.
+    pub(super) async fn made(
+        &self,
+        decoders: &Pool,
+        number: u32,
+        wanted: Wanted,
+    ) -> Result<Bytes, Error> {
+        let geometry = &self.kept.geometry;
+        geometry.check()?;
+        let compressed = self
+            .is_compressed()
+            .then(|| self.stored.as_str().to_owned());
+        if compressed
+            .as_deref()
+            .is_some_and(|syntax| !is_decodable(syntax))
+        {
+            return Err(crate::pixels::Error::NoDecoder.into());
         }
+        let instance = self.one.open().await?;
+        let mut body = self.stored(instance, number).await?;
+        let mut frame = BytesMut::new();
+        while let Some(chunk) = body.chunk().await? {
+            if (frame.len() + chunk.len()) as u64 > MOST_BYTES {
+                return Err(crate::pixels::Error::TooLarge.into());
+            }
+            frame.extend_from_slice(&chunk);
+        }
+        let task = Task {
+            compressed,
+            geometry: geometry.clone(),
+            wanted,
+        };
+        Ok(decoders.make(&task, &frame).await?)
     }
 }
 
@@ -404,7 +447,7 @@ pub(super) fn in_body(error: object::Error) -> body::Error {
     }
 }
 
-fn broken_off(error: Error) -> body::Error {
+pub(super) fn broken_off(error: Error) -> body::Error {
     if let Error::BrokeOff(error) = error {
         return error;
     }
@@ -525,26 +568,31 @@ fn width_at(skimmed: &Skimmed, path: &str) -> usize {
     else {
         return 1;
     };
-    if large.tag == pixels::PIXEL_DATA {
-        let geometry = Geometry::of(&skimmed.data_set());
+    if large.tag == layout::PIXEL_DATA {
+        let geometry = object::geometry(skimmed);
         let bits = geometry.map_or(0, |geometry| geometry.bits_allocated);
-        return pixels::swapped_bytes(large, bits);
+        return layout::swapped_bytes(large, bits);
     }
     large.vr.map_or(1, width)
 }
 
 /// What an encapsulated document says that it is (PS3.3 C.24.2).
-fn bulk_type(skimmed: &Skimmed, path: &str) -> &'static str {
-    const ENCAPSULATED_DOCUMENT: &str = "00420011";
+pub(super) fn document_type(skimmed: &Skimmed) -> &'static str {
     const MIME_TYPE: Tag = Tag(0x0042, 0x0012);
-    if path != ENCAPSULATED_DOCUMENT {
-        return OCTET_STREAM;
-    }
     let set = skimmed.data_set();
     let said = set.element(MIME_TYPE);
     match said.as_ref().and_then(|element| element.ascii()) {
         Some("application/pdf") => "application/pdf",
         Some("text/xml" | "application/xml") => "text/xml",
         Some(_) | None => OCTET_STREAM,
+    }
+}
+
+fn bulk_type(skimmed: &Skimmed, path: &str) -> &'static str {
+    const ENCAPSULATED_DOCUMENT: &str = "00420011";
+    if path == ENCAPSULATED_DOCUMENT {
+        document_type(skimmed)
+    } else {
+        OCTET_STREAM
     }
 }

@@ -13,7 +13,7 @@ use crate::body::{self, Body};
 use crate::dicom::{dataset, part10};
 use crate::manifest::{fhir, kos, store};
 use crate::request::{self, accept};
-use crate::{access, hop, manifest, object, retrieve, source};
+use crate::{access, hop, manifest, object, pixels, retrieve, source};
 
 /// Why a request is not granted.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,9 @@ pub enum Error {
     /// An instance cannot be used for what is asked for.
     #[error(transparent)]
     Instance(#[from] object::Error),
+    /// A frame cannot be decoded or rendered.
+    #[error(transparent)]
+    Pixels(#[from] pixels::Error),
     /// The answer broke off before its first byte.
     #[error(transparent)]
     BrokeOff(#[from] body::Error),
@@ -102,6 +105,7 @@ impl Error {
             | Self::NotOffered
             | Self::OfInstancesOnly => StatusCode::NOT_FOUND,
             Self::Instance(error) => of_instance(error),
+            Self::Pixels(error) => of_pixels(error),
             Self::Access(access::Error::Token) => StatusCode::UNAUTHORIZED,
             Self::Access(access::Error::NotListed)
             | Self::PartnersOnlyRetrieve
@@ -180,6 +184,7 @@ impl Error {
             | Self::NotOffered
             | Self::OfInstancesOnly
             | Self::Instance(_)
+            | Self::Pixels(_)
             | Self::NotAcceptable(_)
             | Self::NotFound
             | Self::UnsupportedMediaType
@@ -205,7 +210,14 @@ impl Error {
                 return Some(*retry_after);
             }
         }
-        matches!(self, Self::Busy | Self::TooManyAnswers | Self::ShuttingDown).then_some(SOON)
+        matches!(
+            self,
+            Self::Busy
+                | Self::TooManyAnswers
+                | Self::ShuttingDown
+                | Self::Pixels(pixels::Error::Busy)
+        )
+        .then_some(SOON)
     }
 }
 
@@ -284,6 +296,17 @@ fn of_source(error: &source::Error) -> StatusCode {
         | source::Error::Unreachable => StatusCode::BAD_GATEWAY,
         source::Error::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         source::Error::BrokeOff(error) => of_body(error),
+    }
+}
+
+fn of_pixels(error: &pixels::Error) -> StatusCode {
+    match error {
+        pixels::Error::NoDecoder => StatusCode::NOT_ACCEPTABLE,
+        pixels::Error::Damaged(_)
+        | pixels::Error::Unsupported(_)
+        | pixels::Error::TooLarge
+        | pixels::Error::Exhausted => StatusCode::UNPROCESSABLE_ENTITY,
+        pixels::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -11,6 +11,7 @@ mod forward;
 mod manifests;
 mod observe;
 mod place;
+mod rendered;
 mod search;
 mod streams;
 mod upload;
@@ -43,6 +44,7 @@ use crate::instance::Target;
 use crate::manifest::{Id, Registered, Store};
 use crate::metrics::Metrics;
 use crate::multipart::Boundary;
+use crate::pixels::Pool;
 use crate::request::{Acceptable, Grammar, Resource, Root};
 use crate::retrieve::{Job, Plan, Retriever};
 use observe::{Observed, Transaction};
@@ -68,6 +70,7 @@ pub struct Gateway {
     manifests: Arc<Store>,
     retriever: Retriever,
     streams: Streams,
+    decoders: Pool,
     cors: CorsSettings,
     viewers: ViewersSettings,
     cache_control: HeaderValue,
@@ -96,6 +99,8 @@ pub struct Assembly {
     pub retriever: Retriever,
     /// `Cache-Control` of answers with instances.
     pub cache_control: CacheControl,
+    /// What makes samples and pictures of frames.
+    pub decoders: Pool,
     /// Whose pages may read.
     pub cors: CorsSettings,
     /// Viewers that manifests are handed to.
@@ -138,6 +143,7 @@ impl Gateway {
             manifests: Arc::new(assembly.manifests),
             streams: Streams::new(assembly.retriever.streams_per_client()),
             retriever: assembly.retriever,
+            decoders: assembly.decoders,
             cors: assembly.cors,
             viewers: assembly.viewers,
             cache_control: assembly.cache_control.0,

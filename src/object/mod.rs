@@ -4,12 +4,14 @@
 //! where the instance is a file, they are not even read.
 
 mod inflate;
-pub mod pixels;
+pub mod layout;
 mod reader;
+mod shading;
 mod skim;
 
-pub use pixels::{Encapsulated, Geometry, Layout, Native, Span};
+pub use layout::{Encapsulated, Layout, Native, Span, geometry};
 pub use reader::Reader;
+pub use shading::shading;
 pub use skim::{Extent, Large, Skimmed, plain, skim};
 
 use crate::body;

@@ -86,6 +86,12 @@ pub(super) fn is_pixel_data(tag: Tag) -> bool {
     matches!(tag, PIXEL_DATA | FLOAT_PIXEL_DATA | DOUBLE_FLOAT_PIXEL_DATA)
 }
 
+/// Whether a tag is that of a palette or an offset table.
+fn is_table(Tag(group, element): Tag) -> bool {
+    (group == 0x0028 && (0x1201..=0x1203).contains(&element))
+        || (group == 0x7FE0 && (1..=2).contains(&element))
+}
+
 /// Reads an instance. `with_digest`: its SHA-256 is worked out, if it is read to its end.
 ///
 /// # Errors
@@ -209,6 +215,8 @@ impl Skim {
         let vr = head.vr.unwrap_or_else(|| implicit_vr(head.tag, false));
         match head.length {
             _ if is_pixel_data(head.tag) => true,
+            // Tables are looked into when a picture is made.
+            Some(length) if is_table(head.tag) => length as usize > 1 << 18,
             Some(length) => is_binary(vr) && length as usize > MOST_INLINE,
             // Encapsulated; what is UN is a sequence.
             None => is_binary(vr) && vr != VR::UN && head.vr.is_some(),

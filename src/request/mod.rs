@@ -2,12 +2,14 @@
 
 pub mod accept;
 pub mod accept_bulk;
+pub mod rendering;
 mod resource;
 mod search;
 pub mod xc_wado;
 
 pub use accept::{Acceptable, MetadataForm, Payload};
 pub use accept_bulk::BulkAcceptable;
+pub use rendering::Rendered;
 pub use resource::{Error, Grammar, Resource, Root, Viewer, XcWadoPath, registration};
 pub use search::{Parsed, Scope, search};
 pub use xc_wado::XcWado;

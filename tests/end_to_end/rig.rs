@@ -25,6 +25,7 @@ use xcwado::gateway::{Assembly, Gateway};
 use xcwado::manifest::Store;
 use xcwado::metrics::Metrics;
 use xcwado::multipart::{Boundary, Event, Limits, PartHead, Splitter};
+use xcwado::pixels::Pool;
 use xcwado::retrieve::Retriever;
 use xcwado::server::{self, Listeners};
 
@@ -139,6 +140,10 @@ impl Rig {
             manifests,
             retriever,
             cache_control: config.cache.cache_control.clone(),
+            decoders: Pool::new(
+                env!("CARGO_BIN_EXE_xcwado").into(),
+                config.rendering.clone(),
+            ),
             cors: config.cors.clone(),
             viewers: config.viewers.clone(),
             metrics: metrics.clone(),

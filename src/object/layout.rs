@@ -10,6 +10,7 @@ use crate::body::Body;
 use crate::dicom::dataset::{self, DataSet, Element, Head};
 use crate::dicom::json::{implicit_vr, width};
 use crate::dicom::{Encoding, TransferSyntax};
+use crate::pixels::Geometry;
 
 /// Pixel Data.
 pub const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
@@ -20,29 +21,6 @@ const EXTENDED_OFFSET_TABLE: Tag = Tag(0x7FE0, 0x0001);
 const MOST_FRAMES: u32 = 1 << 20;
 /// An item's tag and length.
 const ITEM_HEAD: u64 = 8;
-
-/// What the attributes of the Image Pixel module say.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Geometry {
-    /// Rows (0028,0010).
-    pub rows: u32,
-    /// Columns (0028,0011).
-    pub columns: u32,
-    /// Samples per Pixel (0028,0002).
-    pub samples: u32,
-    /// Bits Allocated (0028,0100).
-    pub bits_allocated: u32,
-    /// Bits Stored (0028,0101).
-    pub bits_stored: u32,
-    /// Whether samples have a sign (0028,0103).
-    pub is_signed: bool,
-    /// Whether each sample has a plane of its own (0028,0006).
-    pub is_planar: bool,
-    /// Photometric Interpretation (0028,0004).
-    pub photometric: String,
-    /// Number of Frames (0028,0008), at least 1.
-    pub frames: u32,
-}
 
 /// Where the pixel data are, and how frames lie in them.
 #[derive(Debug, Clone)]
@@ -82,48 +60,41 @@ pub struct Span {
     pub end: Option<u64>,
 }
 
-impl Geometry {
-    /// Reads the attributes of a data set.
-    ///
-    /// # Errors
-    /// [`Error::Pixels`] if one is missing.
-    pub fn of(set: &DataSet<'_>) -> Result<Self, Error> {
-        let number = |element| u16_of(set, Tag(0x0028, element)).map(u32::from);
-        let needed = |element| number(element).ok_or(Error::Pixels("an attribute is missing"));
-        let bits_allocated = needed(0x0100)?;
-        let frames = set.element(Tag(0x0028, 0x0008));
-        let frames = frames.and_then(|frames| frames.ascii()?.trim().parse().ok());
-        Ok(Self {
-            rows: needed(0x0010)?,
-            columns: needed(0x0011)?,
-            samples: number(0x0002).unwrap_or(1).max(1),
-            bits_allocated,
-            bits_stored: number(0x0101).unwrap_or(bits_allocated),
-            is_signed: number(0x0103) == Some(1),
-            is_planar: number(0x0006) == Some(1),
-            photometric: set
-                .element(Tag(0x0028, 0x0004))
-                .and_then(|element| element.ascii().map(str::to_owned))
-                .unwrap_or_default(),
-            frames: frames.unwrap_or(1u32).max(1),
-        })
-    }
-
-    /// Bits of one frame that is not compressed.
-    #[must_use]
-    pub fn frame_bits(&self) -> u64 {
-        let pixels = u64::from(self.rows) * u64::from(self.columns);
-        // PS3.3 C.7.6.3.1.2: YBR_FULL_422 has two samples for each pixel.
-        let samples = match (self.photometric.as_str(), self.samples) {
-            ("YBR_FULL_422" | "YBR_PARTIAL_422", 3) => 2,
-            (_, samples) => samples,
-        };
-        pixels * u64::from(samples) * u64::from(self.bits_allocated)
-    }
+/// Reads the attributes of the Image Pixel module.
+///
+/// # Errors
+/// [`Error::Pixels`] if one is missing.
+pub fn geometry(skimmed: &Skimmed) -> Result<Geometry, Error> {
+    let set = skimmed.data_set();
+    let number = |element| u16_of(&set, Tag(0x0028, element)).map(u32::from);
+    let needed = |element| number(element).ok_or(Error::Pixels("an attribute is missing"));
+    let tag = skimmed.pixel_data().map(|large| large.tag);
+    let bits_allocated = match tag {
+        Some(FLOAT_PIXEL_DATA) => 32,
+        Some(DOUBLE_FLOAT_PIXEL_DATA) => 64,
+        _ => needed(0x0100)?,
+    };
+    let frames = set.element(Tag(0x0028, 0x0008));
+    let frames = frames.and_then(|frames| frames.ascii()?.trim().parse().ok());
+    Ok(Geometry {
+        rows: needed(0x0010)?,
+        columns: needed(0x0011)?,
+        samples: number(0x0002).unwrap_or(1).max(1),
+        bits_allocated,
+        bits_stored: number(0x0101).unwrap_or(bits_allocated),
+        is_signed: number(0x0103) == Some(1),
+        is_planar: number(0x0006) == Some(1),
+        photometric: set
+            .element(Tag(0x0028, 0x0004))
+            .and_then(|element| element.ascii().map(str::to_owned))
+            .unwrap_or_default(),
+        frames: frames.unwrap_or(1u32).max(1),
+        is_float: tag.is_some_and(|tag| tag != PIXEL_DATA),
+    })
 }
 
 /// The first number of an element.
-fn u16_of(set: &DataSet<'_>, tag: Tag) -> Option<u16> {
+pub(super) fn u16_of(set: &DataSet<'_>, tag: Tag) -> Option<u16> {
     let element = set.element(tag)?;
     let bytes: [u8; 2] = *element.bytes().first_chunk()?;
     Some(if element.is_big_endian() {
@@ -151,11 +122,7 @@ impl Skimmed {
     }
 
     fn native(&self, geometry: &Geometry, large: &Large, length: u64) -> Result<Native, Error> {
-        let bits = match large.tag {
-            FLOAT_PIXEL_DATA => 32,
-            DOUBLE_FLOAT_PIXEL_DATA => 64,
-            _ => geometry.bits_allocated,
-        };
+        let bits = geometry.bits_allocated;
         let frame_bits = geometry.frame_bits();
         if frame_bits == 0 {
             return Err(Error::Pixels("a frame without pixels"));
@@ -200,7 +167,8 @@ impl Skimmed {
         }
         reader.take(length, &mut table).await?;
         let first = reader.position();
-        if geometry.frames == 1 {
+        // A video is in one piece, whatever the number of its frames.
+        if geometry.frames == 1 || self.transfer_syntax.is_video() {
             let spans = vec![Span {
                 start: first,
                 end: None,

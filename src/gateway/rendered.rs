@@ -1,0 +1,314 @@
+//! *Retrieve Rendered* (PS3.18 10.4.1.1.3, 10.4.1.1.4): pictures of frames, thumbnails, and what is
+//! no picture but can be looked at: encapsulated documents and videos.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, WARNING};
+use http::request::Parts;
+
+use super::answer::{response, value};
+use super::derive::{One, OneFrame, broken_off, frames_of};
+use super::place::Place;
+use super::{Error, Gateway, accept_fields, boundary};
+use crate::body::Body;
+use crate::instance::Target;
+use crate::object::{self, Extent, plain, shading, skim};
+use crate::pixels::{Format, Pool, Rendering, Wanted};
+use crate::present::Presented;
+use crate::present::parts::{self, Part};
+use crate::request::accept_bulk::media_type_of;
+use crate::request::{Rendered, rendering};
+use crate::retrieve::{Missing, Plan};
+use crate::sub_resource::{FrameForm, SubResource};
+
+/// How large a thumbnail is if nobody says so.
+const THUMBNAIL: (u32, u32) = (128, 128);
+const ENCAPSULATED_DOCUMENT: dicom_core::Tag = dicom_core::Tag(0x0042, 0x0011);
+
+impl Gateway {
+    pub(super) async fn rendered(
+        &self,
+        head: &Parts,
+        plan: Plan,
+        place: Place,
+        (target, resource): (&Target, &SubResource),
+    ) -> Result<Response<Body>, Error> {
+        let mut wanted = Rendered::parse(head.uri.query())?;
+        let is_thumbnail = matches!(
+            resource,
+            SubResource::Thumbnail | SubResource::Frames(_, FrameForm::Thumbnail)
+        );
+        if is_thumbnail {
+            wanted.viewport.size.get_or_insert(THUMBNAIL);
+            wanted.viewport.never_larger = true;
+        }
+        let location = place.of_sub_resource(target, resource);
+        let frames = match resource {
+            SubResource::Frames(frames, _) => Some(frames),
+            _ => None,
+        };
+        match target {
+            Target::Instance(..) => {
+                let one = self.one(plan)?;
+                if frames.is_none() && !is_thumbnail {
+                    if let Some(response) = self.as_it_is(head, &one, &location).await? {
+                        return Ok(response);
+                    }
+                }
+                let numbers: Vec<u32> = match frames {
+                    Some(frames) => frames.numbers().iter().map(|number| number.get()).collect(),
+                    None => vec![1],
+                };
+                self.pictures(head, one, wanted, (&location, &numbers))
+                    .await
+            }
+            // One picture stands for all of them.
+            Target::Series(..) | Target::Study(_) if is_thumbnail => {
+                let one = self.representative(plan)?;
+                self.pictures(head, one, wanted, (&location, &[1])).await
+            }
+            Target::Series(..) | Target::Study(_) => {
+                self.all_pictures(head, plan, wanted, (place, &location))
+                    .await
+            }
+        }
+    }
+
+    /// An instance from the middle of the first series that there is.
+    fn representative(&self, plan: Plan) -> Result<One, Error> {
+        let hop = Arc::clone(&plan.hop);
+        let none = || Error::from(crate::retrieve::Error::NotLocatable);
+        let mut job = plan.jobs.into_iter().next().ok_or_else(none)?;
+        let middle = job.listing.instances.len() / 2;
+        let mut instances = job.listing.instances.iter();
+        let found = instances.find(|(_, number)| **number == middle);
+        job.only = Some(found.ok_or_else(none)?.0.clone());
+        let mut plan = Plan::new(hop);
+        plan.jobs.push(job);
+        self.one(plan)
+    }
+
+    /// Pictures of frames of one instance.
+    async fn pictures(
+        &self,
+        head: &Parts,
+        one: One,
+        wanted: Rendered,
+        (location, numbers): (&str, &[u32]),
+    ) -> Result<Response<Body>, Error> {
+        let format = rendering::picture(head.uri.query(), &accept_fields(head))?;
+        let annotation = wanted.annotation;
+        let easel = Arc::new(Easel::new(self.decoders.clone(), one, wanted, format));
+        let first = numbers.first().copied().unwrap_or(1);
+        let picture = easel.paint(first).await?;
+        let content_type = media_type(format);
+        let mut response = if let [_] = numbers {
+            let presented = Presented {
+                content_type: content_type.to_owned(),
+                body: Body::full(picture),
+            };
+            self.alone(head, presented, location)?
+        } else {
+            let parts = numbers.iter().map(|&what| Part {
+                location: location.to_owned(),
+                what,
+            });
+            let open = move |number: &u32| {
+                let (easel, number) = (Arc::clone(&easel), *number);
+                async move {
+                    easel
+                        .paint(number)
+                        .await
+                        .map(Body::full)
+                        .map_err(broken_off)
+                }
+            };
+            let how = (boundary()?, content_type, content_type.to_owned());
+            let presented = parts::multipart(parts.collect(), Body::full(picture), open, how);
+            let mut response = response(presented, Missing::Nothing, location)?;
+            self.keepable(&mut response, Missing::Nothing);
+            response
+        };
+        if annotation {
+            let text = "299 xcwado \"Annotations are not drawn\"";
+            response.headers_mut().append(WARNING, value(text)?);
+        }
+        Ok(response)
+    }
+
+    /// A picture of each instance, in a `multipart/related`. What is no image is left out.
+    async fn all_pictures(
+        &self,
+        head: &Parts,
+        plan: Plan,
+        wanted: Rendered,
+        (place, location): (Place, &str),
+    ) -> Result<Response<Body>, Error> {
+        let format = rendering::picture(head.uri.query(), &accept_fields(head))?;
+        let content_type = media_type(format);
+        let mut easels = Vec::new();
+        for job in &plan.jobs {
+            let mut uids: Vec<_> = job.listing.instances.iter().collect();
+            uids.sort_by_key(|(_, number)| **number);
+            for (uid, _) in uids {
+                let mut job = job.clone();
+                job.only = Some(uid.clone());
+                let (study, series) = (job.listing.study.clone(), job.listing.series.clone());
+                let target = Target::Instance(study, series, uid.clone());
+                let mut one = Plan::new(Arc::clone(&plan.hop));
+                one.jobs.push(job);
+                let easel = Easel::new(
+                    self.decoders.clone(),
+                    self.one(one)?,
+                    wanted.clone(),
+                    format,
+                );
+                easels.push((
+                    easel,
+                    place.of_sub_resource(&target, &SubResource::Rendered),
+                ));
+            }
+        }
+        let boundary = boundary()?;
+        let mut joiner = crate::multipart::Joiner::new(boundary);
+        let whole = joiner.content_type(content_type);
+        let body = Body::generate(None, |out| async move {
+            for (easel, location) in easels {
+                let picture = match easel.paint(1).await {
+                    Ok(picture) => picture,
+                    Err(Error::Instance(object::Error::NoPixelData)) => continue,
+                    Err(error) => return Err(broken_off(error)),
+                };
+                let fields = [
+                    ("Content-Type", content_type),
+                    ("Content-Location", &location),
+                ];
+                out.emit(joiner.part(&fields)).await?;
+                out.emit(picture).await?;
+            }
+            out.emit(joiner.close()).await
+        });
+        let presented = Presented {
+            content_type: whole,
+            body,
+        };
+        let mut response = response(presented, Missing::Nothing, location)?;
+        self.keepable(&mut response, Missing::Nothing);
+        Ok(response)
+    }
+
+    /// An encapsulated document or a video, if that is what the instance is.
+    async fn as_it_is(
+        &self,
+        head: &Parts,
+        one: &One,
+        location: &str,
+    ) -> Result<Option<Response<Body>>, Error> {
+        let instance = one.open().await?;
+        let syntax = instance.identity.transfer_syntax.clone();
+        let video = media_type_of(&syntax);
+        let is_video = video.starts_with("video/");
+        let is_document = instance.identity.sop_class.as_str().starts_with(DOCUMENTS);
+        if !is_video && !is_document {
+            return Ok(None);
+        }
+        let skimmed = skim(instance.body, Extent::ToPixelData, false).await?;
+        let accept = accept_fields(head);
+        let accepts = |media_type| rendering::accepts(head.uri.query(), &accept, media_type);
+        if is_video {
+            if !accepts(video) {
+                return Err(crate::request::accept::NotAcceptable.into());
+            }
+            let frame = OneFrame::new(one.clone(), syntax, frames_of(one).await?.1);
+            let body = frame.whole_video().await?;
+            let presented = Presented {
+                content_type: video.to_owned(),
+                body,
+            };
+            return self.alone(head, presented, location).map(Some);
+        }
+        let Some(large) = skimmed.large(ENCAPSULATED_DOCUMENT).copied() else {
+            return Ok(None);
+        };
+        let kind = super::derive::document_type(&skimmed);
+        if !accepts(kind) {
+            return Err(crate::request::accept::NotAcceptable.into());
+        }
+        let again = plain(one.open().await?.body, &syntax).await?;
+        let presented = Presented {
+            content_type: kind.to_owned(),
+            body: again.slice(large.offset, large.length.unwrap_or(0)),
+        };
+        let mut response = self.alone(head, presented, location)?;
+        // Whatever is in it, it runs nothing here.
+        let policy =
+            HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
+        if kind != "application/pdf" {
+            response
+                .headers_mut()
+                .insert(CONTENT_SECURITY_POLICY, policy);
+        }
+        Ok(Some(response))
+    }
+}
+
+/// SOP classes of encapsulated documents (PS3.4 B.5): PDF, CDA, STL, OBJ, MTL.
+const DOCUMENTS: &str = "1.2.840.10008.5.1.4.1.1.104.";
+
+fn media_type(format: Format) -> &'static str {
+    match format {
+        Format::Jpeg => "image/jpeg",
+        Format::Png => "image/png",
+        Format::Gif => "image/gif",
+    }
+}
+
+/// Where pictures of one instance are made.
+struct Easel {
+    decoders: Pool,
+    one: One,
+    wanted: Rendered,
+    format: Format,
+}
+
+impl Easel {
+    fn new(decoders: Pool, one: One, wanted: Rendered, format: Format) -> Self {
+        Self {
+            decoders,
+            one,
+            wanted,
+            format,
+        }
+    }
+
+    /// A picture of a frame, counted from 1.
+    async fn paint(&self, number: u32) -> Result<Bytes, Error> {
+        let instance = self.one.open().await?;
+        let syntax = instance.identity.transfer_syntax.clone();
+        let skimmed = skim(instance.body, Extent::ToPixelData, false).await?;
+        if skimmed.pixel_data().is_none() {
+            return Err(object::Error::NoPixelData.into());
+        }
+        let geometry = object::geometry(&skimmed)?;
+        geometry.check()?;
+        let rendering = self.rendering(shading(&skimmed, &geometry, number));
+        let (_, kept) = frames_of(&self.one).await?;
+        let frame = OneFrame::new(self.one.clone(), syntax, kept);
+        let wanted = Wanted::Picture(Box::new(rendering));
+        frame.made(&self.decoders, number, wanted).await
+    }
+
+    fn rendering(&self, own: Rendering) -> Rendering {
+        let window = self.wanted.window;
+        Rendering {
+            format: self.format,
+            quality: self.wanted.quality.unwrap_or(own.quality),
+            voi_lut: own.voi_lut.filter(|_| window.is_none()),
+            window: window.or(own.window),
+            viewport: self.wanted.viewport,
+            ..own
+        }
+    }
+}

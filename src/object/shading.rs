@@ -1,0 +1,159 @@
+//! How an instance says that its frames are to be looked at.
+
+use dicom_core::Tag;
+
+use super::skim::Skimmed;
+use crate::dicom::dataset::{DataSet, Element};
+use crate::pixels::{Format, Function, Geometry, Lut, Rendering, Viewport, Window};
+
+const SHARED_FUNCTIONAL_GROUPS: Tag = Tag(0x5200, 0x9229);
+const PER_FRAME_FUNCTIONAL_GROUPS: Tag = Tag(0x5200, 0x9230);
+const FRAME_VOI_LUT: Tag = Tag(0x0028, 0x9132);
+const PIXEL_VALUE_TRANSFORMATION: Tag = Tag(0x0028, 0x9145);
+const MODALITY_LUT: Tag = Tag(0x0028, 0x3000);
+const VOI_LUT: Tag = Tag(0x0028, 0x3010);
+const DEFAULT_QUALITY: u8 = 90;
+
+/// How frame `number`, counted from 1, is shown if nobody says otherwise.
+#[must_use]
+pub fn shading(skimmed: &Skimmed, geometry: &Geometry, number: u32) -> Rendering {
+    let set = skimmed.data_set();
+    let voi = functional_group(&set, FRAME_VOI_LUT, number).unwrap_or(set);
+    let values = functional_group(&set, PIXEL_VALUE_TRANSFORMATION, number).unwrap_or(set);
+    let first_item = |tag| set.items(tag).next().and_then(Result::ok);
+    let modality_lut = first_item(MODALITY_LUT).and_then(|item| lut(&item, geometry));
+    let voi_lut = first_item(VOI_LUT).and_then(|item| lut(&item, geometry));
+    let slope = decimal(&values, Tag(0x0028, 0x1053));
+    let intercept = decimal(&values, Tag(0x0028, 0x1052));
+    let rescale = slope
+        .or(intercept)
+        .map(|_| (slope.unwrap_or(1.0), intercept.unwrap_or(0.0)));
+    let shape = text(&set, Tag(0x2050, 0x0020));
+    Rendering {
+        format: Format::Jpeg,
+        quality: DEFAULT_QUALITY,
+        rescale: rescale.filter(|(slope, _)| *slope != 0.0),
+        modality_lut,
+        window: window(&voi),
+        voi_lut,
+        palette: palette(skimmed),
+        padding: padding(&set, geometry),
+        is_inverse: shape == Some("INVERSE") && geometry.photometric == "MONOCHROME2",
+        viewport: Viewport::default(),
+    }
+}
+
+/// A functional group of a frame, or the one that all share.
+fn functional_group<'a>(set: &DataSet<'a>, group: Tag, number: u32) -> Option<DataSet<'a>> {
+    let at = number.checked_sub(1)? as usize;
+    let of_frame = set.items(PER_FRAME_FUNCTIONAL_GROUPS).nth(at);
+    let shared = set.items(SHARED_FUNCTIONAL_GROUPS).next();
+    let mut groups = [of_frame, shared].into_iter().flatten().flatten();
+    groups.find_map(|item| item.items(group).next()?.ok())
+}
+
+fn window(set: &DataSet<'_>) -> Option<Window> {
+    let width = decimal(set, Tag(0x0028, 0x1051))?;
+    let function = match text(set, Tag(0x0028, 0x1056)) {
+        Some("SIGMOID") => Function::Sigmoid,
+        Some("LINEAR_EXACT") => Function::LinearExact,
+        Some(_) | None => Function::Linear,
+    };
+    let window = Window {
+        center: decimal(set, Tag(0x0028, 0x1050))?,
+        width,
+        function,
+    };
+    (width > 0.0).then_some(window)
+}
+
+// PS3.3 C.7.5.1.1.2.
+fn padding(set: &DataSet<'_>, geometry: &Geometry) -> Option<(i32, i32)> {
+    let value = |element| {
+        let element = set.element(Tag(0x0028, element))?;
+        let raw = number(&element)?;
+        Some(if geometry.is_signed {
+            i32::from(raw.cast_signed())
+        } else {
+            i32::from(raw)
+        })
+    };
+    let one = value(0x0120)?;
+    let other = value(0x0121).unwrap_or(one);
+    Some((one.min(other), one.max(other)))
+}
+
+// PS3.3 C.7.6.3.1.5 and C.7.6.3.1.6.
+fn palette(skimmed: &Skimmed) -> Option<[Lut; 3]> {
+    let set = skimmed.data_set();
+    let lut = |colour: u16| {
+        let descriptor = set.element(Tag(0x0028, 0x1100 + colour))?;
+        let data = set.element(Tag(0x0028, 0x1200 + colour))?;
+        table(&descriptor, &data, false)
+    };
+    Some([lut(1)?, lut(2)?, lut(3)?])
+}
+
+// PS3.3 C.11.1 and C.11.2.
+fn lut(item: &DataSet<'_>, geometry: &Geometry) -> Option<Lut> {
+    let descriptor = item.element(Tag(0x0028, 0x3002))?;
+    let data = item.element(Tag(0x0028, 0x3006))?;
+    table(&descriptor, &data, geometry.is_signed)
+}
+
+fn table(descriptor: &Element<'_>, data: &Element<'_>, is_signed: bool) -> Option<Lut> {
+    let [count, first, bits] = numbers(descriptor).try_into().ok()?;
+    let count = if count == 0 {
+        1 << 16
+    } else {
+        usize::from(count)
+    };
+    let first = if is_signed {
+        i32::from(first.cast_signed())
+    } else {
+        i32::from(first)
+    };
+    let bytes = data.bytes();
+    let entries = if bytes.len() == count || (bits <= 8 && bytes.len() < 2 * count) {
+        bytes.iter().map(|&byte| u16::from(byte)).collect()
+    } else {
+        numbers(data)
+    };
+    (!entries.is_empty()).then_some(Lut {
+        first,
+        bits: u32::from(bits),
+        entries,
+    })
+}
+
+fn numbers(element: &Element<'_>) -> Vec<u16> {
+    let (numbers, _) = element.bytes().as_chunks::<2>();
+    let is_big = element.is_big_endian();
+    let number = |bytes: &[u8; 2]| {
+        if is_big {
+            u16::from_be_bytes(*bytes)
+        } else {
+            u16::from_le_bytes(*bytes)
+        }
+    };
+    numbers.iter().map(number).collect()
+}
+
+fn number(element: &Element<'_>) -> Option<u16> {
+    numbers(element).first().copied()
+}
+
+/// The first value of a decimal string.
+fn decimal(set: &DataSet<'_>, tag: Tag) -> Option<f64> {
+    let value = text(set, tag)?
+        .split('\\')
+        .next()?
+        .trim()
+        .parse::<f64>()
+        .ok()?;
+    value.is_finite().then_some(value)
+}
+
+fn text<'a>(set: &DataSet<'a>, tag: Tag) -> Option<&'a str> {
+    std::str::from_utf8(set.text(tag)?).ok()
+}

@@ -1,0 +1,102 @@
+//! A frame becomes samples.
+
+use super::{Error, Geometry, jpeg, jpeg2000, rle};
+
+/// Samples of a frame, pixel by pixel.
+#[derive(Debug)]
+pub(super) struct Samples {
+    /// In little endian.
+    pub(super) bytes: Vec<u8>,
+    /// Bits that each takes: 1, 8, 16, 32 or 64.
+    pub(super) bits: u32,
+    /// Whether a decoder has made red, green and blue of something else.
+    pub(super) is_rgb: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    Rle,
+    Jpeg,
+    Jpeg2000,
+}
+
+/// What decodes a transfer syntax.
+pub(super) fn codec(transfer_syntax: &str) -> Option<Codec> {
+    match transfer_syntax.strip_prefix("1.2.840.10008.1.2.")? {
+        "5" => Some(Codec::Rle),
+        "4.50" | "4.51" | "4.57" | "4.70" => Some(Codec::Jpeg),
+        "4.90" | "4.91" | "4.201" | "4.202" | "4.203" => Some(Codec::Jpeg2000),
+        _ => None,
+    }
+}
+
+pub(super) fn decode(
+    compressed: Option<&str>,
+    geometry: &Geometry,
+    frame: &[u8],
+) -> Result<Samples, Error> {
+    geometry.check()?;
+    let samples = match compressed {
+        None => native(geometry, frame)?,
+        Some(syntax) => match codec(syntax).ok_or(Error::NoDecoder)? {
+            Codec::Rle => rle::decode(geometry, frame)?,
+            Codec::Jpeg => jpeg::decode(geometry, frame)?,
+            Codec::Jpeg2000 => jpeg2000::decode(geometry, frame)?,
+        },
+    };
+    let pixels = geometry.rows as usize * geometry.columns as usize;
+    let expected = (pixels * geometry.samples as usize * samples.bits as usize).div_ceil(8);
+    if samples.bytes.len() < expected {
+        return Err(damaged("there are fewer samples than pixels"));
+    }
+    Ok(samples)
+}
+
+pub(super) fn damaged(why: impl ToString) -> Error {
+    Error::Damaged(why.to_string())
+}
+
+fn native(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error> {
+    let bits = geometry.bits_allocated;
+    if !matches!(bits, 1 | 8 | 16 | 32 | 64) {
+        return Err(Error::Unsupported(format!("{bits} bits for a sample")));
+    }
+    let subsampled = matches!(
+        geometry.photometric.as_str(),
+        "YBR_FULL_422" | "YBR_PARTIAL_422"
+    );
+    let bytes = if subsampled && geometry.samples == 3 && bits == 8 {
+        upsampled(frame)
+    } else if geometry.is_planar && geometry.samples > 1 && bits >= 8 {
+        interleaved(frame, geometry.samples as usize, bits as usize / 8)
+    } else {
+        frame.to_vec()
+    };
+    Ok(Samples {
+        bytes,
+        bits,
+        is_rgb: false,
+    })
+}
+
+// PS3.3 C.7.6.3.1.2: Y1 Y2 Cb Cr for each two pixels of a row.
+fn upsampled(frame: &[u8]) -> Vec<u8> {
+    let (pairs, _) = frame.as_chunks::<4>();
+    let pixels = pairs
+        .iter()
+        .flat_map(|[a, b, blue, red]| [*a, *blue, *red, *b, *blue, *red]);
+    pixels.collect()
+}
+
+/// Planes, one after the other, become pixels.
+pub(super) fn interleaved(planes: &[u8], samples: usize, width: usize) -> Vec<u8> {
+    let plane = planes.len() / samples / width * width;
+    let mut out = Vec::with_capacity(plane * samples);
+    for at in (0..plane).step_by(width) {
+        for sample in 0..samples {
+            let from = sample * plane + at;
+            out.extend_from_slice(&planes[from..from + width]);
+        }
+    }
+    out
+}

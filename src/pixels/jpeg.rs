@@ -1,0 +1,68 @@
+//! JPEG: baseline and lossless (ISO 10918-1), by jpeg-decoder, which is written in safe Rust.
+
+use std::io::Cursor;
+
+use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
+
+use super::decode::{Samples, damaged};
+use super::{Error, Geometry, MOST_BYTES};
+
+pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error> {
+    let mut decoder = Decoder::new(Cursor::new(frame));
+    decoder.set_max_decoding_buffer_size(usize::try_from(MOST_BYTES).unwrap_or(usize::MAX));
+    decoder.read_info().map_err(damaged)?;
+    let info = decoder.info().ok_or_else(|| damaged("no JPEG header"))?;
+    let (width, height) = (u32::from(info.width), u32::from(info.height));
+    if (width, height) != (geometry.columns, geometry.rows) {
+        return Err(damaged("the JPEG has another size than the image"));
+    }
+    let is_colour = geometry.samples == 3;
+    let is_ybr = geometry.photometric.starts_with("YBR");
+    if is_colour {
+        // The attributes decide, not the guess that a decoder makes.
+        decoder.set_color_transform(if is_ybr {
+            ColorTransform::YCbCr
+        } else {
+            ColorTransform::None
+        });
+    }
+    let pixels = decoder.decode().map_err(damaged)?;
+    let (bytes, bits) = match (info.pixel_format, geometry.samples) {
+        (PixelFormat::L8, 1) | (PixelFormat::RGB24, 3) => (pixels, 8),
+        // The decoder gives numbers in the order of this machine.
+        (PixelFormat::L16, 1) => {
+            let (numbers, _) = pixels.as_chunks::<2>();
+            let numbers = numbers.iter().map(|number| u16::from_ne_bytes(*number));
+            (numbers.flat_map(u16::to_le_bytes).collect(), 16)
+        }
+        _ => {
+            return Err(damaged(
+                "the JPEG has another number of samples than the image",
+            ));
+        }
+    };
+    let is_rgb = is_colour && is_ybr;
+    let samples = Samples {
+        bytes,
+        bits,
+        is_rgb,
+    };
+    Ok(widened(samples, geometry.bits_allocated))
+}
+
+/// Samples take as many bits as the attributes say.
+pub(super) fn widened(samples: Samples, bits_allocated: u32) -> Samples {
+    match (samples.bits, bits_allocated) {
+        (8, 16) => Samples {
+            bytes: samples.bytes.iter().flat_map(|&byte| [byte, 0]).collect(),
+            bits: 16,
+            ..samples
+        },
+        (16, 8) => Samples {
+            bytes: samples.bytes.iter().step_by(2).copied().collect(),
+            bits: 8,
+            ..samples
+        },
+        _ => samples,
+    }
+}

@@ -1,0 +1,212 @@
+//! Pixels that somebody else compressed become samples, and samples become pictures.
+//!
+//! Nothing here runs in the gateway's own process: decoders of untrusted bytes are slow, large, and
+//! in part not written in safe Rust. They run in child processes ([`Pool`]) with bounds on memory and
+//! time, which end when they misbehave and take nobody along.
+
+mod decode;
+mod jpeg;
+mod jpeg2000;
+mod pool;
+mod render;
+mod rle;
+mod window;
+mod worker;
+
+use serde::{Deserialize, Serialize};
+
+pub use pool::{COMMAND, Pool, Settings};
+pub use worker::run;
+
+/// Most pixels of a frame that is decoded.
+pub const MOST_PIXELS: u64 = 64 << 20;
+/// Most bytes of a frame, compressed or not.
+pub const MOST_BYTES: u64 = 256 << 20;
+
+/// What the attributes of the Image Pixel module say (PS3.3 C.7.6.3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Geometry {
+    /// Rows (0028,0010).
+    pub rows: u32,
+    /// Columns (0028,0011).
+    pub columns: u32,
+    /// Samples per Pixel (0028,0002).
+    pub samples: u32,
+    /// Bits Allocated (0028,0100).
+    pub bits_allocated: u32,
+    /// Bits Stored (0028,0101).
+    pub bits_stored: u32,
+    /// Whether samples have a sign (0028,0103).
+    pub is_signed: bool,
+    /// Whether each sample has a plane of its own (0028,0006).
+    pub is_planar: bool,
+    /// Photometric Interpretation (0028,0004).
+    pub photometric: String,
+    /// Number of Frames (0028,0008), at least 1.
+    pub frames: u32,
+    /// Whether samples are floating-point numbers (7FE0,0008 and 7FE0,0009).
+    pub is_float: bool,
+}
+
+/// One frame, and what is to be made of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// The transfer syntax that the frame is in; none if it is not compressed.
+    pub compressed: Option<String>,
+    /// What it is.
+    pub geometry: Geometry,
+    /// What is wanted.
+    pub wanted: Wanted,
+}
+
+/// What is made of a frame.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Wanted {
+    /// Its samples in little endian, pixel by pixel.
+    Samples,
+    /// A picture.
+    Picture(Box<Rendering>),
+}
+
+/// How a frame becomes a picture (PS3.3 C.7.6.3.1.2, C.11.1, C.11.2; PS3.18 8.3.5).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rendering {
+    /// What the picture is written in.
+    pub format: Format,
+    /// From 1 to 100.
+    pub quality: u8,
+    /// Modality transformation.
+    pub rescale: Option<(f64, f64)>,
+    /// Modality LUT, instead of `rescale`.
+    pub modality_lut: Option<Lut>,
+    /// Window; if there is none and no VOI LUT, all that is in the frame.
+    pub window: Option<Window>,
+    /// VOI LUT, unless there is a window.
+    pub voi_lut: Option<Lut>,
+    /// Red, green and blue of a palette.
+    pub palette: Option<[Lut; 3]>,
+    /// Pixels that are padding, from and to.
+    pub padding: Option<(i32, i32)>,
+    /// Whether the presentation is inverse (2050,0020).
+    pub is_inverse: bool,
+    /// The part of the frame that is shown, and how large.
+    pub viewport: Viewport,
+}
+
+/// Which pictures there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    /// `image/jpeg`.
+    Jpeg,
+    /// `image/png`.
+    Png,
+    /// `image/gif`.
+    Gif,
+}
+
+/// A window (PS3.3 C.11.2.1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// Window Center.
+    pub center: f64,
+    /// Window Width.
+    pub width: f64,
+    /// VOI LUT Function.
+    pub function: Function,
+}
+
+/// VOI LUT Function (0028,1056).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Function {
+    /// C.11.2.1.2.1.
+    Linear,
+    /// C.11.2.1.3.2.
+    LinearExact,
+    /// C.11.2.1.3.1.
+    Sigmoid,
+}
+
+/// A lookup table (PS3.3 C.11.1.1).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lut {
+    /// The first value that is mapped.
+    pub first: i32,
+    /// Bits of an entry.
+    pub bits: u32,
+    /// The entries.
+    pub entries: Vec<u16>,
+}
+
+/// `viewport` (PS3.18 8.3.5.1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Viewport {
+    /// The box that the picture is scaled to fit into.
+    pub size: Option<(u32, u32)>,
+    /// The part of the frame: left, top, width, height.
+    pub source: Option<(f64, f64, f64, f64)>,
+    /// Mirrored horizontally, vertically.
+    pub flips: (bool, bool),
+    /// Whether a picture that is smaller than the box stays as it is.
+    pub never_larger: bool,
+}
+
+/// Why there are no samples and no picture.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Error {
+    /// The compressed frame is damaged, or not what the attributes say.
+    #[error("the frame cannot be decoded: {0}")]
+    Damaged(String),
+    /// There is no decoder for it.
+    #[error("frames in this transfer syntax cannot be decoded here")]
+    NoDecoder,
+    /// There is no rule for what the attributes say.
+    #[error("frames of this kind cannot be rendered: {0}")]
+    Unsupported(String),
+    /// It is more than is decoded.
+    #[error("the frame is larger than is decoded here")]
+    TooLarge,
+    /// It took too long, or more memory than there is for it.
+    #[error("the frame took more time or memory than there is for it")]
+    Exhausted,
+    /// There is no room for another one just now.
+    #[error("too many frames are being decoded just now")]
+    Busy,
+}
+
+impl Geometry {
+    /// Bits of one frame that is not compressed.
+    #[must_use]
+    pub fn frame_bits(&self) -> u64 {
+        let pixels = u64::from(self.rows) * u64::from(self.columns);
+        // PS3.3 C.7.6.3.1.2: there are two samples for each pixel.
+        let samples = match (self.photometric.as_str(), self.samples) {
+            ("YBR_FULL_422" | "YBR_PARTIAL_422", 3) => 2,
+            (_, samples) => samples,
+        };
+        pixels * u64::from(samples) * u64::from(self.bits_allocated)
+    }
+
+    /// Whether a frame is small enough to be decoded.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn check(&self) -> Result<(), Error> {
+        let pixels = u64::from(self.rows) * u64::from(self.columns);
+        let bytes = pixels
+            .saturating_mul(u64::from(self.samples))
+            .saturating_mul(u64::from(self.bits_allocated.div_ceil(8)));
+        if pixels == 0 {
+            return Err(Error::Unsupported("it has no pixels".to_owned()));
+        }
+        if pixels > MOST_PIXELS || bytes > MOST_BYTES || self.samples > 4 {
+            return Err(Error::TooLarge);
+        }
+        Ok(())
+    }
+}
+
+/// Whether frames in a transfer syntax can be decoded here.
+#[must_use]
+pub fn is_decodable(transfer_syntax: &str) -> bool {
+    decode::codec(transfer_syntax).is_some()
+}

@@ -1,0 +1,85 @@
+//! The process that decodes: it reads tasks, and writes what it made of them, until nobody wants
+//! anything any more.
+
+use std::io::{self, Read, Write};
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::{Error, Task, Wanted, decode, render};
+
+/// Most memory that a decoder may have: a frame, its samples, and what it works with.
+const MOST_MEMORY: u64 = 1 << 30;
+
+/// A task, or what was made of it: so many bytes of JSON, then so many of pixels.
+pub(super) struct Message {
+    pub(super) json: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Answers tasks on standard input, one after the other.
+///
+/// # Errors
+/// If input or output break off.
+pub fn run() -> io::Result<()> {
+    let limit = Rlimit {
+        current: Some(MOST_MEMORY),
+        maximum: Some(MOST_MEMORY),
+    };
+    setrlimit(Resource::As, limit)?;
+    // What it says when it breaks would be of no use to anybody, and may hold what it was given.
+    std::panic::set_hook(Box::new(|_quietly| {}));
+    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    while let Some(message) = read(&mut input)? {
+        let (outcome, bytes) = match done(&message) {
+            Ok(bytes) => (Ok(()), bytes),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        let json = serde_json::to_vec(&outcome)?;
+        output.write_all(&header(json.len(), bytes.len()))?;
+        output.write_all(&json)?;
+        output.write_all(&bytes)?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+fn done(message: &Message) -> Result<Vec<u8>, Error> {
+    let task: Task = serde_json::from_slice(&message.json).map_err(decode::damaged)?;
+    let samples = decode::decode(task.compressed.as_deref(), &task.geometry, &message.bytes)?;
+    match &task.wanted {
+        Wanted::Samples => Ok(samples.bytes),
+        Wanted::Picture(rendering) => render::render(&samples, &task.geometry, rendering),
+    }
+}
+
+/// What stands before a message.
+pub(super) fn header(json: usize, bytes: usize) -> [u8; 8] {
+    let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    let mut header = [0; 8];
+    header[..4].copy_from_slice(&number(json));
+    header[4..].copy_from_slice(&number(bytes));
+    header
+}
+
+/// The lengths in a header.
+pub(super) fn lengths(header: [u8; 8]) -> (usize, usize) {
+    let [a, b, c, d, e, f, g, h] = header;
+    let number = |bytes| u32::from_le_bytes(bytes) as usize;
+    (number([a, b, c, d]), number([e, f, g, h]))
+}
+
+fn read(input: &mut impl Read) -> io::Result<Option<Message>> {
+    let mut head = [0; 8];
+    match input.read_exact(&mut head) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    let (json, bytes) = lengths(head);
+    let mut message = Message {
+        json: vec![0; json],
+        bytes: vec![0; bytes],
+    };
+    input.read_exact(&mut message.json)?;
+    input.read_exact(&mut message.bytes)?;
+    Ok(Some(message))
+}
