@@ -16,6 +16,7 @@ mod search;
 mod streams;
 mod upload;
 mod viewers;
+mod wado_uri;
 mod xc_wado;
 
 use std::sync::Arc;
@@ -248,6 +249,9 @@ impl Gateway {
             (&Method::GET | &Method::HEAD, Resource::Retrieve(root, target)) => {
                 self.retrieve(head, asking, root, &target).await
             }
+            (&Method::GET | &Method::HEAD, Resource::Wado(root)) => {
+                self.wado_uri(head, asking, root).await
+            }
             (&Method::GET | &Method::HEAD, Resource::Derive(root, target, resource)) => {
                 self.derive(head, asking, root, (&target, &resource)).await
             }
@@ -394,6 +398,7 @@ fn methods(resource: &Resource) -> &'static str {
         Resource::Viewers(_)
         | Resource::Viewer(..)
         | Resource::Search(..)
+        | Resource::Wado(_)
         | Resource::Retrieve(..)
         | Resource::Derive(..)
         | Resource::XcWado(_) => "GET, HEAD",

@@ -27,6 +27,7 @@ pub(super) enum Transaction {
     RetrieveSeries,
     RetrieveInstance,
     Search,
+    WadoUri,
     RetrieveMetadata,
     RetrieveFrames,
     RetrieveBulkdata,
@@ -56,6 +57,7 @@ impl Transaction {
                 Target::Instance(..) => Self::RetrieveInstance,
             },
             Ok(Resource::Search(..)) if is_read => Self::Search,
+            Ok(Resource::Wado(_)) if is_read => Self::WadoUri,
             Ok(Resource::Derive(_, _, resource)) if is_read => match **resource {
                 SubResource::Metadata => Self::RetrieveMetadata,
                 SubResource::Frames(_, FrameForm::Pixels) => Self::RetrieveFrames,
@@ -75,6 +77,7 @@ impl Transaction {
                 | Resource::Viewer(..)
                 | Resource::Root(_)
                 | Resource::Search(..)
+                | Resource::Wado(_)
                 | Resource::Retrieve(..)
                 | Resource::Derive(..)
                 | Resource::XcWado(_),
@@ -94,6 +97,7 @@ impl Transaction {
             Self::RetrieveSeries => "retrieve_series",
             Self::RetrieveInstance => "retrieve_instance",
             Self::Search => "search",
+            Self::WadoUri => "wado_uri",
             Self::RetrieveMetadata => "retrieve_metadata",
             Self::RetrieveFrames => "retrieve_frames",
             Self::RetrieveBulkdata => "retrieve_bulkdata",

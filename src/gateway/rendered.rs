@@ -47,15 +47,20 @@ impl Gateway {
         let location = place.of_sub_resource(target, resource);
         let frames = match resource {
             SubResource::Frames(frames, _) => Some(frames),
-            _ => None,
+            SubResource::Metadata
+            | SubResource::Rendered
+            | SubResource::Thumbnail
+            | SubResource::Pixeldata
+            | SubResource::Bulkdata(_) => None,
         };
         match target {
             Target::Instance(..) => {
                 let one = self.one(plan)?;
-                if frames.is_none() && !is_thumbnail {
-                    if let Some(response) = self.as_it_is(head, &one, &location).await? {
-                        return Ok(response);
-                    }
+                if frames.is_none()
+                    && !is_thumbnail
+                    && let Some(response) = self.as_it_is(head, &one, &location).await?
+                {
+                    return Ok(response);
                 }
                 let numbers: Vec<u32> = match frames {
                     Some(frames) => frames.numbers().iter().map(|number| number.get()).collect(),
@@ -136,6 +141,23 @@ impl Gateway {
             response.headers_mut().append(WARNING, value(text)?);
         }
         Ok(response)
+    }
+
+    /// A picture of one frame, as WADO-URI asks for it.
+    pub(super) async fn picture(
+        &self,
+        head: &Parts,
+        one: One,
+        (wanted, region, format): (Rendered, Option<[f64; 4]>, Format),
+        (location, frame): (&str, u32),
+    ) -> Result<Response<Body>, Error> {
+        let mut easel = Easel::new(self.decoders.clone(), one, wanted, format);
+        easel.region = region;
+        let presented = Presented {
+            content_type: media_type(format).to_owned(),
+            body: Body::full(easel.paint(frame).await?),
+        };
+        self.alone(head, presented, location)
     }
 
     /// A picture of each instance, in a `multipart/related`. What is no image is left out.
@@ -271,6 +293,8 @@ struct Easel {
     one: One,
     wanted: Rendered,
     format: Format,
+    /// The part that is shown: left, top, right and bottom, from 0 to 1.
+    region: Option<[f64; 4]>,
 }
 
 impl Easel {
@@ -280,6 +304,7 @@ impl Easel {
             one,
             wanted,
             format,
+            region: None,
         }
     }
 
@@ -293,7 +318,12 @@ impl Easel {
         }
         let geometry = object::geometry(&skimmed)?;
         geometry.check()?;
-        let rendering = self.rendering(shading(&skimmed, &geometry, number));
+        let mut rendering = self.rendering(shading(&skimmed, &geometry, number));
+        if let Some([left, top, right, bottom]) = self.region {
+            let (width, height) = (f64::from(geometry.columns), f64::from(geometry.rows));
+            let size = ((right - left) * width, (bottom - top) * height);
+            rendering.viewport.source = Some((left * width, top * height, size.0, size.1));
+        }
         let (_, kept) = frames_of(&self.one).await?;
         let frame = OneFrame::new(self.one.clone(), syntax, kept);
         let wanted = Wanted::Picture(Box::new(rendering));

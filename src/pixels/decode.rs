@@ -1,6 +1,6 @@
 //! A frame becomes samples.
 
-use super::{Error, Geometry, jpeg, jpeg2000, rle};
+use super::{Error, Geometry, jpeg, jpeg_ls, jpeg2000, rle};
 
 /// Samples of a frame, pixel by pixel.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(super) struct Samples {
 pub(super) enum Codec {
     Rle,
     Jpeg,
+    JpegLs,
     Jpeg2000,
 }
 
@@ -25,6 +26,7 @@ pub(super) fn codec(transfer_syntax: &str) -> Option<Codec> {
     match transfer_syntax.strip_prefix("1.2.840.10008.1.2.")? {
         "5" => Some(Codec::Rle),
         "4.50" | "4.51" | "4.57" | "4.70" => Some(Codec::Jpeg),
+        "4.80" | "4.81" => Some(Codec::JpegLs),
         "4.90" | "4.91" | "4.201" | "4.202" | "4.203" => Some(Codec::Jpeg2000),
         _ => None,
     }
@@ -41,6 +43,7 @@ pub(super) fn decode(
         Some(syntax) => match codec(syntax).ok_or(Error::NoDecoder)? {
             Codec::Rle => rle::decode(geometry, frame)?,
             Codec::Jpeg => jpeg::decode(geometry, frame)?,
+            Codec::JpegLs => jpeg_ls::decode(geometry, frame)?,
             Codec::Jpeg2000 => jpeg2000::decode(geometry, frame)?,
         },
     };

@@ -23,7 +23,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
         decoder.set_color_transform(if is_ybr {
             ColorTransform::YCbCr
         } else {
-            ColorTransform::None
+            ColorTransform::RGB
         });
     }
     let pixels = decoder.decode().map_err(damaged)?;

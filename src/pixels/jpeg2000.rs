@@ -29,9 +29,15 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     let planes: Vec<&[i32]> = components.iter().map(|one| one.data()).collect();
     let mut bytes = Vec::with_capacity(pixels * planes.len() * bits as usize / 8);
     for pixel in 0..pixels {
-        for plane in &planes {
-            // Two's complement, as the attributes have it.
-            let [low, high, ..] = plane[pixel].to_le_bytes();
+        for (plane, component) in planes.iter().zip(components) {
+            // Two's complement, as the attributes have it, whatever the codestream says.
+            let spare = 32 - component.precision().clamp(1, 32);
+            let value = if geometry.is_signed {
+                plane[pixel] << spare >> spare
+            } else {
+                plane[pixel]
+            };
+            let [low, high, ..] = value.to_le_bytes();
             bytes.push(low);
             if bits == 16 {
                 bytes.push(high);

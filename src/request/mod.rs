@@ -5,6 +5,7 @@ pub mod accept_bulk;
 pub mod rendering;
 mod resource;
 mod search;
+pub mod wado_uri;
 pub mod xc_wado;
 
 pub use accept::{Acceptable, MetadataForm, Payload};

@@ -30,6 +30,8 @@ pub enum Resource {
     Root(Root),
     /// Something to search for below a DICOMweb root.
     Search(Root, Scope),
+    /// WADO-URI over what a DICOMweb root has (PS3.18 9).
+    Wado(Root),
     /// Instances to retrieve below a DICOMweb root.
     Retrieve(Root, Target),
     /// Something that is made of instances, below a DICOMweb root.
@@ -168,6 +170,7 @@ impl Resource {
                 let id = Id::parse(id).ok_or(Error::Unknown)?;
                 match below {
                     ["dicomweb", rest @ ..] => below_root(Root::Manifest(id), rest),
+                    ["wado"] => Ok(Self::Wado(Root::Manifest(id))),
                     ["viewers"] => Ok(Self::Viewers(id)),
                     ["viewers", name] => Ok(Self::Viewer(id, Viewer::parse(name)?)),
                     _ => Err(Error::Unknown),
@@ -203,6 +206,7 @@ fn below_root(root: Root, segments: &[&str]) -> Result<Resource, Error> {
     }
     match segments {
         [] => Ok(Resource::Root(root)),
+        ["wado"] => Ok(Resource::Wado(root)),
         [
             "studies",
             study,

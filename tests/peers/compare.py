@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from pydicom import config, dcmread
+from pydicom import config, dcmread, pixels
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.valuerep import PersonName
@@ -211,6 +211,52 @@ def frames(name, root, entry, ds):
         differ(name, "transfer syntax of a part", found[0][0], syntax)
 
 
+# What has no decoder here, or none in pydicom.
+def decoded(name, root, entry, ds):
+    if "PixelData" not in ds or report_truncated(ds):
+        return
+    url = f"{root}/{entry['path']}"
+    status, headers, body = get(f"{url}/frames/1", 'multipart/related; type="application/octet-stream"')
+    syntax = ds.file_meta.TransferSyntaxUID
+    if status != 200:
+        why = json.loads(body).get("detail", "")
+        report["not_compared"].append(f"{name}: decoded: {status} {why}")
+        return
+    _, mine = next(parts(headers["content-type"], body))
+    try:
+        theirs = pixels.pixel_array(ds, index=0, raw=not syntax.is_compressed)
+    except Exception as error:  # pydicom has no decoder, or finds fault with it
+        report["not_compared"].append(f"{name}: pydicom decodes it not: {type(error).__name__}")
+        return
+    if ds.BitsAllocated == 1:
+        theirs = np.packbits(theirs.ravel(), bitorder="little")
+        ours = np.frombuffer(mine, np.uint8)
+    else:
+        kind = "i" if ds.PixelRepresentation else "u"
+        ours = np.frombuffer(mine, f"<{kind}{ds.BitsAllocated // 8}")
+        if ds.PhotometricInterpretation == "YBR_FULL_422" and not syntax.is_compressed:
+            return
+        if not syntax.is_compressed and ds.get("PlanarConfiguration") and ds.get("SamplesPerPixel") == 3:
+            theirs = theirs.transpose(2, 0, 1)
+    theirs = theirs.ravel()
+    if not syntax.is_compressed and ds.BitsStored < ds.BitsAllocated:
+        # What is above the stored bits is nobody's business.
+        ours, theirs = (x & (1 << ds.BitsStored) - 1 for x in (ours.astype(np.int64), theirs.astype(np.int64)))
+    if ours.size < theirs.size:
+        return differ(name, "decoded samples", ours.size, theirs.size)
+    off = np.abs(ours[: theirs.size].astype(np.int64) - theirs.astype(np.int64)).max()
+    # Decoders of lossy streams may differ by how they round.
+    if off > LOSSY.get(str(syntax)[17:], 0):
+        differ(name, f"decoded {str(syntax)[17:]}", f"off by {off}", theirs[:6])
+    report["decoded"] += 1
+
+
+def report_truncated(ds):
+    return not all(key in ds for key in ("Rows", "Columns", "BitsAllocated"))
+
+
+LOSSY = {".4.50": 6, ".4.51": 6, ".4.91": 1}
+
 folder = Path(sys.argv[1])
 index = json.loads((folder / "index.json").read_text())
 roots = json.loads(Path(sys.argv[2]).read_text())
@@ -241,6 +287,7 @@ for entry, root in zip(index, roots):
         if not str(ds.get("NumberOfFrames") or 1).isdigit():
             continue
         frames(name, root, entry, ds)
+        decoded(name, root, entry, ds)
     except Exception as error:
         import traceback
         differ(name, "comparison", repr(error), traceback.format_exc()[-300:])
