@@ -23,7 +23,7 @@ use crate::pixels::{MOST_BYTES, Pool, Task, Wanted, is_decodable};
 use crate::present::metadata::{Form, describe};
 use crate::present::parts::{self, Part, with_syntax};
 use crate::present::{Presented, metadata};
-use crate::request::accept_bulk::{self, OCTET_STREAM, Representation, media_type_of};
+use crate::request::accept_bulk::{self, OCTET_STREAM, Representation, Stored, media_type_of};
 use crate::request::{BulkAcceptable, MetadataForm, Root, accept, search};
 use crate::retrieve::{Job, Missing, Plan, Retrieval, Retriever};
 use crate::search::Include;
@@ -160,9 +160,14 @@ impl Gateway {
             return Err(object::Error::NoFrame(all).into());
         }
         let stored = instance.identity.transfer_syntax.clone();
-        let own = own_media_type(&kept.layout, &stored);
         let is_one = numbers.len() == 1;
-        let given = acceptable.choose(&stored, own, is_one, accept_bulk::Default::Multipart)?;
+        let as_stored = Stored {
+            syntax: &stored,
+            media_type: own_media_type(&kept.layout, &stored),
+            is_compressed: matches!(kept.layout, Layout::Encapsulated(_)),
+        };
+        let multipart = accept_bulk::Default::Multipart;
+        let given = acceptable.choose(as_stored, is_one, multipart)?;
         let frame = OneFrame::new(one, stored, kept);
         let is_decoded = !given.is_as_stored && frame.is_compressed();
         let syntax = if is_decoded {
@@ -260,8 +265,12 @@ impl Gateway {
         };
         let plain_syntax = TransferSyntax::explicit_vr_little_endian();
         let given = if what == OCTET_STREAM {
-            let single = accept_bulk::Default::Single;
-            acceptable.choose(&plain_syntax, what, true, single)?
+            let as_stored = Stored {
+                syntax: &plain_syntax,
+                media_type: what,
+                is_compressed: false,
+            };
+            acceptable.choose(as_stored, true, accept_bulk::Default::Single)?
         } else {
             Representation {
                 is_multipart: false,

@@ -11,6 +11,17 @@ pub const OCTET_STREAM: &str = "application/octet-stream";
 #[derive(Debug, Clone)]
 pub struct BulkAcceptable(Vec<MediaType>);
 
+/// What bulk data are stored in.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored<'a> {
+    /// The transfer syntax.
+    pub syntax: &'a TransferSyntax,
+    /// Their own media type.
+    pub media_type: &'a str,
+    /// Whether they are compressed.
+    pub is_compressed: bool,
+}
+
 /// How bulk data are given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Representation {
@@ -42,31 +53,29 @@ impl BulkAcceptable {
         Self(ranges)
     }
 
-    /// How something stored in `stored`, compressed or not, is given. `own` is its own media type;
-    /// `is_one`: it can be given alone.
+    /// How something is given. `is_one`: it can be given alone.
     ///
     /// # Errors
     /// [`NotAcceptable`]: 406.
     pub fn choose(
         &self,
-        stored: &TransferSyntax,
-        own: &str,
+        stored: Stored<'_>,
         is_one: bool,
         otherwise: Default,
     ) -> Result<Representation, NotAcceptable> {
         let mut ranges = self.0.iter();
-        let chosen = ranges.find_map(|range| offer(range, stored, own, is_one, otherwise));
+        let chosen = ranges.find_map(|range| offer(range, stored, is_one, otherwise));
         chosen.ok_or(NotAcceptable)
     }
 }
 
 fn offer(
     range: &MediaType,
-    stored: &TransferSyntax,
-    own: &str,
+    stored: Stored<'_>,
     is_one: bool,
     otherwise: Default,
 ) -> Option<Representation> {
+    let (own, is_compressed) = (stored.media_type, stored.is_compressed);
     let (is_multipart, wanted) = match range.essence() {
         "multipart/related" | "multipart/*" => (true, range.part_type()),
         "*/*" => (otherwise == Default::Multipart || !is_one, None),
@@ -75,7 +84,6 @@ fn offer(
     };
     let wanted = wanted.unwrap_or_else(|| "*/*".to_owned());
     let syntax = range.parameter("transfer-syntax").map(str::trim);
-    let is_compressed = own != OCTET_STREAM;
     let given = |media_type: &str, is_as_stored| {
         Some(Representation {
             is_multipart,
@@ -83,7 +91,7 @@ fn offer(
             is_as_stored,
         })
     };
-    let is_named = syntax == Some(stored.as_str());
+    let is_named = syntax == Some(stored.syntax.as_str());
     if is_range_of(&wanted, OCTET_STREAM) {
         let decoded = matches!(
             syntax,
@@ -162,8 +170,12 @@ mod tests {
     fn choose(accept: &str, stored: &str) -> Option<(bool, String, bool)> {
         let stored = TransferSyntax::parse(stored).expect("a uid");
         let acceptable = BulkAcceptable::parse(None, &[accept]);
-        let own = media_type_of(&stored);
-        let chosen = acceptable.choose(&stored, own, true, Default::Multipart);
+        let stored = Stored {
+            syntax: &stored,
+            media_type: media_type_of(&stored),
+            is_compressed: stored.as_str() != EXPLICIT,
+        };
+        let chosen = acceptable.choose(stored, true, Default::Multipart);
         let chosen = chosen.ok()?;
         Some((chosen.is_multipart, chosen.media_type, chosen.is_as_stored))
     }
