@@ -37,7 +37,7 @@ pub enum Form {
     Xml(Boundary),
 }
 
-/// The metadata of an instance, with [`ROOT`] for the DICOMweb root.
+/// The metadata of an instance, with a placeholder for the DICOMweb root.
 ///
 /// # Errors
 /// What is wrong with its data set.
