@@ -131,6 +131,8 @@ pub struct Instances {
     arriving: Arriving,
     /// How many are still to come, where that is known.
     promised: Option<usize>,
+    /// What is made of each.
+    make: Option<fn(Instance) -> Instance>,
 }
 
 #[derive(Debug)]
@@ -148,6 +150,7 @@ impl Instances {
             first: None,
             arriving: Arriving::Here(Some(Box::new(instance))),
             promised: Some(1),
+            make: None,
         }
     }
 
@@ -158,6 +161,7 @@ impl Instances {
             first: None,
             arriving: Arriving::Channel(arriving),
             promised: Some(promised),
+            make: None,
         }
     }
 
@@ -168,7 +172,15 @@ impl Instances {
             first: None,
             arriving: Arriving::Channel(arriving),
             promised: None,
+            make: None,
         }
+    }
+
+    /// The same stream, with something made of each instance.
+    #[must_use]
+    pub fn each(mut self, make: fn(Instance) -> Instance) -> Self {
+        self.make = Some(make);
+        self
     }
 
     /// The same stream, with an instance before everything else.
@@ -194,7 +206,10 @@ impl Instances {
         match (given, &mut self.promised) {
             (Some(Ok(Some(instance))), promised) => {
                 *promised = promised.map(|left| left.saturating_sub(1));
-                Ok(Some(instance))
+                Ok(Some(match self.make {
+                    Some(make) => make(instance),
+                    None => instance,
+                }))
             }
             (Some(Ok(None)), None | Some(0)) | (None, Some(0)) => Ok(None),
             (Some(Ok(None)) | None, Some(left)) => Err(body::Error::Missing(*left)),

@@ -429,7 +429,7 @@ impl Header {
 }
 
 // PS3.5 table 7.1-2: every other representation, and every future one, has the long form.
-fn has_short_length(vr: VR) -> bool {
+pub(super) fn has_short_length(vr: VR) -> bool {
     matches!(
         vr,
         VR::AE

@@ -2,6 +2,7 @@
 
 mod charset;
 pub mod dataset;
+pub mod explicit;
 pub mod json;
 pub mod media_type;
 pub mod part10;

@@ -3,7 +3,7 @@
 use http::Response;
 use http::request::Parts;
 
-use super::{Asking, Error, Gateway, accept_fields};
+use super::{Asking, Error, Gateway, accept_fields, fetched, rewriting};
 use crate::body::Body;
 use crate::request::wado_uri::{WadoUri, Wanted, Wrong};
 use crate::request::{Acceptable, Payload, Root};
@@ -25,7 +25,8 @@ impl Gateway {
         let place = self.root_place(root);
         match wanted {
             Wanted::Dicom(syntaxes) => {
-                let retrieval = self.retriever.start(plan, syntaxes.clone()).await?;
+                let mut retrieval = self.retriever.start(plan, fetched(&syntaxes)).await?;
+                retrieval.instances = retrieval.instances.each(rewriting(&syntaxes));
                 let acceptable = Acceptable {
                     payload: Payload::Single,
                     syntaxes,

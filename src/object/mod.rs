@@ -8,11 +8,13 @@ pub mod layout;
 mod reader;
 mod shading;
 mod skim;
+mod transcode;
 
 pub use layout::{Encapsulated, Layout, Native, Span, geometry};
 pub use reader::Reader;
 pub use shading::shading;
 pub use skim::{Extent, Large, Skimmed, plain, skim};
+pub use transcode::{explicit_little, is_rewritable};
 
 use crate::body;
 use crate::dicom::{dataset, part10};

@@ -102,13 +102,9 @@ pub async fn skim(body: Body, extent: Extent, with_digest: bool) -> Result<Skimm
     } else {
         Reader::new(body)
     };
-    let transfer_syntax = start(&mut reader).await?;
+    let (transfer_syntax, _meta) = start(&mut reader).await?;
     let encoding = transfer_syntax.encoding();
-    let mut skim = Skim {
-        encoding,
-        kept: Vec::new(),
-        large: Vec::new(),
-    };
+    let mut skim = Skim::new(encoding);
     let sha256 = if encoding == Encoding::Deflated {
         // What is inflated is not what was sent, so there is no digest of it.
         let offset = reader.position();
@@ -144,15 +140,16 @@ pub async fn plain(body: Body, transfer_syntax: &TransferSyntax) -> Result<Body,
     Ok(inflated(reader).after(Bytes::from(vec![0; before])))
 }
 
-/// Passes over the file meta information.
-async fn start(reader: &mut Reader) -> Result<TransferSyntax, Error> {
+/// Reads the file meta information: the transfer syntax, and all of it, from the preamble on.
+pub(super) async fn start(reader: &mut Reader) -> Result<(TransferSyntax, Bytes), Error> {
     let mut wanted = 1024;
     loop {
         let is_more = reader.fill(wanted).await?;
         match part10::Meta::read(reader.here()) {
             Ok(meta) => {
+                let bytes = Bytes::copy_from_slice(&reader.here()[..meta.end]);
                 reader.skip(meta.end as u64).await?;
-                return Ok(meta.transfer_syntax);
+                return Ok((meta.transfer_syntax, bytes));
             }
             Err(part10::Error::DataSet(dataset::Error::Truncated))
                 if is_more && wanted < part10::MAX_HEAD =>
@@ -164,43 +161,73 @@ async fn start(reader: &mut Reader) -> Result<TransferSyntax, Error> {
     }
 }
 
-struct Skim {
+/// Tells what is large from what is not.
+pub(super) struct Skim {
     encoding: Encoding,
     kept: Vec<u8>,
     large: Vec<Large>,
 }
 
 impl Skim {
+    pub(super) fn new(encoding: Encoding) -> Self {
+        Self {
+            encoding,
+            kept: Vec::new(),
+            large: Vec::new(),
+        }
+    }
+
+    /// What was kept.
+    pub(super) fn kept(&self) -> &[u8] {
+        &self.kept
+    }
+
+    /// The large value that was met last.
+    pub(super) fn last_large(&self) -> Option<Large> {
+        self.large.last().copied()
+    }
+
     async fn read(&mut self, reader: &mut Reader, extent: Extent, from: u64) -> Result<(), Error> {
-        while let Some(head) = self.head(reader, self.encoding).await? {
-            if head.is_item() {
-                return Err(dataset::Error::Malformed("an item stands outside a sequence").into());
+        while let Some(head) = self.next(reader).await? {
+            let Some(large) = self.large.last_mut().filter(|large| large.tag == head.tag) else {
+                continue;
+            };
+            large.offset += from;
+            if extent == Extent::ToPixelData && is_pixel_data(head.tag) {
+                return Ok(());
             }
-            if self.is_large(&head) {
-                let offset = from + reader.position() + head.size as u64;
-                self.large.push(Large {
-                    tag: head.tag,
-                    vr: head.vr,
-                    offset,
-                    length: head.length.map(u64::from),
-                });
-                if extent == Extent::ToPixelData && is_pixel_data(head.tag) {
-                    return Ok(());
-                }
-                reader.skip(head.size as u64).await?;
-                match head.length {
-                    Some(length) => reader.skip(length.into()).await?,
-                    None => self.skip_fragments(reader).await?,
-                }
-            } else {
-                self.keep(reader, head.size as u64).await?;
-                match head.length {
-                    Some(length) => self.keep(reader, length.into()).await?,
-                    None => self.keep_items(reader, &head).await?,
-                }
+            match head.length {
+                Some(length) => reader.skip(length.into()).await?,
+                None => self.skip_fragments(reader).await?,
             }
         }
         Ok(())
+    }
+
+    /// Keeps the next element, or passes over the head of a large one; `None` at the end.
+    pub(super) async fn next(&mut self, reader: &mut Reader) -> Result<Option<Head>, Error> {
+        let Some(head) = self.head(reader, self.encoding).await? else {
+            return Ok(None);
+        };
+        if head.is_item() {
+            return Err(dataset::Error::Malformed("an item stands outside a sequence").into());
+        }
+        if self.is_large(&head) {
+            self.large.push(Large {
+                tag: head.tag,
+                vr: head.vr,
+                offset: reader.position() + head.size as u64,
+                length: head.length.map(u64::from),
+            });
+            reader.skip(head.size as u64).await?;
+        } else {
+            self.keep(reader, head.size as u64).await?;
+            match head.length {
+                Some(length) => self.keep(reader, length.into()).await?,
+                None => self.keep_items(reader, &head).await?,
+            }
+        }
+        Ok(Some(head))
     }
 
     /// The head of what comes next; `None` at the end.

@@ -9,7 +9,7 @@ use crate::detour::Detour;
 use crate::origin::{Framing, Gate, Origin, honest};
 use crate::program::Program;
 use crate::rig::{AS_STORED, Broken, End, HERE, rad_160, sorted};
-use crate::study::{EXPLICIT, IMPLICIT, JPEG_LOSSLESS, PATIENT_ID, Study, at, location_uid};
+use crate::study::{EXPLICIT, JPEG_2000, JPEG_LOSSLESS, PATIENT_ID, Study, at, location_uid};
 
 pub(crate) const THERE: &str = "1.3.6.1.4.1.99999.2";
 /// Locations of ours and of the other community.
@@ -100,7 +100,7 @@ fn study_at(locations: &[u32]) -> Study {
     let instances = [
         (EXPLICIT, 3000),
         (JPEG_LOSSLESS, 200_001),
-        (IMPLICIT, 700),
+        (JPEG_2000, 700),
         (EXPLICIT, 1),
     ];
     let study = Study::new(locations.len().try_into().expect("a few"));

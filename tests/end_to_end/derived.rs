@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::origin::{Gate, Origin, honest};
-use crate::rig::{Answer, Rig};
+use crate::rig::{AS_STORED, Answer, Rig};
 use crate::study::{
-    CT, EXPLICIT, Instance, JPEG_LOSSLESS, Study, at, long, part10, sequence, text,
+    CT, EXPLICIT, IMPLICIT, Instance, JPEG_LOSSLESS, Study, at, long, part10, sequence, text,
 };
 
 const ANY_FRAME: (&str, &str) = (
@@ -121,6 +121,17 @@ impl Case {
         self.rig
             .get(&format!("{}{path}/{rest}", self.root), fields)
             .await
+    }
+
+    /// What cannot be given is refused with this status, in a sentence.
+    async fn is_refused(&self, instance: usize, rest: &str, status: u16) {
+        let answer = self.get(instance, rest, &[]).await;
+        assert_eq!(
+            answer.status.as_u16(),
+            status,
+            "{instance} {rest}: {answer:?}"
+        );
+        assert!(!answer.problem().is_empty(), "{rest}");
     }
 
     /// The frames of an answer.
@@ -339,13 +350,7 @@ async fn what_is_not_there_is_said_in_a_sentence() {
         (2, "frames/1", 422),
         (3, "frames/1", 422),
     ] {
-        let answer = case.get(instance, rest, &[]).await;
-        assert_eq!(
-            answer.status.as_u16(),
-            status,
-            "{instance} {rest}: {answer:?}"
-        );
-        assert!(!answer.problem().is_empty(), "{rest}");
+        case.is_refused(instance, rest, status).await;
     }
     let cut = case.get(4, "frames/2", &[ANY_FRAME]).await;
     assert!(!cut.is_whole() || cut.status != StatusCode::OK, "{cut:?}");
@@ -474,13 +479,7 @@ async fn pictures_that_cannot_be_made_are_refused_and_stall_nobody() {
         (7, "rendered", 406),
         (7, "frames/1", 406),
     ] {
-        let answer = case.get(instance, rest, &[]).await;
-        assert_eq!(
-            answer.status.as_u16(),
-            status,
-            "{instance} {rest}: {answer:?}"
-        );
-        assert!(!answer.problem().is_empty(), "{rest}");
+        case.is_refused(instance, rest, status).await;
     }
     let answer = case.get(0, "rendered", &[("accept", "text/html")]).await;
     assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE);
@@ -586,4 +585,54 @@ async fn wado_uri_gives_one_part() {
         let answer = case.rig.get(&format!("{manifest}wado?{query}"), &[]).await;
         assert_eq!(answer.status.as_u16(), status, "{query}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn implicit_vr_never_leaves_and_no_source_is_asked_to_change_it() {
+    let study = Study::new(1).with_series(at(10), vec![(IMPLICIT, 300_000), (EXPLICIT, 5000)]);
+    let origin = Origin::of(&study).await;
+    let rig = Rig::start(&origin.location(10));
+    let root = rig.register(study.fhir()).await.root;
+    let instances = study.instances();
+    let expected = Instance::new(
+        [&instances[0].study, &instances[0].series, &instances[0].uid],
+        EXPLICIT,
+        300_000,
+    );
+    let path = format!("{root}{}", instances[0].path());
+    for accept in [
+        "application/dicom",
+        "application/dicom; transfer-syntax=*",
+        "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
+    ] {
+        let answer = rig.get(&path, &[("accept", accept)]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{accept}: {answer:?}");
+        let (content_type, bytes) = if accept.starts_with("multipart") {
+            let part = &answer.parts()[0];
+            let content_type = part.head.content_type().expect("a type").to_owned();
+            (content_type, part.bytes.clone())
+        } else {
+            (answer.field("content-type").to_owned(), answer.body.clone())
+        };
+        assert_eq!(
+            content_type,
+            format!("application/dicom; transfer-syntax={EXPLICIT}")
+        );
+        // The head is written anew; the data set is what it would be.
+        let set = |bytes: &Bytes| {
+            let at = memchr::memmem::find(bytes, &[8, 0, 0x16, 0]).expect("a data set");
+            bytes.slice(at..)
+        };
+        assert!(set(&bytes) == set(&expected.bytes), "{accept}");
+    }
+    let whole = rig
+        .get(&format!("{root}{}", study.path()), &[AS_STORED])
+        .await;
+    assert_eq!(whole.parts().len(), 2);
+    assert!(
+        origin
+            .asked()
+            .iter()
+            .all(|asked| asked.field("accept").contains("transfer-syntax=*"))
+    );
 }

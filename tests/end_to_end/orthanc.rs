@@ -228,7 +228,7 @@ async fn a_path_that_climbs_never_reaches_the_server() {
         format!("{image}/../../../../../../../tools/shutdown"),
         format!("{image}/frames/1,1,1"),
         format!("{image}/rendered?viewport=0,0"),
-        format!("{image}/bulk/7fe00010"),
+        format!("{image}/bulk/../../../../../system"),
         "../../../../system".into(),
         "../../../../instances".into(),
     ] {

@@ -289,15 +289,20 @@ fn ohif_draws_a_study_of_two_communities() {
         .as_str()
         .expect("a study")
         .to_owned();
-    let seen = view(&found, &demo.root, "dicomweb", &["--study", &study]);
+    let seen = view(
+        &found,
+        &demo.root,
+        "dicomweb",
+        &["--study", &study, "--series", "3"],
+    );
     all_is_drawn(&seen, &[AXIAL, CORONAL, COLOUR]);
     let manifest = demo.root.trim_end_matches("/dicomweb");
     let proxy = format!("{manifest}/viewers/ohif-dicomwebproxy.json");
-    let options = ["--study", &study, "--proxy", &proxy];
+    let options = ["--study", &study, "--series", "3", "--proxy", &proxy];
     let seen = view(&found, &demo.root, "dicomwebproxy", &options);
     all_is_drawn(&seen, &[AXIAL, CORONAL, COLOUR]);
     let json = format!("{manifest}/viewers/ohif-dicomjson.json");
-    let options = ["--study", &study, "--json", &json];
+    let options = ["--study", &study, "--series", "3", "--json", &json];
     let seen = view(&found, &demo.root, "dicomjson", &options);
     all_is_drawn(&seen, &[AXIAL, CORONAL, COLOUR]);
 }
@@ -326,6 +331,11 @@ fn ohif_lists_only_the_series_that_were_selected() {
         .expect("curl runs");
     let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let root = summary["links"]["dicomweb"].as_str().expect("a root");
-    let seen = view(&found, root, "selected", &["--study", &uid(0, "0020000D")]);
+    let seen = view(
+        &found,
+        root,
+        "selected",
+        &["--study", &uid(0, "0020000D"), "--series", "2"],
+    );
     all_is_drawn(&seen, &[AXIAL, CORONAL]);
 }

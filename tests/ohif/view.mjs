@@ -1,6 +1,6 @@
 // Opens a study in OHIF in a real browser and says what happened, as JSON on the last line.
 //
-//   node view.mjs OHIF_DIST ROOT SCREENSHOTS [--proxy URL] [--study UID]
+//   node view.mjs OHIF_DIST ROOT SCREENSHOTS --study UID --series COUNT [--proxy URL | --json URL]
 //
 // The environment: CHROMIUM (/usr/bin/chromium), PLAYWRIGHT (where playwright-core is).
 import { mkdir } from 'node:fs/promises';
@@ -15,7 +15,7 @@ const { chromium } = require('playwright-core');
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { proxy: { type: 'string' }, json: { type: 'string' }, study: { type: 'string' } },
+  options: { proxy: { type: 'string' }, json: { type: 'string' }, study: { type: 'string' }, series: { type: 'string' } },
 });
 const [dist, root, screenshots] = positionals;
 await mkdir(screenshots, { recursive: true });
@@ -68,7 +68,9 @@ try {
 
   // Thumbnails are pictures once they are drawn, one for each series.
   const thumbnails = page.locator('[data-cy="study-browser-thumbnail"], [data-cy="study-browser-thumbnail-no-image"]');
-  await thumbnails.first().waitFor({ timeout: 60_000 });
+  await thumbnails.nth(Number(options.series) - 1).waitFor({ timeout: 90_000 });
+  // More than were expected would come now.
+  await page.waitForTimeout(1000);
   // The tour that greets newcomers lies over everything.
   await page.getByText('Skip all').click({ timeout: 10_000 }).catch(() => {});
   report.series = await thumbnails.evaluateAll(nodes => nodes.map(node => node.innerText.trim()));

@@ -13,6 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ REFUSED = {
 }
 BINARY = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
 AS_STORED = "multipart/related; type=application/octet-stream; transfer-syntax=*"
-report = {"metadata": 0, "elements": 0, "frames": 0, "decoded": 0, "rendered": 0, "syntaxes": [], "differences": [], "not_compared": []}
+report = {"metadata": 0, "elements": 0, "frames": 0, "decoded": 0, "rewritten": 0, "syntaxes": [], "differences": [], "not_compared": []}
 
 
 def get(url, accept):
@@ -211,6 +212,42 @@ def frames(name, root, entry, ds):
         differ(name, "transfer syntax of a part", found[0][0], syntax)
 
 
+# What is not compressed comes in Explicit VR Little Endian, and says the same.
+def rewritten(name, root, entry, ds):
+    syntax = ds.file_meta.TransferSyntaxUID
+    if syntax.is_compressed and not syntax.is_deflated:
+        return
+    status, headers, body = get(f"{root}/{entry['path']}", "application/dicom")
+    if status != 200:
+        return differ(name, "rewritten", status, 200)
+    try:
+        theirs = dcmread(BytesIO(body))
+    except Exception as error:
+        return differ(name, "rewritten", repr(error), "a file")
+    if theirs.file_meta.TransferSyntaxUID != "1.2.840.10008.1.2.1":
+        return differ(name, "rewritten into", theirs.file_meta.TransferSyntaxUID, "Explicit VR Little Endian")
+    for elem in ds:
+        tag = elem.tag
+        if tag.element == 0 or tag.group == 2 or tag == 0x7FE00010:
+            continue
+        # Numbers in bytes are turned round.
+        if str(elem.VR) in BINARY and syntax == "1.2.840.10008.1.2.2":
+            continue
+        if tag not in theirs or theirs[tag].value != elem.value:
+            if not (str(elem.VR) in {"FL", "FD"} and str(theirs[tag].value) == str(elem.value)):
+                differ(name, f"rewritten {tag}", theirs.get(tag), elem)
+    if "PixelData" in ds and not report_truncated(ds) and len(ds.PixelData) == len(theirs.PixelData):
+        try:
+            before = pixels.pixel_array(ds, index=0, raw=True)
+        except Exception:
+            return
+        if not np.array_equal(before, pixels.pixel_array(theirs, index=0, raw=True)):
+            differ(name, "rewritten pixels", "others", "the same")
+    elif "PixelData" in ds and len(ds.PixelData) != len(theirs.PixelData):
+        differ(name, "rewritten pixel data", len(theirs.PixelData), len(ds.PixelData))
+    report["rewritten"] += 1
+
+
 # What has no decoder here, or none in pydicom.
 def decoded(name, root, entry, ds):
     if "PixelData" not in ds or report_truncated(ds):
@@ -288,6 +325,7 @@ for entry, root in zip(index, roots):
             continue
         frames(name, root, entry, ds)
         decoded(name, root, entry, ds)
+        rewritten(name, root, entry, ds)
     except Exception as error:
         import traceback
         differ(name, "comparison", repr(error), traceback.format_exc()[-300:])

@@ -1,0 +1,127 @@
+//! Data sets written in Explicit VR Little Endian (PS3.5 A.2), whatever they were read in.
+
+use dicom_core::{Tag, VR};
+
+use super::dataset::{DataSet, Element, Error, has_short_length};
+use super::json::{little_endian, vr_of};
+
+const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
+const UNDEFINED: u32 = 0xFFFF_FFFF;
+
+/// Writes all elements. `is_signed`: how numbers of either sign are meant where an implicit data set
+/// leaves that open; it is changed by a Pixel Representation (0028,0103) on the way.
+///
+/// # Errors
+/// What is wrong with the data set.
+pub fn write(set: &DataSet<'_>, is_signed: &mut bool, out: &mut Vec<u8>) -> Result<(), Error> {
+    for element in set.elements() {
+        let element = element?;
+        // Lengths of groups are others now; they are retired (PS3.5 7.2).
+        if element.tag.element() == 0 {
+            continue;
+        }
+        if element.tag == PIXEL_REPRESENTATION {
+            *is_signed = element.bytes().contains(&1);
+        }
+        write_element(&element, *is_signed, out)?;
+    }
+    Ok(())
+}
+
+fn write_element(element: &Element<'_>, is_signed: bool, out: &mut Vec<u8>) -> Result<(), Error> {
+    if element.is_sequence() {
+        head(element.tag, VR::SQ, UNDEFINED, out);
+        for item in element.items() {
+            marker(0xE000, UNDEFINED, out);
+            write(&item?, &mut { is_signed }, out)?;
+            marker(0xE00D, 0, out);
+        }
+        marker(0xE0DD, 0, out);
+        return Ok(());
+    }
+    let vr = vr_of(element, is_signed);
+    if element.is_encapsulated() {
+        head(element.tag, vr, UNDEFINED, out);
+        out.extend_from_slice(element.bytes());
+        marker(0xE0DD, 0, out);
+        return Ok(());
+    }
+    let value = little_endian(element);
+    let length = u32::try_from(value.len()).map_err(|_long| Error::Truncated)?;
+    head(element.tag, vr, length, out);
+    out.extend_from_slice(&value);
+    Ok(())
+}
+
+/// The head of an element (PS3.5 7.1.2). What is too long for its representation is UN (6.2.2).
+pub fn head(tag: Tag, vr: VR, length: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&tag.group().to_le_bytes());
+    out.extend_from_slice(&tag.element().to_le_bytes());
+    match u16::try_from(length) {
+        Ok(short) if has_short_length(vr) => {
+            out.extend_from_slice(&vr.to_bytes());
+            out.extend_from_slice(&short.to_le_bytes());
+        }
+        Ok(_) | Err(_) => {
+            let vr = if has_short_length(vr) { VR::UN } else { vr };
+            out.extend_from_slice(&vr.to_bytes());
+            out.extend_from_slice(&[0, 0]);
+            out.extend_from_slice(&length.to_le_bytes());
+        }
+    }
+}
+
+fn marker(element: u16, length: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&0xFFFE_u16.to_le_bytes());
+    out.extend_from_slice(&element.to_le_bytes());
+    out.extend_from_slice(&length.to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Encoding;
+    use super::*;
+
+    fn written(bytes: &[u8], encoding: Encoding) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&DataSet::new(bytes, encoding), &mut false, &mut out).expect("a data set");
+        out
+    }
+
+    #[test]
+    fn implicit_elements_get_their_representation() {
+        // PixelRepresentation 1, then the smallest value, -2, then a sequence with an empty item.
+        let mut bytes = vec![0x28, 0, 0x03, 0x01, 2, 0, 0, 0, 1, 0];
+        bytes.extend([0x28, 0, 0x06, 0x01, 2, 0, 0, 0, 0xFE, 0xFF]);
+        bytes.extend([
+            0x40, 0, 0x75, 0x02, 8, 0, 0, 0, 0xFE, 0xFF, 0, 0xE0, 0, 0, 0, 0,
+        ]);
+        let mut expected = vec![0x28, 0, 0x03, 0x01, b'U', b'S', 2, 0, 1, 0];
+        expected.extend([0x28, 0, 0x06, 0x01, b'S', b'S', 2, 0, 0xFE, 0xFF]);
+        expected.extend([
+            0x40, 0, 0x75, 0x02, b'S', b'Q', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF,
+        ]);
+        expected.extend([0xFE, 0xFF, 0, 0xE0, 0xFF, 0xFF, 0xFF, 0xFF]);
+        expected.extend([
+            0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0, 0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0,
+        ]);
+        assert_eq!(written(&bytes, Encoding::ImplicitLittle), expected);
+    }
+
+    #[test]
+    fn big_endian_numbers_are_turned_round_and_group_lengths_left_out() {
+        let mut bytes = vec![0, 8, 0, 0, b'U', b'L', 0, 4, 0, 0, 0, 9];
+        bytes.extend([0, 0x28, 0, 0x10, b'U', b'S', 0, 2, 1, 2]);
+        bytes.extend([0, 8, 0, 0x60, b'C', b'S', 0, 2, b'C', b'T']);
+        let mut expected = vec![0x28, 0, 0x10, 0, b'U', b'S', 2, 0, 2, 1];
+        expected.extend([8, 0, 0x60, 0, b'C', b'S', 2, 0, b'C', b'T']);
+        assert_eq!(written(&bytes, Encoding::ExplicitBig), expected);
+    }
+
+    #[test]
+    fn what_is_too_long_for_its_representation_is_unknown() {
+        let mut out = Vec::new();
+        head(Tag(0x0008, 0x0060), VR::DS, 70_000, &mut out);
+        assert_eq!(&out[4..8], b"UN\0\0");
+    }
+}

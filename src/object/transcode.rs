@@ -1,0 +1,183 @@
+//! An instance that is not compressed, in Explicit VR Little Endian, while it arrives.
+//!
+//! PS3.18 8.7.3.3: Implicit VR Little Endian and Explicit VR Big Endian never leave an origin server.
+
+use bytes::Bytes;
+use dicom_core::{Tag, VR};
+
+use super::Error;
+use super::inflate::inflated;
+use super::layout::swapped_bytes;
+use super::reader::Reader;
+use super::skim::{Skim, is_pixel_data, start};
+use crate::body::{self, Body, Emitter};
+use crate::dicom::dataset::DataSet;
+use crate::dicom::json::{implicit_vr, width};
+use crate::dicom::{Encoding, TransferSyntax, explicit};
+
+const PREAMBLE: usize = 128;
+const TRANSFER_SYNTAX_UID: Tag = Tag(0x0002, 0x0010);
+const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
+/// So much is gathered before it is given on.
+const CHUNK: usize = 64 << 10;
+
+/// Whether an instance can be made Explicit VR Little Endian without a decoder.
+#[must_use]
+pub fn is_rewritable(transfer_syntax: &TransferSyntax) -> bool {
+    matches!(
+        transfer_syntax.encoding(),
+        Encoding::ImplicitLittle | Encoding::ExplicitBig | Encoding::Deflated
+    )
+}
+
+/// The same instance in Explicit VR Little Endian. Nothing of it is held but what is small.
+#[must_use]
+pub fn explicit_little(body: Body) -> Body {
+    Body::generate(None, |out| async move {
+        rewrite(body, &out).await.map_err(|error| match error {
+            Error::Body(error) => error,
+            Error::Part10(_) | Error::DataSet(_) => {
+                body::Error::Malformed("an instance cannot be read")
+            }
+            Error::TooLarge
+            | Error::NoPixelData
+            | Error::NoFrame(_)
+            | Error::Pixels(_)
+            | Error::NoValue => body::Error::Malformed("a data set is too large"),
+        })
+    })
+}
+
+async fn rewrite(body: Body, out: &Emitter) -> Result<(), Error> {
+    let mut reader = Reader::new(body);
+    let (transfer_syntax, meta) = start(&mut reader).await?;
+    out.emit(file_meta(&meta)?.into()).await?;
+    let encoding = transfer_syntax.encoding();
+    let mut reader = match encoding {
+        Encoding::Deflated => Reader::new(inflated(reader)),
+        Encoding::ImplicitLittle | Encoding::ExplicitLittle | Encoding::ExplicitBig => reader,
+    };
+    let mut rewriter = Rewriter {
+        encoding,
+        is_signed: false,
+        bits_allocated: 0,
+        ready: Vec::new(),
+    };
+    loop {
+        let mut skim = Skim::new(encoding);
+        let Some(head) = skim.next(&mut reader).await? else {
+            break;
+        };
+        match skim.last_large() {
+            None => rewriter.small(&skim)?,
+            Some(large) => {
+                let Some(length) = large.length else {
+                    return Err(Error::Pixels(
+                        "they are encapsulated in a syntax that has no such",
+                    ));
+                };
+                let vr = head
+                    .vr
+                    .unwrap_or_else(|| implicit_vr(head.tag, rewriter.is_signed));
+                let width = rewriter.width(&head.tag, vr, &large);
+                let declared = u32::try_from(length).unwrap_or(u32::MAX);
+                explicit::head(head.tag, vr, declared, &mut rewriter.ready);
+                out.emit(std::mem::take(&mut rewriter.ready).into()).await?;
+                pass(&mut reader, length, width, out).await?;
+            }
+        }
+        if rewriter.ready.len() >= CHUNK {
+            out.emit(std::mem::take(&mut rewriter.ready).into()).await?;
+        }
+    }
+    if !rewriter.ready.is_empty() {
+        out.emit(rewriter.ready.into()).await?;
+    }
+    Ok(())
+}
+
+struct Rewriter {
+    encoding: Encoding,
+    is_signed: bool,
+    bits_allocated: u32,
+    ready: Vec<u8>,
+}
+
+impl Rewriter {
+    fn small(&mut self, skim: &Skim) -> Result<(), Error> {
+        let set = DataSet::new(skim.kept(), self.encoding);
+        set.check()?;
+        if let Some(bits) = super::layout::u16_of(&set, BITS_ALLOCATED) {
+            self.bits_allocated = u32::from(bits);
+        }
+        Ok(explicit::write(&set, &mut self.is_signed, &mut self.ready)?)
+    }
+
+    /// How many bytes of a large value change places.
+    fn width(&self, tag: &Tag, vr: VR, large: &super::Large) -> usize {
+        match self.encoding {
+            Encoding::ExplicitBig if is_pixel_data(*tag) => {
+                swapped_bytes(large, self.bits_allocated)
+            }
+            Encoding::ExplicitBig => width(vr),
+            Encoding::ImplicitLittle | Encoding::ExplicitLittle | Encoding::Deflated => 1,
+        }
+    }
+}
+
+/// Gives on so many bytes, turned round where they have to be.
+async fn pass(reader: &mut Reader, length: u64, width: usize, out: &Emitter) -> Result<(), Error> {
+    let mut left = length;
+    let mut rest = Vec::new();
+    while left > 0 {
+        let bytes = reader.next(left).await?.ok_or(body::Error::Truncated)?;
+        left -= bytes.len() as u64;
+        if width <= 1 {
+            out.emit(bytes).await?;
+            continue;
+        }
+        rest.extend_from_slice(&bytes);
+        let tail = rest.split_off(rest.len() / width * width);
+        let mut whole = std::mem::replace(&mut rest, tail);
+        whole.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+        if !whole.is_empty() {
+            out.emit(whole.into()).await?;
+        }
+    }
+    if !rest.is_empty() {
+        out.emit(Bytes::from(rest)).await?;
+    }
+    Ok(())
+}
+
+/// The file meta information, with another transfer syntax.
+fn file_meta(meta: &[u8]) -> Result<Vec<u8>, Error> {
+    let elements = meta.get(PREAMBLE + 4..).unwrap_or_default();
+    let mut rest = Vec::new();
+    for element in DataSet::new(elements, Encoding::ExplicitLittle).elements() {
+        let element = element?;
+        if element.tag.element() == 0 {
+            continue;
+        }
+        let vr = element.vr().unwrap_or(VR::UN);
+        let value = if element.tag == TRANSFER_SYNTAX_UID {
+            let mut uid = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN
+                .as_bytes()
+                .to_vec();
+            uid.resize(uid.len().next_multiple_of(2), 0);
+            uid
+        } else {
+            element.bytes().to_vec()
+        };
+        let length = u32::try_from(value.len()).map_err(|_long| Error::TooLarge)?;
+        explicit::head(element.tag, vr, length, &mut rest);
+        rest.extend_from_slice(&value);
+    }
+    let mut out = vec![0; PREAMBLE];
+    out.extend_from_slice(b"DICM");
+    let length = u32::try_from(rest.len()).map_err(|_long| Error::TooLarge)?;
+    explicit::head(Tag(0x0002, 0x0000), VR::UL, 4, &mut out);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&rest);
+    Ok(out)
+}
