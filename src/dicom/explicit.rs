@@ -4,8 +4,11 @@ use dicom_core::{Tag, VR};
 
 use super::dataset::{DataSet, Element, Error, has_short_length};
 use super::json::{little_endian, vr_of};
+use super::{Encoding, TransferSyntax};
 
 const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
+const PREAMBLE: usize = 128;
+const TRANSFER_SYNTAX_UID: Tag = Tag(0x0002, 0x0010);
 const UNDEFINED: u32 = 0xFFFF_FFFF;
 
 /// Writes all elements. `is_signed`: how numbers of either sign are meant where an implicit data set
@@ -28,16 +31,19 @@ pub fn write(set: &DataSet<'_>, is_signed: &mut bool, out: &mut Vec<u8>) -> Resu
     Ok(())
 }
 
-fn write_element(element: &Element<'_>, is_signed: bool, out: &mut Vec<u8>) -> Result<(), Error> {
+/// Writes one element.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn write_element(
+    element: &Element<'_>,
+    is_signed: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
     if element.is_sequence() {
-        head(element.tag, VR::SQ, UNDEFINED, out);
-        for item in element.items() {
-            marker(0xE000, UNDEFINED, out);
-            write(&item?, &mut { is_signed }, out)?;
-            marker(0xE00D, 0, out);
-        }
-        marker(0xE0DD, 0, out);
-        return Ok(());
+        return sequence(element, out, |item, out| {
+            write(item, &mut { is_signed }, out)
+        });
     }
     let vr = vr_of(element, is_signed);
     if element.is_encapsulated() {
@@ -51,6 +57,60 @@ fn write_element(element: &Element<'_>, is_signed: bool, out: &mut Vec<u8>) -> R
     head(element.tag, vr, length, out);
     out.extend_from_slice(&value);
     Ok(())
+}
+
+/// Writes a sequence whose items `write_item` writes.
+///
+/// # Errors
+/// What is wrong with the sequence or an item.
+pub fn sequence(
+    element: &Element<'_>,
+    out: &mut Vec<u8>,
+    write_item: impl Fn(&DataSet<'_>, &mut Vec<u8>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    head(element.tag, VR::SQ, UNDEFINED, out);
+    for item in element.items() {
+        marker(0xE000, UNDEFINED, out);
+        write_item(&item?, out)?;
+        marker(0xE00D, 0, out);
+    }
+    marker(0xE0DD, 0, out);
+    Ok(())
+}
+
+/// File meta information, from the preamble on, of the same file in Explicit VR Little Endian.
+///
+/// # Errors
+/// What is wrong with what it was.
+pub fn file_meta(meta: &[u8]) -> Result<Vec<u8>, Error> {
+    let elements = meta.get(PREAMBLE + 4..).unwrap_or_default();
+    let mut rest = Vec::new();
+    for element in DataSet::new(elements, Encoding::ExplicitLittle).elements() {
+        let element = element?;
+        if element.tag.element() == 0 {
+            continue;
+        }
+        let vr = element.vr().unwrap_or(VR::UN);
+        let value = if element.tag == TRANSFER_SYNTAX_UID {
+            let mut uid = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN
+                .as_bytes()
+                .to_vec();
+            uid.resize(uid.len().next_multiple_of(2), 0);
+            uid
+        } else {
+            element.bytes().to_vec()
+        };
+        let length = u32::try_from(value.len()).map_err(|_long| Error::Truncated)?;
+        head(element.tag, vr, length, &mut rest);
+        rest.extend_from_slice(&value);
+    }
+    let mut out = vec![0; PREAMBLE];
+    out.extend_from_slice(b"DICM");
+    let length = u32::try_from(rest.len()).map_err(|_long| Error::Truncated)?;
+    head(Tag(0x0002, 0x0000), VR::UL, 4, &mut out);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&rest);
+    Ok(out)
 }
 
 /// The head of an element (PS3.5 7.1.2). What is too long for its representation is UN (6.2.2).
@@ -79,7 +139,6 @@ fn marker(element: u16, length: u32, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Encoding;
     use super::*;
 
     fn written(bytes: &[u8], encoding: Encoding) -> Vec<u8> {

@@ -14,7 +14,8 @@ use super::answer::value;
 use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::dicom::MediaType;
-use crate::manifest::{Format, Id, Registered, Series, Store, Study};
+use crate::manifest::{Format, Id, Registered, Series, Store, Study, handed_out, store};
+use crate::request::accept::ManifestForm;
 use crate::request::{self, accept};
 
 impl Gateway {
@@ -89,7 +90,11 @@ impl Gateway {
 
     /// `GET manifests/{id}`; with `?instances=true` the SOP Instance UIDs are listed too.
     pub(super) async fn show(&self, head: &Parts, id: Id) -> Result<Response<Body>, Error> {
-        accept::json(&accept_fields(head))?;
+        match accept::manifest(&accept_fields(head))? {
+            ManifestForm::Summary => {}
+            ManifestForm::Kos => return self.hand_out(id, "application/dicom").await,
+            ManifestForm::Fhir => return self.hand_out(id, "application/fhir+json").await,
+        }
         let with_instances = head.uri.query().is_some_and(|query| {
             query
                 .split('&')
@@ -97,6 +102,29 @@ impl Gateway {
         });
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
         Ok(json_response(&self.summary(&manifest, with_instances)))
+    }
+
+    /// The manifest itself, with what it selects to be retrieved here.
+    async fn hand_out(&self, id: Id, media_type: &'static str) -> Result<Response<Body>, Error> {
+        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+        let record = self.manifests.record(id).ok_or(Error::NotFound)?;
+        if record.media_type != media_type {
+            // It is handed out in the format that it came in.
+            return Err(accept::NotAcceptable.into());
+        }
+        let root = format!("{}/dicomweb", self.link(id));
+        let written = self.read(move |manifests| -> Result<_, store::Error> {
+            let document = manifests.document(id)?.unwrap_or_default();
+            let studies = manifest.manifest.studies.iter();
+            let series = studies.flat_map(|study| &study.series);
+            let series = series.map(|series| series.uid.as_str()).collect();
+            Ok(handed_out(&document, &series, &root)?)
+        });
+        let mut response = json_response(&Value::Null);
+        *response.body_mut() = Body::full(written.await??);
+        let media_type = HeaderValue::from_static(media_type);
+        response.headers_mut().insert(CONTENT_TYPE, media_type);
+        Ok(response)
     }
 
     /// `DELETE manifests/{id}`.

@@ -2,6 +2,7 @@
 //! registered.
 
 pub mod fhir;
+mod handed_out;
 mod id;
 pub mod kos;
 mod model;
@@ -10,6 +11,7 @@ pub(crate) mod retrieve_url;
 mod rows;
 pub mod store;
 
+pub use handed_out::handed_out;
 pub use id::Id;
 pub use model::{
     Accession, Code, Format, Generation, Instance, KeyObject, Manifest, Patient, PatientId, Series,

@@ -202,6 +202,17 @@ impl Store {
         self.parsed.get(&id)
     }
 
+    /// A registered manifest as it came; `None` if there is none under this id.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read.
+    pub fn document(&self, id: Id) -> Result<Option<Vec<u8>>, Error> {
+        match self.record(id) {
+            Some(_) => Ok(Some(fs::read(self.path(id, DOCUMENT))?)),
+            None => Ok(None),
+        }
+    }
+
     /// What is known of a registered manifest without reading it.
     #[must_use]
     pub fn record(&self, id: Id) -> Option<Record> {

@@ -15,8 +15,6 @@ use crate::dicom::dataset::DataSet;
 use crate::dicom::json::{implicit_vr, width};
 use crate::dicom::{Encoding, TransferSyntax, explicit};
 
-const PREAMBLE: usize = 128;
-const TRANSFER_SYNTAX_UID: Tag = Tag(0x0002, 0x0010);
 const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
 /// So much is gathered before it is given on.
 const CHUNK: usize = 64 << 10;
@@ -51,7 +49,7 @@ pub fn explicit_little(body: Body) -> Body {
 async fn rewrite(body: Body, out: &Emitter) -> Result<(), Error> {
     let mut reader = Reader::new(body);
     let (transfer_syntax, meta) = start(&mut reader).await?;
-    out.emit(file_meta(&meta)?.into()).await?;
+    out.emit(explicit::file_meta(&meta)?.into()).await?;
     let encoding = transfer_syntax.encoding();
     let mut reader = match encoding {
         Encoding::Deflated => Reader::new(inflated(reader)),
@@ -148,36 +146,4 @@ async fn pass(reader: &mut Reader, length: u64, width: usize, out: &Emitter) -> 
         out.emit(Bytes::from(rest)).await?;
     }
     Ok(())
-}
-
-/// The file meta information, with another transfer syntax.
-fn file_meta(meta: &[u8]) -> Result<Vec<u8>, Error> {
-    let elements = meta.get(PREAMBLE + 4..).unwrap_or_default();
-    let mut rest = Vec::new();
-    for element in DataSet::new(elements, Encoding::ExplicitLittle).elements() {
-        let element = element?;
-        if element.tag.element() == 0 {
-            continue;
-        }
-        let vr = element.vr().unwrap_or(VR::UN);
-        let value = if element.tag == TRANSFER_SYNTAX_UID {
-            let mut uid = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN
-                .as_bytes()
-                .to_vec();
-            uid.resize(uid.len().next_multiple_of(2), 0);
-            uid
-        } else {
-            element.bytes().to_vec()
-        };
-        let length = u32::try_from(value.len()).map_err(|_long| Error::TooLarge)?;
-        explicit::head(element.tag, vr, length, &mut rest);
-        rest.extend_from_slice(&value);
-    }
-    let mut out = vec![0; PREAMBLE];
-    out.extend_from_slice(b"DICM");
-    let length = u32::try_from(rest.len()).map_err(|_long| Error::TooLarge)?;
-    explicit::head(Tag(0x0002, 0x0000), VR::UL, 4, &mut out);
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&rest);
-    Ok(out)
 }

@@ -107,6 +107,34 @@ impl Acceptable {
     }
 }
 
+/// In which form a manifest is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ManifestForm {
+    /// A summary, as `application/json`.
+    Summary,
+    /// The Key Object Selection document, as `application/dicom`.
+    Kos,
+    /// The Bundle, as `application/fhir+json`.
+    Fhir,
+}
+
+/// In which form a manifest is given, by the `Accept` header fields; a summary if they do not care.
+///
+/// # Errors
+/// [`NotAcceptable`]: 406.
+pub fn manifest(accept: &[&str]) -> Result<ManifestForm, NotAcceptable> {
+    let form = |range: &MediaType| match range.essence() {
+        "*/*" | "application/*" | "application/json" => Some(ManifestForm::Summary),
+        APPLICATION_DICOM => Some(ManifestForm::Kos),
+        "application/fhir+json" => Some(ManifestForm::Fhir),
+        _ => None,
+    };
+    let mut ranges = ranges(None, accept);
+    ranges.retain(|range| range.quality() > 0);
+    ranges.sort_by_key(|range| std::cmp::Reverse(range.quality()));
+    ranges.iter().find_map(form).ok_or(NotAcceptable)
+}
+
 /// Whether JSON may be given, by the `Accept` header fields.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::origin::Origin;
 use crate::rig::{AS_STORED, Answer, Rig};
-use crate::study::{Location, PATIENT_ID, Study, at, long, sequence, text};
+use crate::study::{Location, PATIENT_ID, Study, at, at_url, long, sequence, text};
 
 /// Two series at two places.
 fn study() -> Study {
@@ -486,4 +486,42 @@ async fn a_series_that_is_nowhere_is_listed_with_a_warning() {
         "299 xcwado \"4 of 6 instances cannot be given\""
     );
     assert_eq!(whole.parts().len(), 2);
+}
+
+/// What is handed out can be registered again, and leads here.
+#[tokio::test]
+async fn a_manifest_is_handed_out_in_its_own_format_with_retrieve_urls_that_lead_here() {
+    let study = Study::new(1)
+        .with(2, at(10))
+        .with(3, at_url("http://pacs.example/rs"));
+    let rig = Rig::start("");
+    for (document, media_type, other) in [
+        (study.kos(), "application/dicom", "application/fhir+json"),
+        (study.fhir(), "application/fhir+json", "application/dicom"),
+    ] {
+        let manifest = rig.register(document.clone()).await;
+        let path = format!("/manifests/{}", manifest.id);
+        let answer = rig.get(&path, &[("accept", media_type)]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        assert_eq!(answer.field("content-type"), media_type);
+        let read = xcwado::manifest::read(&answer.body).expect("a manifest");
+        let before = xcwado::manifest::read(&document).expect("a manifest");
+        assert_eq!(read.patient, before.patient);
+        let root = format!("http://{}{}", rig.public, manifest.root);
+        let all = read.studies[0].series.iter().zip(&before.studies[0].series);
+        for (series, before) in all {
+            assert_eq!(
+                (&series.uid, &series.instances),
+                (&before.uid, &before.instances)
+            );
+            let text = format!("{:?}", series.locations);
+            assert!(
+                text.contains(root.trim_end_matches('/')),
+                "{media_type}: {text}"
+            );
+            assert!(!text.contains("pacs.example"), "{media_type}: {text}");
+        }
+        let answer = rig.get(&path, &[("accept", other)]).await;
+        assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE);
+    }
 }
