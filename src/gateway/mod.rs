@@ -1,6 +1,7 @@
 //! The story of a request: what is asked becomes what is selected, where it is, and an answer.
 
 mod answer;
+mod bulkdata;
 mod capabilities;
 mod conditional;
 mod cors;
@@ -8,12 +9,16 @@ mod derive;
 mod error;
 mod forget;
 mod forward;
+mod frames;
 mod manifests;
+mod metadata;
 mod observe;
+mod one;
 mod place;
 mod rendered;
 mod search;
 mod streams;
+mod syntax;
 mod upload;
 mod viewers;
 mod wado_uri;
@@ -40,19 +45,18 @@ use crate::access::{Access, Caller, Door, Peer};
 use crate::body::Body;
 use crate::cache::CacheControl;
 use crate::community::Registry;
-use crate::dicom::{Encoding, TransferSyntax, TransferSyntaxes};
 use crate::hop::{self, Hop, Pseudonym};
-use crate::instance::{Instance, Target};
+use crate::instance::Target;
 use crate::manifest::{Id, Registered, Store};
 use crate::metrics::Metrics;
 use crate::multipart::Boundary;
-use crate::object;
 use crate::pixels::Pool;
 use crate::request::{Acceptable, Grammar, Resource, Root};
 use crate::retrieve::{Job, Plan, Retriever};
 use observe::{Observed, Transaction};
 use place::Place;
 use streams::Streams;
+use syntax::{fetched, rewriting};
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
@@ -387,61 +391,6 @@ impl Front {
             Some(rest) if rest.starts_with('/') => rest,
             Some(_) | None => path,
         }
-    }
-}
-
-/// What is asked of sources for a client that accepts these: what is not compressed is rewritten
-/// here.
-fn fetched(accepted: &TransferSyntaxes) -> TransferSyntaxes {
-    const REWRITTEN: [&str; 3] = [
-        TransferSyntax::IMPLICIT_VR_LITTLE_ENDIAN,
-        TransferSyntax::EXPLICIT_VR_BIG_ENDIAN,
-        TransferSyntax::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
-    ];
-    match accepted {
-        TransferSyntaxes::OneOf(uids) if accepts_explicit(uids) => {
-            let more = REWRITTEN.iter().map(|uid| (*uid).to_owned());
-            TransferSyntaxes::OneOf(uids.iter().cloned().chain(more).collect())
-        }
-        TransferSyntaxes::AsStored | TransferSyntaxes::OneOf(_) => accepted.clone(),
-    }
-}
-
-fn accepts_explicit(uids: &[String]) -> bool {
-    uids.iter()
-        .any(|uid| uid == TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN)
-}
-
-/// What is made of instances for a client that accepts these.
-fn rewriting(accepted: &TransferSyntaxes) -> fn(Instance) -> Instance {
-    let deflated = TransferSyntax::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
-    match accepted {
-        TransferSyntaxes::OneOf(uids) if !uids.iter().any(|uid| uid == deflated) => rewritten,
-        TransferSyntaxes::AsStored | TransferSyntaxes::OneOf(_) => permitted,
-    }
-}
-
-/// PS3.18 8.7.3.3: these must not leave as they are stored, whatever a client accepts.
-fn permitted(instance: Instance) -> Instance {
-    match instance.identity.transfer_syntax.encoding() {
-        Encoding::ImplicitLittle | Encoding::ExplicitBig => rewritten(instance),
-        Encoding::ExplicitLittle | Encoding::Deflated => instance,
-    }
-}
-
-/// What is not compressed, in Explicit VR Little Endian.
-fn rewritten(instance: Instance) -> Instance {
-    if !object::is_rewritable(&instance.identity.transfer_syntax) {
-        return instance;
-    }
-    let mut identity = instance.identity;
-    identity.transfer_syntax = TransferSyntax::explicit_vr_little_endian();
-    Instance {
-        identity,
-        body: object::explicit_little(instance.body),
-        way: instance.way,
-        sha256: None,
-        stamp: None,
     }
 }
 

@@ -9,7 +9,8 @@ use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, WARNING};
 use http::request::Parts;
 
 use super::answer::{response, value};
-use super::derive::{One, OneFrame, broken_off, frames_of};
+use super::bulkdata::document_type;
+use super::one::{One, OneFrame, broken_off, frames_of};
 use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::Body;
@@ -254,7 +255,7 @@ impl Gateway {
         let Some(large) = skimmed.large(ENCAPSULATED_DOCUMENT).copied() else {
             return Ok(None);
         };
-        let kind = super::derive::document_type(&skimmed);
+        let kind = document_type(&skimmed);
         if !accepts(kind) {
             return Err(crate::request::accept::NotAcceptable.into());
         }

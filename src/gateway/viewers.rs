@@ -10,7 +10,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::derive::described;
+use super::metadata::described;
+use super::one::in_body;
 use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::{self, Body};
 use crate::dicom::TransferSyntaxes;
@@ -148,7 +149,7 @@ impl Gateway {
                     while let Some(instance) = retrieval.instances.next().await? {
                         let path = instance.identity.target().path();
                         let json = described(&derived, instance).await;
-                        let json = metadata::rooted(&json.map_err(super::derive::in_body)?, &root);
+                        let json = metadata::rooted(&json.map_err(in_body)?, &root);
                         let natural = natural(&json)?;
                         let url = format!(
                             "dicomweb:{root}/{path}?accept=application/dicom%3B%20transfer-syntax%3D*"

@@ -3,7 +3,8 @@
 use http::Response;
 use http::request::Parts;
 
-use super::{Asking, Error, Gateway, accept_fields, fetched, rewriting};
+use super::syntax::{fetched, rewriting};
+use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::request::wado_uri::{WadoUri, Wanted, Wrong};
 use crate::request::{Acceptable, Payload, Root};

@@ -1,0 +1,90 @@
+//! *Retrieve Metadata* (PS3.18 10.4.1.1.2).
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+
+use super::answer::response;
+use super::derive::{encoded, takes_gzip, written};
+use super::one::in_body;
+use super::place::Place;
+use super::{Error, Gateway, accept_fields};
+use crate::body::{self, Body};
+use crate::cache::Derived;
+use crate::dicom::TransferSyntaxes;
+use crate::instance::{Instance, Target};
+use crate::object::{self, Extent, skim};
+use crate::present::metadata::{self, describe};
+use crate::request::{MetadataForm, accept, search};
+use crate::retrieve::{Plan, Retrieval};
+use crate::search::Include;
+use crate::sub_resource::SubResource;
+
+impl Gateway {
+    pub(super) async fn metadata(
+        &self,
+        head: &Parts,
+        plan: Plan,
+        place: Place,
+        target: &Target,
+    ) -> Result<Response<Body>, Error> {
+        let form = accept::metadata(head.uri.query(), &accept_fields(head))?;
+        let include = included(head.uri.query())?;
+        let gzip = form == MetadataForm::Json && takes_gzip(&head.headers);
+        let form = written(form, gzip)?;
+        let Retrieval {
+            mut instances,
+            missing,
+            is_kept: _,
+        } = self
+            .retriever
+            .start(plan, TransferSyntaxes::AsStored)
+            .await?;
+        let derived = self.retriever.cache().derived().clone();
+        // What is wrong with the first is an error that can still be told.
+        let first = instances.next().await?.ok_or(body::Error::Missing(1))?;
+        let first = described(&derived, first).await?;
+        let describing = move |instance| {
+            let derived = derived.clone();
+            async move { described(&derived, instance).await.map_err(in_body) }
+        };
+        let how = (form, place.root().to_owned(), include);
+        let presented = metadata::metadata(Some(first), instances, describing, how);
+        let location = place.of_sub_resource(target, &SubResource::Metadata);
+        let mut response = response(presented, missing, &location)?;
+        self.keepable(&mut response, missing);
+        encoded(&mut response, gzip);
+        Ok(response)
+    }
+}
+
+/// The metadata of an instance, worked out unless they are kept.
+pub(super) async fn described(
+    derived: &Derived,
+    instance: Instance,
+) -> Result<Bytes, object::Error> {
+    if let Some(kept) = instance
+        .digest()
+        .and_then(|digest| derived.metadata(&digest))
+    {
+        return Ok(kept);
+    }
+    let target = instance.identity.target();
+    let digest = instance.digest();
+    let with_digest = digest.is_none();
+    let skimmed = skim(instance.body, Extent::Whole, with_digest).await?;
+    let described = describe(&skimmed, &target)?;
+    if let Some(digest) = digest.or(skimmed.sha256) {
+        derived.keep_metadata(digest, described.clone());
+    }
+    Ok(described)
+}
+
+/// `includefield` and its plural, which PS3.18 has for metadata.
+fn included(query: Option<&str>) -> Result<Option<Include>, Error> {
+    let query = query.map(|query| query.replace("includefields=", "includefield="));
+    let parsed = search(query.as_deref())?;
+    let wanted = parsed.query.include;
+    let is_all = wanted.is_empty() || wanted == Include::All;
+    Ok((!is_all).then_some(wanted))
+}
