@@ -110,7 +110,7 @@ process.exit(0);
 // The picture once it stays as it is, with more than so many grey levels if that ever happens.
 async function drawn(page, levels) {
   let last = null;
-  for (let tries = 0; tries < 60; tries += 1) {
+  for (let tries = 0; tries < 160; tries += 1) {
     const now = await picture(page);
     if (last && now.sum === last.sum && now.levels > levels) return now;
     last = now;

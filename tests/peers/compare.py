@@ -17,6 +17,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from pydicom import config, dcmread, pixels
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
@@ -34,7 +35,7 @@ REFUSED = {
 }
 BINARY = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
 AS_STORED = "multipart/related; type=application/octet-stream; transfer-syntax=*"
-report = {"metadata": 0, "elements": 0, "frames": 0, "decoded": 0, "rewritten": 0, "syntaxes": [], "differences": [], "not_compared": []}
+report = {"metadata": 0, "elements": 0, "frames": 0, "decoded": 0, "rewritten": 0, "rendered": 0, "syntaxes": [], "differences": [], "not_compared": []}
 
 
 def get(url, accept):
@@ -248,6 +249,45 @@ def rewritten(name, root, entry, ds):
     report["rewritten"] += 1
 
 
+# A picture is what the attributes say of it (PS3.3 C.11), by another's arithmetic.
+def rendered(name, root, entry, ds):
+    if "PixelData" not in ds or report_truncated(ds) or ds.get("SamplesPerPixel") != 1:
+        return
+    is_grey = ds.PhotometricInterpretation in ("MONOCHROME1", "MONOCHROME2")
+    # Palettes are left to the eye; functional groups and tables would be taken from the same code.
+    if not is_grey or "ModalityLUTSequence" in ds or "PixelPaddingValue" in ds or ds.BitsAllocated < 8:
+        return
+    center, width = texts(ds.get("WindowCenter")), texts(ds.get("WindowWidth"))
+    if not center or not width or float(width[0]) < 1 or ds.get("VOILUTFunction", "LINEAR") != "LINEAR":
+        return
+    status, _, body = get(f"{root}/{entry['path']}/rendered", "image/png")
+    if status != 200:
+        return
+    try:
+        stored = pixels.pixel_array(ds, index=0, raw=True).astype(np.float64)
+    except Exception:
+        return
+    slope, intercept = float(ds.get("RescaleSlope") or 1), float(ds.get("RescaleIntercept") or 0)
+    value = stored * (slope or 1) + intercept
+    center, width = float(center[0]), float(width[0])
+    if width > 1:
+        shade = np.clip((value - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
+    else:
+        shade = (value > center - 0.5).astype(float)
+    if ds.PhotometricInterpretation == "MONOCHROME1" or ds.get("PresentationLUTShape") == "INVERSE":
+        shade = 1 - shade
+    ours = np.asarray(Image.open(BytesIO(body)).convert("L")).astype(int)
+    theirs = np.rint(shade * 255).astype(int)
+    if ours.shape != theirs.shape:
+        return differ(name, "size of the picture", ours.shape, theirs.shape)
+    lossy = LOSSY.get(str(ds.file_meta.TransferSyntaxUID)[17:], 0)
+    allowed = 1 + int(np.ceil(lossy * 255 / max(width, 1) * abs(slope or 1)))
+    off = np.abs(ours - theirs).max()
+    if off > allowed:
+        differ(name, "picture", f"off by {off}", f"at most {allowed}")
+    report["rendered"] += 1
+
+
 # What has no decoder here, or none in pydicom.
 def decoded(name, root, entry, ds):
     if "PixelData" not in ds or report_truncated(ds):
@@ -326,6 +366,7 @@ for entry, root in zip(index, roots):
         frames(name, root, entry, ds)
         decoded(name, root, entry, ds)
         rewritten(name, root, entry, ds)
+        rendered(name, root, entry, ds)
     except Exception as error:
         import traceback
         differ(name, "comparison", repr(error), traceback.format_exc()[-300:])
