@@ -12,11 +12,11 @@ use super::{Error, Gateway, accept_fields};
 use crate::body::{self, Body};
 use crate::cache::Derived;
 use crate::dicom::TransferSyntaxes;
-use crate::instance::{Instance, Target};
+use crate::instance::{Instance, Instances, Target};
 use crate::object::{self, Extent, skim};
 use crate::present::metadata::{self, describe};
 use crate::request::{MetadataForm, accept, search};
-use crate::retrieve::{Plan, Retrieval};
+use crate::retrieve::{Missing, Plan};
 use crate::search::Include;
 use crate::sub_resource::SubResource;
 
@@ -32,14 +32,18 @@ impl Gateway {
         let include = included(head.uri.query())?;
         let gzip = form == MetadataForm::Json && takes_gzip(&head.headers);
         let form = written(form, gzip)?;
-        let Retrieval {
-            mut instances,
-            missing,
-            is_kept: _,
-        } = self
-            .retriever
-            .start(plan, TransferSyntaxes::AsStored)
-            .await?;
+        let (mut instances, missing) = match target {
+            // A file is opened where it is, and its pixels are not read.
+            Target::Instance(..) => {
+                let instance = self.one(plan)?.open().await?;
+                (Instances::of(instance), Missing::Nothing)
+            }
+            Target::Study(_) | Target::Series(..) => {
+                let starting = self.retriever.start(plan, TransferSyntaxes::AsStored);
+                let retrieval = starting.await?;
+                (retrieval.instances, retrieval.missing)
+            }
+        };
         let derived = self.retriever.cache().derived().clone();
         // What is wrong with the first is an error that can still be told.
         let first = instances.next().await?.ok_or(body::Error::Missing(1))?;
