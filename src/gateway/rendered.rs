@@ -72,8 +72,7 @@ impl Gateway {
             }
             // One picture stands for all of them.
             Target::Series(..) | Target::Study(_) if is_thumbnail => {
-                let one = self.representative(plan)?;
-                self.pictures(head, one, wanted, (&location, &[1])).await
+                self.representative(head, plan, wanted, &location).await
             }
             Target::Series(..) | Target::Study(_) => {
                 self.all_pictures(head, plan, wanted, (place, &location))
@@ -82,18 +81,31 @@ impl Gateway {
         }
     }
 
-    /// An instance from the middle of the first series that there is.
-    fn representative(&self, plan: Plan) -> Result<One, Error> {
-        let hop = Arc::clone(&plan.hop);
-        let none = || Error::from(crate::retrieve::Error::NotLocatable);
-        let mut job = plan.jobs.into_iter().next().ok_or_else(none)?;
-        let middle = job.listing.instances.len() / 2;
-        let mut instances = job.listing.instances.iter();
-        let found = instances.find(|(_, number)| **number == middle);
-        job.only = Some(found.ok_or_else(none)?.0.clone());
-        let mut plan = Plan::new(hop);
-        plan.jobs.push(job);
-        self.one(plan)
+    /// A picture from the middle of the first series that has any.
+    async fn representative(
+        &self,
+        head: &Parts,
+        plan: Plan,
+        wanted: Rendered,
+        location: &str,
+    ) -> Result<Response<Body>, Error> {
+        let mut why = Error::from(crate::retrieve::Error::NotLocatable);
+        for mut job in plan.jobs {
+            let middle = job.listing.instances.len() / 2;
+            let mut instances = job.listing.instances.iter();
+            let found = instances.find(|(_, number)| **number == middle);
+            let Some((uid, _)) = found else { continue };
+            job.only = Some(uid.clone());
+            let mut plan = Plan::new(Arc::clone(&plan.hop));
+            plan.jobs.push(job);
+            let one = self.one(plan)?;
+            let painting = self.pictures(head, one, wanted.clone(), (location, &[1]));
+            match painting.await {
+                Err(error @ Error::Instance(object::Error::NoPixelData)) => why = error,
+                painted => return painted,
+            }
+        }
+        Err(why)
     }
 
     /// Pictures of frames of one instance.
@@ -171,6 +183,14 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let format = rendering::picture(head.uri.query(), &accept_fields(head))?;
         let content_type = media_type(format);
+        if plan.jobs.is_empty() {
+            return Err(crate::retrieve::Error::NotLocatable.into());
+        }
+        let (missing, selected) = (plan.not_locatable, plan.not_locatable + plan.count());
+        let missing = match missing {
+            0 => Missing::Nothing,
+            _ => Missing::Some { missing, selected },
+        };
         let mut easels = Vec::new();
         for job in &plan.jobs {
             let mut uids: Vec<_> = job.listing.instances.iter().collect();
@@ -217,8 +237,8 @@ impl Gateway {
             content_type: whole,
             body,
         };
-        let mut response = response(presented, Missing::Nothing, location)?;
-        self.keepable(&mut response, Missing::Nothing);
+        let mut response = response(presented, missing, location)?;
+        self.keepable(&mut response, missing);
         Ok(response)
     }
 

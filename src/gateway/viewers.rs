@@ -19,6 +19,7 @@ use crate::instance::Target;
 use crate::manifest::{Id, Registered, series_row, study_row};
 use crate::present::{metadata, viewers};
 use crate::request::{Root, Viewer, accept};
+use crate::retrieve::Missing;
 
 /// `[viewers]`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -145,6 +146,10 @@ impl Gateway {
                     let mut retrieval = starting
                         .await
                         .map_err(|_told_nobody| body::Error::Disconnected)?;
+                    // A document cannot say that something is missing: then it breaks off.
+                    if retrieval.missing != Missing::Nothing {
+                        return Err(body::Error::Missing(1));
+                    }
                     let mut before = "";
                     while let Some(instance) = retrieval.instances.next().await? {
                         let path = instance.identity.target().path();

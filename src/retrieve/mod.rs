@@ -190,7 +190,7 @@ impl Retriever {
     /// # Errors
     /// Why there is nothing at all to give.
     pub async fn start(&self, plan: Plan, accepted: TransferSyntaxes) -> Result<Retrieval, Error> {
-        let selected = plan.not_locatable + plan.jobs.iter().map(Job::count).sum::<usize>();
+        let selected = plan.not_locatable + plan.count();
         if plan.jobs.is_empty() {
             return Err(Error::NotLocatable);
         }
@@ -455,6 +455,12 @@ impl Plan {
             jobs: Vec::new(),
             not_locatable: 0,
         }
+    }
+
+    /// How many instances its jobs select.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.jobs.iter().map(Job::count).sum()
     }
 }
 

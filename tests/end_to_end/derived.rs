@@ -636,3 +636,32 @@ async fn implicit_vr_never_leaves_and_no_source_is_asked_to_change_it() {
             .all(|asked| asked.field("accept").contains("transfer-syntax=*"))
     );
 }
+
+/// What lacks a series never looks whole.
+#[tokio::test]
+async fn what_cannot_be_located_is_told_in_everything_that_is_made_of_a_study() {
+    let mut study = study(&[(EXPLICIT, native(1, 8, &[1; 8]))]);
+    let elsewhere = Study::new(1).with(1, at(10)).with(2, at(77));
+    study.series.push(elsewhere.series[1].clone());
+    let origin = Origin::of(&study).await;
+    let rig = Rig::start(&origin.location(10));
+    let manifest = rig.register(study.fhir()).await;
+    let whole = format!("{}{}", manifest.root, study.path());
+    for rest in ["metadata", "rendered"] {
+        let answer = rig.get(&format!("{whole}/{rest}"), &[]).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::PARTIAL_CONTENT,
+            "{rest}: {answer:?}"
+        );
+        assert!(
+            answer.field("warning").contains("2 of 3"),
+            "{rest}: {answer:?}"
+        );
+    }
+    let series = format!("{}{}", manifest.root, study.series_path(1));
+    for rest in ["metadata", "rendered", "thumbnail"] {
+        let answer = rig.get(&format!("{series}/{rest}"), &[]).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{rest}: {answer:?}");
+    }
+}
