@@ -35,11 +35,14 @@ async fn breaking(
     Origin::start(script).await
 }
 
+/// A busy machine is no reason to give up.
+const PATIENT: &str = "[retrieve]\nrepair_seconds = 20\n";
+
 #[tokio::test]
 async fn an_instance_that_breaks_off_goes_on_where_it_was() {
     let study = study(&[3_000_000]);
     let origin = breaking(&study, 2, 1_500_000, honest).await;
-    let rig = Rig::start(&origin.location(10));
+    let rig = Rig::start(&format!("{PATIENT}{}", origin.location(10)));
     let root = rig.register(study.fhir()).await.root;
     for path in [study.path(), study.instances()[0].path()] {
         let answer = rig.get(&format!("{root}{path}"), &[AS_STORED]).await;
@@ -88,7 +91,7 @@ async fn for_another_community_a_series_is_asked_for_again() {
         }
     })
     .await;
-    let rig = Rig::start(&origin.location(10));
+    let rig = Rig::start(&format!("{PATIENT}{}", origin.location(10)));
     let path = rad_160(HERE, &location_uid(10), &study.path());
     let answer = rig.get(&path, &[AS_STORED]).await;
     assert_eq!(answer.status, StatusCode::OK);
