@@ -6,7 +6,6 @@ use http::request::Parts;
 
 use super::answer::response;
 use super::derive::{encoded, takes_gzip, written};
-use super::one::in_body;
 use super::place::Place;
 use super::{Error, Gateway, accept_fields};
 use crate::body::{self, Body};
@@ -50,7 +49,7 @@ impl Gateway {
         let first = described(&derived, first).await?;
         let describing = move |instance| {
             let derived = derived.clone();
-            async move { described(&derived, instance).await.map_err(in_body) }
+            async move { Ok(described(&derived, instance).await?) }
         };
         let how = (form, place.root().to_owned(), include);
         let presented = metadata::metadata(Some(first), instances, describing, how);

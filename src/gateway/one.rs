@@ -157,27 +157,12 @@ impl OneFrame {
     }
 }
 
-/// What is wrong with an instance in the middle of an answer.
-pub(super) fn in_body(error: object::Error) -> body::Error {
-    match error {
-        object::Error::Body(error) => error,
-        object::Error::Part10(_) | object::Error::DataSet(_) => {
-            body::Error::Malformed("an instance cannot be read")
-        }
-        object::Error::TooLarge => body::Error::Malformed("a data set is too large"),
-        object::Error::NoPixelData
-        | object::Error::NoFrame(_)
-        | object::Error::Pixels(_)
-        | object::Error::NoValue => body::Error::Malformed("an instance has no such frame"),
-    }
-}
-
 pub(super) fn broken_off(error: Error) -> body::Error {
     if let Error::BrokeOff(error) = error {
         return error;
     }
     if let Error::Instance(error) = error {
-        return in_body(error);
+        return error.into();
     }
     tracing::info!(%error, "an instance cannot be opened again");
     body::Error::Disconnected

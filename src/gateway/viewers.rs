@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::metadata::described;
-use super::one::in_body;
 use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::{self, Body};
 use crate::dicom::TransferSyntaxes;
@@ -154,7 +153,7 @@ impl Gateway {
                     while let Some(instance) = retrieval.instances.next().await? {
                         let path = instance.identity.target().path();
                         let json = described(&derived, instance).await;
-                        let json = metadata::rooted(&json.map_err(in_body)?, &root);
+                        let json = metadata::rooted(&json?, &root);
                         let natural = natural(&json)?;
                         let url = format!(
                             "dicomweb:{root}/{path}?accept=application/dicom%3B%20transfer-syntax%3D*"

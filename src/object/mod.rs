@@ -50,3 +50,17 @@ pub enum Error {
     #[error("the instance has no such value")]
     NoValue,
 }
+
+/// What is wrong with an instance, where it is too late for anything but to break off.
+impl From<Error> for body::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Body(error) => error,
+            Error::Part10(_) | Error::DataSet(_) => Self::Malformed("an instance cannot be read"),
+            Error::TooLarge => Self::Malformed("a data set is too large"),
+            Error::NoPixelData | Error::NoFrame(_) | Error::Pixels(_) | Error::NoValue => {
+                Self::Malformed("an instance has no such frame")
+            }
+        }
+    }
+}

@@ -31,19 +31,7 @@ pub fn is_rewritable(transfer_syntax: &TransferSyntax) -> bool {
 /// The same instance in Explicit VR Little Endian. Nothing of it is held but what is small.
 #[must_use]
 pub fn explicit_little(body: Body) -> Body {
-    Body::generate(None, |out| async move {
-        rewrite(body, &out).await.map_err(|error| match error {
-            Error::Body(error) => error,
-            Error::Part10(_) | Error::DataSet(_) => {
-                body::Error::Malformed("an instance cannot be read")
-            }
-            Error::TooLarge
-            | Error::NoPixelData
-            | Error::NoFrame(_)
-            | Error::Pixels(_)
-            | Error::NoValue => body::Error::Malformed("a data set is too large"),
-        })
-    })
+    Body::generate(None, |out| async move { Ok(rewrite(body, &out).await?) })
 }
 
 async fn rewrite(body: Body, out: &Emitter) -> Result<(), Error> {

@@ -129,10 +129,10 @@ pub fn manifest(accept: &[&str]) -> Result<ManifestForm, NotAcceptable> {
         "application/fhir+json" => Some(ManifestForm::Fhir),
         _ => None,
     };
-    let mut ranges = ranges(None, accept);
-    ranges.retain(|range| range.quality() > 0);
-    ranges.sort_by_key(|range| std::cmp::Reverse(range.quality()));
-    ranges.iter().find_map(form).ok_or(NotAcceptable)
+    preferred(None, accept)
+        .iter()
+        .find_map(form)
+        .ok_or(NotAcceptable)
 }
 
 /// Whether JSON may be given, by the `Accept` header fields.
@@ -210,10 +210,18 @@ pub fn metadata(query: Option<&str>, accept: &[&str]) -> Result<MetadataForm, No
         "application/dicom+xml" => Some(MetadataForm::Xml),
         _ => None,
     };
+    preferred(query, accept)
+        .iter()
+        .find_map(form)
+        .ok_or(NotAcceptable)
+}
+
+/// What is acceptable, best first; the first of equals is liked best.
+pub(super) fn preferred(query: Option<&str>, accept: &[&str]) -> Vec<MediaType> {
     let mut ranges = ranges(query, accept);
     ranges.retain(|range| range.quality() > 0);
     ranges.sort_by_key(|range| std::cmp::Reverse(range.quality()));
-    ranges.iter().find_map(form).ok_or(NotAcceptable)
+    ranges
 }
 
 /// The media ranges of the query parameter, then those of the header field; any if there are none.

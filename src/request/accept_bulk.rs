@@ -1,7 +1,7 @@
 //! Which representations of bulk data a client accepts: frames, pixel data and other large values
 //! (PS3.18 8.7.3.3, 8.7.4).
 
-use super::accept::{NotAcceptable, ranges};
+use super::accept::{NotAcceptable, preferred};
 use crate::dicom::{MediaType, TransferSyntax};
 
 /// `application/octet-stream`.
@@ -46,11 +46,7 @@ impl BulkAcceptable {
     /// Reads what is acceptable from the query and the `Accept` header field.
     #[must_use]
     pub fn parse(query: Option<&str>, accept: &[&str]) -> Self {
-        let mut ranges = ranges(query, accept);
-        ranges.retain(|range| range.quality() > 0);
-        // Stable: the first of equals is liked best.
-        ranges.sort_by_key(|range| std::cmp::Reverse(range.quality()));
-        Self(ranges)
+        Self(preferred(query, accept))
     }
 
     /// How something is given. `is_one`: it can be given alone.

@@ -2,7 +2,7 @@
 //! types of pictures (8.7.4).
 
 use super::Error;
-use super::accept::{NotAcceptable, ranges};
+use super::accept::{NotAcceptable, preferred, ranges};
 use super::resource::pairs;
 use crate::pixels::{Format, Function, Viewport, Window};
 
@@ -48,9 +48,7 @@ impl Rendered {
 /// # Errors
 /// [`NotAcceptable`]: 406.
 pub fn picture(query: Option<&str>, accept: &[&str]) -> Result<Format, NotAcceptable> {
-    let mut ranges = ranges(query, accept);
-    ranges.retain(|range| range.quality() > 0);
-    ranges.sort_by_key(|range| std::cmp::Reverse(range.quality()));
+    let ranges = preferred(query, accept);
     let format = |media_type: &str| match media_type {
         "*/*" | "image/*" | "image/jpeg" | "image/jpg" => Some(Format::Jpeg),
         "image/png" => Some(Format::Png),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Error;
-use super::accept::{NotAcceptable, ranges};
+use super::accept::{NotAcceptable, preferred};
 use super::resource::pairs;
 use crate::dicom::media_type::APPLICATION_DICOM;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxes};
@@ -108,9 +108,7 @@ impl<'a> Parameters<'a> {
         let content_type = self.get("contenttype");
         // What viewers send in the header field may be for something else.
         let fields = content_type.map_or_else(|| accept.to_vec(), |one| vec![one]);
-        let mut ranges = ranges(None, &fields);
-        ranges.retain(|range| range.quality() > 0);
-        ranges.sort_by_key(|range| std::cmp::Reverse(range.quality()));
+        let ranges = preferred(None, &fields);
         let offer = ranges.iter().find_map(|range| match range.essence() {
             APPLICATION_DICOM => Some(None),
             // 9.5.1: without a word, a picture.
