@@ -10,7 +10,7 @@ use crate::cache::Frames as KeptFrames;
 use crate::dicom::{TransferSyntax, TransferSyntaxes};
 use crate::hop::Hop;
 use crate::instance::{Instance, Target};
-use crate::object::{self, Extent, Layout, layout, plain, skim};
+use crate::object::{self, Extent, Layout, Skimmed, layout, plain, skim};
 use crate::pixels::{MOST_BYTES, Pool, Task, Wanted, is_decodable};
 use crate::retrieve::{Job, Plan, Retriever};
 
@@ -58,17 +58,31 @@ pub(super) async fn frames_of(one: &One) -> Result<(Instance, Arc<KeptFrames>), 
         return Ok((instance, kept));
     }
     let skimmed = skim(instance.body, Extent::ToPixelData, false).await?;
+    let kept = frames_in(one, &skimmed, digest).await?;
+    Ok((one.open().await?, kept))
+}
+
+/// Where the frames of an instance are that has been skimmed; they are kept by its digest.
+pub(super) async fn frames_in(
+    one: &One,
+    skimmed: &Skimmed,
+    digest: Option<[u8; 32]>,
+) -> Result<Arc<KeptFrames>, Error> {
+    let derived = one.retriever.cache().derived();
+    if let Some(kept) = digest.and_then(|digest| derived.frames(&digest)) {
+        return Ok(kept);
+    }
     if skimmed.pixel_data().is_none() {
         return Err(object::Error::NoPixelData.into());
     }
-    let geometry = object::geometry(&skimmed)?;
+    let geometry = object::geometry(skimmed)?;
     let again = one.open().await?;
     let layout = skimmed.layout(&geometry, again.body).await?;
     let kept = Arc::new(KeptFrames { geometry, layout });
     if let Some(digest) = digest {
         derived.keep_frames(digest, Arc::clone(&kept));
     }
-    Ok((one.open().await?, kept))
+    Ok(kept)
 }
 
 /// The frames of one instance.

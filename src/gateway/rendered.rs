@@ -10,7 +10,7 @@ use http::request::Parts;
 
 use super::answer::{response, value};
 use super::bulkdata::document_type;
-use super::one::{One, OneFrame, broken_off, frames_of};
+use super::one::{One, OneFrame, broken_off, frames_in, frames_of};
 use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::Body;
@@ -333,6 +333,7 @@ impl Easel {
     async fn paint(&self, number: u32) -> Result<Bytes, Error> {
         let instance = self.one.open().await?;
         let syntax = instance.identity.transfer_syntax.clone();
+        let digest = instance.digest();
         let skimmed = skim(instance.body, Extent::ToPixelData, false).await?;
         if skimmed.pixel_data().is_none() {
             return Err(object::Error::NoPixelData.into());
@@ -345,7 +346,7 @@ impl Easel {
             let size = ((right - left) * width, (bottom - top) * height);
             rendering.viewport.source = Some((left * width, top * height, size.0, size.1));
         }
-        let (_, kept) = frames_of(&self.one).await?;
+        let kept = frames_in(&self.one, &skimmed, digest).await?;
         let frame = OneFrame::new(self.one.clone(), syntax, kept);
         let wanted = Wanted::Picture(Box::new(rendering));
         frame.made(&self.decoders, number, wanted).await
