@@ -31,6 +31,14 @@ pub struct Listing {
 }
 
 impl Target {
+    /// The study that it is or is in.
+    #[must_use]
+    pub fn study(&self) -> &StudyInstanceUid {
+        match self {
+            Self::Study(study) | Self::Series(study, _) | Self::Instance(study, _, _) => study,
+        }
+    }
+
     /// The path of the resource below a DICOMweb root. UIDs need no escaping.
     #[must_use]
     pub fn path(&self) -> String {

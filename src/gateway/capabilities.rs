@@ -15,7 +15,9 @@ impl Gateway {
         head: &Parts,
         root: Root,
     ) -> Result<Response<Body>, Error> {
-        self.holding(root).await?;
+        if let Root::Manifest(id) = root {
+            self.held_by(id).await?;
+        }
         let place = self.root_place(root);
         let wants_json = accept::prefers_json(&accept_fields(head));
         let (text, media_type) = if wants_json {

@@ -26,7 +26,7 @@ impl Gateway {
         root: Root,
         (target, resource): (&Target, &SubResource),
     ) -> Result<Response<Body>, Error> {
-        let holding = self.holding(root).await?;
+        let holding = self.holding(root, target.study()).await?;
         let plan = self.plan(&holding, target, asking)?;
         let place = self.root_place(root);
         match resource {

@@ -44,12 +44,13 @@ impl Gateway {
 
     async fn of_manifest(&self, id: Id) -> Result<Which, Error> {
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
-        let community = manifest.registration.home_community_id.as_ref();
         let mut listings: HashMap<(Arc<str>, SeriesInstanceUid), Arc<Listing>> = HashMap::new();
-        for study in &manifest.manifest.studies {
+        for study in &manifest.holding.studies {
             let target = Target::Study(study.uid.clone());
-            for selected in manifest.select(&target).unwrap_or_default() {
-                let resolved = self.registry.resolve(selected.locations, community);
+            for selected in manifest.holding.select(&target).unwrap_or_default() {
+                let resolved = self
+                    .registry
+                    .resolve(selected.locations, selected.community);
                 if let Some((source, _via)) = resolved {
                     let series = selected.listing.series.clone();
                     listings.insert((source.key(), series), selected.listing);

@@ -39,7 +39,7 @@ impl Gateway {
         let (manifest, is_new) = outcome?;
         self.count_manifests();
         if self.retriever.fetches_what_is_registered() {
-            let plan = self.plan_of_all(&manifest, asking)?;
+            let plan = self.plan_of_all(&manifest.holding, asking)?;
             self.retriever.fetch_ahead(plan);
         }
         let mut response = json_response(&self.summary(&manifest, false));
@@ -115,7 +115,7 @@ impl Gateway {
         let root = format!("{}/dicomweb", self.link(id));
         let written = self.read(move |manifests| -> Result<_, store::Error> {
             let document = manifests.document(id)?.unwrap_or_default();
-            let studies = manifest.manifest.studies.iter();
+            let studies = manifest.holding.studies.iter();
             let series = studies.flat_map(|study| &study.series);
             let series = series.map(|series| series.uid.as_str()).collect();
             Ok(handed_out(&document, &series, &root)?)
@@ -147,27 +147,22 @@ impl Gateway {
     }
 
     fn summary(&self, manifest: &Registered, with_instances: bool) -> Value {
-        let mut warnings: Vec<String> = manifest
-            .manifest
-            .warnings
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let mut warnings: Vec<String> = manifest.warnings.iter().map(ToString::to_string).collect();
         let community = manifest.registration.home_community_id.as_ref();
         if community.is_some_and(|id| !self.is_ours(id) && self.registry.community(id).is_none()) {
             warnings.push("the manifest's community is not configured here".to_owned());
         }
-        let studies = manifest.manifest.studies.iter();
+        let studies = manifest.holding.studies.iter();
         let studies: Vec<Value> = studies
             .map(|study| self.study_summary(manifest, study, with_instances, &mut warnings))
             .collect();
         json!({
             "id": manifest.id.to_string(),
-            "format": format_name(manifest.manifest.format),
+            "format": format_name(manifest.format),
             "home_community_id":
                 manifest.registration.home_community_id.as_ref().map(ToString::to_string),
             "studies": studies,
-            "instances": manifest.instances(),
+            "instances": manifest.holding.instances(),
             "links": self.links(manifest.id),
             "warnings": warnings,
         })

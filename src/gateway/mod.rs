@@ -10,6 +10,7 @@ mod error;
 mod forget;
 mod forward;
 mod frames;
+mod holding;
 mod manifests;
 mod metadata;
 mod observe;
@@ -32,7 +33,6 @@ use http::header::{ACCEPT, ALLOW, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use url::Url;
 
 pub use cors::Settings as CorsSettings;
@@ -47,14 +47,13 @@ use crate::cache::CacheControl;
 use crate::community::Registry;
 use crate::hop::{self, Hop, Pseudonym};
 use crate::instance::Target;
-use crate::manifest::{Id, Registered, Store};
+use crate::manifest::{Holding, Store};
 use crate::metrics::Metrics;
 use crate::multipart::Boundary;
 use crate::pixels::Pool;
 use crate::request::{Acceptable, Grammar, Resource, Root};
 use crate::retrieve::{Job, Plan, Retriever};
 use observe::{Observed, Transaction};
-use place::Place;
 use streams::Streams;
 use syntax::{fetched, rewriting};
 
@@ -286,8 +285,8 @@ impl Gateway {
         target: &Target,
     ) -> Result<Response<Body>, Error> {
         let acceptable = acceptable(head, target)?;
-        let manifest = self.holding(root).await?;
-        let plan = self.plan(&manifest, target, asking)?;
+        let holding = self.holding(root, target.study()).await?;
+        let plan = self.plan(&holding, target, asking)?;
         let fetched = fetched(&acceptable.syntaxes);
         let mut retrieval = self.retriever.start(plan, fetched).await?;
         retrieval.instances = retrieval.instances.each(rewriting(&acceptable.syntaxes));
@@ -297,11 +296,11 @@ impl Gateway {
     }
 
     /// Which instances a target selects, and which source has them.
-    fn plan(&self, manifest: &Registered, target: &Target, asking: &Asking) -> Result<Plan, Error> {
+    fn plan(&self, holding: &Holding, target: &Target, asking: &Asking) -> Result<Plan, Error> {
         let mut plan = Plan::new(Arc::clone(&asking.hop));
-        let community = manifest.registration.home_community_id.as_ref();
-        for selected in manifest.select(target).ok_or(Error::NotFound)? {
+        for selected in holding.select(target).ok_or(Error::NotFound)? {
             let (listing, only) = (selected.listing, selected.only);
+            let community = selected.community;
             match self.registry.resolve(selected.locations, community) {
                 Some((source, _via)) => plan.jobs.push(Job {
                     source,
@@ -315,47 +314,14 @@ impl Gateway {
     }
 
     /// Everything that a manifest selects.
-    fn plan_of_all(&self, manifest: &Registered, asking: &Asking) -> Result<Plan, Error> {
+    fn plan_of_all(&self, holding: &Holding, asking: &Asking) -> Result<Plan, Error> {
         let mut plan = Plan::new(Arc::clone(&asking.hop));
-        for study in &manifest.manifest.studies {
-            let of_study = self.plan(manifest, &Target::Study(study.uid.clone()), asking)?;
+        for study in &holding.studies {
+            let of_study = self.plan(holding, &Target::Study(study.uid.clone()), asking)?;
             plan.jobs.extend(of_study.jobs);
             plan.not_locatable += of_study.not_locatable;
         }
         Ok(plan)
-    }
-
-    /// What a DICOMweb root has.
-    async fn holding(&self, root: Root) -> Result<Arc<Registered>, Error> {
-        let Root::Manifest(id) = root;
-        self.load(id).await?.ok_or(Error::NotFound)
-    }
-
-    fn root_place(&self, root: Root) -> Place {
-        let Root::Manifest(id) = root;
-        Place::new(format!("{}/dicomweb", self.link(id)))
-    }
-
-    async fn load(&self, id: Id) -> Result<Option<Arc<Registered>>, Error> {
-        if let Some(manifest) = self.manifests.loaded(id) {
-            return Ok(Some(manifest));
-        }
-        if self.manifests.record(id).is_none() {
-            return Ok(None);
-        }
-        Ok(self.read(move |manifests| manifests.load(id)).await??)
-    }
-
-    /// Reads manifests where blocking is allowed, few at the same time.
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Store) -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        let waiting = self.reading.acquire().await;
-        let _permit = waiting.map_err(|_closed| Error::ShuttingDown)?;
-        let manifests = Arc::clone(&self.manifests);
-        let reading = spawn_blocking(move || read(&manifests));
-        reading.await.map_err(|_panic| Error::Internal)
     }
 
     fn front(&self, door: Door) -> &Front {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{HeaderValue, WARNING};
+use http::header::WARNING;
 use http::request::Parts;
 use tokio::task::spawn_blocking;
 
@@ -12,7 +12,9 @@ use super::answer::{response, value};
 use super::derive::{encoded, takes_gzip, written};
 use super::{Error, Gateway, accept_fields};
 use crate::body::Body;
-use crate::manifest::{Registered, Series, Study, instance_row, series_row, study_row};
+use crate::manifest::{
+    Holding, Known, Series, Study, instance_row, outline_row, series_row, study_row,
+};
 use crate::present::metadata;
 use crate::request::{MetadataForm, Parsed, Root, Scope, accept, search};
 use crate::retrieve::Missing;
@@ -25,6 +27,9 @@ const MOST_AT_ONCE: usize = 2000;
 /// Where a row comes from: positions of the study, its series and its instance in the manifest.
 type Position = (usize, usize, usize);
 
+/// Most rows of a search in everything that is registered: those are made before the answer begins.
+const MOST_OF_ALL: usize = 5000;
+
 impl Gateway {
     /// Studies, series or instances that match a query.
     pub(super) async fn search(
@@ -35,72 +40,236 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let form = accept::metadata(head.uri.query(), &accept_fields(head))?;
         let Parsed { query, has_unknown } = search(head.uri.query())?;
-        let manifest = self.holding(root).await?;
         let place = self.root_place(root);
-        let warnings = warnings(&query, has_unknown);
+        let mut warnings = warnings(&query, has_unknown);
         let searched = Searched {
-            manifest,
             scope: scope.clone(),
             root: place.root().to_owned(),
             query,
         };
-        let (searched, found) = if searched.manifest.instances() > MOST_AT_ONCE {
-            let searching = spawn_blocking(move || {
-                let found = searched.found();
-                (searched, found)
-            });
-            searching.await.map_err(|_panic| Error::Internal)?
-        } else {
-            let found = searched.found();
-            (searched, found)
+        let found = match (root, &scope.study) {
+            (Root::Manifest(id), _) => searched.within(self.held_by(id).await?).await?,
+            (Root::All, Some(study)) => match self.holding(root, study).await {
+                Ok(holding) => searched.within(holding).await?,
+                Err(Error::NotFound) => Found::nothing(),
+                Err(error) => return Err(error),
+            },
+            (Root::All, None) => self.search_everything(searched).await?,
         };
-        let (from, to, left) = searched.query.page(found.len());
+        warnings.extend(found.warnings());
         let gzip = form == MetadataForm::Json && takes_gzip(&head.headers);
         let location = format!("{}/{}", place.root(), path(scope));
-        let mut positions = found.into_iter().skip(from).take(to - from);
-        let rows = std::iter::from_fn(move || {
-            let position = positions.next()?;
-            let row = searched.row(position, false);
-            Some(serde_json::to_vec(&row).map_or_else(|_| Bytes::new(), Bytes::from))
-        });
-        let presented = metadata::rows(written(form, gzip)?, rows);
+        let presented = metadata::rows(written(form, gzip)?, found.rows);
         let mut response = response(presented, Missing::Nothing, &location)?;
         encoded(&mut response, gzip);
         for warning in warnings {
-            let warning = HeaderValue::from_static(warning);
+            let warning = value(&format!("299 xcwado \"{warning}\""))?;
             response.headers_mut().append(WARNING, warning);
-        }
-        if left > 0 && to > from {
-            let text =
-                format!("299 xcwado \"There are {left} additional results that can be requested\"");
-            response.headers_mut().append(WARNING, value(&text)?);
         }
         Ok(response)
     }
+
+    /// A search in all registered manifests. What their records tell is looked at first; only those
+    /// that may hold something are read.
+    async fn search_everything(&self, searched: Searched) -> Result<Found, Error> {
+        let known = self.manifests.studies();
+        let searching = spawn_blocking(move || {
+            let mut known = known;
+            known.retain(|known| searched.may_be_in(known));
+            (searched, known)
+        });
+        let (mut searched, known) = searching.await.map_err(|_panic| Error::Internal)?;
+        let query = &searched.query;
+        let most = query
+            .limit
+            .map_or(MOST_OF_ALL, |limit| limit.min(MOST_OF_ALL));
+        let mut page = Page::new(query.offset, most);
+        let mut is_unreadable = false;
+        for known in known {
+            if page.is_exceeded {
+                break;
+            }
+            // What the record says is all that there is to say.
+            if searched.scope.level == Level::Study && known.manifests.len() == 1 {
+                page.add(|| outline_row(&known.outline, &searched.root));
+                continue;
+            }
+            let study = &known.outline.uid;
+            let holding = match self.united(study, known.manifests).await {
+                Ok(holding) => holding,
+                Err(Error::NotFound) => continue,
+                Err(_) => {
+                    is_unreadable = true;
+                    continue;
+                }
+            };
+            let of_study = |(position, ..): &Position| {
+                holding
+                    .studies
+                    .get(*position)
+                    .is_some_and(|found| found.uid == *study)
+            };
+            let (back, found) = searched.positions_in(&holding).await?;
+            searched = back;
+            for position in found.into_iter().filter(of_study) {
+                page.add(|| searched.row(&holding, position, false));
+            }
+        }
+        Ok(Found {
+            left: match page.is_exceeded {
+                true if page.most == MOST_OF_ALL => Left::TooMany,
+                true => Left::Some,
+                false => Left::Nothing,
+            },
+            rows: Box::new(page.rows.into_iter()),
+            is_unreadable,
+        })
+    }
 }
 
-/// One search, and what it is answered from.
+/// What a search finds, as much of it as is given.
+struct Found {
+    rows: Box<dyn Iterator<Item = Bytes> + Send>,
+    left: Left,
+    /// Whether there are manifests that could not be looked into.
+    is_unreadable: bool,
+}
+
+/// What else is found.
+enum Left {
+    Nothing,
+    These(usize),
+    Some,
+    TooMany,
+}
+
+impl Found {
+    fn nothing() -> Self {
+        Self {
+            rows: Box::new(std::iter::empty()),
+            left: Left::Nothing,
+            is_unreadable: false,
+        }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        // PS3.18 8.3.4.4, word for word but for the number where it is not known.
+        let left = match self.left {
+            Left::Nothing => None,
+            Left::These(left) => {
+                Some(format!("There are {left} additional results that can be requested"))
+            }
+            Left::Some => Some("There are additional results that can be requested".to_owned()),
+            Left::TooMany => Some(
+                "The number of results exceeded the maximum supported by the server. Additional results can be requested."
+                    .to_owned(),
+            ),
+        };
+        let unreadable = self
+            .is_unreadable
+            .then(|| "Some manifests cannot be read and were not searched".to_owned());
+        left.into_iter().chain(unreadable).collect()
+    }
+}
+
+/// The rows of one page, while they are found one after another.
+struct Page {
+    skip: usize,
+    most: usize,
+    rows: Vec<Bytes>,
+    /// Whether there is more than fits.
+    is_exceeded: bool,
+}
+
+impl Page {
+    fn new(skip: usize, most: usize) -> Self {
+        Self {
+            skip,
+            most,
+            rows: Vec::new(),
+            is_exceeded: false,
+        }
+    }
+
+    fn add(&mut self, row: impl FnOnce() -> Row) {
+        if self.skip > 0 {
+            self.skip -= 1;
+        } else if self.rows.len() < self.most {
+            self.rows.push(written_row(&row()));
+        } else {
+            self.is_exceeded = true;
+        }
+    }
+}
+
+fn written_row(row: &Row) -> Bytes {
+    serde_json::to_vec(row).map_or_else(|_| Bytes::new(), Bytes::from)
+}
+
+/// One search.
 struct Searched {
-    manifest: Arc<Registered>,
     scope: Scope,
     root: String,
     query: Query,
 }
 
 impl Searched {
-    fn found(&self) -> Vec<Position> {
+    /// What is found in one holding.
+    async fn within(self, holding: Arc<Holding>) -> Result<Found, Error> {
+        let (searched, found) = self.positions_in(&holding).await?;
+        let (from, to, left) = searched.query.page(found.len());
+        let mut positions = found.into_iter().skip(from).take(to - from);
+        let rows = std::iter::from_fn(move || {
+            let position = positions.next()?;
+            Some(written_row(&searched.row(&holding, position, false)))
+        });
+        Ok(Found {
+            rows: Box::new(rows),
+            left: match left {
+                left if left > 0 && to > from => Left::These(left),
+                _ => Left::Nothing,
+            },
+            is_unreadable: false,
+        })
+    }
+
+    async fn positions_in(self, holding: &Arc<Holding>) -> Result<(Self, Vec<Position>), Error> {
+        if holding.instances() <= MOST_AT_ONCE {
+            let found = self.found(holding);
+            return Ok((self, found));
+        }
+        let holding = Arc::clone(holding);
+        let searching = spawn_blocking(move || {
+            let found = self.found(&holding);
+            (self, found)
+        });
+        searching.await.map_err(|_panic| Error::Internal)
+    }
+
+    /// Whether there may be something in a study, by what is known of it without reading.
+    fn may_be_in(&self, known: &Known) -> bool {
+        if known.manifests.len() > 1 {
+            return true;
+        }
+        let mut row = outline_row(&known.outline, &self.root);
+        // Each level has its own.
+        row.remove("00081190");
+        self.query.finds(&row)
+    }
+
+    fn found(&self, holding: &Holding) -> Vec<Position> {
         let has_keys = !self.query.keys.is_empty();
-        let mut found = self.positions();
+        let mut found = self.positions(holding);
         if has_keys {
-            found.retain(|position| self.query.finds(&self.row(*position, true)));
+            found.retain(|position| self.query.finds(&self.row(holding, *position, true)));
         }
         found
     }
 
     /// Everything in scope.
-    fn positions(&self) -> Vec<Position> {
+    fn positions(&self, holding: &Holding) -> Vec<Position> {
         let mut found = Vec::new();
-        let studies = self.manifest.manifest.studies.iter().enumerate();
+        let studies = holding.studies.iter().enumerate();
         let is_wanted = |study: &Study| {
             self.scope
                 .study
@@ -131,17 +300,16 @@ impl Searched {
 
     /// The attributes of a result. `with_all`: those of everything above it too, which may be
     /// matched whether they are given or not.
-    fn row(&self, (study, series, instance): Position, with_all: bool) -> Row {
-        let manifest = &self.manifest.manifest;
+    fn row(&self, holding: &Holding, (study, series, instance): Position, with_all: bool) -> Row {
         let root = &self.root;
         let mut row = Row::new();
-        let Some(study) = manifest.studies.get(study) else {
+        let Some(study) = holding.studies.get(study) else {
             return row;
         };
         // PS3.18 10.6.3.3: what stands in the path is not repeated, what does not is.
         let level = self.scope.level;
         if level == Level::Study || self.scope.study.is_none() || with_all {
-            row.append(&mut study_row(&manifest.patient, study, root));
+            row.append(&mut study_row(&holding.patient, study, root));
         }
         if level == Level::Study {
             return row;
@@ -161,18 +329,18 @@ impl Searched {
     }
 }
 
-fn warnings(query: &Query, has_unknown: bool) -> Vec<&'static str> {
+fn warnings(query: &Query, has_unknown: bool) -> Vec<String> {
     let mut warnings = Vec::new();
     // PS3.18 8.3.4.2, word for word.
     if query.fuzzy {
         warnings.push(
-            "299 xcwado \"The fuzzymatching parameter is not supported. Only literal matching has been performed.\"",
+            "The fuzzymatching parameter is not supported. Only literal matching has been performed.",
         );
     }
     if has_unknown {
-        warnings.push("299 xcwado \"Some query parameters are not known here and were ignored\"");
+        warnings.push("Some query parameters are not known here and were ignored");
     }
-    warnings
+    warnings.into_iter().map(str::to_owned).collect()
 }
 
 fn path(scope: &Scope) -> String {

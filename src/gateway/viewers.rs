@@ -68,7 +68,7 @@ impl Gateway {
             document["invoke_image_display"] = invoke_image_display(url, &studies).into();
         }
         if self.viewers.display_uris {
-            let all = manifest.manifest.studies.iter();
+            let all = manifest.holding.studies.iter();
             let uris: Vec<&str> = all
                 .flat_map(|study| study.viewer_urls.iter().map(|url| &**url))
                 .filter(|url| is_web(url))
@@ -113,17 +113,17 @@ impl Gateway {
         let derived = self.retriever.cache().derived().clone();
         let retriever = self.retriever.clone();
         let mut studies = Vec::new();
-        for study in &manifest.manifest.studies {
+        for study in &manifest.holding.studies {
             let mut series = Vec::new();
             for one in &study.series {
                 let target = Target::Series(study.uid.clone(), one.uid.clone());
                 let row = series_row(study, one, &root);
                 series.push((
                     viewers::ohif_series(&row),
-                    self.plan(manifest, &target, asking)?,
+                    self.plan(&manifest.holding, &target, asking)?,
                 ));
             }
-            let row = study_row(&manifest.manifest.patient, study, &root);
+            let row = study_row(&manifest.holding.patient, study, &root);
             studies.push((viewers::ohif_study(&row), series));
         }
         let body = Body::generate(None, |out| async move {
@@ -194,13 +194,13 @@ fn opened(attributes: &Map<String, Value>, list: &str) -> String {
 }
 
 fn studies(manifest: &Registered) -> Vec<String> {
-    let studies = manifest.manifest.studies.iter();
+    let studies = manifest.holding.studies.iter();
     studies.map(|study| study.uid.to_string()).collect()
 }
 
 fn weasis(manifest: &Registered, root: &str) -> Vec<viewers::WeasisStudy> {
-    let patient = &manifest.manifest.patient;
-    let studies = manifest.manifest.studies.iter();
+    let patient = &manifest.holding.patient;
+    let studies = manifest.holding.studies.iter();
     studies
         .map(|study| viewers::WeasisStudy {
             row: study_row(patient, study, root),

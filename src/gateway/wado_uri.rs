@@ -21,7 +21,7 @@ impl Gateway {
             Wrong::Request(error) => Error::from(error),
             Wrong::NotAcceptable(error) => error.into(),
         })?;
-        let holding = self.holding(root).await?;
+        let holding = self.holding(root, target.study()).await?;
         let plan = self.plan(&holding, &target, asking)?;
         let place = self.root_place(root);
         match wanted {

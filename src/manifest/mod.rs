@@ -3,23 +3,27 @@
 
 pub mod fhir;
 mod handed_out;
+mod holding;
 mod id;
 pub mod kos;
 mod model;
+mod outline;
 mod registered;
 pub(crate) mod retrieve_url;
 mod rows;
 pub mod store;
 
 pub use handed_out::handed_out;
+pub use holding::{Holding, Selected};
 pub use id::Id;
 pub use model::{
     Accession, Code, Format, Generation, Instance, KeyObject, Manifest, Patient, PatientId, Series,
     Study, Warning,
 };
-pub use registered::{Registered, Registration, Selected, UnknownSeries};
-pub use rows::{instance_row, series_row, study_row};
-pub use store::Store;
+pub use outline::Outline;
+pub use registered::{Registered, Registration, UnknownSeries};
+pub use rows::{instance_row, outline_row, series_row, study_row};
+pub use store::{Known, Store};
 
 /// The largest manifest that is read, in bytes.
 pub const MAX_MANIFEST: usize = 64 << 20;

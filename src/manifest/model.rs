@@ -3,6 +3,8 @@
 //! Only `series` and `instances` decide what may be retrieved; everything else describes. Dates and
 //! times keep the DICOM spelling (PS3.5 6.2: `YYYYMMDD`, `HHMMSS.FFFFFF`, `&ZZXX`), in which searches compare them.
 
+use serde::{Deserialize, Serialize};
+
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::Location;
 
@@ -46,7 +48,7 @@ pub enum Generation {
 }
 
 /// The patient of the study. Every field is patient data.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Patient {
     /// Identifiers, the primary one first.
     pub ids: Vec<PatientId>,
@@ -59,7 +61,7 @@ pub struct Patient {
 }
 
 /// One identifier of a patient.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatientId {
     /// The identifier itself.
     pub value: Box<str>,

@@ -1,13 +1,13 @@
-//! A manifest as it was registered, and what it selects.
+//! A manifest as it was registered.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::holding::Holding;
 use super::id::Id;
-use super::model::{Manifest, Series, Study};
-use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
-use crate::ihe::{HomeCommunityId, Location};
-use crate::instance::{Listing, Target};
+use super::model::{Format, Manifest, Warning};
+use crate::dicom::SeriesInstanceUid;
+use crate::ihe::HomeCommunityId;
 
 /// The options of a registration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,29 +25,12 @@ pub struct Registered {
     pub id: Id,
     /// The options it was registered with.
     pub registration: Registration,
-    /// The manifest; only the selected series are left in it.
-    pub manifest: Manifest,
-    index: HashMap<StudyInstanceUid, StudyIndex>,
-}
-
-#[derive(Debug)]
-struct StudyIndex {
-    /// Position in the manifest's studies.
-    position: usize,
-    series: HashMap<SeriesInstanceUid, usize>,
-    /// For each series of the study.
-    listings: Vec<Arc<Listing>>,
-}
-
-/// The part of one series that a request selects.
-#[derive(Debug, Clone)]
-pub struct Selected<'a> {
-    /// The series as the manifest lists it.
-    pub listing: Arc<Listing>,
-    /// Where the manifest says that it is.
-    pub locations: &'a [Location],
-    /// One of its instances; `None` for all that are listed.
-    pub only: Option<SopInstanceUid>,
+    /// What it was written in.
+    pub format: Format,
+    /// What was wrong with it and was tolerated.
+    pub warnings: Vec<Warning>,
+    /// What it selects.
+    pub holding: Arc<Holding>,
 }
 
 /// A registration is narrowed to a series that the manifest does not list.
@@ -66,93 +49,15 @@ impl Registered {
         mut manifest: Manifest,
     ) -> Result<Self, UnknownSeries> {
         narrow(&mut manifest, &registration.series)?;
-        let studies = manifest.studies.iter().enumerate();
-        let index = studies.map(|(at, study)| (study.uid.clone(), StudyIndex::new(at, study)));
+        let community = registration.home_community_id.as_ref();
+        let holding = Holding::new(manifest.patient, manifest.studies, community);
         Ok(Self {
             id,
             registration,
-            index: index.collect(),
-            manifest,
+            format: manifest.format,
+            warnings: manifest.warnings,
+            holding: Arc::new(holding),
         })
-    }
-
-    /// What a request selects; `None` if the manifest does not list it.
-    #[must_use]
-    pub fn select(&self, target: &Target) -> Option<Vec<Selected<'_>>> {
-        match target {
-            Target::Study(study) => {
-                let index = self.index.get(study)?;
-                let count = self.manifest.studies.get(index.position)?.series.len();
-                (0..count)
-                    .map(|at| self.selected(index, at, None))
-                    .collect()
-            }
-            Target::Series(study, series) => {
-                let index = self.index.get(study)?;
-                let at = *index.series.get(series)?;
-                Some(vec![self.selected(index, at, None)?])
-            }
-            Target::Instance(study, series, instance) => {
-                let index = self.index.get(study)?;
-                let at = *index.series.get(series)?;
-                let selected = self.selected(index, at, Some(instance.clone()))?;
-                selected
-                    .listing
-                    .instances
-                    .contains_key(instance)
-                    .then(|| vec![selected])
-            }
-        }
-    }
-
-    fn selected(
-        &self,
-        index: &StudyIndex,
-        at: usize,
-        only: Option<SopInstanceUid>,
-    ) -> Option<Selected<'_>> {
-        let series = self.manifest.studies.get(index.position)?.series.get(at)?;
-        let listing = Arc::clone(index.listings.get(at)?);
-        Some(Selected {
-            listing,
-            locations: &series.locations,
-            only,
-        })
-    }
-
-    /// How many instances it selects.
-    #[must_use]
-    pub fn instances(&self) -> usize {
-        let series = self.manifest.studies.iter().flat_map(|study| &study.series);
-        series.map(|series| series.instances.len()).sum()
-    }
-}
-
-impl StudyIndex {
-    fn new(position: usize, study: &Study) -> Self {
-        let series = study.series.iter().enumerate();
-        Self {
-            position,
-            series: series
-                .map(|(at, series)| (series.uid.clone(), at))
-                .collect(),
-            listings: study
-                .series
-                .iter()
-                .map(|series| Arc::new(listing(study, series)))
-                .collect(),
-        }
-    }
-}
-
-fn listing(study: &Study, series: &Series) -> Listing {
-    let instances = series.instances.iter().enumerate();
-    Listing {
-        study: study.uid.clone(),
-        series: series.uid.clone(),
-        instances: instances
-            .map(|(at, instance)| (instance.uid.clone(), at))
-            .collect(),
     }
 }
 

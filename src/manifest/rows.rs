@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::model::{Instance, Patient, Series, Study};
+use super::outline::Outline;
 use crate::search::Row;
 
 /// Text in these rows is UTF-8.
@@ -12,22 +13,19 @@ const UTF_8: &str = "ISO_IR 192";
 /// The attributes of a study. `root` is the DICOMweb root that it is retrieved from.
 #[must_use]
 pub fn study_row(patient: &Patient, study: &Study, root: &str) -> Row {
+    outline_row(&Outline::of(patient, study), root)
+}
+
+/// The attributes of a study, by what is known without its series.
+#[must_use]
+pub fn outline_row(study: &Outline, root: &str) -> Row {
     let mut row = Row::new();
-    let instances: usize = study
-        .series
-        .iter()
-        .map(|series| series.instances.len())
-        .sum();
-    // A study of several orders has no one accession number.
-    let accession = match study.accessions.as_slice() {
-        [accession] => Some(&accession.value),
-        _ => None,
-    };
+    let patient = &study.patient;
     let id = patient.ids.first();
     put(&mut row, "00080005", "CS", [UTF_8]);
     put(&mut row, "00080020", "DA", study.date.as_deref());
     put(&mut row, "00080030", "TM", study.time.as_deref());
-    put(&mut row, "00080050", "SH", accession.map(|value| &**value));
+    put(&mut row, "00080050", "SH", study.accession.as_deref());
     put(
         &mut row,
         "00080061",
@@ -52,8 +50,8 @@ pub fn study_row(patient: &Patient, study: &Study, root: &str) -> Row {
     put(&mut row, "00100040", "CS", patient.sex.as_deref());
     put(&mut row, "0020000D", "UI", [study.uid.as_str()]);
     put(&mut row, "00200010", "SH", None::<&str>);
-    put(&mut row, "00201206", "IS", [study.series.len()]);
-    put(&mut row, "00201208", "IS", [instances]);
+    put(&mut row, "00201206", "IS", [study.series]);
+    put(&mut row, "00201208", "IS", [study.instances]);
     row
 }
 

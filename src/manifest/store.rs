@@ -5,7 +5,8 @@
 //! are readable by their owner only. Parsed manifests are kept in memory up to a bound and read
 //! again when asked for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -16,10 +17,12 @@ use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::holding::Holding;
 use super::id::Id;
+use super::outline::Outline;
 use super::registered::{Registered, Registration, UnknownSeries};
-use super::{Format, MAX_MANIFEST, Manifest};
-use crate::dicom::SeriesInstanceUid;
+use super::{Format, MAX_MANIFEST};
+use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
 use crate::ihe::HomeCommunityId;
 
 const RECORD: &str = "json";
@@ -79,12 +82,18 @@ pub struct Store {
     /// One registration is written at a time.
     writing: Mutex<()>,
     parsed: Cache<Id, Arc<Registered>>,
+    /// Studies that several manifests list.
+    united: Cache<(StudyInstanceUid, Vec<Id>), Arc<Holding>>,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
     records: BTreeMap<Id, Record>,
     by_digest: HashMap<[u8; 32], Id>,
+    /// Newest first.
+    by_age: BTreeSet<(Reverse<u64>, Id)>,
+    /// Those that list a study, newest first.
+    by_study: HashMap<StudyInstanceUid, Vec<Id>>,
     bytes: u64,
 }
 
@@ -96,8 +105,18 @@ pub struct Record {
     /// `application/dicom` or `application/fhir+json`.
     pub media_type: String,
     registration: Registration,
+    studies: Vec<Arc<Outline>>,
     digest: [u8; 32],
     length: u64,
+}
+
+/// A registered study.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// What the newest of the manifests says of it, without reading that.
+    pub outline: Arc<Outline>,
+    /// The manifests that list it, newest first.
+    pub manifests: Vec<Id>,
 }
 
 /// A record as it is on disk.
@@ -107,6 +126,9 @@ struct StoredRecord {
     media_type: String,
     home_community_id: Option<String>,
     series: Vec<String>,
+    /// The first records did not have it.
+    #[serde(default)]
+    studies: Option<Vec<Arc<Outline>>>,
     /// SHA-256 of document and options, in hexadecimal.
     digest: String,
     length: u64,
@@ -129,8 +151,12 @@ impl Store {
             entries.add_file(&file?.path());
         }
         let parsed = Cache::builder()
-            .weigher(|_id, manifest: &Arc<Registered>| weight(manifest))
+            .weigher(|_id, manifest: &Arc<Registered>| weight(&manifest.holding))
             .max_capacity(settings.memory_mebibytes << 20)
+            .build();
+        let united = Cache::builder()
+            .weigher(|_ids, holding: &Arc<Holding>| weight(holding))
+            .max_capacity(settings.memory_mebibytes << 18)
             .build();
         Ok(Self {
             directory: directory.to_owned(),
@@ -138,6 +164,7 @@ impl Store {
             entries: RwLock::new(entries),
             writing: Mutex::new(()),
             parsed,
+            united,
         })
     }
 
@@ -160,14 +187,16 @@ impl Store {
             return Ok((known, false));
         }
         let manifest = super::read(document)?;
+        let registered = Registered::new(random_id()?, registration.clone(), manifest)?;
+        let registered = Arc::new(registered);
         let record = Record {
             registered_at: now,
-            media_type: media_type(&manifest).to_owned(),
-            registration: registration.clone(),
+            media_type: media_type(registered.format).to_owned(),
+            registration,
+            studies: outlines(&registered.holding),
             digest,
             length: document.len() as u64,
         };
-        let registered = Arc::new(Registered::new(random_id()?, registration, manifest)?);
         let _one_at_a_time = lock(&self.writing);
         if let Some(known) = self.find(&digest)? {
             return Ok((known, false));
@@ -222,15 +251,53 @@ impl Store {
     /// All registered manifests, newest first.
     #[must_use]
     pub fn list(&self) -> Vec<(Id, Record)> {
-        let mut all: Vec<_> = self.read_entries(|entries| {
-            entries
-                .records
-                .iter()
-                .map(|(id, record)| (*id, record.clone()))
-                .collect()
-        });
-        all.sort_by_key(|(_, record)| std::cmp::Reverse(record.registered_at));
-        all
+        self.read_entries(|entries| {
+            let newest_first = entries.newest_first();
+            let all = newest_first.map(|(id, record)| (id, record.clone()));
+            all.collect()
+        })
+    }
+
+    /// The manifests that list a study, newest first.
+    #[must_use]
+    pub fn of_study(&self, study: &StudyInstanceUid) -> Vec<Id> {
+        self.read_entries(|entries| entries.by_study.get(study).cloned().unwrap_or_default())
+    }
+
+    /// All registered studies, that of the newest manifest first.
+    #[must_use]
+    pub fn studies(&self) -> Vec<Known> {
+        self.read_entries(|entries| {
+            let newest_first = entries.newest_first();
+            let known = newest_first.flat_map(|(id, record)| {
+                let studies = record.studies.iter();
+                studies.filter_map(move |outline| {
+                    let manifests = entries.by_study.get(&outline.uid)?;
+                    (manifests.first() == Some(&id)).then(|| Known {
+                        outline: Arc::clone(outline),
+                        manifests: manifests.clone(),
+                    })
+                })
+            });
+            known.collect()
+        })
+    }
+
+    /// A study as several manifests have it together, if that is kept.
+    #[must_use]
+    pub fn united(&self, study: &StudyInstanceUid, manifests: &[Id]) -> Option<Arc<Holding>> {
+        self.united.get(&(study.clone(), manifests.to_vec()))
+    }
+
+    /// Keeps a study as several manifests have it together, within the bound on parsed ones.
+    pub fn keep_united(
+        &self,
+        study: &StudyInstanceUid,
+        manifests: Vec<Id>,
+        holding: &Arc<Holding>,
+    ) {
+        let key = (study.clone(), manifests);
+        self.united.insert(key, Arc::clone(holding));
     }
 
     /// How many are registered.
@@ -324,7 +391,23 @@ impl Entries {
     fn add(&mut self, id: Id, record: Record) {
         self.bytes += record.length;
         self.by_digest.insert(record.digest, id);
+        self.by_age.insert((Reverse(record.registered_at), id));
+        for outline in &record.studies {
+            let manifests = self.by_study.entry(outline.uid.clone()).or_default();
+            let age = (Reverse(record.registered_at), id);
+            let records = &self.records;
+            let at = manifests.partition_point(|other| {
+                let other_age = records.get(other).map(|other| other.registered_at);
+                (Reverse(other_age.unwrap_or(0)), *other) < age
+            });
+            manifests.insert(at, id);
+        }
         self.records.insert(id, record);
+    }
+
+    fn newest_first(&self) -> impl Iterator<Item = (Id, &Record)> {
+        let ids = self.by_age.iter();
+        ids.filter_map(|(_, id)| Some((*id, self.records.get(id)?)))
     }
 
     fn remove(&mut self, id: Id) -> bool {
@@ -333,6 +416,16 @@ impl Entries {
         };
         self.bytes -= record.length;
         self.by_digest.remove(&record.digest);
+        self.by_age.remove(&(Reverse(record.registered_at), id));
+        for outline in &record.studies {
+            let Some(manifests) = self.by_study.get_mut(&outline.uid) else {
+                continue;
+            };
+            manifests.retain(|other| *other != id);
+            if manifests.is_empty() {
+                self.by_study.remove(&outline.uid);
+            }
+        }
         true
     }
 }
@@ -343,7 +436,17 @@ fn read_record(path: &Path) -> io::Result<Record> {
     if !path.with_extension(DOCUMENT).exists() {
         return Err(io::ErrorKind::NotFound.into());
     }
-    Record::try_from(stored).map_err(|_damaged| damaged())
+    let is_complete = stored.studies.is_some();
+    let mut record = Record::try_from(stored).map_err(|_damaged| damaged())?;
+    if !is_complete {
+        let document = fs::read(path.with_extension(DOCUMENT))?;
+        let manifest = super::read(&document).map_err(io::Error::other)?;
+        let registration = record.registration.clone();
+        let registered = Registered::new(random_id()?, registration, manifest);
+        record.studies = outlines(&registered.map_err(io::Error::other)?.holding);
+        write_whole(path, &serde_json::to_vec(&StoredRecord::from(&record))?)?;
+    }
+    Ok(record)
 }
 
 impl From<&Record> for StoredRecord {
@@ -361,6 +464,7 @@ impl From<&Record> for StoredRecord {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            studies: Some(record.studies.clone()),
             digest: record
                 .digest
                 .iter()
@@ -395,6 +499,7 @@ impl TryFrom<StoredRecord> for Record {
                     .collect::<Result<_, _>>()
                     .map_err(|_not_a_uid| Damaged)?,
             },
+            studies: stored.studies.unwrap_or_default(),
             digest: parse_digest(&stored.digest).ok_or(Damaged)?,
             length: stored.length,
         })
@@ -428,11 +533,17 @@ fn digest(document: &[u8], registration: &Registration) -> [u8; 32] {
     hash.finalize().into()
 }
 
-fn media_type(manifest: &Manifest) -> &'static str {
-    match manifest.format {
+fn media_type(format: Format) -> &'static str {
+    match format {
         Format::Kos(_) => "application/dicom",
         Format::FhirR4 | Format::FhirR5 => "application/fhir+json",
     }
+}
+
+fn outlines(holding: &Holding) -> Vec<Arc<Outline>> {
+    let studies = holding.studies.iter();
+    let outlines = studies.map(|study| Arc::new(Outline::of(&holding.patient, study)));
+    outlines.collect()
 }
 
 fn random_id() -> io::Result<Id> {
@@ -441,8 +552,8 @@ fn random_id() -> io::Result<Id> {
     Ok(Id::from_random(bits))
 }
 
-fn weight(manifest: &Arc<Registered>) -> u32 {
-    u32::try_from(manifest.instances().saturating_mul(BYTES_AN_INSTANCE) + 4096).unwrap_or(u32::MAX)
+fn weight(holding: &Holding) -> u32 {
+    u32::try_from(holding.instances().saturating_mul(BYTES_AN_INSTANCE) + 4096).unwrap_or(u32::MAX)
 }
 
 /// Writes a file that is there whole or not at all.
@@ -504,9 +615,12 @@ mod tests {
 
     fn selects(manifest: &Registered, path: [&str; 2]) -> bool {
         let [study, series] = path;
-        let study = crate::dicom::StudyInstanceUid::parse(study).expect("a uid");
+        let study = StudyInstanceUid::parse(study).expect("a uid");
         let series = SeriesInstanceUid::parse(series).expect("a uid");
-        manifest.select(&Target::Series(study, series)).is_some()
+        manifest
+            .holding
+            .select(&Target::Series(study, series))
+            .is_some()
     }
 
     #[test]
@@ -555,6 +669,53 @@ mod tests {
                 .expect("no error")
                 .is_none()
         );
+    }
+
+    fn study() -> StudyInstanceUid {
+        StudyInstanceUid::parse("1.2.1").expect("a uid")
+    }
+
+    #[test]
+    fn a_study_has_the_manifests_that_list_it_newest_first() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let bytes = BUNDLE.as_bytes();
+        let ids = {
+            let store = store(directory.path());
+            let register = |registration, now| store.register(bytes, registration, now);
+            let all = [
+                register(narrowed("1.2.2"), 8),
+                register(Registration::default(), 7),
+                register(narrowed("1.2.3"), 9),
+            ];
+            all.map(|one| one.expect("registered").0.id)
+        };
+        let store = store(directory.path());
+        assert_eq!(store.of_study(&study()), [ids[2], ids[0], ids[1]]);
+        let [known] = &store.studies()[..] else {
+            panic!("one study");
+        };
+        assert_eq!((known.outline.series, known.outline.instances), (1, 1));
+        assert_eq!(known.manifests.len(), 3);
+        for id in ids {
+            store.forget(id).expect("forgotten");
+        }
+        assert!(store.of_study(&study()).is_empty() && store.studies().is_empty());
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_version_is_completed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let id = register(&store(directory.path())).0.id;
+        let path = directory.path().join(format!("{id}.json"));
+        let text = fs::read_to_string(&path).expect("a record");
+        let mut record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        record["studies"].take();
+        fs::write(&path, record.to_string()).expect("written");
+        for _ in 0..2 {
+            let store = store(directory.path());
+            assert_eq!(store.of_study(&study()), [id]);
+        }
+        assert_eq!(fs::read_to_string(&path).expect("a record"), text);
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub struct NotAPath;
 pub enum Root {
     /// `manifests/{id}/dicomweb`: what one manifest selects.
     Manifest(Id),
+    /// `dicomweb`: what all registered manifests select.
+    All,
 }
 
 /// A document that opens a manifest in a viewer.
@@ -165,6 +167,7 @@ impl Resource {
         let segments: Vec<&str> = path.split('/').collect();
         match segments.as_slice() {
             ["manifests"] => Ok(Self::Manifests),
+            ["dicomweb", rest @ ..] => below_root(Root::All, rest),
             ["manifests", id] => Ok(Self::Manifest(Id::parse(id).ok_or(Error::Unknown)?)),
             ["manifests", id, below @ ..] => {
                 let id = Id::parse(id).ok_or(Error::Unknown)?;
@@ -376,6 +379,17 @@ mod tests {
         ] {
             assert!(under_root(rest).is_ok(), "{rest}");
         }
+    }
+
+    #[test]
+    fn the_root_of_everything_has_no_id() {
+        let parse = Resource::parse;
+        assert_eq!(parse("/dicomweb/"), Ok(Resource::Root(Root::All)));
+        let read = parse("/dicomweb/studies/1.2/series/1.3/metadata");
+        assert!(matches!(read, Ok(Resource::Derive(Root::All, ..))));
+        let read = parse("/dicomweb/studies");
+        assert!(matches!(read, Ok(Resource::Search(Root::All, _))));
+        assert_eq!(parse("/dicomweb/manifests"), Err(Error::Unknown));
     }
 
     #[test]

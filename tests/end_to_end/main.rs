@@ -11,6 +11,7 @@ mod damage;
 mod derived;
 mod detour;
 mod disclosure;
+mod everything;
 mod freshness;
 mod http_caching;
 mod kill;
