@@ -66,6 +66,14 @@ impl Report {
                 }
                 return;
             }
+            Kind::WadoUri(server) => {
+                let name = [&source.alias, "wado-uri"];
+                for base in server.bases() {
+                    self.server(name, base, server.client()).await;
+                    self.answered(server.probe(base).await.map(|()| "ok".to_owned()));
+                }
+                return;
+            }
             // These belong to a community, which is tried as a whole.
             Kind::XcWado(_) => return,
         };

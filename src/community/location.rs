@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use url::Url;
 
 use super::address::{Address, further};
 use super::problem::Problems;
 use crate::source::client::{self, Client};
 use crate::source::folder::Folder;
 use crate::source::wado_rs::WadoRs;
+use crate::source::wado_uri::WadoUri;
 use crate::source::{DEFAULT_HOURS, DEFAULT_QUEUE, Freshness, Kind, Source, Terms};
 use crate::sub_resource::Offer;
 
@@ -28,6 +30,8 @@ pub struct LocationSettings {
     /// Further DICOMweb roots of the same server: other ways to it.
     #[serde(default)]
     pub more_wado_rs_urls: Vec<String>,
+    /// Its WADO-URI service, if it is a server that has no DICOMweb.
+    pub wado_uri_url: Option<String>,
     /// Its folder, if it is one.
     pub folder: Option<PathBuf>,
     /// Retrieve URLs of manifests that mean this location.
@@ -67,6 +71,7 @@ impl LocationSettings {
     /// The addresses that mean it, each with its key.
     pub(super) fn addresses(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let own = self.wado_rs_url.iter().map(|url| ("wado_rs_url", url));
+        let own = own.chain(self.wado_uri_url.iter().map(|url| ("wado_uri_url", url)));
         let more = self.more_wado_rs_urls.iter();
         let own = own.chain(more.map(|url| (MORE, url)));
         own.chain(self.retrieve_urls.iter().map(|url| ("retrieve_urls", url)))
@@ -85,39 +90,62 @@ impl LocationSettings {
     }
 
     fn kind(&self, alias: &str, problems: &mut Problems<'_>) -> Option<Kind> {
-        match (&self.wado_rs_url, &self.folder) {
-            (Some(url), None) => {
+        let instances_only = self.offers == instances();
+        match (&self.wado_rs_url, &self.wado_uri_url, &self.folder) {
+            (Some(url), None, None) => {
                 let base = Address::parse(url).ok()?.url().clone();
                 let more = further(url, &self.more_wado_rs_urls, MORE, problems)?;
                 let client = problems.ok("http", Client::new(alias, &self.http))?;
                 let server = WadoRs::new(base, client).also_at(more);
                 Some(Kind::WadoRs(Box::new(server)))
             }
-            (None, _) if !self.more_wado_rs_urls.is_empty() => {
+            (None, _, _) if !self.more_wado_rs_urls.is_empty() => {
                 problems.add(MORE, "these are further addresses of a wado_rs_url");
                 None
             }
-            (None, Some(_)) if self.offers != instances() => {
+            (None, Some(_), None) if !instances_only => {
+                problems.add("offers", "a WADO-URI server offers instances only");
+                None
+            }
+            (None, Some(url), None) => {
+                let base = service(&Address::parse(url).ok()?, url);
+                let client = problems.ok("http", Client::new(alias, &self.http))?;
+                Some(Kind::WadoUri(Box::new(WadoUri::new(base, client))))
+            }
+            (None, None, Some(_)) if !instances_only => {
                 problems.add("offers", "a folder offers instances only");
                 None
             }
-            (None, Some(path)) => match Folder::open(path) {
+            (None, None, Some(path)) => match Folder::open(path) {
                 Ok(folder) => Some(Kind::Folder(folder)),
                 Err(error) => {
                     problems.add("folder", format!("{}: {error}", path.display()));
                     None
                 }
             },
-            (Some(_), Some(_)) => {
-                problems.add("folder", "give either wado_rs_url or folder, not both");
+            (None, None, None) => {
+                problems.add("wado_rs_url", EITHER);
                 None
             }
-            (None, None) => {
-                problems.add("wado_rs_url", "give either wado_rs_url or folder");
+            (_, _, folder) => {
+                let key = folder.as_ref().map_or("wado_uri_url", |_| "folder");
+                problems.add(key, EITHER);
                 None
             }
         }
     }
+}
+
+const EITHER: &str = "give one of wado_rs_url, wado_uri_url and folder";
+
+/// A service is at its address and not below it: a slash is there if it was written.
+fn service(address: &Address, written: &str) -> Url {
+    let mut url = address.url().clone();
+    if !written.trim_end().ends_with('/') {
+        let path = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&path);
+    }
+    url
 }
 
 const MORE: &str = "more_wado_rs_urls";

@@ -270,7 +270,7 @@ impl Registry {
 struct Opening {
     registry: Registry,
     addresses: Vec<(Address, usize)>,
-    /// The DICOMweb root of each location that is a server.
+    /// The address of each location that is a server.
     servers: Vec<Option<Address>>,
     aliases: HashSet<String>,
 }
@@ -284,6 +284,7 @@ impl Opening {
             self.add_uid(text, index, problems);
         }
         let server = settings.wado_rs_url.as_ref();
+        let server = server.or(settings.wado_uri_url.as_ref());
         let server = server.and_then(|url| Address::parse(url).ok());
         self.servers.truncate(index);
         self.servers.push(server);

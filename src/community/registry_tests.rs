@@ -162,6 +162,35 @@ fn further_addresses_are_on_the_allow_list_too() {
 }
 
 #[test]
+fn a_wado_uri_service_is_at_its_address_slash_for_slash() {
+    for (url, dialled) in [
+        ("http://127.0.0.1:1/wado", "http://127.0.0.1:1/wado"),
+        ("http://127.0.0.1:1/wado/", "http://127.0.0.1:1/wado/"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1/"),
+    ] {
+        let registry = open(&format!("[[location]]\nwado_uri_url = {url:?}")).expect("one");
+        let source = &registry.sites()[0].source;
+        assert_eq!(source.kind.to_string(), dialled);
+        let meant = location(None, Some(url));
+        assert!(registry.resolve(&meant, None).is_some());
+    }
+    for (settings, key) in [
+        ("folder = \"/tmp\"", "folder"),
+        ("wado_rs_url = \"http://127.0.0.1:2/\"", "wado_uri_url"),
+        ("offers = [\"instances\", \"frames\"]", "offers"),
+        (
+            "more_wado_rs_urls = [\"http://127.0.0.1:2/\"]",
+            "more_wado_rs_urls",
+        ),
+    ] {
+        let text = format!("[[location]]\nwado_uri_url = \"http://127.0.0.1:1/wado\"\n{settings}");
+        let problems = open(&text).expect_err("a problem");
+        let keys: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert!(keys.len() == 1 && keys[0].contains(key), "{keys:?}");
+    }
+}
+
+#[test]
 fn further_addresses_are_other_ones_and_of_a_server() {
     let location = "location]]\nretrieve_location_uid = \"1.2.3\"";
     let community = "community]]\nhome_community_id = \"1.2.99.2\"";

@@ -126,6 +126,7 @@ impl Retriever {
             && !job.source.freshness.lifetime.is_zero()
             && self.cache.keeps_something()
             && !self.manners.has(&job.source, Manner::NoStore)
+            && !self.manners.has(&job.source, Manner::InstancesOnly)
             && listing.instances.len() > 1
             && !self.ahead.recent.contains_key(&name)
             && listing

@@ -1,5 +1,5 @@
 //! What has been learned of a source for a while: whether what it gives may be kept, and whether it
-//! can say that something has not changed.
+//! can say that something has not changed, and whether it gives more than one instance at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub(super) enum Manner {
     NoStore,
     /// It sends everything again when it is asked whether something has changed.
     NoRevalidation,
+    /// It gives single instances, and neither series nor studies.
+    InstancesOnly,
 }
 
 impl Manners {

@@ -65,6 +65,7 @@ impl Backoff {
             | source::Error::NotModified
             | source::Error::Gone
             | source::Error::BadRequest
+            | source::Error::InstancesOnly
             | source::Error::NotAcceptable
             | source::Error::Forbidden
             | source::Error::Status(_) => None,

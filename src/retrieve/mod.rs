@@ -434,7 +434,9 @@ fn more_telling(one: Option<source::Error>, other: source::Error) -> source::Err
     let rank = |error: &source::Error| match error {
         source::Error::NotFound | source::Error::NotModified => 0,
         source::Error::Gone => 1,
-        source::Error::BadRequest | source::Error::NotAcceptable => 2,
+        source::Error::BadRequest | source::Error::InstancesOnly | source::Error::NotAcceptable => {
+            2
+        }
         source::Error::Forbidden | source::Error::Status(_) | source::Error::Malformed(_) => 3,
         source::Error::BrokeOff(_) | source::Error::Unreachable => 4,
         source::Error::TimedOut => 5,

@@ -93,7 +93,7 @@ impl Relay {
             }
             (None, None) => self.giving.give(Ok(None)).await.map_err(|_left| ()),
             (None, Some(error)) => {
-                let broken = self.giving.give(Err(late(error)));
+                let broken = self.giving.give(Err(error.late(body::Error::Missing(1))));
                 broken.await.map_err(|_left| ())
             }
         };
@@ -300,24 +300,5 @@ impl From<Stop> for Halt {
 impl From<body::Error> for Halt {
     fn from(error: body::Error) -> Self {
         Self::Failed(source::Error::BrokeOff(error))
-    }
-}
-
-/// Why the answer breaks off, when it is too late to say so at its head.
-fn late(error: source::Error) -> body::Error {
-    match error {
-        source::Error::BrokeOff(error) => error,
-        source::Error::NotFound
-        | source::Error::NotModified
-        | source::Error::Gone
-        | source::Error::BadRequest
-        | source::Error::NotAcceptable
-        | source::Error::Forbidden
-        | source::Error::Overloaded { .. }
-        | source::Error::Resting { .. }
-        | source::Error::Status(_)
-        | source::Error::Malformed(_)
-        | source::Error::Unreachable
-        | source::Error::TimedOut => body::Error::Missing(1),
     }
 }

@@ -215,7 +215,8 @@ impl Worker {
 
     async fn series(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
         let wanting = self.revalidated(progress).await?;
-        if wanting * FEW <= progress.job.listing.instances.len() {
+        let is_few = wanting * FEW <= progress.job.listing.instances.len();
+        if is_few || self.gives_instances_only(progress.job) {
             self.give_kept(progress).await?;
             return self.each(progress).await;
         }
@@ -230,6 +231,10 @@ impl Worker {
         }
         let follower = match opened {
             Ok(follower) => follower,
+            // The crossing has learned it from the source just now.
+            Err(_) if self.gives_instances_only(progress.job) => {
+                return self.each(progress).await;
+            }
             Err(error) => {
                 self.retriever.heed(
                     &self.question(progress.job, target, Representation::AsStored),
@@ -286,6 +291,11 @@ impl Worker {
         let can_tell = !manners.has(&job.source, Manner::NoRevalidation);
         let is_told = if can_tell { stale.len() - 1 } else { 0 };
         Ok(self.wanting(progress).saturating_sub(is_told))
+    }
+
+    fn gives_instances_only(&self, job: &Job) -> bool {
+        let manners = &self.retriever.manners;
+        manners.has(&job.source, Manner::InstancesOnly)
     }
 
     /// How many of the awaited instances are not kept.
@@ -663,6 +673,7 @@ fn is_definite(error: &source::Error) -> bool {
         source::Error::NotFound | source::Error::Gone | source::Error::NotAcceptable => true,
         source::Error::NotModified
         | source::Error::BadRequest
+        | source::Error::InstancesOnly
         | source::Error::Forbidden
         | source::Error::Overloaded { .. }
         | source::Error::Resting { .. }

@@ -14,6 +14,7 @@ mod offered;
 mod seats;
 mod terms;
 pub mod wado_rs;
+pub mod wado_uri;
 pub mod xc_wado;
 
 use std::fmt;
@@ -38,6 +39,7 @@ use client::Client;
 use folder::Folder;
 use seats::Seats;
 use wado_rs::WadoRs;
+use wado_uri::WadoUri;
 use xc_wado::XcWado;
 
 /// A supplier of instances.
@@ -57,6 +59,8 @@ pub struct Source {
 pub enum Kind {
     /// A DICOMweb server (RAD-107).
     WadoRs(Box<WadoRs>),
+    /// A WADO-URI server, which gives one instance at a time (RAD-55).
+    WadoUri(Box<WadoUri>),
     /// A location of another community, behind its gateway (RAD-160).
     XcWado(Box<XcWado>),
     /// A folder of Part 10 files.
@@ -100,6 +104,9 @@ pub enum Error {
     /// It cannot make sense of what a client has chosen the words of.
     #[error("the source cannot make sense of it")]
     BadRequest,
+    /// It gives single instances, and neither series nor studies.
+    #[error("the source gives single instances only")]
+    InstancesOnly,
     /// It cannot give it in this representation.
     #[error("the source cannot give it in this representation")]
     NotAcceptable,
@@ -144,6 +151,7 @@ impl Error {
             Self::NotModified => "not_modified",
             Self::Gone => "gone",
             Self::BadRequest => "bad_request",
+            Self::InstancesOnly => "instances_only",
             Self::NotAcceptable => "not_acceptable",
             Self::Forbidden => "forbidden",
             Self::Overloaded { .. } => "overloaded",
@@ -153,6 +161,27 @@ impl Error {
             Self::Unreachable => "unreachable",
             Self::TimedOut => "timed_out",
             Self::BrokeOff(_) => "broke_off",
+        }
+    }
+
+    /// How an answer breaks off that fails like this, where it is too late to say so at its head.
+    #[must_use]
+    pub fn late(&self, otherwise: body::Error) -> body::Error {
+        match self {
+            Self::BrokeOff(error) => error.clone(),
+            Self::NotFound
+            | Self::NotModified
+            | Self::Gone
+            | Self::BadRequest
+            | Self::InstancesOnly
+            | Self::NotAcceptable
+            | Self::Forbidden
+            | Self::Overloaded { .. }
+            | Self::Resting { .. }
+            | Self::Status(_)
+            | Self::Malformed(_)
+            | Self::Unreachable
+            | Self::TimedOut => otherwise,
         }
     }
 }
@@ -174,7 +203,7 @@ impl Source {
     #[must_use]
     pub fn key(&self) -> Arc<str> {
         match &self.kind {
-            Kind::WadoRs(_) | Kind::Folder(_) => Arc::clone(&self.alias),
+            Kind::WadoRs(_) | Kind::WadoUri(_) | Kind::Folder(_) => Arc::clone(&self.alias),
             Kind::XcWado(location) => format!("{} {}", self.alias, location.key()).into(),
         }
     }
@@ -212,6 +241,7 @@ impl Source {
     pub async fn open(&self, ask: &Ask<'_>) -> Result<Arrivals, Error> {
         let parts = match &self.kind {
             Kind::WadoRs(server) => Parts::Http(server.fetch(ask).await?),
+            Kind::WadoUri(server) => Parts::Http(server.fetch(ask).await?),
             Kind::XcWado(location) => Parts::Http(location.fetch(ask).await?),
             Kind::Folder(folder) => {
                 Parts::Folder(folder.fetch(ask.target, ask.representation).await?)
@@ -224,6 +254,7 @@ impl Source {
     pub fn watch(&self, metrics: &Metrics) {
         match &self.kind {
             Kind::WadoRs(server) => server.watch(&self.alias, metrics),
+            Kind::WadoUri(server) => server.watch(&self.alias, metrics),
             Kind::XcWado(location) => location.gateway().watch(metrics),
             Kind::Folder(_) => {}
         }
@@ -234,6 +265,7 @@ impl Source {
     pub fn client(&self) -> Option<&Client> {
         match &self.kind {
             Kind::WadoRs(server) => Some(server.client()),
+            Kind::WadoUri(server) => Some(server.client()),
             Kind::XcWado(location) => Some(location.client()),
             Kind::Folder(_) => None,
         }
@@ -242,7 +274,7 @@ impl Source {
     /// An instance that is a file on this machine, opened where it is.
     pub async fn at_hand(&self, target: &Target) -> Option<Instance> {
         match &self.kind {
-            Kind::WadoRs(_) | Kind::XcWado(_) => None,
+            Kind::WadoRs(_) | Kind::WadoUri(_) | Kind::XcWado(_) => None,
             Kind::Folder(folder) => folder.instance(target).await,
         }
     }
@@ -251,7 +283,7 @@ impl Source {
     #[must_use]
     pub fn instances(&self) -> Option<usize> {
         match &self.kind {
-            Kind::WadoRs(_) | Kind::XcWado(_) => None,
+            Kind::WadoRs(_) | Kind::WadoUri(_) | Kind::XcWado(_) => None,
             Kind::Folder(folder) => Some(folder.instances()),
         }
     }
@@ -262,6 +294,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WadoRs(server) => write_first(server.bases(), f),
+            Self::WadoUri(server) => write_first(server.bases(), f),
             Self::XcWado(location) => write_first(location.gateway().bases(), f),
             Self::Folder(folder) => fmt::Display::fmt(&folder.root().display(), f),
         }

@@ -57,8 +57,8 @@ impl Source {
         let answered = match &self.kind {
             Kind::WadoRs(server) => server.get(below, wanted.accept, hop).await?,
             Kind::XcWado(location) => location.get(below, wanted.accept, hop).await?,
-            // A folder has instances only, and settings cannot say otherwise.
-            Kind::Folder(_) => return Err(Error::NotFound),
+            // These have instances only, and settings cannot say otherwise.
+            Kind::WadoUri(_) | Kind::Folder(_) => return Err(Error::NotFound),
         };
         self.check(&answered.response)?;
         Answer::of(answered)

@@ -38,4 +38,5 @@ mod sub_resources;
 mod tls;
 mod tls_client;
 mod viewers;
+mod wado_uri_sources;
 mod xc_wado;

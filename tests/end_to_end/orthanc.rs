@@ -489,7 +489,7 @@ impl Found {
 /// An Orthanc of our own, killed when this is dropped.
 pub(crate) struct Orthanc {
     process: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     log: Arc<Log>,
     _directory: TempDir,
 }

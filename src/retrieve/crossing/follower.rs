@@ -79,7 +79,7 @@ impl Follower {
         let next = |log: &Log| match (log.arrived.get(at), &log.end) {
             (Some(arrived), _) => Some(Ok(Some(arrived.clone()))),
             (None, Some(Ok(()))) => Some(Ok(None)),
-            (None, Some(Err(error))) => Some(Err(broken(error))),
+            (None, Some(Err(error))) => Some(Err(error.late(body::Error::Disconnected))),
             (None, None) => None,
         };
         let next = self.crossing.until(next).await?;
@@ -178,23 +178,5 @@ impl Follower {
         if let Some(flight) = arrived.flight() {
             self.interest.pace().read_to(flight.reach());
         }
-    }
-}
-
-fn broken(error: &source::Error) -> body::Error {
-    match error {
-        source::Error::BrokeOff(error) => error.clone(),
-        source::Error::NotFound
-        | source::Error::NotModified
-        | source::Error::Gone
-        | source::Error::BadRequest
-        | source::Error::NotAcceptable
-        | source::Error::Forbidden
-        | source::Error::Overloaded { .. }
-        | source::Error::Resting { .. }
-        | source::Error::Status(_)
-        | source::Error::Malformed(_)
-        | source::Error::Unreachable
-        | source::Error::TimedOut => body::Error::Disconnected,
     }
 }

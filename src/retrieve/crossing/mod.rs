@@ -28,6 +28,8 @@ use crate::instance::{Listing, Target};
 use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat, Source};
 use question::Name;
 
+/// What gateways say for a source of theirs that gives single instances only.
+const NOT_IMPLEMENTED: source::Error = source::Error::Status(501);
 /// When to come again where there is no room for another fetch.
 const SOON: Duration = Duration::from_secs(5);
 /// How long a source is kept waiting by what nobody waits for.
@@ -203,7 +205,13 @@ impl Crossing {
             hop: Some(&question.hop),
             had: question.had.as_ref(),
         };
-        let mut arrivals = retriever.open(&question.source, &ask).await?;
+        let opened = retriever.open(&question.source, &ask).await;
+        let is_one = matches!(question.target, Target::Instance(..));
+        if let (Err(source::Error::InstancesOnly | NOT_IMPLEMENTED), false) = (&opened, is_one) {
+            let manners = &retriever.manners;
+            manners.learn(&question.source, Manner::InstancesOnly);
+        }
+        let mut arrivals = opened?;
         self.learn(&arrivals, retriever);
         let is_partial = arrivals.is_partial();
         self.note(|log| {

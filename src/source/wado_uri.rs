@@ -1,0 +1,138 @@
+//! A WADO-URI server as a source (PS3.18 chapter 9, RAD-55): one instance for each request.
+//!
+//! The standard knows no way to ask for an instance as it is stored: without `transferSyntax` it is
+//! to be decoded. Servers that mind take `*`, as in WADO-RS, so that is tried first; one that refuses
+//! it is asked without from then on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::header::HeaderValue;
+use http::{StatusCode, Uri};
+use url::Url;
+
+use super::addresses::{Addresses, Answered, Question};
+use super::client::Client;
+use super::wado_rs::Parts;
+use super::{Ask, Error, Representation};
+use crate::instance::Target;
+use crate::metrics::Metrics;
+
+const DICOM: HeaderValue = HeaderValue::from_static("application/dicom");
+
+/// A WADO-URI server.
+#[derive(Debug)]
+pub struct WadoUri {
+    base: Addresses<Url>,
+    client: Client,
+    /// Whether it refuses `transferSyntax=*`.
+    knows_no_star: AtomicBool,
+}
+
+impl WadoUri {
+    /// The server whose WADO-URI service is at `base`, slash for slash.
+    #[must_use]
+    pub fn new(base: Url, client: Client) -> Self {
+        Self {
+            base: Addresses::new(base),
+            client,
+            knows_no_star: AtomicBool::new(false),
+        }
+    }
+
+    /// What talks to it.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Where it is.
+    pub fn bases(&self) -> impl Iterator<Item = &Url> {
+        self.base.iter()
+    }
+
+    pub(super) fn watch(&self, alias: &Arc<str>, metrics: &Metrics) {
+        self.client.watch(metrics);
+        self.base.watch(alias, metrics);
+    }
+
+    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
+        let is_stored = ask.representation == Representation::AsStored;
+        let syntax = match ask.representation {
+            Representation::AsStored if self.knows_no_star.load(Ordering::Relaxed) => "",
+            Representation::AsStored => "&transferSyntax=*",
+            Representation::ExplicitVrLittleEndian => "&transferSyntax=1.2.840.10008.1.2.1",
+        };
+        let mut answered = self.ask(ask, syntax).await?;
+        if is_stored && !syntax.is_empty() && is_refused(answered.response.status) {
+            let again = self.ask(ask, "").await?;
+            if again.response.status.is_success() {
+                self.knows_no_star.store(true, Ordering::Relaxed);
+            }
+            answered = again;
+        }
+        Parts::of(answered, ask.representation)
+    }
+
+    async fn ask(&self, ask: &Ask<'_>, syntax: &str) -> Result<Answered, Error> {
+        let question = Question {
+            uri: &|base| address(base, ask.target, syntax),
+            accept: &DICOM,
+            had: ask.had,
+            hop: ask.hop,
+            probe: &probe,
+        };
+        self.base.get(&self.client, &question).await
+    }
+
+    /// Whether it answers; for operators. Whatever its breaker says.
+    ///
+    /// # Errors
+    /// What keeps it from answering.
+    pub async fn probe(&self, base: &Url) -> Result<(), Error> {
+        let response = self.client.get(&probe(base)?, (&DICOM, None), None).await?;
+        match response.status {
+            status if status.is_server_error() => Err(Error::Status(status.as_u16())),
+            status if status.is_success() => Err(Error::Malformed("it has what nobody has")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What servers say to a value that they do not know.
+fn is_refused(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::NOT_ACCEPTABLE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::NOT_IMPLEMENTED
+    )
+}
+
+/// An instance that nobody has (PS3.5 B.2: whoever draws a number owns it; nobody draws 0).
+fn probe(base: &Url) -> Result<Uri, Error> {
+    written(base, ["2.25.0"; 3], "")
+}
+
+fn address(base: &Url, target: &Target, syntax: &str) -> Result<Uri, Error> {
+    match target {
+        Target::Instance(study, series, instance) => {
+            let uids = [study.as_str(), series.as_str(), instance.as_str()];
+            written(base, uids, syntax)
+        }
+        Target::Study(_) | Target::Series(..) => Err(Error::InstancesOnly),
+    }
+}
+
+/// UIDs need no escaping, nor does the slash of `contentType` in a query (RFC 3986 3.4); there are
+/// servers that do not undo it there.
+fn written(base: &Url, [study, series, instance]: [&str; 3], syntax: &str) -> Result<Uri, Error> {
+    format!(
+        "{base}?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}\
+         &contentType=application/dicom{syntax}"
+    )
+    .parse()
+    .map_err(|_invalid| Error::Unreachable)
+}
