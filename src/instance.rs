@@ -1,6 +1,8 @@
 //! The stream of instances that everything revolves around.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
 
 use tokio::sync::mpsc;
 
@@ -139,8 +141,19 @@ pub struct Instances {
     arriving: Arriving,
     /// How many are still to come, where that is known.
     promised: Option<usize>,
-    /// What is made of each.
-    make: Option<fn(Instance) -> Instance>,
+    make: Option<Make>,
+}
+
+/// What is made of each instance.
+struct Make(Box<dyn Fn(Instance) -> Making + Send + Sync>);
+
+/// Making something of an instance.
+pub type Making = Pin<Box<dyn Future<Output = Result<Instance, body::Error>> + Send>>;
+
+impl fmt::Debug for Make {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Make(…)")
+    }
 }
 
 #[derive(Debug)]
@@ -186,15 +199,16 @@ impl Instances {
 
     /// The same stream, with something made of each instance.
     #[must_use]
-    pub fn each(mut self, make: fn(Instance) -> Instance) -> Self {
-        self.make = Some(make);
+    pub fn each(mut self, make: impl Fn(Instance) -> Making + Send + Sync + 'static) -> Self {
+        self.make = Some(Make(Box::new(make)));
         self
     }
 
-    /// The same stream, with an instance before everything else.
+    /// The same stream, with what was taken out of it before everything else.
     #[must_use]
     pub fn after(mut self, first: Option<Instance>) -> Self {
-        self.first = first.map(Box::new);
+        // What was put back earlier stays.
+        self.first = first.map(Box::new).or(self.first);
         self
     }
 
@@ -214,8 +228,8 @@ impl Instances {
         match (given, &mut self.promised) {
             (Some(Ok(Some(instance))), promised) => {
                 *promised = promised.map(|left| left.saturating_sub(1));
-                Ok(Some(match self.make {
-                    Some(make) => make(instance),
+                Ok(Some(match &self.make {
+                    Some(Make(make)) => make(instance).await?,
                     None => instance,
                 }))
             }

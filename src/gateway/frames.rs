@@ -55,7 +55,12 @@ impl Gateway {
         let first = numbers.first().copied().unwrap_or(1);
         let body = if is_decoded {
             drop(instance);
-            Body::full(frame.made(&self.decoders, first, Wanted::Samples).await?)
+            Body::full(
+                frame
+                    .made(&self.decoders, first, Wanted::Samples)
+                    .await?
+                    .bytes,
+            )
         } else {
             frame.stored(instance, first).await?
         };
@@ -80,7 +85,7 @@ impl Gateway {
                 let (frame, decoders) = &*both;
                 if is_decoded {
                     let made = frame.made(decoders, number, Wanted::Samples).await;
-                    return made.map(Body::full).map_err(broken_off);
+                    return made.map(|made| Body::full(made.bytes)).map_err(broken_off);
                 }
                 frame.opened(number).await.map_err(broken_off)
             }

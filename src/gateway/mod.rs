@@ -55,7 +55,6 @@ use crate::request::{Acceptable, Grammar, Resource, Root};
 use crate::retrieve::{Job, Plan, Retriever};
 use observe::{Observed, Transaction};
 use streams::Streams;
-use syntax::{fetched, rewriting};
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
@@ -287,9 +286,7 @@ impl Gateway {
         let acceptable = acceptable(head, target)?;
         let holding = self.holding(root, target.study()).await?;
         let plan = self.plan(&holding, target, asking)?;
-        let fetched = fetched(&acceptable.syntaxes);
-        let mut retrieval = self.retriever.start(plan, fetched).await?;
-        retrieval.instances = retrieval.instances.each(rewriting(&acceptable.syntaxes));
+        let retrieval = self.fetch(plan, &acceptable.syntaxes).await?;
         let place = self.root_place(root);
         self.instances(head, (retrieval, acceptable), place, target)
             .await

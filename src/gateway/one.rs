@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::Error;
 use crate::body::{self, Body};
@@ -11,7 +11,7 @@ use crate::dicom::{TransferSyntax, TransferSyntaxes};
 use crate::hop::Hop;
 use crate::instance::{Instance, Target};
 use crate::object::{self, Extent, Layout, Skimmed, layout, plain, skim};
-use crate::pixels::{MOST_BYTES, Pool, Task, Wanted, is_decodable};
+use crate::pixels::{Geometry, MOST_BYTES, Made, Pool, Task, Wanted, is_decodable};
 use crate::retrieve::{Job, Plan, Retriever};
 
 /// One instance that can be opened as often as it is needed.
@@ -31,6 +31,11 @@ impl One {
         }
     }
 
+    /// Whether it is a file on this machine.
+    pub(super) fn is_here(&self) -> bool {
+        self.job.source.instances().is_some()
+    }
+
     pub(super) async fn open(&self) -> Result<Instance, Error> {
         let (listing, only) = (&self.job.listing, &self.job.only);
         if let Some(uid) = only {
@@ -40,10 +45,14 @@ impl One {
                 return Ok(instance);
             }
         }
+        self.fetch(TransferSyntaxes::AsStored).await
+    }
+
+    /// The instance as its source gives it in one of these transfer syntaxes.
+    pub(super) async fn fetch(&self, accepted: TransferSyntaxes) -> Result<Instance, Error> {
         let mut plan = Plan::new(Arc::clone(&self.hop));
         plan.jobs.push(self.job.clone());
-        let starting = self.retriever.start(plan, TransferSyntaxes::AsStored);
-        let mut retrieval = starting.await?;
+        let mut retrieval = self.retriever.start(plan, accepted).await?;
         let first = retrieval.instances.next().await?;
         Ok(first.ok_or(body::Error::Missing(1))?)
     }
@@ -110,6 +119,11 @@ impl OneFrame {
         }
     }
 
+    /// What the frames are.
+    pub(super) fn geometry(&self) -> &Geometry {
+        &self.kept.geometry
+    }
+
     /// The bytes of a frame, counted from 1.
     pub(super) async fn stored(&self, instance: Instance, number: u32) -> Result<Body, Error> {
         let body = plain(instance.body, &self.stored).await?;
@@ -142,7 +156,7 @@ impl OneFrame {
         decoders: &Pool,
         number: u32,
         wanted: Wanted,
-    ) -> Result<Bytes, Error> {
+    ) -> Result<Made, Error> {
         let geometry = &self.kept.geometry;
         geometry.check()?;
         let compressed = self

@@ -349,7 +349,7 @@ impl Easel {
         let kept = frames_in(&self.one, &skimmed, digest).await?;
         let frame = OneFrame::new(self.one.clone(), syntax, kept);
         let wanted = Wanted::Picture(Box::new(rendering));
-        frame.made(&self.decoders, number, wanted).await
+        Ok(frame.made(&self.decoders, number, wanted).await?.bytes)
     }
 
     fn rendering(&self, own: Rendering) -> Rendering {

@@ -1,12 +1,48 @@
 //! In which transfer syntaxes instances leave (PS3.18 8.7.3).
 
-use crate::dicom::{Encoding, TransferSyntax, TransferSyntaxes};
-use crate::instance::Instance;
-use crate::object;
+use std::sync::Arc;
 
-/// What is asked of sources for a client that accepts these: what is not compressed is rewritten
-/// here.
-pub(super) fn fetched(accepted: &TransferSyntaxes) -> TransferSyntaxes {
+use super::one::{One, OneFrame, broken_off, frames_in};
+use super::{Error, Gateway};
+use crate::dicom::{Encoding, TransferSyntax, TransferSyntaxes};
+use crate::hop::Hop;
+use crate::instance::{Instance, Making, Way};
+use crate::object::{self, Decoded, Extent, skim};
+use crate::pixels::{self, Pool, Wanted, decodable, is_decodable};
+use crate::retrieve::{Job, Plan, Retrieval, Retriever};
+
+impl Gateway {
+    /// Begins to fetch what a client gets in a transfer syntax that it accepts. Sources are asked for
+    /// what they have; what cannot be made here is asked of them.
+    pub(super) async fn fetch(
+        &self,
+        plan: Plan,
+        accepted: &TransferSyntaxes,
+    ) -> Result<Retrieval, Error> {
+        let rewriting = Arc::new(Rewriting {
+            accepted: accepted.clone(),
+            decoders: self.decoders.clone(),
+            retriever: self.retriever.clone(),
+            hop: Arc::clone(&plan.hop),
+            jobs: plan.jobs.clone(),
+        });
+        let mut retrieval = self.retriever.start(plan, fetched(accepted)).await?;
+        // What is wrong with the first one can still be told at the head of the answer.
+        let first = match retrieval.instances.next().await? {
+            Some(first) => Some(rewriting.make(first).await?),
+            None => None,
+        };
+        let others = retrieval.instances.after(first);
+        retrieval.instances = others.each(move |instance| -> Making {
+            let rewriting = Arc::clone(&rewriting);
+            Box::pin(async move { rewriting.make(instance).await.map_err(broken_off) })
+        });
+        Ok(retrieval)
+    }
+}
+
+/// What is asked of sources for a client that accepts these.
+fn fetched(accepted: &TransferSyntaxes) -> TransferSyntaxes {
     const REWRITTEN: [&str; 3] = [
         TransferSyntax::IMPLICIT_VR_LITTLE_ENDIAN,
         TransferSyntax::EXPLICIT_VR_BIG_ENDIAN,
@@ -14,7 +50,8 @@ pub(super) fn fetched(accepted: &TransferSyntaxes) -> TransferSyntaxes {
     ];
     match accepted {
         TransferSyntaxes::OneOf(uids) if accepts_explicit(uids) => {
-            let more = REWRITTEN.iter().map(|uid| (*uid).to_owned());
+            let more = REWRITTEN.into_iter().chain(decodable());
+            let more = more.map(str::to_owned);
             TransferSyntaxes::OneOf(uids.iter().cloned().chain(more).collect())
         }
         TransferSyntaxes::AsStored | TransferSyntaxes::OneOf(_) => accepted.clone(),
@@ -26,35 +63,100 @@ fn accepts_explicit(uids: &[String]) -> bool {
         .any(|uid| uid == TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN)
 }
 
-/// What is made of instances for a client that accepts these.
-pub(super) fn rewriting(accepted: &TransferSyntaxes) -> fn(Instance) -> Instance {
-    let deflated = TransferSyntax::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
-    match accepted {
-        TransferSyntaxes::OneOf(uids) if !uids.iter().any(|uid| uid == deflated) => rewritten,
-        TransferSyntaxes::AsStored | TransferSyntaxes::OneOf(_) => permitted,
+/// What is made of instances for one client.
+struct Rewriting {
+    accepted: TransferSyntaxes,
+    decoders: Pool,
+    retriever: Retriever,
+    hop: Arc<Hop>,
+    jobs: Vec<Job>,
+}
+
+impl Rewriting {
+    async fn make(&self, instance: Instance) -> Result<Instance, Error> {
+        let stored = &instance.identity.transfer_syntax;
+        // PS3.18 8.7.3.3: these must not leave as they are stored, whatever a client accepts.
+        let never_leaves = matches!(
+            stored.encoding(),
+            Encoding::ImplicitLittle | Encoding::ExplicitBig
+        );
+        if never_leaves || (!self.accepted.permit(stored) && object::is_rewritable(stored)) {
+            let body = object::explicit_little(instance.body);
+            return Ok(rewritten(Instance { body, ..instance }));
+        }
+        if self.accepted.permit(stored) || !is_decodable(stored.as_str()) {
+            return Ok(instance);
+        }
+        let one = self.one(&instance).ok_or(Error::Internal)?;
+        // Whoever may keep nothing of it would have to fetch it again for each frame.
+        if instance.way == Way::PassedOn && !one.is_here() {
+            return one.fetch(self.accepted.clone()).await;
+        }
+        match self.decoded(&one, instance).await {
+            Ok(decoded) => Ok(decoded),
+            Err(error @ (Error::BrokeOff(_) | Error::Pixels(pixels::Error::Busy))) => Err(error),
+            // Its source may know better.
+            Err(error) => {
+                tracing::info!(%error, "an instance cannot be decoded here");
+                one.fetch(self.accepted.clone()).await
+            }
+        }
+    }
+
+    /// The instance, as it may be opened once more.
+    fn one(&self, instance: &Instance) -> Option<One> {
+        let identity = &instance.identity;
+        let mut jobs = self.jobs.iter();
+        let job = jobs.find(|job| job.listing.number(identity).is_some())?;
+        let job = Job {
+            only: Some(identity.sop_instance.clone()),
+            ..job.clone()
+        };
+        Some(One::new(self.retriever.clone(), job, Arc::clone(&self.hop)))
+    }
+
+    /// The instance with its frames decoded. The first one is decoded before anything is given.
+    async fn decoded(&self, one: &One, instance: Instance) -> Result<Instance, Error> {
+        let digest = instance.digest();
+        let skimmed = skim(one.open().await?.body, Extent::ToPixelData, false).await?;
+        if skimmed.pixel_data().is_none() {
+            // Compressed in name only.
+            let body = object::explicit_little(instance.body);
+            return Ok(rewritten(Instance { body, ..instance }));
+        }
+        let kept = frames_in(one, &skimmed, digest).await?;
+        let stored = instance.identity.transfer_syntax.clone();
+        let frames = OneFrame::new(one.clone(), stored, kept);
+        let first = frames.made(&self.decoders, 1, Wanted::Samples).await?;
+        let decoded = Decoded::new(frames.geometry(), first.is_rgb)?;
+        if first.bytes.len() != decoded.frame {
+            return Err(object::Error::Pixels("a frame has another length than it says").into());
+        }
+        let frames = Arc::new((frames, self.decoders.clone(), first.bytes));
+        let frame = move |number| {
+            let frames = Arc::clone(&frames);
+            async move {
+                let (frames, decoders, first) = &*frames;
+                if number == 1 {
+                    return Ok(first.clone());
+                }
+                let made = frames.made(decoders, number, Wanted::Samples).await;
+                made.map(|made| made.bytes).map_err(broken_off)
+            }
+        };
+        let body = object::decoded(instance.body, decoded, frame);
+        Ok(rewritten(Instance { body, ..instance }))
     }
 }
 
-/// PS3.18 8.7.3.3: these must not leave as they are stored, whatever a client accepts.
-fn permitted(instance: Instance) -> Instance {
-    match instance.identity.transfer_syntax.encoding() {
-        Encoding::ImplicitLittle | Encoding::ExplicitBig => rewritten(instance),
-        Encoding::ExplicitLittle | Encoding::Deflated => instance,
-    }
-}
-
-/// What is not compressed, in Explicit VR Little Endian.
+/// The same instance in other bytes.
 fn rewritten(instance: Instance) -> Instance {
-    if !object::is_rewritable(&instance.identity.transfer_syntax) {
-        return instance;
-    }
     let mut identity = instance.identity;
     identity.transfer_syntax = TransferSyntax::explicit_vr_little_endian();
     Instance {
         identity,
-        body: object::explicit_little(instance.body),
-        way: instance.way,
         sha256: None,
         stamp: None,
+        ..instance
     }
 }

@@ -3,7 +3,6 @@
 use http::Response;
 use http::request::Parts;
 
-use super::syntax::{fetched, rewriting};
 use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::request::wado_uri::{WadoUri, Wanted, Wrong};
@@ -26,8 +25,7 @@ impl Gateway {
         let place = self.root_place(root);
         match wanted {
             Wanted::Dicom(syntaxes) => {
-                let mut retrieval = self.retriever.start(plan, fetched(&syntaxes)).await?;
-                retrieval.instances = retrieval.instances.each(rewriting(&syntaxes));
+                let retrieval = self.fetch(plan, &syntaxes).await?;
                 let acceptable = Acceptable {
                     payload: Payload::Single,
                     syntaxes,

@@ -287,7 +287,7 @@ impl Skim {
         }
     }
 
-    async fn skip_fragments(&self, reader: &mut Reader) -> Result<(), Error> {
+    pub(super) async fn skip_fragments(&self, reader: &mut Reader) -> Result<(), Error> {
         loop {
             let head = self.head(reader, self.encoding).await?;
             let head = head.ok_or(body::Error::Truncated)?;

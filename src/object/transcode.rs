@@ -1,4 +1,5 @@
-//! An instance that is not compressed, in Explicit VR Little Endian, while it arrives.
+//! An instance in Explicit VR Little Endian, while it arrives; what was compressed with frames that
+//! somebody else decodes.
 //!
 //! PS3.18 8.7.3.3: Implicit VR Little Endian and Explicit VR Big Endian never leave an origin server.
 
@@ -7,15 +8,18 @@ use dicom_core::{Tag, VR};
 
 use super::Error;
 use super::inflate::inflated;
-use super::layout::swapped_bytes;
+use super::layout::{PIXEL_DATA, swapped_bytes};
 use super::reader::Reader;
 use super::skim::{Skim, is_pixel_data, start};
 use crate::body::{self, Body, Emitter};
 use crate::dicom::dataset::DataSet;
 use crate::dicom::json::{implicit_vr, width};
 use crate::dicom::{Encoding, TransferSyntax, explicit};
+use crate::pixels::Geometry;
 
 const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
+const PHOTOMETRIC: Tag = Tag(0x0028, 0x0004);
+const PLANAR_CONFIGURATION: Tag = Tag(0x0028, 0x0006);
 /// So much is gathered before it is given on.
 const CHUNK: usize = 64 << 10;
 
@@ -28,13 +32,83 @@ pub fn is_rewritable(transfer_syntax: &TransferSyntax) -> bool {
     )
 }
 
+/// What compressed pixel data become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decoded {
+    /// How many frames there are.
+    pub frames: u32,
+    /// How many bytes each takes.
+    pub frame: usize,
+    /// Whether they are red, green and blue now.
+    pub is_rgb: bool,
+    /// Bits Allocated (0028,0100).
+    pub bits_allocated: u32,
+}
+
+impl Decoded {
+    /// What pixel data with frames like these become.
+    ///
+    /// # Errors
+    /// If there is no way to write them in Explicit VR Little Endian.
+    pub fn new(geometry: &Geometry, is_rgb: bool) -> Result<Self, Error> {
+        let Geometry {
+            rows,
+            columns,
+            samples,
+            bits_allocated,
+            frames,
+            ..
+        } = *geometry;
+        if !matches!(bits_allocated, 8 | 16 | 32) {
+            return Err(Error::Pixels("samples that are no whole bytes"));
+        }
+        let sample = u64::from(samples) * u64::from(bits_allocated / 8);
+        let frame = u64::from(rows) * u64::from(columns) * sample;
+        let all = frame.saturating_mul(frames.into());
+        match (usize::try_from(frame), u32::try_from(all)) {
+            // PS3.5 7.1.2: the length is an even number of 32 bits, and its highest is taken.
+            (Ok(frame), Ok(all)) if all < u32::MAX - 1 => Ok(Self {
+                frames,
+                frame,
+                is_rgb,
+                bits_allocated,
+            }),
+            (Ok(_) | Err(_), _) => Err(Error::Pixels("they are too long when they are decoded")),
+        }
+    }
+}
+
 /// The same instance in Explicit VR Little Endian. Nothing of it is held but what is small.
 #[must_use]
 pub fn explicit_little(body: Body) -> Body {
-    Body::generate(None, |out| async move { Ok(rewrite(body, &out).await?) })
+    Body::generate(None, |out| async move {
+        let none: Option<(Decoded, fn(u32) -> std::future::Ready<_>)> = None;
+        Ok(rewrite(body, none, &out).await?)
+    })
 }
 
-async fn rewrite(body: Body, out: &Emitter) -> Result<(), Error> {
+/// The same instance in Explicit VR Little Endian, with its compressed frames as `frame` gives
+/// them, counted from 1. One of them is held at a time.
+#[must_use]
+pub fn decoded<F, D>(body: Body, decoded: Decoded, frame: F) -> Body
+where
+    F: Fn(u32) -> D + Send + Sync + 'static,
+    D: Future<Output = Result<Bytes, body::Error>> + Send,
+{
+    Body::generate(None, move |out| async move {
+        Ok(rewrite(body, Some((decoded, frame)), &out).await?)
+    })
+}
+
+async fn rewrite<F, D>(
+    body: Body,
+    decoded: Option<(Decoded, F)>,
+    out: &Emitter,
+) -> Result<(), Error>
+where
+    F: Fn(u32) -> D,
+    D: Future<Output = Result<Bytes, body::Error>>,
+{
     let mut reader = Reader::new(body);
     let (transfer_syntax, meta) = start(&mut reader).await?;
     out.emit(explicit::file_meta(&meta)?.into()).await?;
@@ -47,6 +121,7 @@ async fn rewrite(body: Body, out: &Emitter) -> Result<(), Error> {
         encoding,
         is_signed: false,
         bits_allocated: 0,
+        decoded: decoded.as_ref().map(|(decoded, _)| *decoded),
         ready: Vec::new(),
     };
     loop {
@@ -58,10 +133,21 @@ async fn rewrite(body: Body, out: &Emitter) -> Result<(), Error> {
             None => rewriter.small(&skim)?,
             Some(large) => {
                 let Some(length) = large.length else {
-                    return Err(Error::Pixels(
-                        "they are encapsulated in a syntax that has no such",
-                    ));
+                    let Some((decoded, frame)) = &decoded else {
+                        return Err(Error::Pixels(
+                            "they are encapsulated in a syntax that has no such",
+                        ));
+                    };
+                    rewriter.pixel_data(decoded);
+                    out.emit(std::mem::take(&mut rewriter.ready).into()).await?;
+                    give_frames(decoded, frame, out).await?;
+                    skim.skip_fragments(&mut reader).await?;
+                    continue;
                 };
+                if rewriter.decoded.is_some() && is_offset_table(head.tag) {
+                    reader.skip(length).await?;
+                    continue;
+                }
                 let vr = head
                     .vr
                     .unwrap_or_else(|| implicit_vr(head.tag, rewriter.is_signed));
@@ -82,10 +168,43 @@ async fn rewrite(body: Body, out: &Emitter) -> Result<(), Error> {
     Ok(())
 }
 
+/// Gives on all frames, padded to an even length.
+async fn give_frames<F, D>(decoded: &Decoded, frame: &F, out: &Emitter) -> Result<(), Error>
+where
+    F: Fn(u32) -> D,
+    D: Future<Output = Result<Bytes, body::Error>>,
+{
+    for number in 1..=decoded.frames {
+        let samples = frame(number).await?;
+        if samples.len() != decoded.frame {
+            return Err(Error::Pixels("a frame has another length than the others"));
+        }
+        out.emit(samples).await?;
+    }
+    if decoded.length() % 2 == 1 {
+        out.emit(Bytes::from_static(&[0])).await?;
+    }
+    Ok(())
+}
+
+impl Decoded {
+    fn length(&self) -> u64 {
+        self.frame as u64 * u64::from(self.frames)
+    }
+}
+
+/// Extended Offset Table, its lengths, and the length of all fragments (PS3.3 C.7.6.3): there are
+/// none without fragments.
+fn is_offset_table(Tag(group, element): Tag) -> bool {
+    group == 0x7FE0 && (1..=3).contains(&element)
+}
+
 struct Rewriter {
     encoding: Encoding,
     is_signed: bool,
     bits_allocated: u32,
+    /// What compressed pixel data become.
+    decoded: Option<Decoded>,
     ready: Vec<u8>,
 }
 
@@ -96,7 +215,53 @@ impl Rewriter {
         if let Some(bits) = super::layout::u16_of(&set, BITS_ALLOCATED) {
             self.bits_allocated = u32::from(bits);
         }
+        if let Some(decoded) = self.decoded
+            && self.described_anew(&set, decoded)
+        {
+            return Ok(());
+        }
         Ok(explicit::write(&set, &mut self.is_signed, &mut self.ready)?)
+    }
+
+    /// Writes an element that is another one when the pixels are decoded.
+    fn described_anew(&mut self, set: &DataSet<'_>, decoded: Decoded) -> bool {
+        let Some(Ok(element)) = set.elements().next() else {
+            return false;
+        };
+        match element.tag {
+            tag if is_offset_table(tag) => {}
+            PHOTOMETRIC => {
+                let photometric = element.ascii().unwrap_or_default();
+                let now = match photometric {
+                    _ if decoded.is_rgb => "RGB",
+                    // Each pixel has all three now.
+                    "YBR_FULL_422" | "YBR_PARTIAL_422" => "YBR_FULL",
+                    other => other,
+                };
+                let mut value = now.as_bytes().to_vec();
+                value.resize(value.len().next_multiple_of(2), b' ');
+                let length = u32::try_from(value.len()).unwrap_or(0);
+                explicit::head(PHOTOMETRIC, VR::CS, length, &mut self.ready);
+                self.ready.extend_from_slice(&value);
+            }
+            PLANAR_CONFIGURATION => {
+                explicit::head(PLANAR_CONFIGURATION, VR::US, 2, &mut self.ready);
+                self.ready.extend_from_slice(&[0, 0]);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// The head of the pixel data.
+    fn pixel_data(&mut self, decoded: &Decoded) {
+        let vr = if decoded.bits_allocated > 8 {
+            VR::OW
+        } else {
+            VR::OB
+        };
+        let length = u32::try_from(decoded.length().next_multiple_of(2)).unwrap_or(u32::MAX);
+        explicit::head(PIXEL_DATA, vr, length, &mut self.ready);
     }
 
     /// How many bytes of a large value change places.

@@ -21,15 +21,32 @@ pub(super) enum Codec {
     Jpeg2000,
 }
 
+/// What decodes which transfer syntax.
+const CODECS: [(&str, Codec); 12] = [
+    ("1.2.840.10008.1.2.5", Codec::Rle),
+    ("1.2.840.10008.1.2.4.50", Codec::Jpeg),
+    ("1.2.840.10008.1.2.4.51", Codec::Jpeg),
+    ("1.2.840.10008.1.2.4.57", Codec::Jpeg),
+    ("1.2.840.10008.1.2.4.70", Codec::Jpeg),
+    ("1.2.840.10008.1.2.4.80", Codec::JpegLs),
+    ("1.2.840.10008.1.2.4.81", Codec::JpegLs),
+    ("1.2.840.10008.1.2.4.90", Codec::Jpeg2000),
+    ("1.2.840.10008.1.2.4.91", Codec::Jpeg2000),
+    ("1.2.840.10008.1.2.4.201", Codec::Jpeg2000),
+    ("1.2.840.10008.1.2.4.202", Codec::Jpeg2000),
+    ("1.2.840.10008.1.2.4.203", Codec::Jpeg2000),
+];
+
+/// The transfer syntaxes whose frames can be decoded here.
+pub fn decodable() -> impl Iterator<Item = &'static str> {
+    CODECS.iter().map(|(syntax, _)| *syntax)
+}
+
 /// What decodes a transfer syntax.
 pub(super) fn codec(transfer_syntax: &str) -> Option<Codec> {
-    match transfer_syntax.strip_prefix("1.2.840.10008.1.2.")? {
-        "5" => Some(Codec::Rle),
-        "4.50" | "4.51" | "4.57" | "4.70" => Some(Codec::Jpeg),
-        "4.80" | "4.81" => Some(Codec::JpegLs),
-        "4.90" | "4.91" | "4.201" | "4.202" | "4.203" => Some(Codec::Jpeg2000),
-        _ => None,
-    }
+    let mut codecs = CODECS.iter();
+    let found = codecs.find(|(syntax, _)| *syntax == transfer_syntax);
+    found.map(|(_, codec)| *codec)
 }
 
 pub(super) fn decode(

@@ -14,8 +14,10 @@ mod rle;
 mod window;
 mod worker;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use decode::decodable;
 pub use pool::{COMMAND, Pool, Settings};
 pub use worker::run;
 
@@ -67,6 +69,15 @@ pub enum Wanted {
     Samples,
     /// A picture.
     Picture(Box<Rendering>),
+}
+
+/// What was made of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The samples, or the picture.
+    pub bytes: Bytes,
+    /// Whether samples are red, green and blue, though the attributes say that they were not.
+    pub is_rgb: bool,
 }
 
 /// How a frame becomes a picture (PS3.3 C.7.6.3.1.2, C.11.1, C.11.2; PS3.18 8.3.5).

@@ -5,7 +5,6 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -13,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::worker::{header, lengths};
-use super::{Error, MOST_BYTES, Task};
+use super::{Error, MOST_BYTES, Made, Task};
 
 /// `[rendering]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -81,7 +80,7 @@ impl Pool {
     ///
     /// # Errors
     /// Why there is nothing to give.
-    pub async fn make(&self, task: &Task, frame: &[u8]) -> Result<Bytes, Error> {
+    pub async fn make(&self, task: &Task, frame: &[u8]) -> Result<Made, Error> {
         task.geometry.check()?;
         if frame.len() as u64 > MOST_BYTES {
             return Err(Error::TooLarge);
@@ -126,7 +125,7 @@ impl Worker {
         })
     }
 
-    async fn ask(&mut self, task: &Task, frame: &[u8]) -> std::io::Result<Result<Bytes, Error>> {
+    async fn ask(&mut self, task: &Task, frame: &[u8]) -> std::io::Result<Result<Made, Error>> {
         let json = serde_json::to_vec(task)?;
         self.input
             .write_all(&header(json.len(), frame.len()))
@@ -144,7 +143,8 @@ impl Worker {
         self.output.read_exact(&mut said).await?;
         let mut made = vec![0; bytes];
         self.output.read_exact(&mut made).await?;
-        let outcome: Result<(), Error> = serde_json::from_slice(&said)?;
-        Ok(outcome.map(|()| made.into()))
+        let outcome: Result<bool, Error> = serde_json::from_slice(&said)?;
+        let bytes = made.into();
+        Ok(outcome.map(|is_rgb| Made { bytes, is_rgb }))
     }
 }

@@ -31,7 +31,7 @@ pub fn run() -> io::Result<()> {
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
     while let Some(message) = read(&mut input)? {
         let (outcome, bytes) = match done(&message) {
-            Ok(bytes) => (Ok(()), bytes),
+            Ok((bytes, is_rgb)) => (Ok(is_rgb), bytes),
             Err(error) => (Err(error), Vec::new()),
         };
         let json = serde_json::to_vec(&outcome)?;
@@ -43,12 +43,15 @@ pub fn run() -> io::Result<()> {
     Ok(())
 }
 
-fn done(message: &Message) -> Result<Vec<u8>, Error> {
+fn done(message: &Message) -> Result<(Vec<u8>, bool), Error> {
     let task: Task = serde_json::from_slice(&message.json).map_err(decode::damaged)?;
     let samples = decode::decode(task.compressed.as_deref(), &task.geometry, &message.bytes)?;
     match &task.wanted {
-        Wanted::Samples => Ok(samples.bytes),
-        Wanted::Picture(rendering) => render::render(&samples, &task.geometry, rendering),
+        Wanted::Samples => Ok((samples.bytes, samples.is_rgb)),
+        Wanted::Picture(rendering) => {
+            let picture = render::render(&samples, &task.geometry, rendering)?;
+            Ok((picture, samples.is_rgb))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::origin::{Asked, Origin, Reply, honest};
 use crate::rig::{AS_STORED, Answer, Rig, sorted};
-use crate::study::{EXPLICIT, Instance, JPEG_LOSSLESS, Study, at};
+use crate::study::{EXPLICIT, Instance, JPEG_LOSSLESS, JPEG_XL, Study, at};
 
 const STORED: &str = r#"multipart/related; type="application/dicom"; transfer-syntax=*"#;
 const DECODED: &str =
@@ -38,9 +38,9 @@ impl Case {
 fn mixed() -> Study {
     let sizes = [
         (EXPLICIT, 900),
-        (JPEG_LOSSLESS, 1000),
+        (JPEG_XL, 1000),
         (EXPLICIT, 1100),
-        (JPEG_LOSSLESS, 1200),
+        (JPEG_XL, 1200),
     ];
     Study::new(4).with_series(at(10), sizes.to_vec())
 }
@@ -62,7 +62,7 @@ async fn whoever_takes_everything_gets_what_is_stored() {
         "multipart/related; type=application/dicom; transfer-syntax=*",
         "multipart/related;type=\"application/dicom\";transfer-syntax=\"*\"",
         "image/png, multipart/related; type=\"application/dicom\"; transfer-syntax=*; q=0.1",
-        "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.4.70, multipart/related; type=\"application/dicom\"",
+        "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.4.110, multipart/related; type=\"application/dicom\"",
     ] {
         let answer = case.get(&mixed().path(), accept).await;
         assert_eq!(answer.status, 200, "{accept}");
@@ -120,8 +120,16 @@ async fn one_instance_is_decoded_when_it_has_to_be() {
 
 #[tokio::test]
 async fn what_nobody_can_decode_is_not_acceptable() {
-    let study = Study::new(4).with_series(at(10), vec![(JPEG_LOSSLESS, 900); 3]);
-    for status in [400, 406, 415, 500, 501] {
+    // There is no decoder for the one at hand; what claims to be the other one is not.
+    for (status, syntax) in [
+        (400, JPEG_XL),
+        (406, JPEG_LOSSLESS),
+        (406, JPEG_XL),
+        (415, JPEG_LOSSLESS),
+        (500, JPEG_XL),
+        (501, JPEG_XL),
+    ] {
+        let study = Study::new(4).with_series(at(10), vec![(syntax, 900); 3]);
         let case = Case::new(&study, move |held, asked| refuses(held, asked, status)).await;
         for path in [
             study.instances()[0].path(),
@@ -146,7 +154,7 @@ async fn a_study_of_which_some_cannot_be_decoded_is_partial_or_broken_off_and_th
         let path = asked.path.clone();
         let is_compressed = held
             .iter()
-            .any(|i| i.transfer_syntax == JPEG_LOSSLESS && path.ends_with(&i.path()));
+            .any(|i| i.transfer_syntax == JPEG_XL && path.ends_with(&i.path()));
         if is_compressed {
             refuses(held, asked, 406)
         } else {
@@ -188,7 +196,7 @@ async fn one_instance_may_come_alone() {
             .field("content-type")
             .starts_with("application/dicom")
     );
-    assert!(stored.field("content-type").contains(JPEG_LOSSLESS));
+    assert!(stored.field("content-type").contains(JPEG_XL));
     let decoded = case.get(&instance.path(), "application/dicom").await;
     assert_eq!(decoded.body, instance.decoded().bytes);
     assert!(decoded.field("content-type").contains(EXPLICIT));
@@ -247,7 +255,7 @@ async fn a_transfer_syntax_that_is_not_there_is_not_acceptable() {
     let hevc = accept("1.2.840.10008.1.2.4.107");
     assert_eq!(case.get(&mixed().path(), &hevc).await.status, 406);
     // The one that two of the four are in: the others are missing, and it is told.
-    let compressed = accept(JPEG_LOSSLESS);
+    let compressed = accept(JPEG_XL);
     let instance = mixed().instances()[1].clone();
     assert_eq!(
         case.get(&instance.path(), &compressed).await.instances(),
@@ -260,7 +268,7 @@ async fn a_transfer_syntax_that_is_not_there_is_not_acceptable() {
 #[tokio::test]
 async fn a_server_that_ignores_what_it_is_asked_for_is_not_believed() {
     // It sends what is stored, whatever is asked for.
-    let study = Study::new(4).with_series(at(10), vec![(JPEG_LOSSLESS, 900); 2]);
+    let study = Study::new(4).with_series(at(10), vec![(JPEG_XL, 900); 2]);
     let held = study.instances();
     let case = Case::new(&study, move |_held, asked| {
         let found = held

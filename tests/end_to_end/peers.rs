@@ -83,6 +83,7 @@ async fn pydicom_reads_the_same_in_every_file() {
         ("frames", 100),
         ("decoded", 60),
         ("rewritten", 60),
+        ("transcoded", 50),
         ("rendered", 30),
     ] {
         assert!(report[what].as_u64() >= Some(least), "{what}: {report:#}");
@@ -94,7 +95,7 @@ async fn pydicom_reads_the_same_in_every_file() {
         .iter()
         .filter_map(Value::as_str)
         .collect();
-    assert!(left.len() <= 12, "{left:#?}");
+    assert!(left.len() <= 15, "{left:#?}");
     let syntaxes = report["syntaxes"].as_array().expect("a list");
     assert!(syntaxes.len() >= 12, "{syntaxes:?}");
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 pub(crate) const IMPLICIT: &str = "1.2.840.10008.1.2";
 pub(crate) const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 pub(crate) const JPEG_2000: &str = "1.2.840.10008.1.2.4.90";
+pub(crate) const JPEG_XL: &str = "1.2.840.10008.1.2.4.110";
 pub(crate) const JPEG_LOSSLESS: &str = "1.2.840.10008.1.2.4.70";
 pub(crate) const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 const KOS: &str = "1.2.840.10008.5.1.4.1.1.88.59";

@@ -35,7 +35,7 @@ REFUSED = {
 }
 BINARY = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
 AS_STORED = "multipart/related; type=application/octet-stream; transfer-syntax=*"
-report = {"metadata": 0, "elements": 0, "frames": 0, "decoded": 0, "rewritten": 0, "rendered": 0, "syntaxes": [], "differences": [], "not_compared": []}
+report = {"metadata": 0, "elements": 0, "frames": 0, "decoded": 0, "transcoded": 0, "rewritten": 0, "rendered": 0, "syntaxes": [], "differences": [], "not_compared": []}
 
 
 def get(url, accept):
@@ -249,6 +249,47 @@ def rewritten(name, root, entry, ds):
     report["rewritten"] += 1
 
 
+# What is compressed comes decoded, as a whole file, to whom takes Explicit VR Little Endian only.
+def transcoded(name, root, entry, ds):
+    syntax = ds.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed or syntax.is_deflated or "PixelData" not in ds:
+        return
+    status, headers, body = get(f"{root}/{entry['path']}", "application/dicom")
+    if status != 200:
+        report["not_compared"].append(f"{name}: transcoded: {status} {json.loads(body).get('detail', '')}")
+        return
+    theirs = dcmread(BytesIO(body))
+    if theirs.file_meta.TransferSyntaxUID != "1.2.840.10008.1.2.1":
+        return differ(name, "transcoded into", theirs.file_meta.TransferSyntaxUID, "Explicit VR Little Endian")
+    made_anew = {0x00280004, 0x00280006, 0x7FE00001, 0x7FE00002, 0x7FE00003, 0x7FE00010}
+    for elem in ds:
+        if elem.tag in made_anew or elem.tag.element == 0 or elem.tag.group == 2:
+            continue
+        if elem.tag not in theirs or theirs[elem.tag].value != elem.value:
+            differ(name, f"transcoded {elem.tag}", theirs.get(elem.tag), elem)
+    for tag in (0x7FE00001, 0x7FE00002, 0x7FE00003):
+        if tag in theirs:
+            differ(name, "transcoded", "an offset table", "none")
+    samples = ds.get("SamplesPerPixel", 1)
+    size = ds.Rows * ds.Columns * samples * ds.BitsAllocated // 8 * int(ds.get("NumberOfFrames") or 1)
+    if len(theirs.PixelData) != size + size % 2:
+        return differ(name, "transcoded length", len(theirs.PixelData), size)
+    for index in sorted({0, int(ds.get("NumberOfFrames") or 1) - 1}):
+        try:
+            before = pixels.pixel_array(ds, index=index)
+        except Exception as error:  # pydicom has no decoder, or finds fault with it
+            report["not_compared"].append(f"{name}: pydicom decodes it not: {type(error).__name__}")
+            return
+        # It makes RGB of YBR on its own, whatever that was compressed with.
+        after = pixels.pixel_array(theirs, index=index)
+        if before.shape != after.shape:
+            return differ(name, "transcoded shape", after.shape, before.shape)
+        off = np.abs(before.astype(np.int64) - after.astype(np.int64)).max()
+        if off > LOSSY.get(str(syntax)[17:], 0):
+            differ(name, f"transcoded {str(syntax)[17:]}", f"off by {off}", ds.PhotometricInterpretation)
+    report["transcoded"] += 1
+
+
 # A picture is what the attributes say of it (PS3.3 C.11), by another's arithmetic.
 def rendered(name, root, entry, ds):
     if "PixelData" not in ds or report_truncated(ds) or ds.get("SamplesPerPixel") != 1:
@@ -366,6 +407,7 @@ for entry, root in zip(index, roots):
         frames(name, root, entry, ds)
         decoded(name, root, entry, ds)
         rewritten(name, root, entry, ds)
+        transcoded(name, root, entry, ds)
         rendered(name, root, entry, ds)
     except Exception as error:
         import traceback
