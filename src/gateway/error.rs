@@ -286,7 +286,7 @@ fn of_source(error: &source::Error) -> StatusCode {
         source::Error::Forbidden => StatusCode::FORBIDDEN,
         // These say something of the request itself, wherever on its way they were said.
         source::Error::Status(413) => StatusCode::PAYLOAD_TOO_LARGE,
-        source::Error::InstancesOnly => StatusCode::NOT_IMPLEMENTED,
+        source::Error::Status(501) | source::Error::InstancesOnly => StatusCode::NOT_IMPLEMENTED,
         source::Error::Status(508) => StatusCode::LOOP_DETECTED,
         source::Error::Overloaded { .. } | source::Error::Resting { .. } => {
             StatusCode::SERVICE_UNAVAILABLE

@@ -78,12 +78,13 @@ impl Decoded {
     }
 }
 
+type NoFrames = fn(u32) -> std::future::Ready<Result<Bytes, body::Error>>;
+
 /// The same instance in Explicit VR Little Endian. Nothing of it is held but what is small.
 #[must_use]
 pub fn explicit_little(body: Body) -> Body {
     Body::generate(None, |out| async move {
-        let none: Option<(Decoded, fn(u32) -> std::future::Ready<_>)> = None;
-        Ok(rewrite(body, none, &out).await?)
+        Ok(rewrite::<NoFrames, _>(body, None, &out).await?)
     })
 }
 
