@@ -2,8 +2,9 @@
 //!
 //! `cargo bench` runs everything; `cargo bench -- throughput memory` only these. The names are
 //! `throughput`, `first-byte`, `memory`, `manifest`, `two_gateways`, `border`, `crowd`,
-//! `dead_community`, and of what is kept `cache_warm`, `cache_cold`, `together`, `viewer`, `stalled` and
-//! `cache_memory`. docs/PERFORMANCE.md says what is measured.
+//! `dead_community`, of what is kept `cache_warm`, `cache_cold`, `together`, `viewer`, `stalled` and
+//! `cache_memory`, and of what is made of instances `metadata`, `frames`,
+//! `large_object` and `ohif`. docs/PERFORMANCE.md says what is measured.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it finds")]
 
 mod authority;
@@ -18,10 +19,14 @@ mod dead_community;
 mod dicom;
 mod first_byte;
 mod forwarder;
+mod frames;
 mod keeping;
+mod large_object;
 mod manifest;
 mod manifest_size;
 mod memory;
+mod metadata;
+mod ohif;
 mod origin;
 mod pair;
 mod plain;
@@ -39,7 +44,7 @@ use std::process::ExitCode;
 
 type Bench = (&'static str, fn());
 
-const BENCHES: [Bench; 14] = [
+const BENCHES: [Bench; 18] = [
     ("throughput", throughput::run),
     ("first-byte", first_byte::run),
     ("memory", memory::run),
@@ -54,6 +59,10 @@ const BENCHES: [Bench; 14] = [
     ("viewer", viewer::run),
     ("stalled", stalled::run),
     ("cache_memory", cache_memory::run),
+    ("metadata", metadata::run),
+    ("frames", frames::run),
+    ("large_object", large_object::run),
+    ("ohif", ohif::run),
 ];
 
 // This program is also the processes that it measures against: it runs itself with these words.

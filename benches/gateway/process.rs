@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -103,6 +103,46 @@ impl Server {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             child => Killed(Some(child.expect("nginx starts"))),
         };
+        Some(child.into_server(address, Some(directory)))
+    }
+
+    /// An Orthanc with its DICOMweb plugin, which holds nothing yet; `None` if it is not installed.
+    pub(crate) fn orthanc() -> Option<Self> {
+        let plugin = PLUGINS.iter().find(|path| Path::new(path).exists())?;
+        let directory = tempfile::tempdir_in("/dev/shm").expect("a directory");
+        // It has no way to take over a socket: whoever is quicker than it makes this fail.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        drop(listener);
+        let settings = serde_json::json!({
+            "StorageDirectory": directory.path(),
+            "IndexDirectory": directory.path(),
+            "HttpPort": address.port(),
+            "DicomServerEnabled": false,
+            "RemoteAccessAllowed": false,
+            "AuthenticationEnabled": false,
+            "KeepAlive": true,
+            "Plugins": [plugin],
+            "DicomWeb": { "Enable": true, "Root": "/dicom-web/" },
+        });
+        let path = directory.path().join("orthanc.json");
+        fs::write(&path, settings.to_string()).expect("written");
+        let program = std::env::var_os("ORTHANC").unwrap_or("/usr/sbin/Orthanc".into());
+        let child = Command::new(program)
+            .arg(&path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let child = match child {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            child => Killed(Some(child.expect("Orthanc starts"))),
+        };
+        let tries = (0..300).map(|_| thread::sleep(Duration::from_millis(100)));
+        let mut connected = tries.map(|()| TcpStream::connect(address).is_ok());
+        assert!(
+            connected.any(|is_there| is_there),
+            "Orthanc does not listen"
+        );
         Some(child.into_server(address, Some(directory)))
     }
 
@@ -288,6 +328,12 @@ fn show_warning(line: &str) {
         let _ = writeln!(io::stderr(), "    {line}");
     }
 }
+
+/// Where Debian has the plugin, and where others have it.
+const PLUGINS: [&str; 2] = [
+    "/usr/share/orthanc/plugins/libOrthancDicomWeb.so",
+    "/usr/local/share/orthanc/plugins/libOrthancDicomWeb.so",
+];
 
 // USER_HZ is 100 on every Linux that counts here.
 const MILLISECONDS_A_TICK: u64 = 10;

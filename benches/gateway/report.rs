@@ -26,6 +26,12 @@ pub(crate) fn at_most(what: &str, figure: f64, target: f64, unit: &str) {
     println!("  {what:<58} {figure:>9.2} {unit:<4} target <= {target} {unit}: {verdict}");
 }
 
+/// A figure next to its target: at least `target`.
+pub(crate) fn at_least(what: &str, figure: f64, target: f64, unit: &str) {
+    let verdict = if figure >= target { "ok" } else { "MISSED" };
+    println!("  {what:<58} {figure:>9.2} {unit:<4} target >= {target} {unit}: {verdict}");
+}
+
 /// A figure that has no target.
 pub(crate) fn figure(what: &str, figure: f64, unit: &str) {
     println!("  {what:<58} {figure:>9.2} {unit}");
