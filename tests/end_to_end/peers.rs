@@ -3,16 +3,17 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::orthanc::left_out;
+use crate::orthanc::{left_out, program};
 use crate::rig::Rig;
 
 /// Runs one of the scripts; the last line that it prints is its report.
-fn python(script: &str, arguments: &[&OsStr]) -> Option<Value> {
+pub(crate) fn python(script: &str, arguments: &[&OsStr]) -> Option<Value> {
     let Some(python) = std::env::var_os("DICOMWEB_CLIENT_PYTHON") else {
         left_out(
             "pydicom",
@@ -37,46 +38,75 @@ fn python(script: &str, arguments: &[&OsStr]) -> Option<Value> {
     Some(report.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr))))
 }
 
+/// Real files, a gateway in front of their folder, and a root for each of them.
+struct Zoo {
+    _rig: Rig,
+    _directory: TempDir,
+    folder: PathBuf,
+    roots: PathBuf,
+}
+
+impl Zoo {
+    async fn open() -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let folder = directory.path().join("zoo");
+        let prepared = folder.clone();
+        let preparing = move || python("prepare.py", &[prepared.as_os_str()]);
+        let preparing = tokio::task::spawn_blocking(preparing).await;
+        let report = preparing.expect("it runs")?;
+        assert!(report["files"].as_u64() >= Some(60), "{report}");
+        let files = folder.join("files");
+        let rig = Rig::start(&format!(
+            "[[location]]\nretrieve_location_uid = \"1.3.6.1.4.1.99999.1.10\"\n\
+             retrieve_urls = [\"http://files.example/rs\"]\nfolder = {files:?}\n"
+        ));
+        let index = fs::read(folder.join("index.json")).expect("an index");
+        let index: Vec<Value> = serde_json::from_slice(&index).expect("JSON");
+        let mut roots = Vec::new();
+        for file in &index {
+            let manifest = file["manifest"].as_str().expect("a path");
+            let manifest = fs::read(folder.join(manifest)).expect("a manifest");
+            let answer = rig.post("/manifests", &[], manifest).await;
+            // One of them has no UIDs that are any.
+            roots.push(
+                answer
+                    .status
+                    .is_success()
+                    .then(|| answer.json()["links"]["dicomweb"].clone()),
+            );
+        }
+        let listed = directory.path().join("roots.json");
+        fs::write(&listed, serde_json::to_vec(&roots).expect("JSON")).expect("a file");
+        Some(Self {
+            _rig: rig,
+            _directory: directory,
+            folder,
+            roots: listed,
+        })
+    }
+
+    /// What a script finds, which finds no difference.
+    async fn compared_by(&self, script: &'static str) -> Value {
+        let (folder, roots) = (self.folder.clone(), self.roots.clone());
+        let comparing = move || python(script, &[folder.as_os_str(), roots.as_os_str()]);
+        let comparing = tokio::task::spawn_blocking(comparing).await;
+        let report = comparing.expect("it runs").expect("a report");
+        let differences = report["differences"].as_array().expect("a list");
+        assert!(differences.is_empty(), "{report:#}");
+        report
+    }
+}
+
+/// What could not be compared is known by name, and little.
+fn left(report: &Value, most: usize) {
+    let left = report["not_compared"].as_array().expect("a list");
+    assert!(left.len() <= most, "{left:#?}");
+}
+
 #[tokio::test]
 async fn pydicom_reads_the_same_in_every_file() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let folder = directory.path().join("zoo");
-    let prepared = folder.clone();
-    let preparing = move || python("prepare.py", &[prepared.as_os_str()]);
-    let Some(report) = tokio::task::spawn_blocking(preparing)
-        .await
-        .expect("it runs")
-    else {
-        return;
-    };
-    assert!(report["files"].as_u64() >= Some(60), "{report}");
-    let files = folder.join("files");
-    let rig = Rig::start(&format!(
-        "[[location]]\nretrieve_location_uid = \"1.3.6.1.4.1.99999.1.10\"\n\
-         retrieve_urls = [\"http://files.example/rs\"]\nfolder = {files:?}\n"
-    ));
-    let index = fs::read(folder.join("index.json")).expect("an index");
-    let index: Vec<Value> = serde_json::from_slice(&index).expect("JSON");
-    let mut roots = Vec::new();
-    for file in &index {
-        let manifest = file["manifest"].as_str().expect("a path");
-        let manifest = fs::read(folder.join(manifest)).expect("a manifest");
-        let answer = rig.post("/manifests", &[], manifest).await;
-        // One of them has no UIDs that are any.
-        roots.push(
-            answer
-                .status
-                .is_success()
-                .then(|| answer.json()["links"]["dicomweb"].clone()),
-        );
-    }
-    let listed = directory.path().join("roots.json");
-    fs::write(&listed, serde_json::to_vec(&roots).expect("JSON")).expect("a file");
-    let comparing = move || python("compare.py", &[folder.as_os_str(), listed.as_os_str()]);
-    let comparing = tokio::task::spawn_blocking(comparing);
-    let report = comparing.await.expect("it runs").expect("a report");
-    let differences = report["differences"].as_array().expect("a list");
-    assert!(differences.is_empty(), "{report:#}");
+    let Some(zoo) = Zoo::open().await else { return };
+    let report = zoo.compared_by("compare.py").await;
     for (what, least) in [
         ("metadata", 100),
         ("elements", 5000),
@@ -88,14 +118,21 @@ async fn pydicom_reads_the_same_in_every_file() {
     ] {
         assert!(report[what].as_u64() >= Some(least), "{what}: {report:#}");
     }
-    // What could not be compared is known by name.
-    let left: Vec<&str> = report["not_compared"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
-    assert!(left.len() <= 15, "{left:#?}");
+    left(&report, 15);
     let syntaxes = report["syntaxes"].as_array().expect("a list");
     assert!(syntaxes.len() >= 12, "{syntaxes:?}");
+}
+
+#[tokio::test]
+async fn dcm2json_says_the_same_of_every_file() {
+    if program("dcm2json").is_none() {
+        return left_out("dcm2json", "there is no dcm2json on the path");
+    }
+    let Some(zoo) = Zoo::open().await else { return };
+    let report = zoo.compared_by("dcm2json.py").await;
+    for (what, least) in [("files", 200), ("elements", 10_000)] {
+        assert!(report[what].as_u64() >= Some(least), "{what}: {report:#}");
+    }
+    // Most of these are in Japanese, which it does not read.
+    left(&report, 10);
 }
