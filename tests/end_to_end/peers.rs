@@ -3,13 +3,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::orthanc::{left_out, program};
+use crate::orthanc::{Found, left_out, program};
 use crate::rig::Rig;
 
 /// Runs one of the scripts; the last line that it prints is its report.
@@ -87,8 +88,18 @@ impl Zoo {
 
     /// What a script finds, which finds no difference.
     async fn compared_by(&self, script: &'static str) -> Value {
+        self.compared_with(script, None).await
+    }
+
+    /// The same of a script that asks another server too.
+    async fn compared_with(&self, script: &'static str, server: Option<SocketAddr>) -> Value {
         let (folder, roots) = (self.folder.clone(), self.roots.clone());
-        let comparing = move || python(script, &[folder.as_os_str(), roots.as_os_str()]);
+        let server = server.map(|address| format!("http://{address}"));
+        let comparing = move || {
+            let mut arguments = vec![folder.as_os_str(), roots.as_os_str()];
+            arguments.extend(server.as_ref().map(OsStr::new));
+            python(script, &arguments)
+        };
         let comparing = tokio::task::spawn_blocking(comparing).await;
         let report = comparing.expect("it runs").expect("a report");
         let differences = report["differences"].as_array().expect("a list");
@@ -135,4 +146,25 @@ async fn dcm2json_says_the_same_of_every_file() {
     }
     // Most of these are in Japanese, which it does not read.
     left(&report, 10);
+}
+
+#[tokio::test]
+async fn orthanc_answers_the_same_but_for_what_is_known() {
+    let Some(found) = Found::look() else { return };
+    let Some(zoo) = Zoo::open().await else { return };
+    let orthanc = found.start();
+    let report = zoo.compared_with("orthanc.py", Some(orthanc.address)).await;
+    for (what, least) in [
+        ("files", 200),
+        ("equal", 10_000),
+        ("frames", 100),
+        ("searches", 200),
+    ] {
+        assert!(report[what].as_u64() >= Some(least), "{what}: {report:#}");
+    }
+    // What is known to differ is the exception.
+    let known = report["known"].as_object().expect("some");
+    let count: u64 = known.values().filter_map(Value::as_u64).sum();
+    assert!(count < 1000, "{known:#?}");
+    left(&report, 5);
 }
