@@ -12,6 +12,7 @@ use super::problem::{Problem, Problems};
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
 use crate::metrics::Metrics;
 use crate::source::Source;
+use crate::sub_resource::Offer;
 
 /// What a registry is made from.
 #[derive(Debug, Clone, Copy)]
@@ -201,6 +202,22 @@ impl Registry {
         addresses
             .map(|(address, _)| address.url().clone())
             .collect()
+    }
+
+    /// Whether a source offers something itself, and settings say so.
+    #[must_use]
+    pub fn offers(&self, source: &Source, offer: Offer) -> bool {
+        let mut sites = self.sites.iter();
+        let site = sites.find(|site| site.source.alias == source.alias);
+        let mut communities = self.communities.values();
+        let offers = site.map(|site| &site.offers).or_else(|| {
+            let behind = |community: &&Community| {
+                let gateway = community.gateway.as_ref();
+                gateway.is_some_and(|gateway| gateway.alias() == &*source.alias)
+            };
+            communities.find(behind).map(|community| &community.offers)
+        });
+        offers.is_some_and(|offers| offers.iter().any(|offered| offered.is(offer)))
     }
 
     /// Another community, if settings name it.

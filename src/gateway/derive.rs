@@ -29,6 +29,10 @@ impl Gateway {
         let holding = self.holding(root, target.study()).await?;
         let plan = self.plan(&holding, target, asking)?;
         let place = self.root_place(root);
+        let what = (&place, target, resource);
+        if let Some(response) = self.offered(head, &plan, what).await? {
+            return Ok(response);
+        }
         match resource {
             SubResource::Metadata => self.metadata(head, plan, place, target).await,
             SubResource::Frames(frames, FrameForm::Pixels) => {

@@ -31,6 +31,9 @@ impl Gateway {
         let include = included(head.uri.query())?;
         let gzip = form == MetadataForm::Json && takes_gzip(&head.headers);
         let form = written(form, gzip)?;
+        if let Some(offered) = self.offered_metadata(&plan, &place).await {
+            return given((offered, include), (form, gzip), &place, target);
+        }
         let (mut instances, missing) = match target {
             // A file is opened where it is, and its pixels are not read.
             Target::Instance(..) => {
@@ -59,6 +62,24 @@ impl Gateway {
         encoded(&mut response, gzip);
         Ok(response)
     }
+}
+
+/// Metadata that sources have made, as an answer.
+fn given(
+    (described, include): (Vec<Bytes>, Option<Include>),
+    (form, gzip): (metadata::Form, bool),
+    place: &Place,
+    target: &Target,
+) -> Result<Response<Body>, Error> {
+    let rows = described
+        .iter()
+        .map(|described| metadata::given(described, place.root(), include.as_ref()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let presented = metadata::rows(form, rows.into_iter());
+    let location = place.of_sub_resource(target, &SubResource::Metadata);
+    let mut response = response(presented, Missing::Nothing, &location)?;
+    encoded(&mut response, gzip);
+    Ok(response)
 }
 
 /// The metadata of an instance, worked out unless they are kept.

@@ -14,6 +14,7 @@ mod holding;
 mod manifests;
 mod metadata;
 mod observe;
+mod offered;
 mod one;
 mod place;
 mod rendered;

@@ -64,6 +64,22 @@ pub fn rooted(described: &Bytes, root: &str) -> Bytes {
     out.into()
 }
 
+/// The metadata of one instance as they are given, below this root, without what is not wanted.
+///
+/// # Errors
+/// If they are no JSON.
+pub fn given(
+    described: &Bytes,
+    root: &str,
+    include: Option<&Include>,
+) -> Result<Bytes, body::Error> {
+    let json = rooted(described, root);
+    match include {
+        Some(include) => only(&json, include),
+        None => Ok(json),
+    }
+}
+
 /// The metadata of all instances, each as soon as `described` has it.
 pub fn metadata<D, F>(
     first: Option<Bytes>,
@@ -87,10 +103,7 @@ where
                 },
             };
             let Some(next) = next else { break };
-            let mut json = rooted(&next, &root);
-            if let Some(include) = &include {
-                json = only(&json, include)?;
-            }
+            let json = given(&next, &root, include.as_ref())?;
             out.emit(writer.write(&json)?).await?;
         }
         out.emit(writer.finish()?).await

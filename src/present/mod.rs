@@ -1,5 +1,6 @@
 //! What is answered: a stream of instances becomes the bytes of an answer. Pure.
 
+pub mod adopted;
 pub mod capabilities;
 pub mod forwarded;
 mod instances;

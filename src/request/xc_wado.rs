@@ -113,14 +113,31 @@ impl XcWado {
     #[must_use]
     pub fn upstream_query(&self) -> String {
         let known = self.sub_resource.as_ref().map_or(&[][..], parameter_names);
-        let pairs = self.parameters.iter().filter_map(|(name, value)| {
-            let name = known
+        written(
+            known,
+            self.parameters
                 .iter()
-                .find(|known| known.eq_ignore_ascii_case(name))?;
-            Some(format!("{name}={}", utf8_percent_encode(value, ESCAPED)))
-        });
-        pairs.collect::<Vec<_>>().join("&")
+                .map(|(name, value)| (&**name, &**value)),
+        )
     }
+}
+
+/// Of the query of a client, what whoever serves a sub-resource is to know, written anew.
+#[must_use]
+pub fn query_for(sub_resource: &SubResource, query: Option<&str>) -> String {
+    let parameters = parameters(query.unwrap_or_default()).unwrap_or_default();
+    let parameters = parameters.iter().map(|(name, value)| (&**name, &**value));
+    written(parameter_names(sub_resource), parameters)
+}
+
+fn written<'a>(known: &[&str], parameters: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let pairs = parameters.filter_map(|(name, value)| {
+        let name = known
+            .iter()
+            .find(|known| known.eq_ignore_ascii_case(name))?;
+        Some(format!("{name}={}", utf8_percent_encode(value, ESCAPED)))
+    });
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 fn community<'s, 'a>(segments: &'s [&'a str]) -> Result<(HomeCommunityId, &'s [&'a str]), Error> {

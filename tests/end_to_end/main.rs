@@ -21,6 +21,7 @@ mod loops;
 mod manifests;
 mod misbehaving;
 mod negotiation;
+mod offered;
 mod origin;
 mod orthanc;
 mod orthanc_communities;

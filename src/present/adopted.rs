@@ -1,0 +1,180 @@
+//! Metadata that a source has made: every link in them becomes ours, whatever it was.
+//!
+//! A link to bulk data may be relative, below another path, signed, on another host. None of them is
+//! followed by anybody: the value is in the instance, so what is given instead is where we take it
+//! from there.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::forwarded::Unsuitable;
+use crate::dicom::SopInstanceUid;
+use crate::instance::Target;
+
+const SOP_INSTANCE_UID: &str = "00080018";
+const RETRIEVE_URL: &str = "00081190";
+const STUDY_INSTANCE_UID: &str = "0020000D";
+const SERIES_INSTANCE_UID: &str = "0020000E";
+
+/// Of an array in the DICOM JSON model, the instances of which `target_of` knows what they are
+/// here, below the DICOMweb root.
+///
+/// # Errors
+/// [`Unsuitable`] if it is no such array, or an instance says to be of another study or series.
+pub fn adopted(
+    json: &[u8],
+    root: &str,
+    target_of: impl Fn(&str) -> Option<Target>,
+) -> Result<HashMap<SopInstanceUid, Bytes>, Unsuitable> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let adopting = deserializer.deserialize_seq(Adopting(root, target_of));
+    let adopted = adopting.map_err(|_wrong| Unsuitable)?;
+    deserializer.end().map_err(|_more| Unsuitable)?;
+    Ok(adopted)
+}
+
+/// One instance is a tree of values at a time.
+struct Adopting<'r, F>(&'r str, F);
+
+impl<'de, F: Fn(&str) -> Option<Target>> Visitor<'de> for Adopting<'_, F> {
+    type Value = HashMap<SopInstanceUid, Bytes>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array of instances")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut adopted = HashMap::new();
+        while let Some(mut instance) = seq.next_element::<Map<String, Value>>()? {
+            let uid = text(&instance, SOP_INSTANCE_UID).and_then(&self.1);
+            let Some(target) = uid else { continue };
+            let Target::Instance(study, series, uid) = &target else {
+                continue;
+            };
+            if text(&instance, STUDY_INSTANCE_UID) != Some(study.as_str())
+                || text(&instance, SERIES_INSTANCE_UID) != Some(series.as_str())
+            {
+                return Err(A::Error::custom("it is of another series"));
+            }
+            let own = format!("{}/{}", self.0, target.path());
+            if let Some(attribute) = instance.get_mut(RETRIEVE_URL) {
+                *attribute = serde_json::json!({ "vr": "UR", "Value": [own] });
+            }
+            relink(&mut instance, &format!("{own}/bulkdata/"));
+            adopted.insert(uid.clone(), Value::Object(instance).to_string().into());
+        }
+        Ok(adopted)
+    }
+}
+
+fn text<'a>(instance: &'a Map<String, Value>, tag: &str) -> Option<&'a str> {
+    instance.get(tag)?.get("Value")?.get(0)?.as_str()
+}
+
+/// Links to bulk data become those to the same values in the instance; other addresses are left out.
+fn relink(attributes: &mut Map<String, Value>, link: &str) {
+    for (tag, attribute) in attributes.iter_mut() {
+        let Some(attribute) = attribute.as_object_mut() else {
+            continue;
+        };
+        if let Some(uri) = attribute.get_mut("BulkDataURI") {
+            *uri = format!("{link}{tag}").into();
+        }
+        let Some(items) = attribute.get_mut("Value").and_then(Value::as_array_mut) else {
+            continue;
+        };
+        for (number, item) in (1..).zip(items) {
+            let Some(item) = item.as_object_mut() else {
+                continue;
+            };
+            if let Some(elsewhere) = item.get_mut(RETRIEVE_URL).and_then(Value::as_object_mut) {
+                elsewhere.remove("Value");
+            }
+            relink(item, &format!("{link}{tag}/{number}/"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn target(uid: &str) -> Option<Target> {
+        use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
+        Some(Target::Instance(
+            StudyInstanceUid::parse("1.2").ok()?,
+            SeriesInstanceUid::parse("1.3").ok()?,
+            SopInstanceUid::parse(uid).ok()?,
+        ))
+    }
+
+    fn instance(uid: &str) -> Value {
+        json!({
+            "00080018": { "vr": "UI", "Value": [uid] },
+            "0020000D": { "vr": "UI", "Value": ["1.2"] },
+            "0020000E": { "vr": "UI", "Value": ["1.3"] },
+        })
+    }
+
+    #[test]
+    fn every_link_becomes_ours_whatever_it_was() {
+        let mut one = instance("1.4");
+        one["00081190"] = json!({ "vr": "UR", "Value": ["http://inner/rs/x"] });
+        one["00091010"] = json!({ "vr": "OB", "BulkDataURI": "https://s3.example/x?Signature=y" });
+        one["7FE00010"] = json!({ "vr": "OW", "BulkDataURI": "../../../bulk/7" });
+        one["00400275"] = json!({ "vr": "SQ", "Value": [
+            {},
+            { "00400260": { "vr": "SQ", "Value": [
+                { "00091011": { "vr": "OB", "BulkDataURI": "file:///etc/passwd" } },
+            ] } },
+            { "00081190": { "vr": "UR", "Value": ["http://inner/rs/y"] } },
+        ] });
+        let document = json!([one, instance("1.5")]).to_string();
+        let listed = |uid: &str| (uid == "1.4").then(|| target(uid)).flatten();
+        let adopted = adopted(document.as_bytes(), "https://ours/p", listed).expect("metadata");
+        assert_eq!(adopted.len(), 1, "only what is known here");
+        let given = adopted.into_values().next().expect("one");
+        let given: Value = serde_json::from_slice(&given).expect("JSON");
+        let own = "https://ours/p/studies/1.2/series/1.3/instances/1.4";
+        assert_eq!(given["00081190"]["Value"][0], own);
+        assert_eq!(
+            given["00091010"]["BulkDataURI"],
+            format!("{own}/bulkdata/00091010")
+        );
+        assert_eq!(
+            given["7FE00010"]["BulkDataURI"],
+            format!("{own}/bulkdata/7FE00010")
+        );
+        let nested = &given["00400275"]["Value"][1]["00400260"]["Value"][0]["00091011"];
+        let path = "/bulkdata/00400275/2/00400260/1/00091011";
+        assert_eq!(nested["BulkDataURI"], format!("{own}{path}"));
+        for secret in ["inner", "s3.example", "passwd"] {
+            assert!(!given.to_string().contains(secret), "{given:#}");
+        }
+    }
+
+    #[test]
+    fn what_is_something_else_is_not_taken() {
+        let mut other = instance("1.4");
+        other["0020000E"]["Value"][0] = "1.9".into();
+        for document in [
+            json!([other]).to_string(),
+            "{}".into(),
+            "[".into(),
+            "[1]".into(),
+            "[] []".into(),
+        ] {
+            assert_eq!(
+                adopted(document.as_bytes(), "", target),
+                Err(Unsuitable),
+                "{document}"
+            );
+        }
+        assert!(adopted(b"[]", "", target).is_ok_and(|none| none.is_empty()));
+    }
+}
