@@ -81,6 +81,7 @@ impl Parts {
         }
         let gateway = Gateway::new(Assembly {
             public_url: config.public_url.clone(),
+            proxies: config.listen.proxies.clone(),
             gateway_url: config.gateway_url(),
             xc_wado: config.xc_wado.clone(),
             access: self.opened.access,

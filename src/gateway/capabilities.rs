@@ -4,7 +4,7 @@ use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 
-use super::{Error, Gateway, accept_fields, allow};
+use super::{Asking, Error, Gateway, accept_fields, allow};
 use crate::body::Body;
 use crate::present::capabilities;
 use crate::request::{Root, accept};
@@ -13,12 +13,13 @@ impl Gateway {
     pub(super) async fn capabilities(
         &self,
         head: &Parts,
+        asking: &Asking,
         root: Root,
     ) -> Result<Response<Body>, Error> {
         if let Root::Manifest(id) = root {
             self.held_by(id).await?;
         }
-        let place = self.root_place(root);
+        let place = asking.root_place(root);
         let wants_json = accept::prefers_json(&accept_fields(head));
         let (text, media_type) = if wants_json {
             let json = capabilities::json(place.root());

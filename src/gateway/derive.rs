@@ -28,7 +28,7 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let holding = self.holding(root, target.study()).await?;
         let plan = self.plan(&holding, target, asking)?;
-        let place = self.root_place(root);
+        let place = asking.root_place(root);
         let what = (&place, target, resource);
         if let Some(response) = self.offered(head, &plan, what).await? {
             return Ok(response);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
-use super::place::Place;
 use super::{Error, Gateway};
 use crate::dicom::StudyInstanceUid;
 use crate::manifest::{Holding, Id, Registered, Store};
@@ -60,13 +59,6 @@ impl Gateway {
             self.manifests.keep_united(study, ids, &united);
         }
         Ok(united)
-    }
-
-    pub(super) fn root_place(&self, root: Root) -> Place {
-        match root {
-            Root::Manifest(id) => Place::new(format!("{}/dicomweb", self.link(id))),
-            Root::All => Place::new(format!("{}/dicomweb", self.public.url)),
-        }
     }
 
     pub(super) async fn load(&self, id: Id) -> Result<Option<Arc<Registered>>, Error> {

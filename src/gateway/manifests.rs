@@ -42,11 +42,11 @@ impl Gateway {
             let plan = self.plan_of_all(&manifest.holding, asking)?;
             self.retriever.fetch_ahead(plan);
         }
-        let mut response = json_response(&self.summary(&manifest, false));
+        let mut response = json_response(&self.summary(asking, &manifest, false));
         if is_new {
             *response.status_mut() = StatusCode::CREATED;
         }
-        let location = self.link(manifest.id);
+        let location = asking.link(manifest.id);
         response.headers_mut().insert(LOCATION, value(&location)?);
         Ok(response)
     }
@@ -70,7 +70,7 @@ impl Gateway {
     }
 
     /// `GET manifests`.
-    pub(super) fn list(&self, head: &Parts) -> Result<Response<Body>, Error> {
+    pub(super) fn list(&self, head: &Parts, asking: &Asking) -> Result<Response<Body>, Error> {
         accept::json(&accept_fields(head))?;
         let manifests: Vec<Value> = self
             .manifests
@@ -81,7 +81,7 @@ impl Gateway {
                     "id": id.to_string(),
                     "registered_at": record.registered_at,
                     "media_type": record.media_type,
-                    "links": self.links(id),
+                    "links": links(asking, id),
                 })
             })
             .collect();
@@ -89,11 +89,16 @@ impl Gateway {
     }
 
     /// `GET manifests/{id}`; with `?instances=true` the SOP Instance UIDs are listed too.
-    pub(super) async fn show(&self, head: &Parts, id: Id) -> Result<Response<Body>, Error> {
+    pub(super) async fn show(
+        &self,
+        head: &Parts,
+        asking: &Asking,
+        id: Id,
+    ) -> Result<Response<Body>, Error> {
         match accept::manifest(&accept_fields(head))? {
             ManifestForm::Summary => {}
-            ManifestForm::Kos => return self.hand_out(id, "application/dicom").await,
-            ManifestForm::Fhir => return self.hand_out(id, "application/fhir+json").await,
+            ManifestForm::Kos => return self.hand_out(asking, id, "application/dicom").await,
+            ManifestForm::Fhir => return self.hand_out(asking, id, "application/fhir+json").await,
         }
         let with_instances = head.uri.query().is_some_and(|query| {
             query
@@ -101,18 +106,27 @@ impl Gateway {
                 .any(|pair| pair.eq_ignore_ascii_case("instances=true"))
         });
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
-        Ok(json_response(&self.summary(&manifest, with_instances)))
+        Ok(json_response(&self.summary(
+            asking,
+            &manifest,
+            with_instances,
+        )))
     }
 
     /// The manifest itself, with what it selects to be retrieved here.
-    async fn hand_out(&self, id: Id, media_type: &'static str) -> Result<Response<Body>, Error> {
+    async fn hand_out(
+        &self,
+        asking: &Asking,
+        id: Id,
+        media_type: &'static str,
+    ) -> Result<Response<Body>, Error> {
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
         let record = self.manifests.record(id).ok_or(Error::NotFound)?;
         if record.media_type != media_type {
             // It is handed out in the format that it came in.
             return Err(accept::NotAcceptable.into());
         }
-        let root = format!("{}/dicomweb", self.link(id));
+        let root = format!("{}/dicomweb", asking.link(id));
         let written = self.read(move |manifests| -> Result<_, store::Error> {
             let document = manifests.document(id)?.unwrap_or_default();
             let studies = manifest.holding.studies.iter();
@@ -146,15 +160,18 @@ impl Gateway {
             .set(self.manifests.count().try_into().unwrap_or(i64::MAX));
     }
 
-    fn summary(&self, manifest: &Registered, with_instances: bool) -> Value {
+    fn summary(&self, asking: &Asking, manifest: &Registered, with_instances: bool) -> Value {
         let mut warnings: Vec<String> = manifest.warnings.iter().map(ToString::to_string).collect();
         let community = manifest.registration.home_community_id.as_ref();
         if community.is_some_and(|id| !self.is_ours(id) && self.registry.community(id).is_none()) {
             warnings.push("the manifest's community is not configured here".to_owned());
         }
         let studies = manifest.holding.studies.iter();
+        let link = asking.link(manifest.id);
         let studies: Vec<Value> = studies
-            .map(|study| self.study_summary(manifest, study, with_instances, &mut warnings))
+            .map(|study| {
+                self.study_summary((manifest, study, with_instances), &link, &mut warnings)
+            })
             .collect();
         json!({
             "id": manifest.id.to_string(),
@@ -163,19 +180,18 @@ impl Gateway {
                 manifest.registration.home_community_id.as_ref().map(ToString::to_string),
             "studies": studies,
             "instances": manifest.holding.instances(),
-            "links": self.links(manifest.id),
+            "links": links(asking, manifest.id),
             "warnings": warnings,
         })
     }
 
     fn study_summary(
         &self,
-        manifest: &Registered,
-        study: &Study,
-        with_instances: bool,
+        (manifest, study, with_instances): (&Registered, &Study, bool),
+        link: &str,
         warnings: &mut Vec<String>,
     ) -> Value {
-        let link = format!("{}/dicomweb/studies/{}", self.link(manifest.id), study.uid);
+        let link = format!("{link}/dicomweb/studies/{}", study.uid);
         let community = manifest.registration.home_community_id.as_ref();
         let series: Vec<Value> = study
             .series
@@ -199,15 +215,11 @@ impl Gateway {
             "link": link,
         })
     }
+}
 
-    pub(super) fn link(&self, id: Id) -> String {
-        format!("{}/manifests/{id}", self.public.url)
-    }
-
-    fn links(&self, id: Id) -> Value {
-        let manifest = self.link(id);
-        json!({ "manifest": manifest, "dicomweb": format!("{manifest}/dicomweb") })
-    }
+fn links(asking: &Asking, id: Id) -> Value {
+    let manifest = asking.link(id);
+    json!({ "manifest": manifest, "dicomweb": format!("{manifest}/dicomweb") })
 }
 
 fn series_summary(

@@ -10,6 +10,7 @@ mod error;
 mod forget;
 mod forward;
 mod frames;
+mod front;
 mod holding;
 mod manifests;
 mod metadata;
@@ -39,6 +40,7 @@ use url::Url;
 pub use cors::Settings as CorsSettings;
 pub use error::Error;
 pub use forget::Forgotten;
+pub use front::{Network, NotANetwork, Proxies};
 pub use viewers::Settings as ViewersSettings;
 pub use xc_wado::Settings as XcWadoSettings;
 
@@ -54,6 +56,7 @@ use crate::multipart::Boundary;
 use crate::pixels::Pool;
 use crate::request::{Acceptable, Grammar, Resource, Root};
 use crate::retrieve::{Job, Plan, Retriever};
+use front::Front;
 use observe::{Observed, Transaction};
 use streams::Streams;
 
@@ -65,9 +68,11 @@ const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type
 #[derive(Debug)]
 pub struct Gateway {
     /// How clients reach us.
-    public: Front,
+    public: Arc<Front>,
     /// How partners reach us; the same unless they have a listener of their own.
-    partners: Front,
+    partners: Arc<Front>,
+    /// Who may say otherwise.
+    proxies: Proxies,
     grammar: Grammar,
     pseudonym: Pseudonym,
     xc_wado: XcWadoSettings,
@@ -93,6 +98,8 @@ pub struct Assembly {
     pub public_url: Url,
     /// How partners reach it, if they have a listener of their own.
     pub gateway_url: Option<Url>,
+    /// Proxies that are believed how viewers reach it.
+    pub proxies: Proxies,
     /// The roles it plays between communities.
     pub xc_wado: XcWadoSettings,
     /// Who partners are.
@@ -115,20 +122,12 @@ pub struct Assembly {
     pub metrics: Metrics,
 }
 
-/// How a listener is reached from outside.
-#[derive(Debug, Clone)]
-struct Front {
-    /// The URL, without a slash at the end.
-    url: String,
-    /// Its path, without a slash at the end.
-    prefix: String,
-}
-
 /// Who asks, and on what way.
 #[derive(Debug)]
 struct Asking {
     caller: Caller,
     door: Door,
+    front: Arc<Front>,
     hop: Arc<Hop>,
 }
 
@@ -136,11 +135,13 @@ impl Gateway {
     /// A gateway in front of these sources and manifests.
     #[must_use]
     pub fn new(assembly: Assembly) -> Self {
-        let public = Front::new(&assembly.public_url);
-        let partners = assembly.gateway_url.as_ref().map(Front::new);
+        let front = |url| Arc::new(Front::new(url));
+        let public = front(&assembly.public_url);
+        let partners = assembly.gateway_url.as_ref().map(front);
         let gateway = Self {
-            partners: partners.unwrap_or_else(|| public.clone()),
+            partners: partners.unwrap_or_else(|| Arc::clone(&public)),
             public,
+            proxies: assembly.proxies,
             grammar: assembly.xc_wado.grammar(),
             pseudonym: Pseudonym::of(assembly.registry.home_community_id()),
             xc_wado: assembly.xc_wado,
@@ -175,7 +176,8 @@ impl Gateway {
     {
         let began = Instant::now();
         let (head, body) = request.into_parts();
-        let path = self.front(peer.door).below_prefix(head.uri.path());
+        let (front, client) = self.seen(peer, &head.headers);
+        let path = front.below_prefix(head.uri.path());
         let resource = self.grammar.resource(path, head.uri.query());
         let transaction = Transaction::of(&head.method, resource.as_ref(), |community| {
             self.is_ours(community)
@@ -186,8 +188,8 @@ impl Gateway {
             self.cors.mark(&head.headers, response.headers_mut());
             return response;
         }
-        let stream = self.streams.begin(peer.address);
-        let (asking, outcome) = match self.asking(peer, &head) {
+        let stream = self.streams.begin(client);
+        let (asking, outcome) = match self.asking(peer, &head, Arc::clone(&front)) {
             Ok(asking) if stream.is_none() => (Some(asking), Err(Error::TooManyAnswers)),
             Ok(asking) => {
                 let outcome = match resource {
@@ -214,7 +216,7 @@ impl Gateway {
     }
 
     /// Who asks, and on what way.
-    fn asking(&self, peer: &Peer, head: &Parts) -> Result<Asking, Error> {
+    fn asking(&self, peer: &Peer, head: &Parts, front: Arc<Front>) -> Result<Asking, Error> {
         let caller = self.access.identify(peer, &head.headers)?;
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|_no_random| Error::Internal)?;
@@ -222,6 +224,7 @@ impl Gateway {
         Ok(Asking {
             caller,
             door: peer.door,
+            front,
             hop: Arc::new(hop),
         })
     }
@@ -239,17 +242,21 @@ impl Gateway {
         self.permit(asking, &resource)?;
         match (&head.method, resource) {
             (&Method::POST, Resource::Manifests) => self.register(head, asking, body).await,
-            (&Method::GET | &Method::HEAD, Resource::Manifests) => self.list(head),
-            (&Method::GET | &Method::HEAD, Resource::Manifest(id)) => self.show(head, id).await,
+            (&Method::GET | &Method::HEAD, Resource::Manifests) => self.list(head, asking),
+            (&Method::GET | &Method::HEAD, Resource::Manifest(id)) => {
+                self.show(head, asking, id).await
+            }
             (&Method::DELETE, Resource::Manifest(id)) => self.forget(id).await,
-            (&Method::GET | &Method::HEAD, Resource::Viewers(id)) => self.viewers(head, id).await,
+            (&Method::GET | &Method::HEAD, Resource::Viewers(id)) => {
+                self.viewers(head, asking, id).await
+            }
             (&Method::GET | &Method::HEAD, Resource::Viewer(id, viewer)) => {
                 self.viewer(asking, id, viewer).await
             }
-            (&Method::OPTIONS, Resource::Root(root)) => self.capabilities(head, root).await,
+            (&Method::OPTIONS, Resource::Root(root)) => self.capabilities(head, asking, root).await,
             (&Method::OPTIONS, resource) => Ok(methods_of(&resource)),
             (&Method::GET | &Method::HEAD, Resource::Search(root, scope)) => {
-                self.search(head, root, &scope).await
+                self.search(head, asking, (root, &scope)).await
             }
             (&Method::GET | &Method::HEAD, Resource::Retrieve(root, target)) => {
                 self.retrieve(head, asking, root, &target).await
@@ -288,7 +295,7 @@ impl Gateway {
         let holding = self.holding(root, target.study()).await?;
         let plan = self.plan(&holding, target, asking)?;
         let retrieval = self.fetch(plan, &acceptable.syntaxes).await?;
-        let place = self.root_place(root);
+        let place = asking.root_place(root);
         self.instances(head, (retrieval, acceptable), place, target)
             .await
     }
@@ -322,13 +329,6 @@ impl Gateway {
         Ok(plan)
     }
 
-    fn front(&self, door: Door) -> &Front {
-        match door {
-            Door::Public => &self.public,
-            Door::Gateway => &self.partners,
-        }
-    }
-
     /// The answer to what is not granted. What somebody tried without the right to is an event.
     fn refusal(&self, peer: &Peer, error: &Error) -> Response<Body> {
         if matches!(error, Error::TooManyAnswers) {
@@ -338,23 +338,6 @@ impl Gateway {
             observe::security_event(&self.metrics, event, peer);
         }
         error.response()
-    }
-}
-
-impl Front {
-    fn new(url: &Url) -> Self {
-        Self {
-            url: url.as_str().trim_end_matches('/').to_owned(),
-            prefix: url.path().trim_end_matches('/').to_owned(),
-        }
-    }
-
-    /// The path below that of the URL. A proxy in front may have cut it off already.
-    fn below_prefix<'a>(&self, path: &'a str) -> &'a str {
-        match path.strip_prefix(self.prefix.as_str()) {
-            Some(rest) if rest.starts_with('/') => rest,
-            Some(_) | None => path,
-        }
     }
 }
 

@@ -44,7 +44,7 @@ impl Place {
 impl Gateway {
     /// The root of a location of a community, under the listener that was asked.
     pub(super) fn place(&self, asking: &Asking, request: &XcWado) -> Place {
-        let front = &self.front(asking.door).url;
+        let front = &asking.front.url;
         let path = &self.xc_wado.path;
         let location = &request.location;
         let query = location.xc_wado_query();

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::answer::{response, value};
 use super::derive::{encoded, takes_gzip, written};
-use super::{Error, Gateway, accept_fields};
+use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::manifest::{
     Holding, Known, Series, Study, instance_row, outline_row, series_row, study_row,
@@ -35,12 +35,12 @@ impl Gateway {
     pub(super) async fn search(
         &self,
         head: &Parts,
-        root: Root,
-        scope: &Scope,
+        asking: &Asking,
+        (root, scope): (Root, &Scope),
     ) -> Result<Response<Body>, Error> {
         let form = accept::metadata(head.uri.query(), &accept_fields(head))?;
         let Parsed { query, has_unknown } = search(head.uri.query())?;
-        let place = self.root_place(root);
+        let place = asking.root_place(root);
         let mut warnings = warnings(&query, has_unknown);
         let searched = Searched {
             scope: scope.clone(),

@@ -35,11 +35,16 @@ pub struct Settings {
 
 impl Gateway {
     /// `GET manifests/{id}/viewers`.
-    pub(super) async fn viewers(&self, head: &Parts, id: Id) -> Result<Response<Body>, Error> {
+    pub(super) async fn viewers(
+        &self,
+        head: &Parts,
+        asking: &Asking,
+        id: Id,
+    ) -> Result<Response<Body>, Error> {
         accept::json(&accept_fields(head))?;
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
-        let place = self.root_place(Root::Manifest(id));
-        let link = |viewer: Viewer| format!("{}/viewers/{}", self.link(id), viewer.name());
+        let place = asking.root_place(Root::Manifest(id));
+        let link = |viewer: Viewer| format!("{}/viewers/{}", asking.link(id), viewer.name());
         let (proxy, json) = (link(Viewer::OhifProxy), link(Viewer::OhifJson));
         let weasis = link(Viewer::Weasis);
         let studies = studies(&manifest);
@@ -86,10 +91,10 @@ impl Gateway {
         viewer: Viewer,
     ) -> Result<Response<Body>, Error> {
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
-        let root = self.root_place(Root::Manifest(id)).root().to_owned();
+        let root = asking.root_place(Root::Manifest(id)).root().to_owned();
         match viewer {
             Viewer::OhifProxy => {
-                let document = viewers::ohif_proxy(&root, &format!("{}/wado", self.link(id)));
+                let document = viewers::ohif_proxy(&root, &format!("{}/wado", asking.link(id)));
                 Ok(json_document(format!("{document:#}\n")))
             }
             Viewer::OhifJson => self.ohif_json(asking, &manifest, root),

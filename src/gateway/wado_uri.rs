@@ -22,7 +22,7 @@ impl Gateway {
         })?;
         let holding = self.holding(root, target.study()).await?;
         let plan = self.plan(&holding, &target, asking)?;
-        let place = self.root_place(root);
+        let place = asking.root_place(root);
         match wanted {
             Wanted::Dicom(syntaxes) => {
                 let retrieval = self.fetch(plan, &syntaxes).await?;

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::{Entrance, Tls};
 use crate::credentials::{self, ServerFiles};
+use crate::gateway::Proxies;
 
 /// `[listen]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -19,6 +20,8 @@ pub struct Settings {
     pub address: SocketAddr,
     /// Where operators connect: metrics and health.
     pub operator_address: SocketAddr,
+    /// Proxies that are believed how viewers reach the gateway (`Forwarded`, `X-Forwarded-*`).
+    pub proxies: Proxies,
     /// Connections of viewers at once; more are turned away.
     pub connections: usize,
     /// Seconds for a request's head to arrive, and for which a connection may be idle.
@@ -38,6 +41,7 @@ impl Default for Settings {
         Self {
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             operator_address: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            proxies: Proxies::default(),
             connections: 1024,
             request_head_seconds: 30,
             drain_seconds: 30,

@@ -28,6 +28,7 @@ mod orthanc_communities;
 mod partners;
 mod peers;
 mod program;
+mod proxies;
 mod refusals;
 mod reload;
 mod repair;

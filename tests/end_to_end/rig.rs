@@ -134,6 +134,7 @@ impl Rig {
         let gateway = Gateway::new(Assembly {
             public_url: config.public_url.clone(),
             gateway_url: config.gateway_url(),
+            proxies: config.listen.proxies.clone(),
             xc_wado: config.xc_wado.clone(),
             access,
             registry,
