@@ -13,12 +13,12 @@ use super::bulkdata::document_type;
 use super::one::{One, OneFrame, broken_off, frames_in, frames_of};
 use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
-use crate::body::Body;
+use crate::body::{self, Body};
 use crate::instance::Target;
 use crate::object::{self, Extent, plain, shading, skim};
 use crate::pixels::{Format, Pool, Rendering, Wanted};
-use crate::present::Presented;
 use crate::present::parts::{self, Part};
+use crate::present::{Presented, animation};
 use crate::request::accept_bulk::media_type_of;
 use crate::request::{Rendered, rendering};
 use crate::retrieve::{Missing, Plan};
@@ -65,7 +65,8 @@ impl Gateway {
                 }
                 let numbers: Vec<u32> = match frames {
                     Some(frames) => frames.numbers().iter().map(|number| number.get()).collect(),
-                    None => vec![1],
+                    None if is_thumbnail => vec![1],
+                    None => return self.picture_of_all(head, one, wanted, &location).await,
                 };
                 self.pictures(head, one, wanted, (&location, &numbers))
                     .await
@@ -106,6 +107,42 @@ impl Gateway {
             }
         }
         Err(why)
+    }
+
+    /// A picture of a whole instance: of its first frame, or one that moves where that is possible.
+    async fn picture_of_all(
+        &self,
+        head: &Parts,
+        one: One,
+        wanted: Rendered,
+        location: &str,
+    ) -> Result<Response<Body>, Error> {
+        let format = rendering::picture(head.uri.query(), &accept_fields(head))?;
+        let frames = match format {
+            Format::Gif => frames_of(&one).await?.1.geometry.frames,
+            Format::Jpeg | Format::Png => 1,
+        };
+        if frames == 1 {
+            return self.pictures(head, one, wanted, (location, &[1])).await;
+        }
+        let easel = Easel::new(self.decoders.clone(), one, wanted, format);
+        let first = animation::begun(&easel.paint(1).await?).ok_or(Error::Internal)?;
+        let body = Body::generate(None, move |out| async move {
+            out.emit(first).await?;
+            for number in 2..=frames {
+                let picture = easel.paint(number).await.map_err(broken_off)?;
+                let broken = body::Error::Malformed("a picture is no GIF");
+                out.emit(animation::block(&picture).ok_or(broken)?).await?;
+            }
+            out.emit(animation::ended()).await
+        });
+        let presented = Presented {
+            content_type: media_type(format).to_owned(),
+            body,
+        };
+        let mut response = response(presented, Missing::Nothing, location)?;
+        self.keepable(&mut response, Missing::Nothing);
+        Ok(response)
     }
 
     /// Pictures of frames of one instance.

@@ -40,7 +40,18 @@ pub fn shading(skimmed: &Skimmed, geometry: &Geometry, number: u32) -> Rendering
         padding: padding(&set, geometry),
         is_inverse: shape == Some("INVERSE") && geometry.photometric == "MONOCHROME2",
         viewport: Viewport::default(),
+        delay: delay(&set),
     }
+}
+
+/// How long a frame is shown, in hundredths of a second (PS3.3 C.7.6.5): a tenth of one unless it says.
+fn delay(set: &DataSet<'_>) -> u16 {
+    const TENTH: f64 = 100.0;
+    let rate = |tag| decimal(set, tag).filter(|rate| *rate > 0.0);
+    let time = decimal(set, Tag(0x0018, 0x1063)).filter(|time| *time > 0.0);
+    let rate = rate(Tag(0x0008, 0x2144)).or_else(|| rate(Tag(0x0018, 0x0040)));
+    let milliseconds = time.or(rate.map(|rate| 1000.0 / rate)).unwrap_or(TENTH);
+    (milliseconds / 10.0).round().clamp(2.0, 1000.0) as u16
 }
 
 /// A functional group of a frame, or the one that all share.

@@ -103,6 +103,8 @@ pub struct Rendering {
     pub is_inverse: bool,
     /// The part of the frame that is shown, and how large.
     pub viewport: Viewport,
+    /// How long it stays in a picture that moves, in hundredths of a second.
+    pub delay: u16,
 }
 
 /// Which pictures there are.

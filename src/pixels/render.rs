@@ -22,7 +22,7 @@ pub(super) fn render(
 ) -> Result<Vec<u8>, Error> {
     let picture = shaded(samples, geometry, rendering)?;
     let picture = fitted(picture, rendering.viewport)?;
-    encoded(&picture, rendering.format, rendering.quality)
+    encoded(&picture, rendering)
 }
 
 fn shaded(samples: &Samples, geometry: &Geometry, rendering: &Rendering) -> Result<Picture, Error> {
@@ -213,7 +213,8 @@ fn span(
     first..last.min(limit)
 }
 
-fn encoded(picture: &Picture, format: Format, quality: u8) -> Result<Vec<u8>, Error> {
+fn encoded(picture: &Picture, rendering: &Rendering) -> Result<Vec<u8>, Error> {
+    let (format, quality) = (rendering.format, rendering.quality);
     let failed = |error: &dyn std::fmt::Display| unsupported(&error.to_string());
     let size = |length: usize| u16::try_from(length).map_err(|_long| Error::TooLarge);
     let mut out = Vec::new();
@@ -244,7 +245,8 @@ fn encoded(picture: &Picture, format: Format, quality: u8) -> Result<Vec<u8>, Er
         }
         Format::Gif => {
             let (width, height) = (size(picture.width)?, size(picture.height)?);
-            let frame = gif_frame(picture, width, height);
+            let mut frame = gif_frame(picture, width, height);
+            frame.delay = rendering.delay;
             let encoder = gif::Encoder::new(&mut out, width, height, &[]);
             let mut encoder = encoder.map_err(|error| failed(&error))?;
             encoder

@@ -1,6 +1,7 @@
 //! What is answered: a stream of instances becomes the bytes of an answer. Pure.
 
 pub mod adopted;
+pub mod animation;
 pub mod capabilities;
 pub mod forwarded;
 mod instances;

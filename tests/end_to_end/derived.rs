@@ -415,7 +415,18 @@ async fn pictures_and_thumbnails_are_made_of_frames() {
     let several = case.get(0, "frames/2,1/rendered", &[PNG]).await;
     assert_eq!(several.parts().len(), 2);
     let gif = case.get(0, "rendered", &[("accept", "image/gif")]).await;
-    assert_eq!(&gif.body[..3], b"GIF");
+    let mut moving = gif::DecodeOptions::new()
+        .read_info(&gif.body[..])
+        .expect("a GIF");
+    let mut seen = Vec::new();
+    while let Some(frame) = moving.read_next_frame().expect("a frame") {
+        seen.push((frame.width, frame.height, frame.delay));
+    }
+    assert_eq!(
+        seen,
+        [(4, 2, 10); 2],
+        "both frames, a tenth of a second each"
+    );
     let series = format!("{}{}", case.root, case.study.series_path(0));
     let all = case.rig.get(&format!("{series}/rendered"), &[PNG]).await;
     assert_eq!(all.parts().len(), 2);
