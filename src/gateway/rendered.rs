@@ -10,20 +10,25 @@ use http::request::Parts;
 
 use super::answer::{response, value};
 use super::bulkdata::document_type;
+use super::metadata::described;
 use super::one::{One, OneFrame, broken_off, frames_in, frames_of};
 use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::{self, Body};
-use crate::instance::Target;
+use crate::instance::{Instance, Target};
 use crate::object::{self, Extent, plain, shading, skim};
 use crate::pixels::{Format, Pool, Rendering, Wanted};
 use crate::present::parts::{self, Part};
+use crate::present::report::{self, Form};
 use crate::present::{Presented, animation};
 use crate::request::accept_bulk::media_type_of;
 use crate::request::{Rendered, rendering};
 use crate::retrieve::{Missing, Plan};
 use crate::sub_resource::{FrameForm, SubResource};
 
+/// Whatever is in it, it runs nothing here.
+const SANDBOX: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
 /// How large a thumbnail is if nobody says so.
 const THUMBNAIL: (u32, u32) = (128, 128);
 const ENCAPSULATED_DOCUMENT: dicom_core::Tag = dicom_core::Tag(0x0042, 0x0011);
@@ -279,7 +284,37 @@ impl Gateway {
         Ok(response)
     }
 
-    /// An encapsulated document or a video, if that is what the instance is.
+    /// A structured report as text, if that is accepted.
+    async fn report(
+        &self,
+        head: &Parts,
+        instance: Instance,
+        location: &str,
+    ) -> Result<Option<Response<Body>>, Error> {
+        let accept = accept_fields(head);
+        let accepts = |media_type| rendering::accepts(head.uri.query(), &accept, media_type);
+        let (form, media_type) = if accepts("text/html") {
+            (Form::Html, "text/html; charset=utf-8")
+        } else if accepts("text/plain") {
+            (Form::Plain, "text/plain; charset=utf-8")
+        } else {
+            return Ok(None);
+        };
+        let derived = self.retriever.cache().derived();
+        let json = described(derived, instance).await?;
+        let set = serde_json::from_slice(&json).map_err(|_ours| Error::Internal)?;
+        let presented = Presented {
+            content_type: media_type.to_owned(),
+            body: Body::full(report::text(&set, form)),
+        };
+        let mut response = self.alone(head, presented, location)?;
+        response
+            .headers_mut()
+            .insert(CONTENT_SECURITY_POLICY, SANDBOX);
+        Ok(Some(response))
+    }
+
+    /// An encapsulated document, a report or a video, if that is what the instance is.
     async fn as_it_is(
         &self,
         head: &Parts,
@@ -290,7 +325,11 @@ impl Gateway {
         let syntax = instance.identity.transfer_syntax.clone();
         let video = media_type_of(&syntax);
         let is_video = video.starts_with("video/");
-        let is_document = instance.identity.sop_class.as_str().starts_with(DOCUMENTS);
+        let class = instance.identity.sop_class.as_str();
+        let is_document = class.starts_with(DOCUMENTS);
+        if class.starts_with(REPORTS) {
+            return self.report(head, instance, location).await;
+        }
         if !is_video && !is_document {
             return Ok(None);
         }
@@ -322,18 +361,17 @@ impl Gateway {
             body: again.slice(large.offset, large.length.unwrap_or(0)),
         };
         let mut response = self.alone(head, presented, location)?;
-        // Whatever is in it, it runs nothing here.
-        let policy =
-            HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
         if kind != "application/pdf" {
             response
                 .headers_mut()
-                .insert(CONTENT_SECURITY_POLICY, policy);
+                .insert(CONTENT_SECURITY_POLICY, SANDBOX);
         }
         Ok(Some(response))
     }
 }
 
+/// SOP classes of structured reports (PS3.4 B.5).
+const REPORTS: &str = "1.2.840.10008.5.1.4.1.1.88.";
 /// SOP classes of encapsulated documents (PS3.4 B.5): PDF, CDA, STL, OBJ, MTL.
 const DOCUMENTS: &str = "1.2.840.10008.5.1.4.1.1.104.";
 

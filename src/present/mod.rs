@@ -7,6 +7,7 @@ pub mod forwarded;
 mod instances;
 pub mod metadata;
 pub mod parts;
+pub mod report;
 pub mod viewers;
 mod xml;
 

@@ -296,6 +296,11 @@ fn ohif_draws_a_study_of_two_communities() {
         &["--study", &study, "--series", "3"],
     );
     all_is_drawn(&seen, &[AXIAL, CORONAL, COLOUR]);
+    let gateway = demo.root.split("/manifests").next().expect("a gateway");
+    let everything = format!("{gateway}/dicomweb");
+    let options = ["--study", &study, "--series", "3"];
+    let seen = view(&found, &everything, "everything", &options);
+    all_is_drawn(&seen, &[AXIAL, CORONAL, COLOUR]);
     let manifest = demo.root.trim_end_matches("/dicomweb");
     let proxy = format!("{manifest}/viewers/ohif-dicomwebproxy.json");
     let options = ["--study", &study, "--series", "3", "--proxy", &proxy];

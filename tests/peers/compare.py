@@ -7,6 +7,7 @@ is a report in JSON.
 """
 
 import base64
+import html
 import json
 import math
 import sys
@@ -35,7 +36,7 @@ REFUSED = {
 }
 BINARY = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
 AS_STORED = "multipart/related; type=application/octet-stream; transfer-syntax=*"
-report = {"metadata": 0, "elements": 0, "frames": 0, "decoded": 0, "transcoded": 0, "rewritten": 0, "rendered": 0, "syntaxes": [], "differences": [], "not_compared": []}
+report = {"metadata": 0, "elements": 0, "frames": 0, "decoded": 0, "transcoded": 0, "rewritten": 0, "rendered": 0, "reports": 0, "syntaxes": [], "differences": [], "not_compared": []}
 
 
 def get(url, accept):
@@ -329,6 +330,31 @@ def rendered(name, root, entry, ds):
     report["rendered"] += 1
 
 
+# A report says everything that is in its content tree.
+def reported(name, root, entry, ds):
+    if not str(ds.SOPClassUID).startswith("1.2.840.10008.5.1.4.1.1.88."):
+        return
+    url = f"{root}/{entry['path']}/rendered"
+    (status, _, plain), (also, headers, page) = get(url, "text/plain"), get(url, "*/*")
+    if (status, also) != (200, 200) or not headers["content-type"].startswith("text/html"):
+        return differ(name, "report", (status, also, headers["content-type"]), 200)
+    plain, page = plain.decode(), html.unescape(page.decode())
+
+    def walk(item):
+        for elem in item:
+            if isinstance(elem.value, Sequence):
+                for inner in elem.value:
+                    walk(inner)
+            elif elem.tag in (0x0040A160, 0x0040A30A, 0x0040A124):
+                for line in str(elem.value).replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+                    report["reported"] = report.get("reported", 0) + 1
+                    if line.strip() not in plain or line.strip() not in page:
+                        differ(name, "report lacks", plain[:80], line)
+
+    walk(ds)
+    report["reports"] += 1
+
+
 # What has no decoder here, or none in pydicom.
 def decoded(name, root, entry, ds):
     if "PixelData" not in ds or report_truncated(ds):
@@ -409,6 +435,7 @@ for entry, root in zip(index, roots):
         rewritten(name, root, entry, ds)
         transcoded(name, root, entry, ds)
         rendered(name, root, entry, ds)
+        reported(name, root, entry, ds)
     except Exception as error:
         import traceback
         differ(name, "comparison", repr(error), traceback.format_exc()[-300:])
