@@ -90,10 +90,12 @@ impl Error {
     /// What a source says, as another community hears it: whether it is the community, the location
     /// or the study that is unknown is nobody's business.
     pub(super) fn between_communities(error: source::Error) -> Self {
-        if error == source::Error::NotFound {
-            return Self::NotFound;
+        match error {
+            source::Error::NotFound => Self::NotFound,
+            // Whoever is next to it says so, and whoever asked can ask for single ones.
+            source::Error::Status(501) => Self::Retrieve(source::Error::InstancesOnly.into()),
+            error => Self::Retrieve(error.into()),
         }
-        Self::Retrieve(error.into())
     }
 
     /// The status that it becomes.
@@ -286,7 +288,7 @@ fn of_source(error: &source::Error) -> StatusCode {
         source::Error::Forbidden => StatusCode::FORBIDDEN,
         // These say something of the request itself, wherever on its way they were said.
         source::Error::Status(413) => StatusCode::PAYLOAD_TOO_LARGE,
-        source::Error::Status(501) | source::Error::InstancesOnly => StatusCode::NOT_IMPLEMENTED,
+        source::Error::InstancesOnly => StatusCode::NOT_IMPLEMENTED,
         source::Error::Status(508) => StatusCode::LOOP_DETECTED,
         source::Error::Overloaded { .. } | source::Error::Resting { .. } => {
             StatusCode::SERVICE_UNAVAILABLE
