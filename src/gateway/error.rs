@@ -90,12 +90,14 @@ impl Error {
     /// What a source says, as another community hears it: whether it is the community, the location
     /// or the study that is unknown is nobody's business.
     pub(super) fn between_communities(error: source::Error) -> Self {
-        match error {
-            source::Error::NotFound => Self::NotFound,
-            // Whoever is next to it says so, and whoever asked can ask for single ones.
-            source::Error::Status(501) => Self::Retrieve(source::Error::InstancesOnly.into()),
-            error => Self::Retrieve(error.into()),
+        if error == source::Error::NotFound {
+            return Self::NotFound;
         }
+        // Whoever is next to it says so, and whoever asked can ask for single ones.
+        if error == source::Error::Status(501) {
+            return Self::Retrieve(source::Error::InstancesOnly.into());
+        }
+        Self::Retrieve(error.into())
     }
 
     /// The status that it becomes.
