@@ -4,33 +4,13 @@
 //   node ohif.mjs OHIF_DIST ROOT STUDY SLICES
 //
 // The environment: CHROMIUM (/usr/bin/chromium), PLAYWRIGHT (where playwright-core is).
-import { createRequire } from 'node:module';
-import path from 'node:path';
-
+import { launch } from '../tests/ohif/browser.mjs';
 import { serve } from '../tests/ohif/serve.mjs';
-
-const require = createRequire(path.join(process.env.PLAYWRIGHT ?? process.cwd(), 'package.json'));
-const { chromium } = require('playwright-core');
 
 const [dist, root, study, slices] = process.argv.slice(2);
 const server = await serve(dist, root);
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  headless: true,
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-    // The source sends no CORS fields; it is measured all the same.
-    '--disable-web-security',
-    '--use-gl=swiftshader',
-    '--enable-unsafe-swiftshader',
-  ],
-});
+// The source sends no CORS fields; it is measured all the same.
+const browser = await launch('--disable-web-security');
 const report = { first: null, all: null, frames: 0, requests: 0 };
 try {
   const page = await browser.newPage({ viewport: { width: 1000, height: 800 } });

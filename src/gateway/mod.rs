@@ -6,6 +6,7 @@ mod capabilities;
 mod conditional;
 mod cors;
 mod derive;
+mod documents;
 mod error;
 mod forget;
 mod forward;

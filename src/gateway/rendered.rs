@@ -1,37 +1,28 @@
-//! *Retrieve Rendered* (PS3.18 10.4.1.1.3, 10.4.1.1.4): pictures of frames, thumbnails, and what is
-//! no picture but can be looked at: encapsulated documents and videos.
+//! *Retrieve Rendered* (PS3.18 10.4.1.1.3, 10.4.1.1.4): pictures of frames, and thumbnails.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, WARNING};
+use http::header::WARNING;
 use http::request::Parts;
 
 use super::answer::{response, value};
-use super::bulkdata::document_type;
-use super::metadata::described;
 use super::one::{One, OneFrame, broken_off, frames_in, frames_of};
 use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::{self, Body};
-use crate::instance::{Instance, Target};
-use crate::object::{self, Extent, plain, shading, skim};
+use crate::instance::Target;
+use crate::object::{self, Extent, shading, skim};
 use crate::pixels::{Format, Pool, Rendering, Wanted};
 use crate::present::parts::{self, Part};
-use crate::present::report::{self, Form};
 use crate::present::{Presented, animation};
-use crate::request::accept_bulk::media_type_of;
 use crate::request::{Rendered, rendering};
 use crate::retrieve::{Missing, Plan};
 use crate::sub_resource::{FrameForm, SubResource};
 
-/// Whatever is in it, it runs nothing here.
-const SANDBOX: HeaderValue =
-    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
 /// How large a thumbnail is if nobody says so.
 const THUMBNAIL: (u32, u32) = (128, 128);
-const ENCAPSULATED_DOCUMENT: dicom_core::Tag = dicom_core::Tag(0x0042, 0x0011);
 
 impl Gateway {
     pub(super) async fn rendered(
@@ -283,97 +274,7 @@ impl Gateway {
         self.keepable(&mut response, missing);
         Ok(response)
     }
-
-    /// A structured report as text, if that is accepted.
-    async fn report(
-        &self,
-        head: &Parts,
-        instance: Instance,
-        location: &str,
-    ) -> Result<Option<Response<Body>>, Error> {
-        let accept = accept_fields(head);
-        let accepts = |media_type| rendering::accepts(head.uri.query(), &accept, media_type);
-        let (form, media_type) = if accepts("text/html") {
-            (Form::Html, "text/html; charset=utf-8")
-        } else if accepts("text/plain") {
-            (Form::Plain, "text/plain; charset=utf-8")
-        } else {
-            return Ok(None);
-        };
-        let derived = self.retriever.cache().derived();
-        let json = described(derived, instance).await?;
-        let set = serde_json::from_slice(&json).map_err(|_ours| Error::Internal)?;
-        let presented = Presented {
-            content_type: media_type.to_owned(),
-            body: Body::full(report::text(&set, form)),
-        };
-        let mut response = self.alone(head, presented, location)?;
-        response
-            .headers_mut()
-            .insert(CONTENT_SECURITY_POLICY, SANDBOX);
-        Ok(Some(response))
-    }
-
-    /// An encapsulated document, a report or a video, if that is what the instance is.
-    async fn as_it_is(
-        &self,
-        head: &Parts,
-        one: &One,
-        location: &str,
-    ) -> Result<Option<Response<Body>>, Error> {
-        let instance = one.open().await?;
-        let syntax = instance.identity.transfer_syntax.clone();
-        let video = media_type_of(&syntax);
-        let is_video = video.starts_with("video/");
-        let class = instance.identity.sop_class.as_str();
-        let is_document = class.starts_with(DOCUMENTS);
-        if class.starts_with(REPORTS) {
-            return self.report(head, instance, location).await;
-        }
-        if !is_video && !is_document {
-            return Ok(None);
-        }
-        let skimmed = skim(instance.body, Extent::ToPixelData, false).await?;
-        let accept = accept_fields(head);
-        let accepts = |media_type| rendering::accepts(head.uri.query(), &accept, media_type);
-        if is_video {
-            if !accepts(video) {
-                return Err(crate::request::accept::NotAcceptable.into());
-            }
-            let frame = OneFrame::new(one.clone(), syntax, frames_of(one).await?.1);
-            let body = frame.whole_video().await?;
-            let presented = Presented {
-                content_type: video.to_owned(),
-                body,
-            };
-            return self.alone(head, presented, location).map(Some);
-        }
-        let Some(large) = skimmed.large(ENCAPSULATED_DOCUMENT).copied() else {
-            return Ok(None);
-        };
-        let kind = document_type(&skimmed);
-        if !accepts(kind) {
-            return Err(crate::request::accept::NotAcceptable.into());
-        }
-        let again = plain(one.open().await?.body, &syntax).await?;
-        let presented = Presented {
-            content_type: kind.to_owned(),
-            body: again.slice(large.offset, large.length.unwrap_or(0)),
-        };
-        let mut response = self.alone(head, presented, location)?;
-        if kind != "application/pdf" {
-            response
-                .headers_mut()
-                .insert(CONTENT_SECURITY_POLICY, SANDBOX);
-        }
-        Ok(Some(response))
-    }
 }
-
-/// SOP classes of structured reports (PS3.4 B.5).
-const REPORTS: &str = "1.2.840.10008.5.1.4.1.1.88.";
-/// SOP classes of encapsulated documents (PS3.4 B.5): PDF, CDA, STL, OBJ, MTL.
-const DOCUMENTS: &str = "1.2.840.10008.5.1.4.1.1.104.";
 
 fn media_type(format: Format) -> &'static str {
     match format {

@@ -6,6 +6,8 @@
 
 use serde_json::{Map, Value};
 
+use super::xml::escaped;
+
 /// What a report is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -204,21 +206,6 @@ fn value(set: &Set, tag: &str) -> Option<String> {
     });
     let all = written.collect::<Vec<_>>().join(", ");
     (!all.is_empty()).then_some(all)
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            _ => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ fn private_creator<'a>(set: &'a Map<String, Value>, tag: &str) -> Option<&'a str
     set.get(&format!("{group}00{block}"))?["Value"][0].as_str()
 }
 
-/// XML 1.0 has no way to write most control characters.
+/// Text between tags, or in quotation marks. XML 1.0 has no way to write most control characters.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -4,14 +4,11 @@
 //
 // The environment: CHROMIUM (/usr/bin/chromium), PLAYWRIGHT (where playwright-core is).
 import { mkdir } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { launch } from './browser.mjs';
 import { serve } from './serve.mjs';
-
-const require = createRequire(path.join(process.env.PLAYWRIGHT ?? process.cwd(), 'package.json'));
-const { chromium } = require('playwright-core');
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -22,21 +19,7 @@ await mkdir(screenshots, { recursive: true });
 
 const server = await serve(dist, root);
 const origin = `http://127.0.0.1:${server.address().port}`;
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  headless: true,
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-    '--use-gl=swiftshader',
-    '--enable-unsafe-swiftshader',
-  ],
-});
+const browser = await launch();
 
 const report = { requests: 0, failed: [], errors: [], series: [] };
 try {

@@ -1,0 +1,28 @@
+// Starts Debian's Chromium without a window, and without anything that it does unasked.
+//
+// The environment: CHROMIUM (/usr/bin/chromium), PLAYWRIGHT (where playwright-core is).
+import { createRequire } from 'node:module';
+import path from 'node:path';
+
+const require = createRequire(path.join(process.env.PLAYWRIGHT ?? process.cwd(), 'package.json'));
+const { chromium } = require('playwright-core');
+
+// With these arguments more.
+export function launch(...more) {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    headless: true,
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      '--use-gl=swiftshader',
+      '--enable-unsafe-swiftshader',
+      ...more,
+    ],
+  });
+}
