@@ -11,8 +11,8 @@ use super::{Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::instance::Instance;
 use crate::object::{Extent, plain, skim};
-use crate::present::Presented;
 use crate::present::report::{self, Form};
+use crate::present::{Presented, metadata};
 use crate::request::accept_bulk::media_type_of;
 use crate::request::rendering;
 
@@ -43,7 +43,8 @@ impl Gateway {
             return Ok(None);
         };
         let derived = self.retriever.cache().derived();
-        let json = described(derived, instance).await?;
+        // Links to what is large are no text of it.
+        let json = metadata::rooted(&described(derived, instance).await?, "");
         let set = serde_json::from_slice(&json).map_err(|_ours| Error::Internal)?;
         let presented = Presented {
             content_type: media_type.to_owned(),

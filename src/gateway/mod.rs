@@ -13,6 +13,7 @@ mod forward;
 mod frames;
 mod front;
 mod holding;
+mod known;
 mod manifests;
 mod metadata;
 mod observe;

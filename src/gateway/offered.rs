@@ -26,7 +26,7 @@ const MOST_METADATA: usize = 64 << 20;
 impl Gateway {
     /// The metadata of everything in a plan, if all its sources offer them and give them all.
     pub(super) async fn offered_metadata(&self, plan: &Plan, place: &Place) -> Option<Vec<Bytes>> {
-        let is_offered = |job: &Job| self.registry.offers(&job.source, Offer::Metadata);
+        let is_offered = |job: &Job| self.is_offered(job, Offer::Metadata);
         if plan.jobs.is_empty() || plan.not_locatable > 0 || !plan.jobs.iter().all(is_offered) {
             return None;
         }
@@ -91,7 +91,7 @@ impl Gateway {
         };
         // Links to bulk data are ours, and mean nothing to a source.
         let is_ours = matches!(resource, SubResource::Bulkdata(_) | SubResource::Metadata);
-        if is_ours || !self.registry.offers(&job.source, resource.offer()) {
+        if is_ours || !self.is_offered(job, resource.offer()) {
             return Ok(None);
         }
         let accept = accept::anew(&accept_fields(head));
@@ -113,6 +113,11 @@ impl Gateway {
             .headers_mut()
             .insert(CONTENT_SECURITY_POLICY, policy);
         Ok(Some(response))
+    }
+
+    /// Whether a source offers something itself. What is here already is nearer.
+    fn is_offered(&self, job: &Job, offer: Offer) -> bool {
+        self.registry.offers(&job.source, offer) && self.retriever.must_ask(job)
     }
 
     /// What a source answers; nothing if it does not, or says that it is only some of it.

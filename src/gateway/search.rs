@@ -10,8 +10,10 @@ use tokio::task::spawn_blocking;
 
 use super::answer::{response, value};
 use super::derive::{encoded, takes_gzip, written};
+use super::known::Known as Seen;
 use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::Body;
+use crate::dicom::StudyInstanceUid;
 use crate::manifest::{
     Holding, Known, Series, Study, instance_row, outline_row, series_row, study_row,
 };
@@ -48,9 +50,16 @@ impl Gateway {
             query,
         };
         let found = match (root, &scope.study) {
-            (Root::Manifest(id), _) => searched.within(self.held_by(id).await?).await?,
+            (Root::Manifest(id), _) => {
+                let holding = self.held_by(id).await?;
+                let known = self.known_to(&searched, &holding);
+                searched.within(holding, known).await?
+            }
             (Root::All, Some(study)) => match self.holding(root, study).await {
-                Ok(holding) => searched.within(holding).await?,
+                Ok(holding) => {
+                    let known = self.known_to(&searched, &holding);
+                    searched.within(holding, known).await?
+                }
                 Err(Error::NotFound) => Found::nothing(),
                 Err(error) => return Err(error),
             },
@@ -67,6 +76,16 @@ impl Gateway {
             response.headers_mut().append(WARNING, warning);
         }
         Ok(response)
+    }
+
+    /// What is known of the instances of studies that are searched.
+    fn known_to(&self, searched: &Searched, holding: &Holding) -> Seen {
+        let studies = holding.studies.iter().map(|study| &study.uid);
+        let is_wanted = |uid: &&StudyInstanceUid| {
+            let scope = searched.scope.study.as_ref();
+            scope.is_none_or(|study| study == *uid)
+        };
+        self.known(holding, studies.filter(is_wanted))
     }
 
     /// A search in all registered manifests. What their records tell is looked at first; only those
@@ -215,13 +234,15 @@ struct Searched {
 
 impl Searched {
     /// What is found in one holding.
-    async fn within(self, holding: Arc<Holding>) -> Result<Found, Error> {
+    async fn within(self, holding: Arc<Holding>, known: Seen) -> Result<Found, Error> {
         let (searched, found) = self.positions_in(&holding).await?;
         let (from, to, left) = searched.query.page(found.len());
         let mut positions = found.into_iter().skip(from).take(to - from);
         let rows = std::iter::from_fn(move || {
             let position = positions.next()?;
-            Some(written_row(&searched.row(&holding, position, false)))
+            let mut row = searched.row(&holding, position, false);
+            searched.complete(&mut row, &holding, position, &known);
+            Some(written_row(&row))
         });
         Ok(Found {
             rows: Box::new(rows),
@@ -246,6 +267,29 @@ impl Searched {
         searching.await.map_err(|_panic| Error::Internal)
     }
 
+    /// Adds what is known of the instances themselves.
+    fn complete(
+        &self,
+        row: &mut Row,
+        holding: &Holding,
+        (study, series, instance): Position,
+        known: &Seen,
+    ) {
+        let study = holding.studies.get(study);
+        let Some(series) = study.and_then(|study| study.series.get(series)) else {
+            return;
+        };
+        match (self.scope.level, series.instances.get(instance)) {
+            (Level::Instance, Some(instance)) => {
+                let which = (&series.uid, &instance.uid);
+                known.of_instance(row, which, &self.query.include);
+            }
+            (Level::Series | Level::Study | Level::Instance, _) => {
+                known.of_series(row, &series.uid);
+            }
+        }
+    }
+
     /// Whether there may be something in a study, by what is known of it without reading.
     fn may_be_in(&self, known: &Known) -> bool {
         if known.manifests.len() > 1 {
@@ -253,7 +297,9 @@ impl Searched {
         }
         let mut row = outline_row(&known.outline, &self.root);
         // Each level has its own.
-        row.remove("00081190");
+        if self.scope.level != Level::Study {
+            row.remove("00081190");
+        }
         self.query.finds(&row)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderValue;
 
 use super::crossing::Question;
@@ -71,6 +72,23 @@ impl Retriever {
         self.count_lookup(&instance);
         let tally = Tally::of(&job.source, &self.metrics);
         Some(tally.delivering(instance))
+    }
+
+    /// The metadata that were made of an instance, while that is kept. Nobody is asked for anything.
+    #[must_use]
+    pub fn known_metadata(
+        &self,
+        source: &Source,
+        listing: &Listing,
+        uid: &SopInstanceUid,
+    ) -> Option<Bytes> {
+        let key = key(source, listing, uid, Representation::AsStored);
+        let in_memory = self.cache.memory().peek(&key);
+        let digest = match in_memory {
+            Some(entry) => entry.sha256()?,
+            None => self.cache.disk()?.find(&key)?.sha256,
+        };
+        self.cache.derived().metadata(&digest)
     }
 
     /// Looks for an instance. If it is arriving and breaks off, `question` is asked for the rest.
@@ -143,7 +161,8 @@ impl Retriever {
     }
 
     /// Whether a source must be asked for something of a job, and nobody is asking it now.
-    pub(super) fn must_ask(&self, job: &Job) -> bool {
+    #[must_use]
+    pub fn must_ask(&self, job: &Job) -> bool {
         let form = Representation::AsStored;
         let holds = |uid| self.holds(&job.source, &key(&job.source, &job.listing, uid, form));
         match &job.only {

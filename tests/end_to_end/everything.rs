@@ -89,6 +89,9 @@ async fn all_manifests_are_searched_and_those_of_one_study_are_one() {
     let answer = case.ask("instances?limit=4").await;
     let warning = answer.field("warning");
     assert!(warning.contains("additional results"), "{warning}");
+    let link = format!("http://{}/dicomweb/studies/{second}", case.rig.public);
+    let found = case.found(&format!("studies?RetrieveURL={link}")).await;
+    assert_eq!(found.len(), 1);
     // By its link, whatever else is above it.
     let link = format!(
         "http://{}/dicomweb/studies/{first}/series/{series}",

@@ -122,6 +122,22 @@ async fn metadata_that_a_source_offers_cost_no_instances_and_lead_nowhere_else()
             .iter()
             .any(|path| !path.contains("/metadata"))
     );
+    // What is kept is nearer than the source.
+    let kept = case.study.series_path(1);
+    case.get(
+        &kept,
+        "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
+    )
+    .await;
+    let before = case.origin.asked().len();
+    let answer = case
+        .get(&format!("{kept}/metadata"), "application/dicom+json")
+        .await;
+    assert!(
+        answer.json()[0].get("00204000").is_none(),
+        "made of instances"
+    );
+    assert_eq!(case.origin.asked().len(), before);
     // What they link to is there, whatever the source called it.
     let one = &case.study.instances()[0];
     let answer = case
@@ -142,7 +158,8 @@ async fn metadata_that_a_source_offers_cost_no_instances_and_lead_nowhere_else()
     assert_eq!(pixels.status, 200, "{pixels:?}");
     assert!(one.bytes.ends_with(&pixels.body));
     // Some of it, as XML.
-    let path = format!("{}/metadata?includefields=00204000", one.path());
+    let other = case.study.instances()[1].path();
+    let path = format!("{other}/metadata?includefields=00204000");
     let xml = case
         .get(&path, r#"multipart/related; type="application/dicom+xml""#)
         .await;

@@ -96,6 +96,39 @@ async fn a_manifest_answers_at_every_level_without_its_source() {
 }
 
 #[tokio::test]
+async fn what_only_instances_know_is_added_once_it_is_known() {
+    let case = Case::new().await;
+    let series = case.study.series_path(0);
+    let of_series = format!("{series}/instances?includefield=00080060");
+    let of_all = format!("{series}/instances?includefield=all");
+    for rest in [&of_series, &of_all] {
+        let before = case.found(rest).await;
+        assert!(before.iter().all(|row| row.get("00080060").is_none()));
+    }
+    assert!(
+        case.origin.asked().is_empty(),
+        "for a search nobody is asked"
+    );
+    assert_eq!(
+        case.ask(&format!("{series}/metadata")).await.status,
+        StatusCode::OK
+    );
+    let asked = case.origin.asked().len();
+    for row in case.found(&of_series).await {
+        assert_eq!(value(&row, "00080060"), "CT");
+        assert!(row.get("00100010").is_none(), "that was not asked for");
+    }
+    for row in case.found(&of_all).await {
+        assert!(row.get("00100010").is_some() && row.get("7FE00010").is_none());
+    }
+    // Of the other series nothing is known yet.
+    let other = format!("{}/instances?includefield=all", case.study.series_path(1));
+    let other = case.found(&other).await;
+    assert!(other.iter().all(|row| row.get("00080060").is_none()));
+    assert_eq!(case.origin.asked().len(), asked);
+}
+
+#[tokio::test]
 async fn only_what_a_manifest_was_narrowed_to_is_found() {
     let case = Case::new().await;
     let series = &case.study.series[1].uid;
