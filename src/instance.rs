@@ -67,6 +67,18 @@ impl Identity {
 }
 
 impl Listing {
+    /// The series, as it may be asked for.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target::Series(self.study.clone(), self.series.clone())
+    }
+
+    /// One of its instances, as it may be asked for.
+    #[must_use]
+    pub fn instance(&self, uid: &SopInstanceUid) -> Target {
+        Target::Instance(self.study.clone(), self.series.clone(), uid.clone())
+    }
+
     /// The number of an instance, if its bytes say that it is of this series and it is listed.
     #[must_use]
     pub fn number(&self, identity: &Identity) -> Option<usize> {

@@ -6,10 +6,12 @@ pub mod explicit;
 pub mod json;
 pub mod media_type;
 pub mod part10;
+mod tag;
 mod transfer_syntax;
 mod uid;
 
 pub use charset::CharacterSet;
 pub use media_type::MediaType;
+pub use tag::tag;
 pub use transfer_syntax::{Encoding, TransferSyntax, TransferSyntaxes};
 pub use uid::{NotAUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, Uid};

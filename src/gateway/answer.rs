@@ -127,3 +127,12 @@ pub(super) fn response(
 pub(super) fn value(text: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(text).map_err(|_invalid| Error::Internal)
 }
+
+/// A document of our own, which nobody else may keep.
+pub(super) fn json_document(text: String) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    response
+}

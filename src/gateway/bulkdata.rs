@@ -11,7 +11,7 @@ use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::{self, Body};
 use crate::dicom::json::{little_endian, width};
-use crate::dicom::{Encoding, TransferSyntax};
+use crate::dicom::{Encoding, TransferSyntax, tag};
 use crate::instance::Target;
 use crate::object::{self, Extent, Skimmed, layout, plain, skim};
 use crate::present::Presented;
@@ -140,14 +140,6 @@ fn value_at(skimmed: &Skimmed, path: &str) -> Result<Value, object::Error> {
         return Err(object::Error::NoValue);
     }
     Ok(Value::Here(little_endian(&element).into()))
-}
-
-fn tag(text: &str) -> Option<Tag> {
-    if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let number = u32::from_str_radix(text, 16).ok()?;
-    Some(Tag((number >> 16) as u16, (number & 0xFFFF) as u16))
 }
 
 /// How many bytes of a value of the top level have to change places to be little endian.

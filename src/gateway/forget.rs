@@ -47,11 +47,9 @@ impl Gateway {
         let mut listings: HashMap<(Arc<str>, SeriesInstanceUid), Arc<Listing>> = HashMap::new();
         for study in &manifest.holding.studies {
             let target = Target::Study(study.uid.clone());
-            for selected in manifest.holding.select(&target).unwrap_or_default() {
-                let resolved = self
-                    .registry
-                    .resolve(selected.locations, selected.community);
-                if let Some((source, _via)) = resolved {
+            let located = self.located(&manifest.holding, &target);
+            for (selected, source) in located.into_iter().flatten() {
+                if let Some(source) = source {
                     let series = selected.listing.series.clone();
                     listings.insert((source.key(), series), selected.listing);
                 }

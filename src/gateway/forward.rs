@@ -17,7 +17,7 @@ use crate::source::{self, Wanted};
 use crate::sub_resource::SubResource;
 
 /// What comes from elsewhere runs nothing and fetches nothing, whatever it is.
-const POLICY: (HeaderName, HeaderValue) = (
+pub(super) const POLICY: (HeaderName, HeaderValue) = (
     CONTENT_SECURITY_POLICY,
     HeaderValue::from_static("default-src 'none'; sandbox"),
 );

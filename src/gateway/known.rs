@@ -23,7 +23,7 @@ const OF_INSTANCES: [&str; 4] = ["00280008", "00280010", "00280011", "00280100"]
 type Shelf = (Arc<Source>, Arc<Listing>);
 
 /// Where the instances of some series are kept.
-pub(super) struct Known {
+pub(super) struct KnownInstances {
     retriever: Retriever,
     series: HashMap<SeriesInstanceUid, Vec<Shelf>>,
 }
@@ -34,27 +34,27 @@ impl Gateway {
         &self,
         holding: &Holding,
         studies: impl Iterator<Item = &'a StudyInstanceUid>,
-    ) -> Known {
+    ) -> KnownInstances {
         let mut series: HashMap<_, Vec<_>> = HashMap::new();
         for study in studies {
-            let selected = holding.select(&Target::Study(study.clone()));
-            for selected in selected.unwrap_or_default() {
-                let community = selected.community;
-                if let Some((source, _via)) = self.registry.resolve(selected.locations, community) {
+            let target = Target::Study(study.clone());
+            let located = self.located(holding, &target);
+            for (selected, source) in located.into_iter().flatten() {
+                if let Some(source) = source {
                     let uid = selected.listing.series.clone();
                     let shelves = series.entry(uid).or_default();
                     shelves.push((source, selected.listing));
                 }
             }
         }
-        Known {
+        KnownInstances {
             retriever: self.retriever.clone(),
             series,
         }
     }
 }
 
-impl Known {
+impl KnownInstances {
     /// Adds to the attributes of an instance what is its own.
     pub(super) fn of_instance(
         &self,

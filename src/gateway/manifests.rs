@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::answer::value;
+use super::answer::{json_document, value};
 use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::dicom::MediaType;
@@ -275,11 +275,7 @@ fn check_media_type(head: &Parts) -> Result<(), Error> {
 }
 
 fn json_response(document: &Value) -> Response<Body> {
-    let mut response = Response::new(Body::full(format!("{document:#}\n")));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    response
+    json_document(format!("{document:#}\n"))
 }
 
 fn now() -> u64 {

@@ -52,12 +52,13 @@ use crate::cache::CacheControl;
 use crate::community::Registry;
 use crate::hop::{self, Hop, Pseudonym};
 use crate::instance::Target;
-use crate::manifest::{Holding, Store};
+use crate::manifest::{Holding, Selected, Store};
 use crate::metrics::Metrics;
 use crate::multipart::Boundary;
 use crate::pixels::Pool;
 use crate::request::{Acceptable, Grammar, Resource, Root};
 use crate::retrieve::{Job, Plan, Retriever};
+use crate::source::Source;
 use front::Front;
 use observe::{Observed, Transaction};
 use streams::Streams;
@@ -305,11 +306,10 @@ impl Gateway {
     /// Which instances a target selects, and which source has them.
     fn plan(&self, holding: &Holding, target: &Target, asking: &Asking) -> Result<Plan, Error> {
         let mut plan = Plan::new(Arc::clone(&asking.hop));
-        for selected in holding.select(target).ok_or(Error::NotFound)? {
+        for (selected, source) in self.located(holding, target).ok_or(Error::NotFound)? {
             let (listing, only) = (selected.listing, selected.only);
-            let community = selected.community;
-            match self.registry.resolve(selected.locations, community) {
-                Some((source, _via)) => plan.jobs.push(Job {
+            match source {
+                Some(source) => plan.jobs.push(Job {
                     source,
                     listing,
                     only,
@@ -318,6 +318,20 @@ impl Gateway {
             }
         }
         Ok(plan)
+    }
+
+    /// What a target selects, each with its source if one is configured; `None` if it is not listed.
+    fn located<'a>(
+        &self,
+        holding: &'a Holding,
+        target: &Target,
+    ) -> Option<impl Iterator<Item = (Selected<'a>, Option<Arc<Source>>)>> {
+        let selected = holding.select(target)?.into_iter();
+        Some(selected.map(|selected| {
+            let (locations, community) = (selected.locations, selected.community);
+            let found = self.registry.resolve(locations, community);
+            (selected, found.map(|(source, _via)| source))
+        }))
     }
 
     /// Everything that a manifest selects.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
-use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
+use http::header::HeaderValue;
 use http::request::Parts;
 
 use super::answer::response;
+use super::forward::POLICY;
 use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::Body;
@@ -38,10 +39,9 @@ impl Gateway {
     }
 
     async fn metadata_of(&self, job: &Job, plan: &Plan, place: &Place) -> Option<Vec<Bytes>> {
-        let (study, series) = (job.listing.study.clone(), job.listing.series.clone());
         let target = match &job.only {
-            Some(uid) => Target::Instance(study, series, uid.clone()),
-            None => Target::Series(study, series),
+            Some(uid) => job.listing.instance(uid),
+            None => job.listing.target(),
         };
         let accept = HeaderValue::from_static("application/dicom+json");
         let wanted = (&SubResource::Metadata, "", &accept);
@@ -57,8 +57,7 @@ impl Gateway {
         let target_of = |uid: &str| {
             let (uid, _) = listing.instances.get_key_value(uid)?;
             let is_wanted = job.only.as_ref().is_none_or(|only| only == uid);
-            let (study, series) = (listing.study.clone(), listing.series.clone());
-            is_wanted.then(|| Target::Instance(study, series, uid.clone()))
+            is_wanted.then(|| listing.instance(uid))
         };
         let mut adopted = adopted::adopted(&json, place.root(), target_of).ok()?;
         let mut wanted: Vec<_> = match &job.only {
@@ -107,11 +106,7 @@ impl Gateway {
         };
         let location = place.of_sub_resource(target, resource);
         let mut response = response(presented, Missing::Nothing, &location)?;
-        // What comes from elsewhere runs nothing, whatever it is.
-        let policy = HeaderValue::from_static("default-src 'none'; sandbox");
-        response
-            .headers_mut()
-            .insert(CONTENT_SECURITY_POLICY, policy);
+        response.headers_mut().extend([POLICY]);
         Ok(Some(response))
     }
 

@@ -9,7 +9,7 @@ use crate::body::{self, Body};
 use crate::cache::Frames as KeptFrames;
 use crate::dicom::{TransferSyntax, TransferSyntaxes};
 use crate::hop::Hop;
-use crate::instance::{Instance, Target};
+use crate::instance::Instance;
 use crate::object::{self, Extent, Layout, Skimmed, layout, plain, skim};
 use crate::pixels::{Geometry, MOST_BYTES, Made, Pool, Task, Wanted, is_decodable};
 use crate::retrieve::{Job, Plan, Retriever};
@@ -38,12 +38,10 @@ impl One {
 
     pub(super) async fn open(&self) -> Result<Instance, Error> {
         let (listing, only) = (&self.job.listing, &self.job.only);
-        if let Some(uid) = only {
-            let (study, series) = (listing.study.clone(), listing.series.clone());
-            let target = Target::Instance(study, series, uid.clone());
-            if let Some(instance) = self.job.source.at_hand(&target).await {
-                return Ok(instance);
-            }
+        if let Some(uid) = only
+            && let Some(instance) = self.job.source.at_hand(&listing.instance(uid)).await
+        {
+            return Ok(instance);
         }
         self.fetch(TransferSyntaxes::AsStored).await
     }

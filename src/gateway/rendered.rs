@@ -231,8 +231,7 @@ impl Gateway {
             for (uid, _) in uids {
                 let mut job = job.clone();
                 job.only = Some(uid.clone());
-                let (study, series) = (job.listing.study.clone(), job.listing.series.clone());
-                let target = Target::Instance(study, series, uid.clone());
+                let target = job.listing.instance(uid);
                 let mut one = Plan::new(Arc::clone(&plan.hop));
                 one.jobs.push(job);
                 let easel = Easel::new(

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::answer::{response, value};
 use super::derive::{encoded, takes_gzip, written};
-use super::known::Known as Seen;
+use super::known::KnownInstances;
 use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::dicom::StudyInstanceUid;
@@ -79,7 +79,7 @@ impl Gateway {
     }
 
     /// What is known of the instances of studies that are searched.
-    fn known_to(&self, searched: &Searched, holding: &Holding) -> Seen {
+    fn known_to(&self, searched: &Searched, holding: &Holding) -> KnownInstances {
         let studies = holding.studies.iter().map(|study| &study.uid);
         let is_wanted = |uid: &&StudyInstanceUid| {
             let scope = searched.scope.study.as_ref();
@@ -234,7 +234,7 @@ struct Searched {
 
 impl Searched {
     /// What is found in one holding.
-    async fn within(self, holding: Arc<Holding>, known: Seen) -> Result<Found, Error> {
+    async fn within(self, holding: Arc<Holding>, known: KnownInstances) -> Result<Found, Error> {
         let (searched, found) = self.positions_in(&holding).await?;
         let (from, to, left) = searched.query.page(found.len());
         let mut positions = found.into_iter().skip(from).take(to - from);
@@ -273,7 +273,7 @@ impl Searched {
         row: &mut Row,
         holding: &Holding,
         (study, series, instance): Position,
-        known: &Seen,
+        known: &KnownInstances,
     ) {
         let study = holding.studies.get(study);
         let Some(series) = study.and_then(|study| study.series.get(series)) else {

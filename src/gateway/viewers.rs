@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use http::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::answer::json_document;
 use super::metadata::described;
 use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::{self, Body};
@@ -234,12 +235,4 @@ fn is_web(url: &str) -> bool {
 
 fn escaped(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-}
-
-fn json_document(text: String) -> Response<Body> {
-    let mut response = Response::new(Body::full(text));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    response
 }

@@ -18,7 +18,6 @@ use super::{Job, Plan, Retriever};
 use crate::cache::LookAhead;
 use crate::dicom::SeriesInstanceUid;
 use crate::hop::Hop;
-use crate::instance::Target;
 use crate::source::{Kind, Representation, Seat};
 
 /// Crossings ahead at the same time, of everybody together.
@@ -149,7 +148,7 @@ impl Retriever {
         self.ahead.recent.insert(name, ());
         let question = Question {
             source: Arc::clone(&job.source),
-            target: Target::Series(listing.study.clone(), listing.series.clone()),
+            target: listing.target(),
             representation: Representation::AsStored,
             listing: Some(Arc::clone(listing)),
             hop: Arc::clone(hop),

@@ -221,7 +221,7 @@ impl Worker {
             return self.each(progress).await;
         }
         let listing = &progress.job.listing;
-        let target = Target::Series(listing.study.clone(), listing.series.clone());
+        let target = listing.target();
         // Before what is kept is given: what is known to be missing can then still be said.
         let opened = self
             .open(progress.job, target.clone(), Representation::AsStored, None)
@@ -330,7 +330,7 @@ impl Worker {
     ) -> Result<Result<Passed, NotKept>, Stop> {
         let job = progress.job;
         let key = key(&job.source, &job.listing, uid, form);
-        let question = self.question(job, Self::target(job, uid), form);
+        let question = self.question(job, job.listing.instance(uid), form);
         let kept = self
             .retriever
             .kept(&key, &self.accepted, &question, knowledge);
@@ -469,7 +469,7 @@ impl Worker {
             return None;
         }
         let seat = Arc::new(job.source.free_seat()?);
-        let mut question = self.question(job, Self::target(job, uid), form);
+        let mut question = self.question(job, job.listing.instance(uid), form);
         question.had = self.retriever.had(&job.source, &key);
         Some(self.retriever.begin(&question, seat))
     }
@@ -527,7 +527,7 @@ impl Worker {
         let given = progress.given;
         let mut opened = match asked {
             Some(follower) => follower.opened().await.map(|_is_partial| follower),
-            None => self.open(job, Self::target(job, uid), form, had).await,
+            None => self.open(job, job.listing.instance(uid), form, had).await,
         };
         if let Err(source::Error::NotModified) = &opened {
             match self
@@ -536,7 +536,7 @@ impl Worker {
             {
                 Ok(passed) => return Ok(Some(passed)),
                 // It was forgotten in the meantime.
-                Err(_) => opened = self.open(job, Self::target(job, uid), form, None).await,
+                Err(_) => opened = self.open(job, job.listing.instance(uid), form, None).await,
             }
         }
         match opened {
@@ -549,7 +549,7 @@ impl Worker {
                 Ok(Some(passed))
             }
             Err(error) => {
-                let question = self.question(job, Self::target(job, uid), form);
+                let question = self.question(job, job.listing.instance(uid), form);
                 self.retriever.heed(&question, Some(&error));
                 if is_definite(&error) {
                     let absences = &self.retriever.absences;
@@ -588,11 +588,6 @@ impl Worker {
             hop: Arc::clone(&self.hop),
             had: None,
         }
-    }
-
-    fn target(job: &Job, uid: &SopInstanceUid) -> Target {
-        let listing = &job.listing;
-        Target::Instance(listing.study.clone(), listing.series.clone(), uid.clone())
     }
 
     /// Gives on what arrives and is awaited, until the source ends its answer or sends something

@@ -45,15 +45,8 @@ impl AttributePath {
 }
 
 fn tag(text: &str) -> Result<Tag, NotAnAttribute> {
-    if text.len() == 8
-        && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-        && let Ok(number) = u32::from_str_radix(text, 16)
-    {
-        let [g0, g1, e0, e1] = number.to_be_bytes();
-        return Ok(Tag(
-            u16::from_be_bytes([g0, g1]),
-            u16::from_be_bytes([e0, e1]),
-        ));
+    if let Some(tag) = crate::dicom::tag(text) {
+        return Ok(tag);
     }
     let entry = StandardDataDictionary.by_name(text).ok_or(NotAnAttribute)?;
     Ok(entry.tag())

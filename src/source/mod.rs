@@ -42,6 +42,10 @@ use wado_rs::WadoRs;
 use wado_uri::WadoUri;
 use xc_wado::XcWado;
 
+/// A UID that nobody has, for questions that harm nobody (PS3.5 B.2: under 2.25 whoever draws a
+/// number owns it; nobody draws 0).
+const NOWHERE: &str = "2.25.0";
+
 /// A supplier of instances.
 #[derive(Debug)]
 pub struct Source {

@@ -14,7 +14,7 @@ use url::Url;
 use super::addresses::{Addresses, Answered, Question};
 use super::client::Client;
 use super::wado_rs::Parts;
-use super::{Ask, Error, Representation};
+use super::{Ask, Error, NOWHERE, Representation};
 use crate::instance::Target;
 use crate::metrics::Metrics;
 
@@ -111,9 +111,9 @@ fn is_refused(status: StatusCode) -> bool {
     )
 }
 
-/// An instance that nobody has (PS3.5 B.2: whoever draws a number owns it; nobody draws 0).
+/// An instance that nobody has.
 fn probe(base: &Url) -> Result<Uri, Error> {
-    written(base, ["2.25.0"; 3], "")
+    written(base, [NOWHERE; 3], "")
 }
 
 fn address(base: &Url, target: &Target, syntax: &str) -> Result<Uri, Error> {

@@ -14,14 +14,10 @@ use super::addresses::{Addresses, Answered, Question};
 use super::client::Client;
 use super::seats::Seats;
 use super::wado_rs::Parts;
-use super::{Ask, Error, Freshness, Kind, Source, Terms};
+use super::{Ask, Error, Freshness, Kind, NOWHERE, Source, Terms};
 use crate::hop::Hop;
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
 use crate::metrics::Metrics;
-
-/// A location and study that nobody has, for a question that harms nobody (PS3.5 B.2: under 2.25
-/// whoever draws a number owns it; nobody draws 0).
-const NOWHERE: &str = "2.25.0";
 
 /// The responding imaging gateway of another community.
 #[derive(Debug, Clone)]

@@ -148,8 +148,7 @@ impl Crossings {
 
     /// The crossing that fetches a whole series as it is stored, if there is one.
     pub(super) fn bringing(&self, source: &Source, listing: &Arc<Listing>) -> Option<Follower> {
-        let target = Target::Series(listing.study.clone(), listing.series.clone());
-        let name = (source.key(), target, Representation::AsStored);
+        let name = (source.key(), listing.target(), Representation::AsStored);
         let crossing = self.all().get(&name)?.upgrade()?;
         let is_same = |other: &Arc<Listing>| Arc::ptr_eq(other, listing) || other == listing;
         let is_meant = crossing.question.listing.as_ref().is_some_and(is_same);

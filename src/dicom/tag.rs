@@ -1,0 +1,13 @@
+//! Tags as the standard writes them in names and paths.
+
+use dicom_core::Tag;
+
+/// Reads a tag of eight hexadecimal digits, `7FE00010` (PS3.18 F.2.2).
+#[must_use]
+pub fn tag(text: &str) -> Option<Tag> {
+    if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let number = u32::from_str_radix(text, 16).ok()?;
+    Some(Tag((number >> 16) as u16, (number & 0xFFFF) as u16))
+}
