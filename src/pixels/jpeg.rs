@@ -1,13 +1,17 @@
-//! JPEG: baseline and lossless (ISO 10918-1), by jpeg-decoder, which is written in safe Rust.
+//! JPEG (ISO 10918-1) by jpeg-decoder, which is written in safe Rust, but for twelve bits.
 
 use std::io::Cursor;
 
 use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
 use super::decode::{Samples, damaged};
-use super::{Error, Geometry, MOST_BYTES};
+use super::{Error, Geometry, MOST_BYTES, jpeg_extended};
 
 pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error> {
+    if jpeg_extended::header(frame).is_some_and(jpeg_extended::Frame::is_extended) {
+        let samples = jpeg_extended::decode(geometry, frame)?;
+        return Ok(widened(samples, geometry.bits_allocated));
+    }
     let mut decoder = Decoder::new(Cursor::new(frame));
     decoder.set_max_decoding_buffer_size(usize::try_from(MOST_BYTES).unwrap_or(usize::MAX));
     decoder.read_info().map_err(damaged)?;

@@ -7,6 +7,7 @@
 mod decode;
 mod jpeg;
 mod jpeg2000;
+mod jpeg_extended;
 mod jpeg_ls;
 mod pool;
 mod render;
