@@ -16,7 +16,7 @@ use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::{self, Body};
 use crate::dicom::TransferSyntaxes;
 use crate::instance::Target;
-use crate::manifest::{Id, Registered, series_row, study_row};
+use crate::manifest::{Id, Registered, instance_row, series_row, study_row};
 use crate::present::{metadata, viewers};
 use crate::request::{Root, Viewer, accept};
 use crate::retrieve::Missing;
@@ -213,7 +213,14 @@ fn weasis(manifest: &Registered, root: &str) -> Vec<viewers::WeasisStudy> {
             series: study
                 .series
                 .iter()
-                .map(|series| series_row(study, series, root))
+                .map(|series| viewers::WeasisSeries {
+                    row: series_row(study, series, root),
+                    instances: series
+                        .instances
+                        .iter()
+                        .map(|instance| instance_row(study, series, instance, root))
+                        .collect(),
+                })
                 .collect(),
         })
         .collect()

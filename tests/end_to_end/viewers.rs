@@ -163,6 +163,17 @@ async fn hand_offs_lead_to_the_root_of_the_manifest() {
     let text = weasis.text();
     assert!(text.contains(&format!("baseUrl=\"{root}\"")), "{text}");
     assert!(text.contains(&format!("SeriesInstanceUID=\"{}\"", study.series[0].uid)));
+    // Weasis' schema wants every series to list its instances.
+    for instance in instances.as_array().expect("a list") {
+        let uid = instance["metadata"]["SOPInstanceUID"]
+            .as_str()
+            .expect("one");
+        assert!(
+            text.contains(&format!("<Instance SOPInstanceUID=\"{uid}\"")),
+            "{text}"
+        );
+    }
+    assert_eq!(text.matches("<Instance ").count(), 2);
 }
 
 /// Where what the browser tests need is; says what is missing.
