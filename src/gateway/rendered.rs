@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::WARNING;
 use http::request::Parts;
 
-use super::answer::{response, value};
+use super::answer::response;
 use super::one::{One, OneFrame, broken_off, frames_in, frames_of};
 use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::{self, Body};
 use crate::instance::Target;
-use crate::object::{self, Extent, shading, skim};
-use crate::pixels::{Format, Pool, Rendering, Wanted};
+use crate::object::{self, Extent, Skimmed, lettering, shading, skim};
+use crate::pixels::{Format, Lettering, Pool, Rendering, Wanted};
 use crate::present::parts::{self, Part};
 use crate::present::{Presented, animation};
+use crate::request::rendering::Annotation;
 use crate::request::{Rendered, rendering};
 use crate::retrieve::{Missing, Plan};
 use crate::sub_resource::{FrameForm, SubResource};
@@ -40,6 +40,8 @@ impl Gateway {
         if is_thumbnail {
             wanted.viewport.size.get_or_insert(THUMBNAIL);
             wanted.viewport.never_larger = true;
+            // PS3.18 8.3.5: not a parameter of thumbnails; letters would cover them.
+            wanted.annotation = Annotation::default();
         }
         let location = place.of_sub_resource(target, resource);
         let frames = match resource {
@@ -150,12 +152,11 @@ impl Gateway {
         (location, numbers): (&str, &[u32]),
     ) -> Result<Response<Body>, Error> {
         let format = rendering::picture(head.uri.query(), &accept_fields(head))?;
-        let annotation = wanted.annotation;
         let easel = Arc::new(Easel::new(self.decoders.clone(), one, wanted, format));
         let first = numbers.first().copied().unwrap_or(1);
         let picture = easel.paint(first).await?;
         let content_type = media_type(format);
-        let mut response = if let [_] = numbers {
+        let response = if let [_] = numbers {
             let presented = Presented {
                 content_type: content_type.to_owned(),
                 body: Body::full(picture),
@@ -182,10 +183,6 @@ impl Gateway {
             self.keepable(&mut response, Missing::Nothing);
             response
         };
-        if annotation {
-            let text = "299 xcwado \"Annotations are not drawn\"";
-            response.headers_mut().append(WARNING, value(text)?);
-        }
         Ok(response)
     }
 
@@ -316,6 +313,7 @@ impl Easel {
         let geometry = object::geometry(&skimmed)?;
         geometry.check()?;
         let mut rendering = self.rendering(shading(&skimmed, &geometry, number));
+        rendering.lettering = self.lettering(&skimmed);
         if let Some([left, top, right, bottom]) = self.region {
             let (width, height) = (f64::from(geometry.columns), f64::from(geometry.rows));
             let size = ((right - left) * width, (bottom - top) * height);
@@ -325,6 +323,17 @@ impl Easel {
         let frame = OneFrame::new(self.one.clone(), syntax, kept);
         let wanted = Wanted::Picture(Box::new(rendering));
         Ok(frame.made(&self.decoders, number, wanted).await?.bytes)
+    }
+
+    fn lettering(&self, skimmed: &Skimmed) -> Lettering {
+        let Annotation { patient, technique } = self.wanted.annotation;
+        let lines = |wanted: bool, lines: fn(&Skimmed) -> Vec<String>| {
+            if wanted { lines(skimmed) } else { Vec::new() }
+        };
+        Lettering {
+            top: lines(patient, lettering::patient),
+            bottom: lines(technique, lettering::technique),
+        }
     }
 
     fn rendering(&self, own: Rendering) -> Rendering {

@@ -5,6 +5,7 @@
 
 mod inflate;
 pub mod layout;
+pub mod lettering;
 mod reader;
 mod shading;
 mod skim;

@@ -4,7 +4,7 @@ use dicom_core::Tag;
 
 use super::skim::Skimmed;
 use crate::dicom::dataset::{DataSet, Element};
-use crate::pixels::{Format, Function, Geometry, Lut, Rendering, Viewport, Window};
+use crate::pixels::{Format, Function, Geometry, Lettering, Lut, Rendering, Viewport, Window};
 
 const SHARED_FUNCTIONAL_GROUPS: Tag = Tag(0x5200, 0x9229);
 const PER_FRAME_FUNCTIONAL_GROUPS: Tag = Tag(0x5200, 0x9230);
@@ -41,6 +41,7 @@ pub fn shading(skimmed: &Skimmed, geometry: &Geometry, number: u32) -> Rendering
         is_inverse: shape == Some("INVERSE") && geometry.photometric == "MONOCHROME2",
         viewport: Viewport::default(),
         delay: delay(&set),
+        lettering: Lettering::default(),
     }
 }
 

@@ -9,6 +9,7 @@ mod jpeg;
 mod jpeg2000;
 mod jpeg_extended;
 mod jpeg_ls;
+mod lettering;
 mod pool;
 mod render;
 mod rle;
@@ -106,6 +107,17 @@ pub struct Rendering {
     pub viewport: Viewport,
     /// How long it stays in a picture that moves, in hundredths of a second.
     pub delay: u16,
+    /// What is written into it.
+    pub lettering: Lettering,
+}
+
+/// Lines of text in a picture.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lettering {
+    /// From the upper edge down.
+    pub top: Vec<String>,
+    /// Down to the lower edge.
+    pub bottom: Vec<String>,
 }
 
 /// Which pictures there are.

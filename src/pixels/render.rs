@@ -1,6 +1,7 @@
 //! Samples become a picture: grey or colour, cut and scaled, and encoded.
 
 use super::decode::Samples;
+use super::lettering::{self, Paper};
 use super::window::Grey;
 use super::{Error, Format, Geometry, Rendering, Viewport};
 
@@ -21,7 +22,14 @@ pub(super) fn render(
     rendering: &Rendering,
 ) -> Result<Vec<u8>, Error> {
     let picture = shaded(samples, geometry, rendering)?;
-    let picture = fitted(picture, rendering.viewport)?;
+    let mut picture = fitted(picture, rendering.viewport)?;
+    let mut paper = Paper {
+        width: picture.width,
+        height: picture.height,
+        channels: picture.channels,
+        bytes: &mut picture.bytes,
+    };
+    lettering::write(&mut paper, &rendering.lettering);
     encoded(&picture, rendering)
 }
 

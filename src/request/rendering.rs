@@ -15,8 +15,17 @@ pub struct Rendered {
     pub window: Option<Window>,
     /// From 1 to 100.
     pub quality: Option<u8>,
-    /// Whether text is to be drawn into it.
-    pub annotation: bool,
+    /// What is to be written into it.
+    pub annotation: Annotation,
+}
+
+/// What is to be written into a picture (PS3.18 8.3.5.1.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Annotation {
+    /// Who the patient is.
+    pub patient: bool,
+    /// How the picture was made.
+    pub technique: bool,
 }
 
 /// The longest side of a picture that is made larger.
@@ -34,13 +43,26 @@ impl Rendered {
                 "viewport" => rendered.viewport = viewport(&value)?,
                 "window" => rendered.window = Some(window(&value)?),
                 "quality" => rendered.quality = Some(quality(&value)?),
-                "annotation" => rendered.annotation |= !value.is_empty(),
+                "annotation" => rendered.annotation = annotation(&value)?,
                 // What is not known here is not for us.
                 _ => {}
             }
         }
         Ok(rendered)
     }
+}
+
+/// Reads a list of what is to be written.
+pub(super) fn annotation(list: &str) -> Result<Annotation, Error> {
+    let mut annotation = Annotation::default();
+    for item in list.split(',').filter(|item| !item.is_empty()) {
+        match item.trim() {
+            "patient" => annotation.patient = true,
+            "technique" => annotation.technique = true,
+            _ => return Err(Error::Query("annotation")),
+        }
+    }
+    Ok(annotation)
 }
 
 /// The best picture that a client accepts, and whether it wants it wrapped.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::Error;
 use super::accept::{NotAcceptable, preferred};
+use super::rendering::annotation;
 use super::resource::pairs;
 use crate::dicom::media_type::APPLICATION_DICOM;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxes};
@@ -173,10 +174,11 @@ impl<'a> Parameters<'a> {
                 },
                 window: self.window()?,
                 quality,
-                annotation: self
-                    .get("annotation")
-                    .or(self.get("imageannotation"))
-                    .is_some(),
+                annotation: annotation(
+                    self.get("annotation")
+                        .or(self.get("imageannotation"))
+                        .unwrap_or_default(),
+                )?,
             }),
             region: self.region()?,
         })

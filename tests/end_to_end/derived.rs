@@ -412,6 +412,16 @@ async fn pictures_and_thumbnails_are_made_of_frames() {
         assert_eq!(picture.status, StatusCode::OK, "{rest}: {picture:?}");
         assert_eq!(png_size(&picture.body), size, "{rest}");
     }
+    // What it says of the patient is written into it where that is wanted, and nowhere else.
+    let plain = case.get(0, "rendered?viewport=256,128", &[PNG]).await;
+    let rest = "rendered?viewport=256,128&annotation=patient,technique";
+    let lettered = case.get(0, rest, &[PNG]).await;
+    assert_eq!(lettered.status, StatusCode::OK, "{lettered:?}");
+    assert_eq!(png_size(&lettered.body), (256, 128));
+    assert_ne!(lettered.body, plain.body);
+    let thumbnail = case.get(0, "thumbnail", &[PNG]).await;
+    let asked = case.get(0, "thumbnail?annotation=patient", &[PNG]).await;
+    assert_eq!(asked.body, thumbnail.body);
     let several = case.get(0, "frames/2,1/rendered", &[PNG]).await;
     assert_eq!(several.parts().len(), 2);
     let gif = case.get(0, "rendered", &[("accept", "image/gif")]).await;
@@ -477,6 +487,7 @@ async fn pictures_that_cannot_be_made_are_refused_and_stall_nobody() {
         (0, "rendered?viewport=100000,100000", 400),
         (0, "rendered?window=40,0,linear", 400),
         (0, "rendered?quality=0", 400),
+        (0, "rendered?annotation=everything", 400),
         (0, "frames/2/rendered", 404),
         (1, "rendered", 404),
         (1, "thumbnail", 404),

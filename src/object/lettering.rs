@@ -1,0 +1,93 @@
+//! What is written into a picture of an instance (PS3.18 8.3.5.1.1).
+
+use dicom_core::Tag;
+
+use super::skim::Skimmed;
+use crate::dicom::CharacterSet;
+use crate::dicom::dataset::DataSet;
+
+/// Who the patient is, and when the study was.
+#[must_use]
+pub fn patient(skimmed: &Skimmed) -> Vec<String> {
+    let set = skimmed.data_set();
+    let birth = said(&set, &[("born ", Tag(0x0010, 0x0030), "")]);
+    let sex = said(&set, &[("", Tag(0x0010, 0x0040), "")]);
+    let lines = [
+        name(&set),
+        said(&set, &[("ID ", Tag(0x0010, 0x0020), "")]),
+        joined([birth, sex]),
+        said(
+            &set,
+            &[
+                ("", Tag(0x0008, 0x0080), ""),
+                ("", Tag(0x0008, 0x0020), ""),
+                ("", Tag(0x0008, 0x1030), ""),
+            ],
+        ),
+    ];
+    lines.into_iter().flatten().collect()
+}
+
+/// How the picture was made.
+#[must_use]
+pub fn technique(skimmed: &Skimmed) -> Vec<String> {
+    let set = skimmed.data_set();
+    let lines = [
+        said(
+            &set,
+            &[
+                ("", Tag(0x0008, 0x0060), ""),
+                ("", Tag(0x0018, 0x0015), ""),
+                ("", Tag(0x0008, 0x103E), ""),
+                ("series ", Tag(0x0020, 0x0011), ""),
+                ("image ", Tag(0x0020, 0x0013), ""),
+            ],
+        ),
+        said(
+            &set,
+            &[
+                ("", Tag(0x0018, 0x0060), " kV"),
+                ("", Tag(0x0018, 0x1151), " mA"),
+                ("", Tag(0x0018, 0x1152), " mAs"),
+                ("TR ", Tag(0x0018, 0x0080), " ms"),
+                ("TE ", Tag(0x0018, 0x0081), " ms"),
+                ("slice ", Tag(0x0018, 0x0050), " mm"),
+                ("at ", Tag(0x0020, 0x1041), " mm"),
+            ],
+        ),
+    ];
+    lines.into_iter().flatten().collect()
+}
+
+/// The groups of a name (PS3.5 6.2.1) that say anything, without the signs between their components.
+fn name(set: &DataSet<'_>) -> Option<String> {
+    let name = value(set, Tag(0x0010, 0x0010))?;
+    let groups = name.split('=').map(|group| {
+        let components = group.split('^').map(str::trim);
+        let said: Vec<_> = components
+            .filter(|component| !component.is_empty())
+            .collect();
+        said.join(" ")
+    });
+    let said: Vec<_> = groups.filter(|group| !group.is_empty()).collect();
+    (!said.is_empty()).then(|| said.join("  "))
+}
+
+/// What is known of some attributes, each with what stands before and behind it.
+fn said(set: &DataSet<'_>, attributes: &[(&str, Tag, &str)]) -> Option<String> {
+    joined(attributes.iter().map(|(before, tag, behind)| {
+        let value = value(set, *tag)?;
+        Some(format!("{before}{value}{behind}"))
+    }))
+}
+
+fn joined(pieces: impl IntoIterator<Item = Option<String>>) -> Option<String> {
+    let pieces: Vec<_> = pieces.into_iter().flatten().collect();
+    (!pieces.is_empty()).then(|| pieces.join("  "))
+}
+
+/// The text of an attribute, if it says anything.
+fn value(set: &DataSet<'_>, tag: Tag) -> Option<String> {
+    let text = CharacterSet::of(set).decode(set.text(tag)?);
+    (!text.is_empty()).then(|| text.into())
+}
