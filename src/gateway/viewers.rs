@@ -17,7 +17,7 @@ use crate::body::{self, Body};
 use crate::dicom::TransferSyntaxes;
 use crate::instance::Target;
 use crate::manifest::{Id, Registered, instance_row, series_row, study_row};
-use crate::present::{metadata, viewers};
+use crate::present::{metadata, viewers, weasis};
 use crate::request::{Root, Viewer, accept};
 use crate::retrieve::Missing;
 
@@ -47,7 +47,7 @@ impl Gateway {
         let place = asking.root_place(Root::Manifest(id));
         let link = |viewer: Viewer| format!("{}/viewers/{}", asking.link(id), viewer.name());
         let (proxy, json) = (link(Viewer::OhifProxy), link(Viewer::OhifJson));
-        let weasis = link(Viewer::Weasis);
+        let for_weasis = link(Viewer::Weasis);
         let studies = studies(&manifest);
         let mut ohif = json!({ "dicomwebproxy": proxy, "dicomjson": json });
         if let Some(url) = &self.viewers.ohif_url {
@@ -66,8 +66,8 @@ impl Gateway {
             "dicomweb": place.root(),
             "ohif": ohif,
             "weasis": {
-                "manifest": weasis,
-                "open": format!("weasis://{}", escaped(&format!("$dicom:get -w \"{weasis}\""))),
+                "manifest": for_weasis,
+                "open": format!("weasis://{}", escaped(&format!("$dicom:get -w \"{for_weasis}\""))),
             },
         });
         if let Some(url) = &self.viewers.invoke_image_display_url {
@@ -100,7 +100,7 @@ impl Gateway {
             }
             Viewer::OhifJson => self.ohif_json(asking, &manifest, root),
             Viewer::Weasis => {
-                let text = viewers::weasis(&id.to_string(), &root, &weasis(&manifest, &root));
+                let text = weasis::manifest(&id.to_string(), &root, &listed(&manifest, &root));
                 let mut response = json_document(text);
                 let xml = HeaderValue::from_static("application/xml");
                 response.headers_mut().insert(CONTENT_TYPE, xml);
@@ -204,16 +204,16 @@ fn studies(manifest: &Registered) -> Vec<String> {
     studies.map(|study| study.uid.to_string()).collect()
 }
 
-fn weasis(manifest: &Registered, root: &str) -> Vec<viewers::WeasisStudy> {
+fn listed(manifest: &Registered, root: &str) -> Vec<weasis::Study> {
     let patient = &manifest.holding.patient;
     let studies = manifest.holding.studies.iter();
     studies
-        .map(|study| viewers::WeasisStudy {
+        .map(|study| weasis::Study {
             row: study_row(patient, study, root),
             series: study
                 .series
                 .iter()
-                .map(|series| viewers::WeasisSeries {
+                .map(|series| weasis::Series {
                     row: series_row(study, series, root),
                     instances: series
                         .instances

@@ -389,18 +389,7 @@ mod tests {
     use super::*;
 
     fn geometry(rows: u32, columns: u32) -> Geometry {
-        Geometry {
-            rows,
-            columns,
-            samples: 1,
-            bits_allocated: 16,
-            bits_stored: 12,
-            is_signed: false,
-            is_planar: false,
-            photometric: "MONOCHROME2".to_owned(),
-            frames: 1,
-            is_float: false,
-        }
+        Geometry::grey(rows, columns, 16, 12)
     }
 
     /// Codes of eight bits, one for each value.

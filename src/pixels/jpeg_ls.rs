@@ -575,18 +575,7 @@ mod tests {
     use super::*;
 
     fn geometry(rows: u32, columns: u32) -> Geometry {
-        Geometry {
-            rows,
-            columns,
-            samples: 1,
-            bits_allocated: 8,
-            bits_stored: 8,
-            is_signed: false,
-            is_planar: false,
-            photometric: "MONOCHROME2".to_owned(),
-            frames: 1,
-            is_float: false,
-        }
+        Geometry::grey(rows, columns, 8, 8)
     }
 
     // ISO 14495-1 annex H.3: four by four samples, with their code.

@@ -201,6 +201,23 @@ pub enum Error {
 }
 
 impl Geometry {
+    /// That of one grey frame, for tests of decoders.
+    #[cfg(test)]
+    fn grey(rows: u32, columns: u32, bits_allocated: u32, bits_stored: u32) -> Self {
+        Self {
+            rows,
+            columns,
+            samples: 1,
+            bits_allocated,
+            bits_stored,
+            is_signed: false,
+            is_planar: false,
+            photometric: "MONOCHROME2".to_owned(),
+            frames: 1,
+            is_float: false,
+        }
+    }
+
     /// Bits of one frame that is not compressed.
     #[must_use]
     pub fn frame_bits(&self) -> u64 {

@@ -9,6 +9,7 @@ pub mod metadata;
 pub mod parts;
 pub mod report;
 pub mod viewers;
+pub mod weasis;
 mod xml;
 
 pub use instances::{Presented, multipart, single};
