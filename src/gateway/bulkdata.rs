@@ -25,7 +25,7 @@ const PIXEL_DATA: &str = "7FE00010";
 
 /// A value of an instance: where it is, or what it is.
 #[derive(Debug)]
-enum Value {
+pub(super) enum Value {
     /// So many bytes from a place on.
     There(u64, u64),
     /// These bytes.
@@ -109,7 +109,7 @@ fn extent_for(path: &str) -> Extent {
 }
 
 /// Finds a value by the path that metadata give it.
-fn value_at(skimmed: &Skimmed, path: &str) -> Result<Value, object::Error> {
+pub(super) fn value_at(skimmed: &Skimmed, path: &str) -> Result<Value, object::Error> {
     let mut pieces = path.split('/');
     let first = pieces.next().and_then(tag).ok_or(object::Error::NoValue)?;
     let rest: Vec<&str> = pieces.collect();
@@ -143,7 +143,7 @@ fn value_at(skimmed: &Skimmed, path: &str) -> Result<Value, object::Error> {
 }
 
 /// How many bytes of a value of the top level have to change places to be little endian.
-fn width_at(skimmed: &Skimmed, path: &str) -> usize {
+pub(super) fn width_at(skimmed: &Skimmed, path: &str) -> usize {
     let large = tag(path).and_then(|tag| skimmed.large(tag));
     let Some(large) = large.filter(|_| skimmed.transfer_syntax.encoding() == Encoding::ExplicitBig)
     else {

@@ -1,9 +1,12 @@
 //! What viewers ask for besides instances: which of it is made where, and what all of it has in common.
 
+use std::sync::Arc;
+
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, VARY};
 use http::request::Parts;
 use http::{HeaderMap, Response};
 
+use super::all_values::Which;
 use super::answer::response;
 use super::one::One;
 use super::{Asking, Error, Gateway, boundary, conditional};
@@ -39,6 +42,16 @@ impl Gateway {
                 let one = self.one(plan)?;
                 self.frames(head, one, place, (target, frames)).await
             }
+            SubResource::Pixeldata if !matches!(target, Target::Instance(..)) => {
+                let location = place.of_sub_resource(target, resource);
+                self.all_values(head, plan, (place, &location), Which::PixelData)
+                    .await
+            }
+            SubResource::Bulkdata(path) if path.is_all() => {
+                let location = place.of_sub_resource(target, resource);
+                self.all_values(head, plan, (place, &location), Which::All)
+                    .await
+            }
             SubResource::Pixeldata => {
                 let one = self.one(plan)?;
                 self.bulkdata(head, one, place, (target, resource, PIXEL_DATA))
@@ -68,6 +81,28 @@ impl Gateway {
             (None, _) if plan.not_locatable > 0 => Err(crate::retrieve::Error::NotLocatable.into()),
             _ => Err(Error::OfInstancesOnly),
         }
+    }
+
+    /// All instances that are asked for, in their order.
+    pub(super) fn ones(&self, plan: &Plan) -> Result<Vec<(One, Target)>, Error> {
+        if plan.jobs.is_empty() {
+            return Err(crate::retrieve::Error::NotLocatable.into());
+        }
+        let mut ones = Vec::new();
+        for job in &plan.jobs {
+            let is_asked_for = |uid: &_| job.only.as_ref().is_none_or(|only| only == uid);
+            let instances = job.listing.instances.iter();
+            let mut uids: Vec<_> = instances.filter(|(uid, _)| is_asked_for(uid)).collect();
+            uids.sort_by_key(|(_, number)| **number);
+            for (uid, _) in uids {
+                let mut job = job.clone();
+                let target = job.listing.instance(uid);
+                job.only = Some(uid.clone());
+                let one = One::new(self.retriever.clone(), job, Arc::clone(&plan.hop));
+                ones.push((one, target));
+            }
+        }
+        Ok(ones)
     }
 
     /// Whoever may keep instances may keep what is made of them.

@@ -98,7 +98,7 @@ impl Gateway {
     }
 }
 
-fn own_media_type(layout: &Layout, stored: &TransferSyntax) -> &'static str {
+pub(super) fn own_media_type(layout: &Layout, stored: &TransferSyntax) -> &'static str {
     match layout {
         Layout::Native(_) => OCTET_STREAM,
         Layout::Encapsulated(_) => media_type_of(stored),

@@ -1,5 +1,6 @@
 //! The story of a request: what is asked becomes what is selected, where it is, and an answer.
 
+mod all_values;
 mod answer;
 mod bulkdata;
 mod capabilities;

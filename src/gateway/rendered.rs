@@ -213,36 +213,16 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let format = rendering::picture(head.uri.query(), &accept_fields(head))?;
         let content_type = media_type(format);
-        if plan.jobs.is_empty() {
-            return Err(crate::retrieve::Error::NotLocatable.into());
-        }
-        let (missing, selected) = (plan.not_locatable, plan.not_locatable + plan.count());
-        let missing = match missing {
-            0 => Missing::Nothing,
-            _ => Missing::Some { missing, selected },
-        };
-        let mut easels = Vec::new();
-        for job in &plan.jobs {
-            let mut uids: Vec<_> = job.listing.instances.iter().collect();
-            uids.sort_by_key(|(_, number)| **number);
-            for (uid, _) in uids {
-                let mut job = job.clone();
-                job.only = Some(uid.clone());
-                let target = job.listing.instance(uid);
-                let mut one = Plan::new(Arc::clone(&plan.hop));
-                one.jobs.push(job);
-                let easel = Easel::new(
-                    self.decoders.clone(),
-                    self.one(one)?,
-                    wanted.clone(),
-                    format,
-                );
-                easels.push((
-                    easel,
-                    place.of_sub_resource(&target, &SubResource::Rendered),
-                ));
-            }
-        }
+        let missing = plan.missing();
+        let easels: Vec<_> = self
+            .ones(&plan)?
+            .into_iter()
+            .map(|(one, target)| {
+                let easel = Easel::new(self.decoders.clone(), one, wanted.clone(), format);
+                let location = place.of_sub_resource(&target, &SubResource::Rendered);
+                (easel, location)
+            })
+            .collect();
         let boundary = boundary()?;
         let mut joiner = crate::multipart::Joiner::new(boundary);
         let whole = joiner.content_type(content_type);

@@ -459,6 +459,18 @@ impl Plan {
         }
     }
 
+    /// What is known to be missing before any source is asked.
+    #[must_use]
+    pub fn missing(&self) -> Missing {
+        match self.not_locatable {
+            0 => Missing::Nothing,
+            missing => Missing::Some {
+                missing,
+                selected: missing + self.count(),
+            },
+        }
+    }
+
     /// How many instances its jobs select.
     #[must_use]
     pub fn count(&self) -> usize {

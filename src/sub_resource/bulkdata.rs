@@ -20,6 +20,12 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b',');
 
 impl BulkdataPath {
+    /// Whether it names no value, but all of them.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.0.len() == 1
+    }
+
     /// Takes segments that were decoded once.
     pub(super) fn parse(segments: Vec<String>) -> Result<Self, NotOne> {
         if segments.iter().all(|segment| is_plain(segment)) {

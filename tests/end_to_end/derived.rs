@@ -378,6 +378,65 @@ async fn another_manifest_has_nothing_to_do_with_it() {
     }
 }
 
+#[tokio::test]
+async fn the_values_of_a_series_come_each_in_a_part() {
+    let pixels = |from: u8| native(2, 8, &(from..from + 16).collect::<Vec<u8>>());
+    let case = Case::of(&[(EXPLICIT, pixels(0)), (EXPLICIT, pixels(100))]).await;
+    let series = format!("{}{}", case.root, case.study.series_path(0));
+    let study = &series[..series.find("/series/").expect("a study")];
+    for rest in ["pixeldata", "bulkdata"] {
+        for below in [study, &series] {
+            let all = case.rig.get(&format!("{below}/{rest}"), &[]).await;
+            assert_eq!(all.status, StatusCode::OK, "{rest}: {all:?}");
+            let parts = all.parts();
+            assert_eq!(parts.len(), 2, "{rest}");
+            for (part, from) in parts.iter().zip([0, 100]) {
+                let wanted: Vec<u8> = (from..from + 16).collect();
+                assert_eq!(part.bytes, wanted, "{rest}");
+            }
+        }
+        // Of one instance too, and then only its own.
+        let one = case.get(0, rest, &[OCTETS]).await;
+        assert_eq!(one.parts().len(), 1, "{rest}");
+        let refused = case
+            .rig
+            .get(&format!("{series}/{rest}"), &[("accept", "image/jpeg")])
+            .await;
+        assert_eq!(refused.status, StatusCode::NOT_ACCEPTABLE, "{rest}");
+    }
+}
+
+#[tokio::test]
+async fn compressed_values_of_a_series_come_frame_by_frame() {
+    const RLE: &str = "1.2.840.10008.1.2.5";
+    let pixels = encapsulated(2, &[], &[b"AAAA", b"BBBB"]);
+    let case = Case::of(&[(EXPLICIT, native(1, 8, &[7; 8])), (RLE, pixels)]).await;
+    let series = format!("{}{}", case.root, case.study.series_path(0));
+    let any = (
+        "accept",
+        "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*",
+    );
+    let all = case.rig.get(&format!("{series}/pixeldata"), &[any]).await;
+    assert_eq!(all.status, StatusCode::OK, "{all:?}");
+    let parts = all.parts();
+    let bytes: Vec<_> = parts.iter().map(|part| &part.bytes[..]).collect();
+    assert_eq!(bytes, [&[7; 8][..], b"AAAA", b"BBBB"]);
+    let locations = parts.iter().filter_map(|part| part.head.content_location());
+    let of_frames = locations.filter(|location| location.contains("/frames/"));
+    assert_eq!(of_frames.count(), 2);
+    // What cannot be decoded ends the answer without its end: it must not look complete.
+    let broken = case
+        .rig
+        .get(&format!("{series}/pixeldata"), &[OCTETS])
+        .await;
+    assert!(!broken.is_whole(), "{broken:?}");
+}
+
+const OCTETS: (&str, &str) = (
+    "accept",
+    "multipart/related; type=\"application/octet-stream\"",
+);
+
 /// Width and height of a PNG.
 fn png_size(png: &[u8]) -> (u32, u32) {
     assert_eq!(&png[..8], b"\x89PNG\r\n\x1a\n");
