@@ -12,6 +12,6 @@ mod uid;
 
 pub use charset::CharacterSet;
 pub use media_type::MediaType;
-pub use tag::tag;
+pub use tag::{digits, tag};
 pub use transfer_syntax::{Encoding, TransferSyntax, TransferSyntaxes};
 pub use uid::{NotAUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, Uid};

@@ -11,3 +11,9 @@ pub fn tag(text: &str) -> Option<Tag> {
     let number = u32::from_str_radix(text, 16).ok()?;
     Some(Tag((number >> 16) as u16, (number & 0xFFFF) as u16))
 }
+
+/// A tag as [`tag`] reads it.
+#[must_use]
+pub fn digits(Tag(group, element): Tag) -> String {
+    format!("{group:04X}{element:04X}")
+}

@@ -9,16 +9,16 @@ use http::request::Parts;
 use serde_json::Value as Json;
 
 use super::answer::response;
-use super::bulkdata::{Value, value_at, width_at};
+use super::bulkdata::{Value, opened, value_at, width_at};
 use super::frames::own_media_type;
 use super::one::{One, OneFrame, broken_off, frames_in};
 use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::Body;
-use crate::dicom::{TransferSyntax, json};
+use crate::dicom::{TransferSyntax, digits, json};
 use crate::instance::Target;
 use crate::multipart::Joiner;
-use crate::object::{self, Extent, Skimmed, layout, plain, skim};
+use crate::object::{self, Extent, Skimmed, skim};
 use crate::pixels::{Pool, Wanted};
 use crate::present::Presented;
 use crate::present::parts::with_syntax;
@@ -197,9 +197,7 @@ impl Values {
                 let body = match value {
                     Value::Here(bytes) => Body::full(bytes),
                     Value::There(offset, length) => {
-                        let instance = found.one.open().await?;
-                        let body = plain(instance.body, &found.stored).await?;
-                        layout::swapped(body.slice(offset, length), width)
+                        opened(&found.one, &found.stored, (offset, length), width).await?
                     }
                     Value::Frames => return Err(Error::Internal),
                 };
@@ -240,6 +238,5 @@ fn links(json: &Json, paths: &mut Vec<String>) {
 }
 
 fn pixel_path(skimmed: &Skimmed) -> Option<String> {
-    let tag = skimmed.pixel_data()?.tag;
-    Some(format!("{:04X}{:04X}", tag.group(), tag.element()))
+    Some(digits(skimmed.pixel_data()?.tag))
 }

@@ -59,10 +59,8 @@ impl Gateway {
             }
             Value::Here(bytes) => (Body::full(bytes), OCTET_STREAM),
             Value::There(offset, length) => {
-                let again = one.open().await?;
-                let body = plain(again.body, &stored).await?;
                 let width = width_at(&skimmed, path);
-                let body = layout::swapped(body.slice(offset, length), width);
+                let body = opened(&one, &stored, (offset, length), width).await?;
                 (body, bulk_type(&skimmed, path))
             }
         };
@@ -97,6 +95,17 @@ impl Gateway {
         self.keepable(&mut response, Missing::Nothing);
         Ok(response)
     }
+}
+
+/// A value of so many bytes from a place on, whose numbers are turned round where they have to be.
+pub(super) async fn opened(
+    one: &One,
+    stored: &TransferSyntax,
+    (offset, length): (u64, u64),
+    width: usize,
+) -> Result<Body, Error> {
+    let body = plain(one.open().await?.body, stored).await?;
+    Ok(layout::swapped(body.slice(offset, length), width))
 }
 
 fn extent_for(path: &str) -> Extent {

@@ -10,12 +10,16 @@ use crate::dicom::dataset::DataSet;
 #[must_use]
 pub fn patient(skimmed: &Skimmed) -> Vec<String> {
     let set = skimmed.data_set();
-    let birth = said(&set, &[("born ", Tag(0x0010, 0x0030), "")]);
-    let sex = said(&set, &[("", Tag(0x0010, 0x0040), "")]);
     let lines = [
         name(&set),
         said(&set, &[("ID ", Tag(0x0010, 0x0020), "")]),
-        joined([birth, sex]),
+        said(
+            &set,
+            &[
+                ("born ", Tag(0x0010, 0x0030), ""),
+                ("", Tag(0x0010, 0x0040), ""),
+            ],
+        ),
         said(
             &set,
             &[
@@ -75,14 +79,11 @@ fn name(set: &DataSet<'_>) -> Option<String> {
 
 /// What is known of some attributes, each with what stands before and behind it.
 fn said(set: &DataSet<'_>, attributes: &[(&str, Tag, &str)]) -> Option<String> {
-    joined(attributes.iter().map(|(before, tag, behind)| {
+    let known = attributes.iter().filter_map(|(before, tag, behind)| {
         let value = value(set, *tag)?;
         Some(format!("{before}{value}{behind}"))
-    }))
-}
-
-fn joined(pieces: impl IntoIterator<Item = Option<String>>) -> Option<String> {
-    let pieces: Vec<_> = pieces.into_iter().flatten().collect();
+    });
+    let pieces: Vec<_> = known.collect();
     (!pieces.is_empty()).then(|| pieces.join("  "))
 }
 

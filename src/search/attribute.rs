@@ -26,7 +26,7 @@ impl AttributePath {
         let last = *tags.last().ok_or(NotAnAttribute)?;
         let vr = StandardDataDictionary.by_tag(last).map(vr_of);
         Ok(Self {
-            tags: tags.into_iter().map(written).collect(),
+            tags: tags.into_iter().map(crate::dicom::digits).collect(),
             vr: vr.unwrap_or(VR::UN),
         })
     }
@@ -60,10 +60,6 @@ fn vr_of(entry: &impl DataDictionaryEntry) -> VR {
         VirtualVr::Lt => VR::OW,
         _ => VR::UN,
     }
-}
-
-fn written(Tag(group, element): Tag) -> String {
-    format!("{group:04X}{element:04X}")
 }
 
 #[cfg(test)]
