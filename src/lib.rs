@@ -48,6 +48,8 @@ pub mod hop;
 
 pub mod body;
 
+pub mod digest;
+
 pub mod ihe;
 
 pub mod dicom;

@@ -1,0 +1,1 @@
+//! Nobody, no object and no source takes the gateway away from others.

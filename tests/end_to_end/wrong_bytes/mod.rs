@@ -1,0 +1,1 @@
+//! Bytes that are not what they are given as never reach a client as if they were whole.
