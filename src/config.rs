@@ -1,6 +1,7 @@
 //! Reads `config.toml` and reports every problem at once, each with its table and key.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -19,8 +20,8 @@ use crate::{cache, pixels, retrieve, server};
 pub struct Config {
     /// The community that we are.
     pub home_community_id: HomeCommunityId,
-    /// How viewers reach us.
-    pub public_url: Url,
+    /// How viewers reach us; as `listen.address` says when absent.
+    pub public_url: Option<Url>,
     /// Where manifests are kept.
     pub data_directory: PathBuf,
     /// `[listen]`.
@@ -94,12 +95,22 @@ impl Config {
         }
     }
 
+    /// How viewers reach us.
+    #[must_use]
+    pub fn public_url(&self) -> Url {
+        let by_address = || {
+            let is_tls = self.listen.certificate.is_some();
+            url_of(if is_tls { "https" } else { "http" }, self.listen.address)
+        };
+        self.public_url.clone().unwrap_or_else(by_address)
+    }
+
     /// How partners reach their listener, if they have one.
     #[must_use]
     pub fn gateway_url(&self) -> Option<Url> {
         let listen = self.gateway_listen.as_ref()?;
-        let by_address = || Url::parse(&format!("https://{}", listen.address)).ok();
-        listen.public_url.clone().or_else(by_address)
+        let by_address = || url_of("https", listen.address);
+        Some(listen.public_url.clone().unwrap_or_else(by_address))
     }
 
     /// Every path in the settings, to be changed.
@@ -188,7 +199,7 @@ impl Config {
             data_directory: reading
                 .take("data_directory")
                 .unwrap_or_else(|| "var".into()),
-            public_url: public_url.unwrap_or_else(Self::default_public_url),
+            public_url,
             home_community_id: home_community_id.unwrap_or_else(Self::no_community),
         };
         Ok((config, reading.finish()))
@@ -197,10 +208,16 @@ impl Config {
     fn no_community() -> HomeCommunityId {
         HomeCommunityId::parse("0.0").expect("a form that is right")
     }
+}
 
-    fn default_public_url() -> Url {
-        Url::parse("http://127.0.0.1:8080").expect("the text is a URL")
+/// Where an address leads from this machine. A wildcard address is no destination.
+fn url_of(scheme: &str, mut address: SocketAddr) -> Url {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
     }
+    Url::parse(&format!("{scheme}://{address}")).expect("scheme, address and port are a URL")
 }
 
 struct Reading {
@@ -419,6 +436,40 @@ mod tests {
             assert!(is_told, "{expected} in {problems:#?}");
         }
         assert_eq!(problems.0.len(), 9, "{problems:#?}");
+    }
+
+    #[test]
+    fn the_public_url_follows_the_address_when_it_is_not_set() {
+        let url = |listen: &str| {
+            let text = format!("home_community_id = \"1.2.3\"\n{listen}");
+            Config::parse(&text)
+                .expect("settings")
+                .public_url()
+                .to_string()
+        };
+        for (listen, expected) in [
+            ("", "http://127.0.0.1:8080/"),
+            ("[listen]\naddress = \"10.1.2.3:80\"", "http://10.1.2.3/"),
+            (
+                "[listen]\naddress = \"[fd00::1]:8080\"",
+                "http://[fd00::1]:8080/",
+            ),
+            (
+                "[listen]\naddress = \"0.0.0.0:9000\"",
+                "http://127.0.0.1:9000/",
+            ),
+            ("[listen]\naddress = \"[::]:9000\"", "http://[::1]:9000/"),
+            (
+                "[listen]\naddress = \"10.1.2.3:443\"\ncertificate = \"c\"\nprivate_key = \"k\"",
+                "https://10.1.2.3/",
+            ),
+            (
+                "public_url = \"https://pacs.example/x\"\n[listen]\naddress = \"10.1.2.3:443\"",
+                "https://pacs.example/x",
+            ),
+        ] {
+            assert_eq!(url(listen), expected, "{listen}");
+        }
     }
 
     #[test]

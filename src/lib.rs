@@ -50,6 +50,8 @@ pub mod body;
 
 pub mod digest;
 
+pub mod network;
+
 pub mod ihe;
 
 pub mod dicom;

@@ -65,7 +65,7 @@ impl Connection {
     }
 
     fn send(&mut self, what: &str, fields: &str, body: &[u8]) -> Answer<'_> {
-        let head = format!("{what} HTTP/1.1\r\nHost: bench\r\n{fields}\r\n\r\n");
+        let head = format!("{what} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n");
         let stream = self.0.get_mut();
         stream.write_all(head.as_bytes()).expect("sent");
         stream.write_all(body).expect("sent");

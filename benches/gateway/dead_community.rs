@@ -180,7 +180,7 @@ impl Dead {
 // It sleeps while it waits: whatever it did then would slow others down as well.
 fn ask_again_and_again(mut stream: &TcpStream, is_over: &AtomicBool) {
     let path = format!("{}/{}", rad_160(DEAD), instance());
-    let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     while !is_over.load(Ordering::Relaxed) {
         let asked = stream.write_all(request.as_bytes());
         // An answer here comes in one piece.

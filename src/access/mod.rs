@@ -27,6 +27,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// The certificate that was shown and verified in the handshake.
     pub certificate: Option<Arc<Certificate>>,
+    /// The certificate that we showed to it, if the connection has TLS.
+    pub ours: Option<Arc<Certificate>>,
 }
 
 /// A listener.

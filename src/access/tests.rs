@@ -33,6 +33,7 @@ fn peer(door: Door, names: &[&str]) -> Peer {
         door,
         address: HERE,
         certificate: Some(Arc::new(certificate)),
+        ours: None,
     }
 }
 
@@ -83,6 +84,7 @@ fn whoever_is_no_partner_is_a_member_on_the_public_listener_only() {
         door,
         address: HERE,
         certificate: None,
+        ours: None,
     };
     assert_eq!(
         who(&access, &anonymous(Door::Public)),

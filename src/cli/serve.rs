@@ -2,19 +2,20 @@
 
 use std::path::Path;
 
-use tokio::net::TcpListener;
-
 use super::Failure;
 use super::start::{Parts, block_on, listen, survive_hang_up};
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let (config, parts) = Parts::load(path)?;
+    let (mut config, parts) = Parts::load(path)?;
     block_on(async {
-        let sockets = listen(&config).await?;
-        let address = |socket: &TcpListener| socket.local_addr().map_err(Failure::new);
-        let public = address(&sockets.public)?;
-        let operator = address(&sockets.operator)?;
-        let gateways = sockets.gateways.as_ref().map(address).transpose()?;
+        let sockets = listen(&mut config).await?;
+        let public = config.listen.address;
+        let operator = config.listen.operator_address;
+        let gateways = config.gateway_listen.as_ref().map(|listen| listen.address);
+        if public.ip().is_unspecified() && config.public_url.is_none() {
+            let url = config.public_url();
+            tracing::warn!(%url, "public_url is not set: links in answers lead to this machine only");
+        }
         if !public.ip().is_loopback() && config.listen.client_authorities.is_none() {
             tracing::warn!("whoever reaches the public listener may see every registered manifest");
         }

@@ -80,8 +80,8 @@ impl Parts {
             retriever.count_instances(&site.source);
         }
         let gateway = Gateway::new(Assembly {
-            public_url: config.public_url.clone(),
-            proxies: config.listen.proxies.clone(),
+            public_url: config.public_url(),
+            edge: config.listen.edge(),
             gateway_url: config.gateway_url(),
             xc_wado: config.xc_wado.clone(),
             access: self.opened.access,
@@ -155,21 +155,32 @@ pub(super) struct Sockets {
     pub(super) operator: TcpListener,
 }
 
-/// Binds every listener.
-pub(super) async fn listen(config: &Config) -> Result<Sockets, Failure> {
+/// Binds every listener. Ports that settings leave to the system are in them afterwards.
+pub(super) async fn listen(config: &mut Config) -> Result<Sockets, Failure> {
     let bind = async |key: &str, address| {
         TcpListener::bind(address)
             .await
             .map_err(|error| Failure(format!("{key}: {address}: {error}")))
     };
-    Ok(Sockets {
+    let sockets = Sockets {
         public: bind("listen.address", config.listen.address).await?,
         operator: bind("listen.operator_address", config.listen.operator_address).await?,
         gateways: match &config.gateway_listen {
             Some(listen) => Some(bind("gateway_listen.address", listen.address).await?),
             None => None,
         },
-    })
+    };
+    let bound = |socket: &TcpListener| socket.local_addr().map_err(Failure::new);
+    config.listen.address = bound(&sockets.public)?;
+    config.listen.operator_address = bound(&sockets.operator)?;
+    if let Some((listen, socket)) = config
+        .gateway_listen
+        .as_mut()
+        .zip(sockets.gateways.as_ref())
+    {
+        listen.address = bound(socket)?;
+    }
+    Ok(sockets)
 }
 
 fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {

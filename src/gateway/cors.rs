@@ -80,6 +80,11 @@ fn normal(text: String) -> Result<String, Wrong> {
 }
 
 impl Settings {
+    /// Whether an origin is one of those that are named.
+    pub(super) fn names(&self, origin: &str) -> bool {
+        origin != ALL && self.origins.iter().any(|named| named == origin)
+    }
+
     /// What the origin of a request is told, if it may read.
     fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;

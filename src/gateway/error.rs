@@ -9,6 +9,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AU
 use http::{Response, StatusCode};
 use serde_json::json;
 
+use super::hosts::InvalidHost;
 use crate::body::{self, Body};
 use crate::dicom::{dataset, part10};
 use crate::manifest::{fhir, kos, store};
@@ -27,6 +28,18 @@ pub enum Error {
     /// Who asks is not let in.
     #[error(transparent)]
     Access(#[from] access::Error),
+    /// The host of the request cannot be told.
+    #[error(transparent)]
+    Host(#[from] InvalidHost),
+    /// It is for a host that we are not.
+    #[error("this host is not served here; public_url and listen.names say which ones are")]
+    Misdirected,
+    /// A page of a foreign origin sends it.
+    #[error("pages of this origin may not change anything here")]
+    CrossOrigin,
+    /// The head of the request is larger than settings allow.
+    #[error("the head of the request is too large")]
+    HeadTooLarge,
     /// A partner asks for something that is for viewers.
     #[error("other communities' gateways may retrieve and nothing else")]
     PartnersOnlyRetrieve,
@@ -113,7 +126,10 @@ impl Error {
             Self::Access(access::Error::Token) => StatusCode::UNAUTHORIZED,
             Self::Access(access::Error::NotListed)
             | Self::PartnersOnlyRetrieve
-            | Self::RetrieveUrlNotAllowed => StatusCode::FORBIDDEN,
+            | Self::RetrieveUrlNotAllowed
+            | Self::CrossOrigin => StatusCode::FORBIDDEN,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Loop(hop::Loop) => StatusCode::LOOP_DETECTED,
             Self::Request(
                 request::Error::NotAUid(_)
@@ -122,6 +138,7 @@ impl Error {
                 | request::Error::UnknownParameter
                 | request::Error::XcWado(_),
             )
+            | Self::Host(_)
             | Self::Upload => StatusCode::BAD_REQUEST,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
@@ -183,7 +200,11 @@ impl Error {
             Self::PartnersOnlyRetrieve => Some("partner_not_permitted"),
             Self::RetrieveUrlNotAllowed => Some("retrieve_url_not_allowed"),
             Self::Loop(hop::Loop) => Some("loop"),
-            Self::Request(_)
+            Self::Misdirected => Some("foreign_host"),
+            Self::CrossOrigin => Some("foreign_origin"),
+            Self::Host(_)
+            | Self::HeadTooLarge
+            | Self::Request(_)
             | Self::Method(_)
             | Self::NotOffered
             | Self::OfInstancesOnly

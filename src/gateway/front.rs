@@ -13,6 +13,7 @@ use super::place::Place;
 use super::{Asking, Gateway};
 use crate::access::{Door, Peer};
 use crate::manifest::Id;
+use crate::network::Network;
 use crate::request::Root;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -35,6 +36,11 @@ impl Front {
             url: url.as_str().trim_end_matches('/').to_owned(),
             prefix: url.path().trim_end_matches('/').to_owned(),
         }
+    }
+
+    /// Whether a page of this origin comes from here.
+    pub(super) fn is_of(&self, origin: &Url) -> bool {
+        Url::parse(&self.url).is_ok_and(|url| url.origin() == origin.origin())
     }
 
     /// The path below that of the URL. A proxy in front may have cut it off already.
@@ -78,55 +84,10 @@ impl Front {
 #[serde(transparent)]
 pub struct Proxies(Vec<Network>);
 
-/// One address, or all that begin with the same bits: `10.0.0.0/8`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Network {
-    address: IpAddr,
-    bits: u32,
-}
-
-/// A text is no address and no network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an address or a network (10.0.0.0/8)")]
-pub struct NotANetwork;
-
-impl TryFrom<String> for Network {
-    type Error = NotANetwork;
-
-    fn try_from(text: String) -> Result<Self, NotANetwork> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text.as_str(), None),
-        };
-        let address: IpAddr = address.parse().map_err(|_none| NotANetwork)?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits
-            .map_or(Ok(most), str::parse)
-            .map_err(|_none| NotANetwork)?;
-        (bits <= most)
-            .then_some(Self { address, bits })
-            .ok_or(NotANetwork)
-    }
-}
-
-impl Network {
-    fn has(self, address: IpAddr) -> bool {
-        let (one, other, all) = match (self.address, address.to_canonical()) {
-            (IpAddr::V4(one), IpAddr::V4(other)) => {
-                (u128::from(one.to_bits()), u128::from(other.to_bits()), 32)
-            }
-            (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits(), other.to_bits(), 128),
-            (IpAddr::V4(_) | IpAddr::V6(_), _) => return false,
-        };
-        let differ = (one ^ other).checked_shr(all - self.bits);
-        differ.unwrap_or(0) == 0
-    }
-}
-
 impl Proxies {
     /// Whether what comes from an address is believed.
-    fn have(&self, address: IpAddr) -> bool {
+    #[must_use]
+    pub fn have(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.has(address))
     }
 }
@@ -186,20 +147,36 @@ impl<'a> Said<'a> {
     }
 }
 
+/// How the client of a request reaches us, and where it is.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) front: Arc<Front>,
+    pub(super) client: IpAddr,
+    /// Whether a proxy that is believed names the host that the client has asked.
+    pub(super) is_named: bool,
+}
+
 impl Gateway {
-    /// How the client of a request reaches us, and where it is.
-    pub(super) fn seen(&self, peer: &Peer, headers: &HeaderMap) -> (Arc<Front>, IpAddr) {
+    pub(super) fn seen(&self, peer: &Peer, headers: &HeaderMap) -> Seen {
         let front = match peer.door {
             Door::Public => &self.public,
             Door::Gateway => &self.partners,
         };
+        let mut seen = Seen {
+            front: Arc::clone(front),
+            client: peer.address,
+            is_named: false,
+        };
         if peer.door == Door::Gateway || !self.proxies.have(peer.address) {
-            return (Arc::clone(front), peer.address);
+            return seen;
         }
         let said = Said::read(headers);
-        let seen = front.seen(&said).map(Arc::new);
-        let client = said.client().unwrap_or(peer.address);
-        (seen.unwrap_or_else(|| Arc::clone(front)), client)
+        seen.client = said.client().unwrap_or(peer.address);
+        if let Some(front) = front.seen(&said) {
+            seen.front = Arc::new(front);
+            seen.is_named = said.host.is_some();
+        }
+        seen
     }
 }
 
@@ -223,42 +200,6 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-
-    fn network(text: &str) -> Result<Network, NotANetwork> {
-        Network::try_from(text.to_owned())
-    }
-
-    #[test]
-    fn a_network_has_what_begins_like_it() {
-        for (text, address, has) in [
-            ("10.0.0.0/8", "10.255.1.2", true),
-            ("10.0.0.0/8", "11.0.0.0", false),
-            ("10.1.2.3", "10.1.2.3", true),
-            ("10.1.2.3", "10.1.2.4", false),
-            ("0.0.0.0/0", "203.0.113.9", true),
-            ("10.0.0.0/8", "::ffff:10.1.1.1", true),
-            ("fd00::/8", "fd12::1", true),
-            ("fd00::/8", "fe80::1", false),
-            ("::/0", "10.0.0.1", false),
-        ] {
-            let network = network(text).expect(text);
-            assert_eq!(
-                network.has(address.parse().expect("an address")),
-                has,
-                "{text} {address}"
-            );
-        }
-        for text in [
-            "",
-            "10.0.0.0/33",
-            "10.0.0/8",
-            "::/129",
-            "10.0.0.0/-1",
-            "proxy",
-        ] {
-            assert_eq!(network(text), Err(NotANetwork), "{text}");
-        }
-    }
 
     fn seen(fields: &[(&'static str, &'static str)]) -> (String, Option<IpAddr>) {
         let mut headers = HeaderMap::new();

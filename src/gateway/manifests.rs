@@ -255,20 +255,18 @@ fn format_name(format: Format) -> &'static str {
     }
 }
 
-/// What is not named is looked at; what is named otherwise is not a manifest.
+/// Only media types that a page of a foreign origin cannot send without asking first. A form can send
+/// no type at all, `text/plain`, `multipart/form-data` and `application/x-www-form-urlencoded`
+/// (WHATWG Fetch, "CORS-safelisted request-header").
 fn check_media_type(head: &Parts) -> Result<(), Error> {
-    let Some(field) = head.headers.get(CONTENT_TYPE) else {
-        return Ok(());
-    };
-    let media_type = field.to_str().ok().and_then(MediaType::parse);
+    let field = head.headers.get(CONTENT_TYPE);
+    let media_type = field.and_then(|field| MediaType::parse(field.to_str().ok()?));
     match media_type.as_ref().map(MediaType::essence) {
         Some(
             "application/dicom"
             | "application/fhir+json"
             | "application/json"
-            | "application/octet-stream"
-            // What curl says unless told otherwise.
-            | "application/x-www-form-urlencoded",
+            | "application/octet-stream",
         ) => Ok(()),
         Some(_) | None => Err(Error::UnsupportedMediaType),
     }

@@ -14,6 +14,7 @@ mod forward;
 mod frames;
 mod front;
 mod holding;
+mod hosts;
 mod known;
 mod manifests;
 mod metadata;
@@ -43,7 +44,8 @@ use url::Url;
 pub use cors::Settings as CorsSettings;
 pub use error::Error;
 pub use forget::Forgotten;
-pub use front::{Network, NotANetwork, Proxies};
+pub use front::Proxies;
+pub use hosts::{HostName, InvalidHost, NotAHostName};
 pub use viewers::Settings as ViewersSettings;
 pub use xc_wado::Settings as XcWadoSettings;
 
@@ -60,7 +62,8 @@ use crate::pixels::Pool;
 use crate::request::{Acceptable, Grammar, Resource, Root};
 use crate::retrieve::{Job, Plan, Retriever};
 use crate::source::Source;
-use front::Front;
+use front::{Front, Seen};
+use hosts::Hosts;
 use observe::{Observed, Transaction};
 use streams::Streams;
 
@@ -77,6 +80,12 @@ pub struct Gateway {
     partners: Arc<Front>,
     /// Who may say otherwise.
     proxies: Proxies,
+    /// The names that clients call us by.
+    hosts: Hosts,
+    /// The names that partners call us by.
+    partner_hosts: Hosts,
+    /// Bytes of a request's head.
+    largest_head: usize,
     grammar: Grammar,
     pseudonym: Pseudonym,
     xc_wado: XcWadoSettings,
@@ -102,8 +111,8 @@ pub struct Assembly {
     pub public_url: Url,
     /// How partners reach it, if they have a listener of their own.
     pub gateway_url: Option<Url>,
-    /// Proxies that are believed how viewers reach it.
-    pub proxies: Proxies,
+    /// What goes for requests before anything is known of them.
+    pub edge: Edge,
     /// The roles it plays between communities.
     pub xc_wado: XcWadoSettings,
     /// Who partners are.
@@ -126,6 +135,17 @@ pub struct Assembly {
     pub metrics: Metrics,
 }
 
+/// What goes for requests before anything is known of them.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    /// Proxies that are believed how clients reach us.
+    pub proxies: Proxies,
+    /// Names that clients call us by, besides those in our URLs.
+    pub names: Vec<HostName>,
+    /// Bytes of a request's head.
+    pub largest_head: usize,
+}
+
 /// Who asks, and on what way.
 #[derive(Debug)]
 struct Asking {
@@ -142,10 +162,15 @@ impl Gateway {
         let front = |url| Arc::new(Front::new(url));
         let public = front(&assembly.public_url);
         let partners = assembly.gateway_url.as_ref().map(front);
+        let hosts = |url| Hosts::new(url, &assembly.edge.names);
+        let gateway_url = assembly.gateway_url.as_ref();
         let gateway = Self {
+            hosts: hosts(&assembly.public_url),
+            partner_hosts: hosts(gateway_url.unwrap_or(&assembly.public_url)),
+            largest_head: assembly.edge.largest_head,
             partners: partners.unwrap_or_else(|| Arc::clone(&public)),
             public,
-            proxies: assembly.proxies,
+            proxies: assembly.edge.proxies,
             grammar: assembly.xc_wado.grammar(),
             pseudonym: Pseudonym::of(assembly.registry.home_community_id()),
             xc_wado: assembly.xc_wado,
@@ -166,6 +191,12 @@ impl Gateway {
         gateway
     }
 
+    /// Bytes that the head of a request may have.
+    #[must_use]
+    pub fn largest_head(&self) -> usize {
+        self.largest_head
+    }
+
     /// Begins what goes on beside requests: looking at the credentials for other servers,
     /// and dropping what has been kept too long.
     pub fn watch(&self) {
@@ -180,20 +211,24 @@ impl Gateway {
     {
         let began = Instant::now();
         let (head, body) = request.into_parts();
-        let (front, client) = self.seen(peer, &head.headers);
+        let seen = self.seen(peer, &head.headers);
+        let admitted = self.admit_seen(peer, &head, &seen);
+        let Seen { front, client, .. } = seen;
         let path = front.below_prefix(head.uri.path());
         let resource = self.grammar.resource(path, head.uri.query());
         let transaction = Transaction::of(&head.method, resource.as_ref(), |community| {
             self.is_ours(community)
         });
         if peer.door == Door::Public
+            && admitted.is_ok()
             && let Some(mut response) = self.cors.preflight(&head.method, &head.headers)
         {
             self.cors.mark(&head.headers, response.headers_mut());
             return response;
         }
         let stream = self.streams.begin(client);
-        let (asking, outcome) = match self.asking(peer, &head, Arc::clone(&front)) {
+        let asking = admitted.and_then(|()| self.asking(peer, &head, Arc::clone(&front)));
+        let (asking, outcome) = match asking {
             Ok(asking) if stream.is_none() => (Some(asking), Err(Error::TooManyAnswers)),
             Ok(asking) => {
                 let outcome = match resource {
@@ -351,10 +386,14 @@ impl Gateway {
         if matches!(error, Error::TooManyAnswers) {
             self.metrics.refused.with_label_values(&["client"]).inc();
         }
+        self.tell(peer, error);
+        error.response()
+    }
+
+    fn tell(&self, peer: &Peer, error: &Error) {
         if let Some(event) = error.event() {
             observe::security_event(&self.metrics, event, peer);
         }
-        error.response()
     }
 }
 

@@ -180,13 +180,14 @@ impl Observed<'_> {
     }
 }
 
-/// Tells operators what somebody tried without the right to. A certificate is no secret and nobody's
-/// health.
+/// Tells operators what was tried without the right to, and from where. Only this log holds addresses
+/// of clients; metrics hold none.
 pub(super) fn security_event(metrics: &Metrics, event: &'static str, peer: &Peer) {
     metrics.security_events.with_label_values(&[event]).inc();
     let shown = peer.certificate.as_deref();
     let fingerprint = shown.map_or("-".to_owned(), |shown| shown.fingerprint.to_string());
-    tracing::warn!(target: "xcwado::security", event, certificate = fingerprint, "refused");
+    let address = peer.address;
+    tracing::warn!(target: "xcwado::security", event, %address, certificate = fingerprint, "refused");
 }
 
 fn outcome(end: &End, is_partial: bool) -> &'static str {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::network::client;
+
 /// Answers that are under way, by client.
 #[derive(Debug, Clone)]
 pub(super) struct Streams(Arc<Clients>);
@@ -49,17 +51,6 @@ impl Streams {
     fn all(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         let under_way = &self.0.under_way;
         under_way.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whoever has an IPv6 address has all of its network.
-fn client(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            IpAddr::V6(network.into())
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Listeners {
     pub operator: TcpListener,
 }
 
-// What one connection may hold unsent; and so the largest request head.
+// What one connection may hold unsent.
 const BUFFER: usize = 128 << 10;
 const MOST_HEADER_FIELDS: usize = 100;
 // Whoever has not shown a certificate yet holds a place no longer than this.
@@ -90,6 +90,7 @@ pub async fn run(
     let stopping = CancellationToken::new();
     let stopped = CancellationToken::new();
     gateway.watch();
+    let largest_head = gateway.largest_head();
     let gateway = Arc::new(gateway);
     let of_gateway = Arc::clone(&gateway);
     let operator = Operator::new(of_gateway, metrics.clone(), stopping.clone());
@@ -100,6 +101,7 @@ pub async fn run(
         entrance,
         stopping: stopping.clone(),
         drain,
+        largest_head,
     };
     let public = listener("public", Door::Public, listeners.public);
     let gateways = listeners.gateways;
@@ -122,9 +124,9 @@ pub async fn run(
         tokio::join!(public.serve(&metrics, answer.clone()), serve_gateways);
         stopped.cancel();
     };
-    let serve_operators = operators.serve(&metrics, move |_peer, request| {
+    let serve_operators = operators.serve(&metrics, move |peer: Arc<Peer>, request| {
         let operator = Arc::clone(&operator);
-        async move { operator.answer(&request).await }
+        async move { operator.answer(&peer, request).await }
     });
     let stop = async {
         shutdown.await;
@@ -150,6 +152,7 @@ struct Listener {
     entrance: Entrance,
     stopping: CancellationToken,
     drain: Duration,
+    largest_head: usize,
 }
 
 impl Listener {
@@ -158,7 +161,7 @@ impl Listener {
         F: Fn(Arc<Peer>, Request<Incoming>) -> A + Clone + Send + 'static,
         A: Future<Output = Response<Body>> + Send + 'static,
     {
-        let builder = builder(self.entrance.request_head);
+        let builder = builder(self.entrance.request_head, self.largest_head);
         let graceful = GracefulShutdown::new();
         let room = Arc::new(Semaphore::new(self.entrance.connections));
         if let Some(tls) = &self.entrance.tls {
@@ -213,6 +216,7 @@ impl Listener {
                     door,
                     address,
                     certificate: None,
+                    ours: None,
                 };
                 return Some((Stream::Plain(stream), peer));
             };
@@ -222,6 +226,7 @@ impl Listener {
                         door,
                         address,
                         certificate,
+                        ours: tls.certificate.clone().map(Arc::new),
                     };
                     Some((Stream::Tls(Box::new(stream)), peer))
                 }
@@ -258,7 +263,10 @@ impl Listener {
     }
 }
 
-fn builder(head: Duration) -> auto::Builder<TokioExecutor> {
+fn builder(head: Duration, largest_head: usize) -> auto::Builder<TokioExecutor> {
+    // HPACK counts more for each field than HTTP/1.1 writes (RFC 7541 4.1). What lies between is refused
+    // by the gateway.
+    let header_list = largest_head + 32 * MOST_HEADER_FIELDS;
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -266,7 +274,7 @@ fn builder(head: Duration) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(head)
         .max_headers(MOST_HEADER_FIELDS)
-        .max_buf_size(BUFFER);
+        .max_buf_size(BUFFER.max(largest_head));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -275,6 +283,7 @@ fn builder(head: Duration) -> auto::Builder<TokioExecutor> {
         .max_frame_size(FRAME)
         .max_send_buf_size(SEND_BUFFER)
         .max_concurrent_streams(STREAMS)
+        .max_header_list_size(header_list.try_into().unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(30));
     builder
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Peer;
 use crate::body::Body;
 use crate::dicom::StudyInstanceUid;
 use crate::gateway::{Forgotten, Gateway};
@@ -35,14 +37,22 @@ impl Operator {
         }
     }
 
-    pub(super) async fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
-        if request.uri().path() == "/cache" {
+    pub(super) async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+        let (head, _body) = request.into_parts();
+        if let Err(error) = self.gateway.admit(peer, &head) {
+            return text(error.status(), format!("{error}\n"));
+        }
+        self.resource(&head).await
+    }
+
+    async fn resource(&self, request: &Parts) -> Response<Body> {
+        if request.uri.path() == "/cache" {
             return self.cache(request).await;
         }
-        if *request.method() != Method::GET && *request.method() != Method::HEAD {
+        if request.method != Method::GET && request.method != Method::HEAD {
             return only("GET, HEAD");
         }
-        match request.uri().path() {
+        match request.uri.path() {
             "/metrics" => self.metrics(),
             "/health/live" => text(StatusCode::OK, "alive\n"),
             "/health/ready" if self.stopping.is_cancelled() => {
@@ -55,11 +65,11 @@ impl Operator {
     }
 
     /// `DELETE /cache`: forgets everything that is kept, or `?study=` or `?manifest=` of it.
-    async fn cache(&self, request: &Request<Incoming>) -> Response<Body> {
-        if *request.method() != Method::DELETE {
+    async fn cache(&self, request: &Parts) -> Response<Body> {
+        if request.method != Method::DELETE {
             return only("DELETE");
         }
-        let Some(forgotten) = forgotten(request.uri().query()) else {
+        let Some(forgotten) = forgotten(request.uri.query()) else {
             let meant = "DELETE /cache, /cache?study={UID} or /cache?manifest={id}\n";
             return text(StatusCode::BAD_REQUEST, meant);
         };

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{Entrance, Tls};
 use crate::credentials::{self, ServerFiles};
-use crate::gateway::Proxies;
+use crate::gateway::{Edge, HostName, Proxies};
 
 /// `[listen]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,8 +22,12 @@ pub struct Settings {
     pub operator_address: SocketAddr,
     /// Proxies that are believed how viewers reach the gateway (`Forwarded`, `X-Forwarded-*`).
     pub proxies: Proxies,
+    /// Names that clients call us by, besides those in `public_url` and in our certificate.
+    pub names: Vec<HostName>,
     /// Connections of viewers at once; more are turned away.
     pub connections: usize,
+    /// KiB that the head of a request may have.
+    pub request_head_kibibytes: usize,
     /// Seconds for a request's head to arrive, and for which a connection may be idle.
     pub request_head_seconds: u64,
     /// Seconds that streams under way have to end when the gateway is told to stop.
@@ -42,7 +46,9 @@ impl Default for Settings {
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             operator_address: SocketAddr::from(([127, 0, 0, 1], 9090)),
             proxies: Proxies::default(),
+            names: Vec::new(),
             connections: 1024,
+            request_head_kibibytes: 64,
             request_head_seconds: 30,
             drain_seconds: 30,
             certificate: None,
@@ -97,6 +103,16 @@ impl Settings {
             })),
             (None, None) if self.client_authorities.is_none() => Ok(None),
             (None | Some(_), _) => Err(credentials::Error::Half),
+        }
+    }
+
+    /// What goes for requests before anything is known of them.
+    #[must_use]
+    pub fn edge(&self) -> Edge {
+        Edge {
+            proxies: self.proxies.clone(),
+            names: self.names.clone(),
+            largest_head: self.request_head_kibibytes << 10,
         }
     }
 

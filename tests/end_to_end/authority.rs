@@ -13,6 +13,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use time::OffsetDateTime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -68,6 +69,13 @@ impl Authority {
         self.issue_valid(name, Validity::Now)
     }
 
+    /// A certificate for several host names and addresses.
+    pub(crate) fn issue_to(&self, names: &[&str]) -> Issued {
+        let names = names.iter().map(|name| (*name).to_owned());
+        let params = CertificateParams::new(names.collect::<Vec<_>>()).expect("names");
+        self.issue_with(params, Validity::Now.dates())
+    }
+
     /// As [`Authority::issue`], valid at some other time.
     pub(crate) fn issue_valid(&self, name: &str, validity: Validity) -> Issued {
         let mut params = match name.contains(':') {
@@ -78,9 +86,12 @@ impl Authority {
             let uri = name.try_into().expect("a URI");
             params.subject_alt_names = vec![SanType::URI(uri)];
         }
-        let (from, to) = validity.years();
-        params.not_before = date_time_ymd(from, 1, 1);
-        params.not_after = date_time_ymd(to, 1, 1);
+        self.issue_with(params, validity.dates())
+    }
+
+    fn issue_with(&self, mut params: CertificateParams, [from, to]: [OffsetDateTime; 2]) -> Issued {
+        params.not_before = from;
+        params.not_after = to;
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         let pem = certificate.pem() + &key.serialize_pem();
@@ -98,12 +109,13 @@ impl Authority {
 }
 
 impl Validity {
-    fn years(self) -> (i32, i32) {
-        match self {
+    fn dates(self) -> [OffsetDateTime; 2] {
+        let (from, to) = match self {
             Self::Now => (2000, 2100),
             Self::Past => (2000, 2001),
             Self::Future => (2090, 2100),
-        }
+        };
+        [from, to].map(|year| date_time_ymd(year, 1, 1))
     }
 }
 

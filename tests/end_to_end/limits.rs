@@ -30,7 +30,7 @@ async fn more_connections_than_there_is_room_for_are_turned_away_and_counted() {
     let rig = Rig::start("[listen]\nconnections = 1\n");
     let mut first = TcpStream::connect(rig.public).await.expect("a connection");
     // Once this is answered, the connection has its place.
-    let request = b"GET /manifests HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = b"GET /manifests HTTP/1.1\r\nhost: localhost\r\n\r\n";
     first.write_all(request).await.expect("sent");
     let mut head = [0; 12];
     first.read_exact(&mut head).await.expect("an answer");

@@ -357,7 +357,9 @@ async fn a_manifest_that_is_too_large_is_refused_early() {
 /// Sends blanks until there is an answer; gives its status.
 async fn upload(rig: &Rig, field: &str, length: usize) -> u16 {
     let mut socket = TcpStream::connect(rig.public).await.expect("a connection");
-    let head = format!("POST /manifests HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n");
+    let head = format!(
+        "POST /manifests HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/dicom\r\n{field}\r\n\r\n"
+    );
     socket.write_all(head.as_bytes()).await.expect("sent");
     let (mut reading, mut writing) = socket.split();
     let send = async {
@@ -395,6 +397,9 @@ async fn only_media_types_of_manifests_are_taken() {
         ("image/png", 415),
         ("text/html", 415),
         ("multipart/form-data; boundary=x", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("text/plain; charset=utf-8", 415),
+        ("", 415),
         ("nonsense", 415),
     ] {
         let answer = rig

@@ -13,6 +13,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -132,9 +133,9 @@ impl Rig {
         let cache = cache.expect("a folder for instances");
         let retriever = Retriever::new(config.retrieve.clone(), cache, metrics.clone());
         let gateway = Gateway::new(Assembly {
-            public_url: config.public_url.clone(),
+            public_url: config.public_url(),
             gateway_url: config.gateway_url(),
-            proxies: config.listen.proxies.clone(),
+            edge: config.listen.edge(),
             xc_wado: config.xc_wado.clone(),
             access,
             registry,
@@ -294,10 +295,29 @@ pub(crate) fn request(
     if !fields.iter().any(|(name, _)| *name == "host") {
         request = request.header("host", host.to_string());
     }
+    if method_has_body(request.method_ref())
+        && !fields.iter().any(|(name, _)| *name == "content-type")
+    {
+        request = request.header("content-type", "application/octet-stream");
+    }
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
     request.body(Full::new(body)).expect("a request")
+}
+
+/// The status that some bytes are answered with; `None` if the connection ends without an answer.
+pub(crate) async fn raw_status(address: SocketAddr, request: &[u8]) -> Option<u16> {
+    let mut socket = TcpStream::connect(address).await.expect("a connection");
+    // What is refused early may not be read to its end.
+    let _ = socket.write_all(request).await;
+    let mut line = [0; 12];
+    socket.read_exact(&mut line).await.ok()?;
+    String::from_utf8_lossy(&line[9..]).parse().ok()
+}
+
+fn method_has_body(method: Option<&Method>) -> bool {
+    method == Some(&Method::POST)
 }
 
 /// Sends a request over a connection of its own.

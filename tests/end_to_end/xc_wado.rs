@@ -51,7 +51,8 @@ impl Way {
         let initiating = Rig::start_as(
             INITIATING,
             &format!(
-                "[xc_wado]\npath = \"wado\"\n\
+                "[listen]\nnames = [\"initiating-gateway.example.com\"]\n\
+                 [xc_wado]\npath = \"wado\"\n\
                  [[community]]\nhome_community_id = \"urn:oid:{RESPONDING}\"\n\
                  gateway_url = \"http://{}/wado-rs/\"\n{community}",
                 between.address

@@ -136,7 +136,6 @@ impl Community {
         format!(
             r#"# One of the two communities of the demonstration.
 home_community_id = "{home}"
-public_url = "http://{public}"
 
 [listen]
 address = "{public}"

@@ -1,1 +1,6 @@
-//! Who is let in, under which name, and for how long.
+//! Issue 13, letter C: let in.
+
+mod events;
+mod heads;
+mod hosts;
+mod origins;

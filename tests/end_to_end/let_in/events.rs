@@ -1,0 +1,35 @@
+//! Security events say where a request came from, and only they do.
+
+use serde_json::Value;
+
+use crate::program::Program;
+use crate::rig::{open, raw_status, request};
+
+#[tokio::test]
+async fn a_security_event_carries_the_address_of_the_peer() {
+    let mut program = Program::serve("").await;
+    let foreign = b"GET /manifests HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    assert_eq!(raw_status(program.public, foreign).await, Some(421));
+    let is_event =
+        |line: &Value| line["target"] == "xcwado::security" && line["event"] == "foreign_host";
+    let event = program.said(is_event).await;
+    assert_eq!(event["address"], "127.0.0.1");
+
+    let asked = request(
+        http::Method::GET,
+        "/metrics",
+        &[],
+        program.operator,
+        bytes::Bytes::new(),
+    );
+    let metrics = open(program.operator, asked).await.read().await.text();
+    assert!(metrics.contains("event=\"foreign_host\""), "{metrics}");
+    assert!(!metrics.contains("127.0.0.1"), "{metrics}");
+    let others = program
+        .log()
+        .into_iter()
+        .filter(|line| line["target"] != "xcwado::security" && line["message"] != "listening");
+    for line in others {
+        assert!(!line.to_string().contains("127.0.0.1"), "{line}");
+    }
+}
