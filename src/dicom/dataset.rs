@@ -14,10 +14,10 @@ use super::transfer_syntax::Encoding;
 /// How deep sequences may nest. Real objects stay below ten.
 pub const MAX_DEPTH: usize = 32;
 
-const ITEM: Tag = Tag(0xFFFE, 0xE000);
-const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
-const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
-const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
+pub(super) const ITEM: Tag = Tag(0xFFFE, 0xE000);
+pub(super) const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
+pub(super) const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
+pub(super) const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 const UNDEFINED: u32 = 0xFFFF_FFFF;
 
 /// Why bytes are no data set.
@@ -97,7 +97,7 @@ impl Head {
 
 /// How elements are written, once a deflated data set is inflated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Syntax {
+pub(super) enum Syntax {
     ImplicitLittle,
     ExplicitLittle,
     ExplicitBig,
@@ -107,14 +107,9 @@ impl<'a> DataSet<'a> {
     /// A view over the bytes of a data set; of a deflated one, over its inflated bytes.
     #[must_use]
     pub fn new(bytes: &'a [u8], encoding: Encoding) -> Self {
-        let syntax = match encoding {
-            Encoding::ImplicitLittle => Syntax::ImplicitLittle,
-            Encoding::ExplicitLittle | Encoding::Deflated => Syntax::ExplicitLittle,
-            Encoding::ExplicitBig => Syntax::ExplicitBig,
-        };
         Self {
             bytes,
-            syntax,
+            syntax: Syntax::of(encoding),
             depth: 0,
         }
     }
@@ -463,14 +458,22 @@ fn is_sequence_by_dictionary(tag: Tag) -> bool {
 }
 
 impl Syntax {
-    fn u16(self, bytes: [u8; 2]) -> u16 {
+    pub(super) fn of(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::ImplicitLittle => Self::ImplicitLittle,
+            Encoding::ExplicitLittle | Encoding::Deflated => Self::ExplicitLittle,
+            Encoding::ExplicitBig => Self::ExplicitBig,
+        }
+    }
+
+    pub(super) fn u16(self, bytes: [u8; 2]) -> u16 {
         match self {
             Self::ImplicitLittle | Self::ExplicitLittle => u16::from_le_bytes(bytes),
             Self::ExplicitBig => u16::from_be_bytes(bytes),
         }
     }
 
-    fn u32(self, bytes: [u8; 4]) -> u32 {
+    pub(super) fn u32(self, bytes: [u8; 4]) -> u32 {
         match self {
             Self::ImplicitLittle | Self::ExplicitLittle => u32::from_le_bytes(bytes),
             Self::ExplicitBig => u32::from_be_bytes(bytes),

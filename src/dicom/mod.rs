@@ -9,6 +9,7 @@ pub mod part10;
 mod tag;
 mod transfer_syntax;
 mod uid;
+pub mod walk;
 
 pub use charset::CharacterSet;
 pub use media_type::MediaType;

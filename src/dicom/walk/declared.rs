@@ -1,0 +1,157 @@
+//! What a data set declares of its pixels, as far as it tells that they are missing.
+
+use dicom_core::Tag;
+
+use super::verdict::NotWhole;
+use crate::dicom::dataset::Syntax;
+
+const NUMBER_OF_FRAMES: Tag = Tag(0x0028, 0x0008);
+const ROWS: Tag = Tag(0x0028, 0x0010);
+const COLUMNS: Tag = Tag(0x0028, 0x0011);
+const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
+const PIXEL_DATA_PROVIDER_URL: Tag = Tag(0x0028, 0x7FE0);
+const EXTENDED_OFFSET_TABLE: Tag = Tag(0x7FE0, 0x0001);
+const FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0008);
+const DOUBLE_FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0009);
+const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
+
+/// A number is at most so long: IS has 12 characters (PS3.5 6.2).
+const LONGEST_NUMBER: usize = 16;
+
+/// A short value that is kept while it passes.
+#[derive(Debug)]
+pub(super) struct Kept<const LONGEST: usize> {
+    bytes: [u8; LONGEST],
+    filled: usize,
+    /// How long the value is; 0 if none is kept.
+    length: usize,
+}
+
+impl<const LONGEST: usize> Default for Kept<LONGEST> {
+    fn default() -> Self {
+        Self {
+            bytes: [0; LONGEST],
+            filled: 0,
+            length: 0,
+        }
+    }
+}
+
+impl<const LONGEST: usize> Kept<LONGEST> {
+    /// Keeps the value that follows, if it is not too long.
+    pub(super) fn expect(&mut self, length: u32) {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        self.filled = 0;
+        self.length = if length <= LONGEST { length } else { 0 };
+    }
+
+    pub(super) fn is_expecting(&self) -> bool {
+        self.length > 0
+    }
+
+    /// Takes bytes of the value; once it is complete gives it.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Option<&[u8]> {
+        if self.length == 0 || bytes.is_empty() {
+            return None;
+        }
+        let end = (self.filled + bytes.len()).min(self.length);
+        self.bytes[self.filled..end].copy_from_slice(&bytes[..end - self.filled]);
+        self.filled = end;
+        if end < self.length {
+            return None;
+        }
+        self.length = 0;
+        Some(&self.bytes[..end])
+    }
+}
+
+/// What the top level of a data set declares.
+#[derive(Debug, Default)]
+pub(super) struct Declared {
+    kept: Kept<LONGEST_NUMBER>,
+    /// Which element the kept value is of.
+    of: Option<Tag>,
+    has_rows: bool,
+    has_columns: bool,
+    has_bits: bool,
+    has_pixels: bool,
+    frames: Option<u64>,
+    /// Entries of an offset table.
+    offsets: Option<u64>,
+    fragments: u64,
+    has_table: bool,
+}
+
+impl Declared {
+    /// An element begins.
+    pub(super) fn element(&mut self, tag: Tag, length: Option<u32>) {
+        match (tag, length) {
+            (NUMBER_OF_FRAMES | ROWS | COLUMNS | BITS_ALLOCATED, Some(length)) => {
+                self.of = Some(tag);
+                self.kept.expect(length);
+            }
+            (EXTENDED_OFFSET_TABLE, Some(length)) => self.offsets = Some(u64::from(length) / 8),
+            (
+                FLOAT_PIXEL_DATA | DOUBLE_FLOAT_PIXEL_DATA | PIXEL_DATA | PIXEL_DATA_PROVIDER_URL,
+                _,
+            ) => self.has_pixels = true,
+            _ => {}
+        }
+    }
+
+    /// Whether the present value must be looked at.
+    pub(super) fn is_reading(&self) -> bool {
+        self.kept.is_expecting()
+    }
+
+    /// Bytes of the present value pass.
+    pub(super) fn value(&mut self, bytes: &[u8], syntax: Syntax) {
+        let Some(value) = self.kept.take(bytes) else {
+            return;
+        };
+        let is_set = value.iter().any(|byte| *byte != 0);
+        match self.of {
+            Some(NUMBER_OF_FRAMES) => self.frames = number(value, syntax),
+            Some(ROWS) => self.has_rows = is_set,
+            Some(COLUMNS) => self.has_columns = is_set,
+            Some(BITS_ALLOCATED) => self.has_bits = is_set,
+            Some(_) | None => {}
+        }
+    }
+
+    /// An item of the encapsulated pixel data begins. The first one is the basic offset table.
+    pub(super) fn fragment(&mut self, length: u32) {
+        if std::mem::replace(&mut self.has_table, true) {
+            self.fragments += 1;
+        } else if length > 0 {
+            self.offsets = Some(u64::from(length) / 4);
+        }
+    }
+
+    /// Whether there are as many fragments as frames, so that nothing can follow.
+    pub(super) fn has_all_fragments(&self) -> bool {
+        let frames = self.frames.or(self.offsets).unwrap_or(1);
+        self.fragments == frames && frames > 0
+    }
+
+    /// A description of pixels without pixels is what a cut before them leaves. Spectra have rows
+    /// and columns too, and no Bits Allocated (PS3.3 C.8.14).
+    pub(super) fn check(&self) -> Result<(), NotWhole> {
+        let describes_pixels = self.has_rows && self.has_columns && self.has_bits;
+        if describes_pixels && !self.has_pixels {
+            return Err(NotWhole::NoPixelData);
+        }
+        Ok(())
+    }
+}
+
+/// A number as text, however it goes on (`4`, `4.0`, `4\4`), or as two bytes.
+fn number(value: &[u8], syntax: Syntax) -> Option<u64> {
+    let text = value.trim_ascii();
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    match (digits, value) {
+        (0, [a, b]) => Some(syntax.u16([*a, *b]).into()),
+        (0, _) => None,
+        (_, _) => std::str::from_utf8(&text[..digits]).ok()?.parse().ok(),
+    }
+}

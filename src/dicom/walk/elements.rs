@@ -1,0 +1,291 @@
+//! The elements of a data set, one after the other.
+
+use dicom_core::dictionary::DataDictionary;
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::StandardDataDictionary;
+
+use super::declared::Declared;
+use super::head::{Head, LONGEST, Pieces, SHORTEST};
+use super::verdict::{NotWhole, Tail};
+use crate::dicom::dataset::{ITEM, ITEM_END, MAX_DEPTH, PIXEL_DATA, SEQUENCE_END, Syntax};
+use crate::dicom::transfer_syntax::Encoding;
+
+#[derive(Debug)]
+pub(super) struct Elements {
+    syntax: Syntax,
+    /// What is open and has no length of its own, the outermost first.
+    open: Vec<Level>,
+    head: Pieces,
+    /// Bytes of the present value that are still to come.
+    skip: u64,
+    /// The greatest tag so far at the top level.
+    last: Tag,
+    declared: Declared,
+    /// Once the data set is over: what stands behind it.
+    tail: Option<Tail>,
+}
+
+/// Something of undefined length. What has a length is counted over as a whole.
+#[derive(Debug, Clone, Copy)]
+enum Level {
+    /// Items of data sets that are written like this.
+    Sequence(Syntax),
+    Item {
+        syntax: Syntax,
+        /// Whether none of its elements has passed.
+        is_fresh: bool,
+    },
+    /// Encapsulated pixel data (PS3.5 A.4).
+    Fragments,
+}
+
+impl Elements {
+    pub(super) fn new(encoding: Encoding) -> Self {
+        Self {
+            syntax: Syntax::of(encoding),
+            open: Vec::new(),
+            head: Pieces::default(),
+            skip: 0,
+            last: Tag(0, 0),
+            declared: Declared::default(),
+            tail: None,
+        }
+    }
+
+    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), NotWhole> {
+        loop {
+            bytes = self.pass_value(bytes);
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            bytes = match (&mut self.tail, bytes.first_chunk()) {
+                (Some(tail), _) => {
+                    tail.add(bytes);
+                    return Ok(());
+                }
+                (None, Some(head)) if self.head.is_empty() => &bytes[self.element(head)?..],
+                (None, _) => self.piece(bytes)?,
+            };
+        }
+    }
+
+    fn pass_value<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let length = usize::try_from(self.skip).unwrap_or(usize::MAX);
+        let (passed, rest) = bytes.split_at(length.min(bytes.len()));
+        self.skip -= passed.len() as u64;
+        self.declared.value(passed, self.syntax);
+        rest
+    }
+
+    pub(super) fn unread(&self) -> u64 {
+        if self.declared.is_reading() {
+            0
+        } else {
+            self.skip
+        }
+    }
+
+    pub(super) fn pass_over(&mut self, length: u64) {
+        self.skip = self.skip.saturating_sub(length);
+    }
+
+    /// Takes a piece of a head that lies across two chunks.
+    fn piece<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], NotWhole> {
+        let mut rest = self.head.fill(bytes, SHORTEST);
+        if self.head.len() < SHORTEST {
+            return Ok(rest);
+        }
+        let size = Head::size(self.head.padded(), self.syntax_of(self.head.padded()));
+        rest = self.head.fill(rest, size);
+        if self.head.len() == size {
+            let head = *self.head.padded();
+            let used = self.element(&head)?;
+            if let Some(tail) = &mut self.tail {
+                tail.add(&head[used..size]);
+            }
+            self.head.clear();
+        }
+        Ok(rest)
+    }
+
+    /// How the head that begins with these bytes is written.
+    fn syntax_of(&self, bytes: &[u8; LONGEST]) -> Syntax {
+        match self.open.last() {
+            None | Some(Level::Fragments) => self.syntax,
+            Some(Level::Sequence(syntax)) => *syntax,
+            Some(Level::Item { syntax, is_fresh }) if *is_fresh => written(bytes, *syntax),
+            Some(Level::Item { syntax, .. }) => *syntax,
+        }
+    }
+
+    /// Takes a head; gives how long it is, or 0 where the data set is over.
+    fn element(&mut self, bytes: &[u8; LONGEST]) -> Result<usize, NotWhole> {
+        let syntax = self.syntax_of(bytes);
+        let head = Head::read(bytes, syntax);
+        match self.open.last_mut() {
+            None => self.at_top(&head),
+            Some(Level::Sequence(_)) => self.in_sequence(&head, syntax),
+            Some(Level::Fragments) => self.in_fragments(&head),
+            Some(item @ Level::Item { .. }) => {
+                *item = Level::Item {
+                    syntax,
+                    is_fresh: false,
+                };
+                self.in_item(&head, syntax)
+            }
+        }
+    }
+
+    fn at_top(&mut self, head: &Head) -> Result<usize, NotWhole> {
+        match head.tag {
+            ITEM_END | SEQUENCE_END => Ok(head.size),
+            _ if head.is_item() => Err(NotWhole::StrayItem),
+            tag if self.is_foreign(tag, Some(head.vr)) => {
+                self.tail = Some(Tail::default());
+                Ok(0)
+            }
+            tag => {
+                self.last = self.last.max(tag);
+                self.declared.element(tag, head.length);
+                self.begin(head, self.syntax)
+            }
+        }
+    }
+
+    /// Whether a tag cannot be that of an element here. Elements are sorted (PS3.5 7.1); one that is not
+    /// must be known otherwise.
+    fn is_foreign(&self, tag: Tag, vr: Option<Option<VR>>) -> bool {
+        let is_known = match vr {
+            Some(vr) if self.syntax != Syntax::ImplicitLittle => vr.is_some(),
+            // Behind pixel data there is none of the private ones.
+            Some(_) | None if tag.group() % 2 == 1 => self.last < PIXEL_DATA,
+            Some(_) | None => StandardDataDictionary.by_tag(tag).is_some(),
+        };
+        // PS3.5 7.1: groups 0000 and 0002 are not those of data sets.
+        tag.group() == 0 || (tag < self.last && !is_known)
+    }
+
+    fn in_sequence(&mut self, head: &Head, syntax: Syntax) -> Result<usize, NotWhole> {
+        match (head.tag, head.length) {
+            (ITEM, Some(length)) => self.skip = length.into(),
+            (ITEM, None) => self.open(Level::Item {
+                syntax,
+                is_fresh: true,
+            })?,
+            (SEQUENCE_END, _) => drop(self.open.pop()),
+            // Some writers put one behind an item that has a length.
+            (ITEM_END, _) => {}
+            (_, _) => return Err(NotWhole::NoItem),
+        }
+        Ok(head.size)
+    }
+
+    fn in_item(&mut self, head: &Head, syntax: Syntax) -> Result<usize, NotWhole> {
+        match head.tag {
+            ITEM_END => {
+                self.open.pop();
+                Ok(head.size)
+            }
+            // Its own delimiter is missing.
+            ITEM | SEQUENCE_END => {
+                self.open.pop();
+                self.in_sequence(head, syntax)
+            }
+            _ if head.is_item() => Err(NotWhole::NoItem),
+            _ => self.begin(head, syntax),
+        }
+    }
+
+    fn in_fragments(&mut self, head: &Head) -> Result<usize, NotWhole> {
+        let is_top = self.open.len() == 1 && self.last == PIXEL_DATA;
+        match (head.tag, head.length) {
+            (ITEM, Some(length)) => {
+                if is_top {
+                    self.declared.fragment(length);
+                }
+                self.skip = length.into();
+            }
+            (SEQUENCE_END, _) => drop(self.open.pop()),
+            (Tag(0, _), _) if is_top && self.declared.has_all_fragments() => {
+                self.open.pop();
+                self.tail = Some(Tail::default());
+                return Ok(0);
+            }
+            (_, _) => return Err(NotWhole::NoItem),
+        }
+        Ok(head.size)
+    }
+
+    /// The value of an element begins.
+    fn begin(&mut self, head: &Head, syntax: Syntax) -> Result<usize, NotWhole> {
+        match (head.length, head.vr) {
+            (Some(length), _) => self.skip = length.into(),
+            (None, _) if head.tag == PIXEL_DATA => self.open(Level::Fragments)?,
+            (None, Some(VR::OB | VR::OW)) => self.open(Level::Fragments)?,
+            // CP-246: what is written as UN keeps its items in Implicit VR Little Endian.
+            (None, Some(VR::UN)) => self.open(Level::Sequence(Syntax::ImplicitLittle))?,
+            (None, _) => self.open(Level::Sequence(syntax))?,
+        }
+        Ok(head.size)
+    }
+
+    fn open(&mut self, level: Level) -> Result<(), NotWhole> {
+        // An item and its sequence make one level.
+        if self.open.len() >= 2 * MAX_DEPTH {
+            return Err(NotWhole::TooDeep);
+        }
+        self.open.push(level);
+        Ok(())
+    }
+
+    pub(super) fn finish(&self) -> Result<Tail, NotWhole> {
+        if self.skip > 0 {
+            return Err(NotWhole::ValueCut);
+        }
+        let tail = match (self.tail, self.open.as_slice()) {
+            (Some(tail), _) => tail,
+            (None, []) => self.rest()?,
+            (None, [Level::Fragments]) if self.declared.has_all_fragments() => self.rest()?,
+            (None, _) => return Err(NotWhole::SequenceCut),
+        };
+        self.declared.check()?;
+        Ok(tail)
+    }
+
+    /// What the last bytes are, which are fewer than the head of an element has.
+    fn rest(&self) -> Result<Tail, NotWhole> {
+        let rest = self.head.bytes();
+        let is_padding = match rest {
+            // The first byte of a group in big endian, in nearly every case.
+            [0] => self.syntax != Syntax::ExplicitBig,
+            _ => rest.iter().all(|byte| *byte == 0),
+        };
+        let is_foreign = match *rest {
+            [b'\n'] | [b'\r', b'\n'] => true,
+            [a, b, c, d, ..] if rest.len() < SHORTEST && self.open.is_empty() => {
+                let tag = Tag(self.syntax.u16([a, b]), self.syntax.u16([c, d]));
+                let vr = rest.get(4..6).and_then(|vr| vr.first_chunk());
+                self.is_foreign(tag, vr.map(|vr| VR::from_binary(*vr)))
+            }
+            _ => false,
+        };
+        if !is_padding && !is_foreign {
+            return Err(NotWhole::HeadCut);
+        }
+        let mut tail = Tail::default();
+        tail.add(rest);
+        Ok(tail)
+    }
+}
+
+/// How the elements of an item are written whose first one begins with these bytes. Some writers copy items
+/// in Implicit VR into data sets in Explicit VR: then a length stands where the value representation should.
+fn written(bytes: &[u8; LONGEST], syntax: Syntax) -> Syntax {
+    let [_, _, _, _, length @ .., _, _, _, _] = *bytes;
+    let is_length = matches!(length, [_, 0, 0, 0] | [0xFF, 0xFF, 0xFF, 0xFF]);
+    let is_delimiter = bytes.starts_with(&[0xFE, 0xFF]);
+    if syntax == Syntax::ExplicitLittle && is_length && !is_delimiter {
+        return Syntax::ImplicitLittle;
+    }
+    syntax
+}

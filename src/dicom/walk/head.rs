@@ -1,0 +1,122 @@
+//! The head of an element: everything before its value (PS3.5 7.1).
+
+use dicom_core::{Tag, VR};
+
+use crate::dicom::dataset::{Syntax, has_short_length};
+
+/// The longest head of an element.
+pub(super) const LONGEST: usize = 12;
+
+/// The shortest head, and that of every item and delimiter (PS3.5 7.5).
+pub(super) const SHORTEST: usize = 8;
+
+const ITEMS: u16 = 0xFFFE;
+const UNDEFINED: u32 = 0xFFFF_FFFF;
+
+/// The head of an element, an item or a delimiter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head {
+    pub(super) tag: Tag,
+    /// The value representation, where one is written and known.
+    pub(super) vr: Option<VR>,
+    /// `None`: undefined.
+    pub(super) length: Option<u32>,
+    pub(super) size: usize,
+}
+
+impl Head {
+    /// Reads a head. Of one that is shorter the bytes behind it do not matter.
+    pub(super) fn read(bytes: &[u8; LONGEST], syntax: Syntax) -> Self {
+        let [t0, t1, t2, t3, l0, l1, l2, l3, rest @ ..] = *bytes;
+        let tag = Tag(syntax.u16([t0, t1]), syntax.u16([t2, t3]));
+        let (vr, length, size) = match Form::of([l0, l1], tag.group(), syntax) {
+            Form::Plain => (None, syntax.u32([l0, l1, l2, l3]), SHORTEST),
+            Form::Short => {
+                let length = syntax.u16([l2, l3]).into();
+                (VR::from_binary([l0, l1]), length, SHORTEST)
+            }
+            Form::Long => (VR::from_binary([l0, l1]), syntax.u32(rest), LONGEST),
+        };
+        Self {
+            tag,
+            vr,
+            length: (length != UNDEFINED).then_some(length),
+            size,
+        }
+    }
+
+    /// Whether it is an item or a delimiter.
+    pub(super) fn is_item(&self) -> bool {
+        self.tag.group() == ITEMS
+    }
+
+    /// How long a head is that begins with these bytes.
+    pub(super) fn size(bytes: &[u8; LONGEST], syntax: Syntax) -> usize {
+        Self::read(bytes, syntax).size
+    }
+}
+
+enum Form {
+    /// A length of four bytes and no value representation.
+    Plain,
+    /// A value representation and a length of two bytes.
+    Short,
+    /// A value representation, two bytes that are reserved, and a length of four.
+    Long,
+}
+
+impl Form {
+    fn of(vr: [u8; 2], group: u16, syntax: Syntax) -> Self {
+        if group == ITEMS || syntax == Syntax::ImplicitLittle {
+            return Self::Plain;
+        }
+        match VR::from_binary(vr) {
+            Some(vr) if has_short_length(vr) => Self::Short,
+            Some(_) => Self::Long,
+            // PS3.5 7.1.2: every future representation has the long form.
+            None if vr.iter().all(u8::is_ascii_uppercase) => Self::Long,
+            // Blanks, question marks and NULs come from writers that do not know what they write, and
+            // that treat it like text.
+            None => Self::Short,
+        }
+    }
+}
+
+/// The head of an element that arrives in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    bytes: [u8; LONGEST],
+    filled: usize,
+}
+
+impl Pieces {
+    /// Takes bytes up to `size` in all, and gives back the others.
+    pub(super) fn fill<'b>(&mut self, bytes: &'b [u8], size: usize) -> &'b [u8] {
+        let taken = size.saturating_sub(self.filled).min(bytes.len());
+        let (taken, rest) = bytes.split_at(taken);
+        self.bytes[self.filled..self.filled + taken.len()].copy_from_slice(taken);
+        self.filled += taken.len();
+        rest
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.filled
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// What is there, and bytes that do not matter.
+    pub(super) fn padded(&self) -> &[u8; LONGEST] {
+        &self.bytes
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.filled]
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.filled = 0;
+    }
+}

@@ -1,0 +1,634 @@
+use std::io::Write;
+use std::path::PathBuf;
+
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+use proptest::prelude::*;
+
+use super::*;
+use crate::dicom::TransferSyntax;
+use crate::dicom::part10::File;
+
+const IMPLICIT: &str = TransferSyntax::IMPLICIT_VR_LITTLE_ENDIAN;
+const EXPLICIT: &str = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN;
+const BIG: &str = TransferSyntax::EXPLICIT_VR_BIG_ENDIAN;
+const DEFLATED: &str = TransferSyntax::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
+const JPEG: &str = "1.2.840.10008.1.2.4.70";
+const SYNTAXES: [&str; 5] = [IMPLICIT, EXPLICIT, BIG, DEFLATED, JPEG];
+
+const ITEM: u32 = 0xFFFE_E000;
+const ITEM_END: u32 = 0xFFFE_E00D;
+const SEQUENCE_END: u32 = 0xFFFE_E0DD;
+const PIXEL_DATA: u32 = 0x7FE0_0010;
+const PADDING: u32 = 0xFFFC_FFFC;
+const UNDEFINED: u32 = 0xFFFF_FFFF;
+
+/// A data set that is being written.
+#[derive(Clone)]
+struct Set {
+    syntax: &'static str,
+    bytes: Vec<u8>,
+}
+
+impl Set {
+    fn new(syntax: &'static str) -> Self {
+        Self {
+            syntax,
+            bytes: Vec::new(),
+        }
+    }
+
+    fn number(&self, value: u32, size: usize) -> Vec<u8> {
+        match self.syntax {
+            BIG => value.to_be_bytes()[4 - size..].to_vec(),
+            _ => value.to_le_bytes()[..size].to_vec(),
+        }
+    }
+
+    fn head(mut self, tag: u32, vr: &[u8; 2], length: u32) -> Self {
+        let is_plain = self.syntax == IMPLICIT || tag >> 16 == 0xFFFE;
+        let is_long = [b"OB", b"OW", b"SQ", b"UN", b"UT"].contains(&vr);
+        let mut head = [self.number(tag >> 16, 2), self.number(tag & 0xFFFF, 2)].concat();
+        if !is_plain {
+            head.extend(vr);
+        }
+        if !is_plain && is_long {
+            head.extend([0, 0]);
+        }
+        let size = if is_plain || is_long { 4 } else { 2 };
+        head.extend(self.number(length, size));
+        self.bytes.extend(head);
+        self
+    }
+
+    fn raw(mut self, bytes: &[u8]) -> Self {
+        self.bytes.extend(bytes);
+        self
+    }
+
+    fn element(self, tag: u32, vr: &[u8; 2], value: &[u8]) -> Self {
+        let length = u32::try_from(value.len()).expect("short");
+        self.head(tag, vr, length).raw(value)
+    }
+
+    fn short(self, tag: u32, value: u32) -> Self {
+        let value = self.number(value, 2);
+        self.element(tag, b"US", &value)
+    }
+
+    fn item(self, bytes: &[u8]) -> Self {
+        self.element(ITEM, b"--", bytes)
+    }
+
+    fn end(self, tag: u32) -> Self {
+        self.head(tag, b"--", 0)
+    }
+
+    /// What names an instance, and a group length.
+    fn named(self) -> Self {
+        let length = self.number(100, 4);
+        self.element(0x0008_0000, b"UL", &length)
+            .element(0x0008_0016, b"UI", b"1.2.840.10008.5.1.4.1.1.7\0")
+            .element(0x0008_0018, b"UI", b"1.2.3.4.5\0")
+            .element(0x0009_0010, b"LO", b"OURS")
+            .element(0x0020_000D, b"UI", b"1.2.3\0")
+            .element(0x0020_000E, b"UI", b"1.2.3.4\0")
+    }
+
+    /// Sequences of every kind, in each other.
+    fn nested(self) -> Self {
+        let syntax = self.syntax;
+        let plain = || Set::new(syntax).element(0x0008_0100, b"SH", b"CODE");
+        let codes = plain().bytes;
+        self.head(0x0008_1140, b"SQ", UNDEFINED)
+            .item(&codes)
+            .head(ITEM, b"--", UNDEFINED)
+            .raw(&codes)
+            .head(0x0008_1199, b"SQ", UNDEFINED)
+            .head(ITEM, b"--", UNDEFINED)
+            .raw(&codes)
+            .end(ITEM_END)
+            .end(SEQUENCE_END)
+            .end(ITEM_END)
+            .end(SEQUENCE_END)
+    }
+
+    fn described(self, frames: &[u8]) -> Self {
+        self.element(0x0028_0008, b"IS", frames)
+            .short(0x0028_0010, 4)
+            .short(0x0028_0011, 4)
+            .short(0x0028_0100, 8)
+    }
+
+    fn fragments(self, sizes: &[usize]) -> Self {
+        let mut set = self.head(PIXEL_DATA, b"OB", UNDEFINED).item(&[]);
+        for size in sizes {
+            set = set.item(&vec![0xFE; *size]);
+        }
+        set
+    }
+
+    /// Rows, columns and pixels as the transfer syntax has them.
+    fn pixels(self) -> Self {
+        let set = self.described(b"2 ");
+        match set.syntax {
+            JPEG => set.fragments(&[10, 22]).end(SEQUENCE_END),
+            _ => set.element(PIXEL_DATA, b"OW", &[0xFE; 32]),
+        }
+    }
+
+    fn file(&self) -> Vec<u8> {
+        match self.syntax {
+            DEFLATED => self.file_of(&deflate(&self.bytes)),
+            _ => self.file_of(&self.bytes),
+        }
+    }
+
+    fn file_of(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut uid = self.syntax.as_bytes().to_vec();
+        uid.resize(uid.len().next_multiple_of(2), 0);
+        let meta = Set::new(EXPLICIT)
+            .element(0x0002_0001, b"OB", &[0, 1])
+            .element(0x0002_0003, b"UI", b"1.2.3.4.5\0")
+            .element(0x0002_0010, b"UI", &uid);
+        [&[0; 128][..], b"DICM", &meta.bytes, bytes].concat()
+    }
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).expect("memory takes everything");
+    encoder.finish().expect("memory takes everything")
+}
+
+fn walked(bytes: &[u8]) -> Result<Tail, NotWhole> {
+    in_chunks(bytes, bytes.len().max(1))
+}
+
+fn in_chunks(bytes: &[u8], size: usize) -> Result<Tail, NotWhole> {
+    let mut walk = Walk::new();
+    for chunk in bytes.chunks(size) {
+        // It goes on saying so.
+        let _ = walk.push(chunk);
+    }
+    walk.finish()
+}
+
+const NOTHING: Tail = Tail {
+    zeros: 0,
+    foreign: 0,
+};
+
+fn zeros(zeros: u64) -> Tail {
+    Tail { zeros, foreign: 0 }
+}
+
+fn foreign(foreign: u64) -> Tail {
+    Tail { zeros: 0, foreign }
+}
+
+#[test]
+fn a_whole_instance_is_whole_in_every_transfer_syntax_and_however_it_is_cut_into_chunks() {
+    for syntax in SYNTAXES {
+        let file = Set::new(syntax).named().nested().pixels().file();
+        for size in [1, 2, 3, 5, 7, 8, 11, 12, 13, 64, 1000] {
+            assert_eq!(in_chunks(&file, size), Ok(NOTHING), "{syntax} by {size}");
+        }
+    }
+}
+
+/// The lengths at which a file can be cut so that nobody sees it: between two elements, while nothing says
+/// that more must come.
+fn unseen(parts: &[Set]) -> Vec<usize> {
+    parts.iter().map(|set| set.file().len()).collect()
+}
+
+#[test]
+fn an_instance_that_is_cut_at_any_byte_is_not_whole() {
+    for syntax in SYNTAXES {
+        let empty = || Set::new(syntax);
+        let whole = empty().named().nested().pixels();
+        let legal = match syntax {
+            // The deflated stream has an end of its own.
+            DEFLATED => Vec::new(),
+            _ => {
+                let uids = empty().named().bytes;
+                let heads: Vec<usize> = elements_of(&uids, syntax);
+                let mut sets: Vec<Set> = heads
+                    .into_iter()
+                    .map(|end| empty().raw(&uids[..end]))
+                    .collect();
+                let frames = || empty().named().nested().element(0x0028_0008, b"IS", b"2 ");
+                sets.push(empty().named().nested());
+                sets.push(frames());
+                sets.push(frames().short(0x0028_0010, 4));
+                sets.push(frames().short(0x0028_0010, 4).short(0x0028_0011, 4));
+                if syntax == JPEG {
+                    // Both fragments are there, and nothing can follow.
+                    sets.push(
+                        empty()
+                            .named()
+                            .nested()
+                            .described(b"2 ")
+                            .fragments(&[10, 22]),
+                    );
+                }
+                unseen(&sets)
+            }
+        };
+        let file = whole.file();
+        for cut in 0..file.len() {
+            let is_legal = legal.contains(&cut);
+            for size in [cut.max(1), 1] {
+                let result = in_chunks(&file[..cut], size);
+                assert_eq!(result.is_ok(), is_legal, "{syntax}, {cut}: {result:?}");
+            }
+        }
+        assert_eq!(walked(&file), Ok(NOTHING));
+    }
+}
+
+/// Where the elements of a data set without sequences end.
+fn elements_of(bytes: &[u8], syntax: &str) -> Vec<usize> {
+    use crate::dicom::dataset::{DataSet, Head};
+    let encoding = TransferSyntax::parse(syntax).expect("a UID").encoding();
+    let mut ends = Vec::new();
+    let mut at = 0;
+    for element in DataSet::new(bytes, encoding).elements() {
+        let element = element.expect("an element");
+        let head = Head::read(&bytes[at..], encoding).expect("a head");
+        at += head.size + element.bytes().len();
+        ends.push(at);
+    }
+    ends
+}
+
+#[test]
+fn a_cut_before_any_element_is_not_whole() {
+    // A file that ends with its meta information has said nothing of itself.
+    let file = Set::new(EXPLICIT).file();
+    assert_eq!(walked(&file), Err(NotWhole::MetaCut));
+    assert_eq!(walked(b""), Err(NotWhole::MetaCut));
+    assert_eq!(walked(&[7; 200]), Err(NotWhole::NotPart10));
+    let mut nameless = Set::new(EXPLICIT).named().file();
+    let at = nameless.windows(4).position(|tag| tag == [2, 0, 0x10, 0]);
+    nameless[at.expect("a transfer syntax") + 2] = 0x12;
+    assert_eq!(walked(&nameless), Err(NotWhole::NoTransferSyntax));
+}
+
+#[test]
+fn a_description_of_pixels_without_pixels_is_not_whole() {
+    for syntax in SYNTAXES {
+        let described = Set::new(syntax).named().described(b"1 ");
+        let result = walked(&described.file());
+        assert_eq!(result, Err(NotWhole::NoPixelData), "{syntax}");
+        for (tag, vr) in [
+            (PIXEL_DATA, b"OW"),
+            (0x7FE0_0008, b"OF"),
+            (0x7FE0_0009, b"OD"),
+            (0x0028_7FE0, b"UR"),
+        ] {
+            let long = if syntax == IMPLICIT { b"OW" } else { vr };
+            let set = described.clone().head(tag, b"OW", 0);
+            assert_eq!(walked(&set.file()), Ok(NOTHING), "{syntax} {long:?}");
+        }
+    }
+    // Spectra have rows and columns.
+    let spectra = Set::new(EXPLICIT)
+        .named()
+        .short(0x0028_0010, 4)
+        .short(0x0028_0011, 4)
+        .element(0x5600_0020, b"OW", &[0; 8]);
+    assert_eq!(walked(&spectra.file()), Ok(NOTHING));
+    // So may what has none of them.
+    let none = Set::new(EXPLICIT)
+        .named()
+        .short(0x0028_0010, 0)
+        .short(0x0028_0011, 0)
+        .short(0x0028_0100, 0);
+    assert_eq!(walked(&none.file()), Ok(NOTHING));
+}
+
+#[test]
+fn zero_bytes_behind_the_data_set_are_padding() {
+    for syntax in SYNTAXES {
+        let set = Set::new(syntax).named().pixels();
+        for count in [1, 2, 3, 7, 8, 9, 63, 64, 512] {
+            let file = [set.file(), vec![0; count]].concat();
+            let expected = match (syntax, count) {
+                // It may as well be the first byte of an element.
+                (BIG, 1) => Err(NotWhole::HeadCut),
+                _ => Ok(zeros(count as u64)),
+            };
+            for size in [file.len(), 1, 5] {
+                assert_eq!(in_chunks(&file, size), expected, "{syntax} {count}");
+            }
+        }
+        let inside = set.clone().raw(&[0; 512]);
+        assert_eq!(walked(&inside.file()), Ok(zeros(512)), "{syntax}");
+    }
+}
+
+#[test]
+fn trailing_padding_is_an_element() {
+    for syntax in SYNTAXES {
+        let set = Set::new(syntax).named().pixels();
+        let padded = set.element(PADDING, b"OB", &[0; 40]);
+        assert_eq!(walked(&padded.file()), Ok(NOTHING), "{syntax}");
+        let file = padded.file();
+        assert!(walked(&file[..file.len() - 3]).is_err(), "{syntax}");
+    }
+}
+
+#[test]
+fn bytes_behind_the_data_set_that_are_no_element_are_counted() {
+    for syntax in SYNTAXES {
+        let set = Set::new(syntax).named().pixels();
+        for trailing in [
+            &b"\r\n"[..],
+            b"\n",
+            b"<html>x</html>\r\n",
+            b"some more text",
+        ] {
+            let file = [&set.file()[..], trailing].concat();
+            let expected = Ok(foreign(trailing.len() as u64));
+            for size in [file.len(), 1, 9] {
+                assert_eq!(in_chunks(&file, size), expected, "{syntax} {trailing:?}");
+            }
+        }
+        let file = [&set.file()[..], &[0; 16], b"text"].concat();
+        let expected = Tail {
+            zeros: 16,
+            foreign: 4,
+        };
+        assert_eq!(walked(&file), Ok(expected), "{syntax}");
+    }
+}
+
+#[test]
+fn the_last_delimiter_may_be_missing_once_all_fragments_are_there() {
+    let start = || Set::new(JPEG).named();
+    let three = |frames: &[u8]| start().described(frames).fragments(&[10, 20, 30]);
+    assert_eq!(walked(&three(b"3 ").file()), Ok(NOTHING));
+    assert_eq!(walked(&three(b"3.0 ").file()), Ok(NOTHING));
+    assert_eq!(walked(&three(&[3, 0]).file()), Ok(NOTHING));
+    assert_eq!(walked(&three(b"3 ").raw(&[0; 10]).file()), Ok(zeros(10)));
+    for frames in [&b"4 "[..], b"2 ", b"1 ", b""] {
+        let result = walked(&three(frames).file());
+        assert_eq!(result, Err(NotWhole::SequenceCut), "{frames:?}");
+    }
+    // No number of frames: one, or as many as there are offsets.
+    let one = start().short(0x0028_0010, 4).fragments(&[10]);
+    assert_eq!(walked(&one.file()), Ok(NOTHING));
+    let table = start()
+        .head(PIXEL_DATA, b"OB", UNDEFINED)
+        .item(&[0; 8])
+        .item(&[1; 6]);
+    assert_eq!(walked(&table.file()), Err(NotWhole::SequenceCut));
+    assert_eq!(walked(&table.item(&[1; 6]).file()), Ok(NOTHING));
+    let extended = start()
+        .element(0x7FE0_0001, b"OW", &[0; 16])
+        .fragments(&[4, 4]);
+    assert_eq!(walked(&extended.file()), Ok(NOTHING));
+    // The offset table alone is no frame.
+    let nothing = start().described(b"1 ").fragments(&[]);
+    assert_eq!(walked(&nothing.file()), Err(NotWhole::SequenceCut));
+    // Another sequence has to end.
+    let open = start().head(0x0040_A730, b"SQ", UNDEFINED).item(&[]);
+    assert_eq!(walked(&open.file()), Err(NotWhole::SequenceCut));
+}
+
+#[test]
+fn odd_value_representations_have_a_short_length() {
+    for vr in [b"  ", b"??", b"--", b"\0\0", b"us", b"U ", b" S"] {
+        let start = Set::new(EXPLICIT).named();
+        let set = start.element(0x0028_0120, vr, &[1, 2]).pixels();
+        let file = set.file();
+        for size in [file.len(), 1] {
+            assert_eq!(in_chunks(&file, size), Ok(NOTHING), "{vr:?}");
+        }
+        assert!(walked(&file[..file.len() - 1]).is_err());
+    }
+}
+
+#[test]
+fn sequences_are_read_however_they_are_written() {
+    let start = || Set::new(EXPLICIT).named();
+    let code = Set::new(EXPLICIT)
+        .element(0x0008_0100, b"SH", b"CODE")
+        .bytes;
+    let implicit = Set::new(IMPLICIT)
+        .element(0x0008_0100, b"SH", b"CODE")
+        .bytes;
+    let delimiter = Set::new(EXPLICIT).end(SEQUENCE_END).bytes;
+    let open = |vr| start().head(0x0040_A730, vr, UNDEFINED);
+    let item = |set: Set, bytes: &[u8]| set.head(ITEM, b"--", UNDEFINED).raw(bytes);
+    let sets = [
+        // A length and a delimiter, inside it and behind it.
+        start().element(0x0040_A730, b"SQ", &[&code[..], &delimiter].concat()),
+        start().element(0x0040_A730, b"SQ", &[]).raw(&delimiter),
+        open(b"SQ").item(&code).end(ITEM_END).end(SEQUENCE_END),
+        // Delimiters of items are missing.
+        item(open(b"SQ"), &code).end(SEQUENCE_END),
+        item(item(open(b"SQ"), &code), &code).end(SEQUENCE_END),
+        // UN of undefined length, and a copy out of an implicit data set.
+        item(open(b"UN"), &implicit).end(ITEM_END).end(SEQUENCE_END),
+        item(open(b"SQ"), &implicit).end(ITEM_END).end(SEQUENCE_END),
+        item(open(b"SQ"), &[]).end(ITEM_END).end(SEQUENCE_END),
+        open(b"SQ").end(SEQUENCE_END),
+        // Private, and not sorted.
+        start()
+            .head(0x0041_1001, b"SQ", UNDEFINED)
+            .end(SEQUENCE_END)
+            .element(0x0010_0010, b"PN", b"LATE"),
+    ];
+    for (number, set) in sets.into_iter().enumerate() {
+        let file = set.pixels().file();
+        for size in [file.len(), 1, 5] {
+            assert_eq!(in_chunks(&file, size), Ok(NOTHING), "{number} by {size}");
+        }
+    }
+}
+
+#[test]
+fn what_breaks_the_form_is_not_whole() {
+    let start = || Set::new(EXPLICIT).named();
+    let open = || start().head(0x0040_A730, b"SQ", UNDEFINED);
+    let text = Set::new(EXPLICIT)
+        .element(0x0040_A160, b"UT", b"text")
+        .bytes;
+    assert_eq!(walked(&open().raw(&text).file()), Err(NotWhole::NoItem));
+    assert_eq!(walked(&start().item(&[]).file()), Err(NotWhole::StrayItem));
+    let mut deep = start();
+    for _ in 0..33 {
+        deep = deep
+            .head(0x0040_A730, b"SQ", UNDEFINED)
+            .head(ITEM, b"--", UNDEFINED);
+    }
+    assert_eq!(walked(&deep.file()), Err(NotWhole::TooDeep));
+    let damaged = Set::new(DEFLATED).file_of(&[0xFF; 40]);
+    assert_eq!(walked(&damaged), Err(NotWhole::Deflate));
+}
+
+#[test]
+fn a_value_of_gigabytes_is_counted_over() {
+    let set = Set::new(EXPLICIT).named().described(b"1 ");
+    let file = set.head(PIXEL_DATA, b"OW", 0xFFFF_FFFE).file();
+    let mut walk = Walk::new();
+    walk.push(&file).expect("whole so far");
+    assert_eq!(walk.unread(), 0xFFFF_FFFE);
+    walk.pass_over(0xFFFF_FFFD);
+    assert_eq!(walk.finish(), Err(NotWhole::ValueCut));
+    walk.pass_over(1);
+    assert_eq!(walk.finish(), Ok(NOTHING));
+}
+
+#[test]
+fn what_may_follow_a_deflated_stream_is_a_tail() {
+    let set = Set::new(DEFLATED).named().pixels();
+    let stream = deflate(&set.bytes);
+    for (behind, expected) in [
+        (&b"\0"[..], zeros(1)),
+        (b"\0\0\0\0", zeros(4)),
+        (b"text", foreign(4)),
+    ] {
+        let file = set.file_of(&[&stream[..], behind].concat());
+        for size in [file.len(), 1, 7] {
+            assert_eq!(in_chunks(&file, size), Ok(expected), "{behind:?}");
+        }
+    }
+    let cut = Set::new(DEFLATED).named().described(b"1 ");
+    let half = cut.head(PIXEL_DATA, b"OW", 1000).raw(&[0; 500]);
+    assert_eq!(walked(&half.file()), Err(NotWhole::ValueCut));
+}
+
+#[test]
+fn a_deflated_data_set_of_megabytes_is_walked_in_constant_memory() {
+    let start = Set::new(DEFLATED).named().described(b"1 ");
+    let size = 64 << 20;
+    let long = start
+        .head(PIXEL_DATA, b"OW", size)
+        .raw(&vec![0; size as usize]);
+    let file = long.file();
+    assert!(file.len() < 100_000, "{}", file.len());
+    assert_eq!(walked(&file), Ok(NOTHING));
+    assert_eq!(in_chunks(&file, 100), Ok(NOTHING));
+    assert_eq!(walked(&file[..file.len() - 1]), Err(NotWhole::DeflateCut));
+}
+
+/// Files that are whole as data sets, however wrong otherwise.
+fn cases() -> Vec<PathBuf> {
+    let shared = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/cases/instances");
+    let folders = [shared.join("arguable"), shared];
+    let files = folders.iter().flat_map(|folder| {
+        let entries = folder.read_dir().into_iter().flatten().flatten();
+        entries.map(|entry| entry.path())
+    });
+    files
+        .filter(|path| path.extension().is_some_and(|end| end == "dcm"))
+        .collect()
+}
+
+#[test]
+fn odd_files_from_the_field_are_whole_and_their_cuts_are_not() {
+    for path in cases() {
+        let name = path.file_name().unwrap_or_default().display().to_string();
+        let bytes = std::fs::read(&path).expect("readable");
+        let expected = match &*name {
+            "zeros-64-explicit.dcm" => zeros(64),
+            "zeros-512-deflated.dcm" => zeros(512),
+            "zeros-2-implicit.dcm" => zeros(2),
+            _ => NOTHING,
+        };
+        for size in [bytes.len(), 1, 13] {
+            let result = in_chunks(&bytes, size);
+            let padding = result.map(|tail| tail.zeros % 2);
+            match &*name {
+                // The stream may end on an odd byte.
+                "zeros-512-deflated.dcm" => assert_eq!(padding.map(|_| ()), Ok(())),
+                _ => assert_eq!(result, Ok(expected), "{name} by {size}"),
+            }
+        }
+        let last = bytes.iter().rposition(|byte| *byte != 0).expect("bytes");
+        let is_lenient = name.starts_with("no-delimiter");
+        let cut = walked(&bytes[..last - 1]);
+        assert!(cut.is_err() || is_lenient, "{name}: {cut:?}");
+    }
+}
+
+fn any_file() -> impl Strategy<Value = Vec<u8>> {
+    let syntax = proptest::sample::select(SYNTAXES.to_vec());
+    let piece = (0_u8..8, proptest::collection::vec(any::<u8>(), 0..40));
+    (syntax, proptest::collection::vec(piece, 0..12)).prop_map(|(syntax, pieces)| {
+        let mut set = Set::new(syntax).named();
+        for (at, (kind, bytes)) in (0_u32..).zip(pieces) {
+            let tag = 0x0029_1000 + at;
+            set = match kind {
+                0 => set.nested(),
+                1 => set.element(tag, b"OB", &bytes),
+                2 => set.head(tag, b"SQ", UNDEFINED).end(SEQUENCE_END),
+                3 => set.element(tag, b"LO", &bytes),
+                4 => set.pixels(),
+                5 => set.element(tag, b"SQ", &[]),
+                6 => set.described(&bytes[..bytes.len().min(12)]),
+                _ => set.raw(&bytes),
+            };
+        }
+        set.file()
+    })
+}
+
+proptest! {
+    #[test]
+    fn chunks_of_any_size_give_the_same_result(
+        file in any_file(),
+        cut in any::<prop::sample::Index>(),
+        sizes in proptest::collection::vec(1_usize..50, 1..20),
+    ) {
+        let bytes = &file[..cut.index(file.len() + 1)];
+        let mut walk = Walk::new();
+        let mut rest = bytes;
+        for size in sizes.iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (chunk, behind) = rest.split_at((*size).min(rest.len()));
+            let _ = walk.push(chunk);
+            rest = behind;
+        }
+        prop_assert_eq!(walk.finish(), walked(bytes));
+    }
+
+    #[test]
+    fn values_that_are_passed_over_give_the_same_result(file in any_file()) {
+        let mut walk = Walk::new();
+        let mut at = 0;
+        while at < file.len() {
+            let unread = usize::try_from(walk.unread()).expect("short");
+            let unread = unread.min(file.len() - at);
+            walk.pass_over(unread as u64);
+            at += unread;
+            let end = (at + 10).min(file.len());
+            let _ = walk.push(&file[at..end]);
+            at = end;
+        }
+        prop_assert_eq!(walk.finish(), walked(&file));
+    }
+
+    #[test]
+    fn what_can_be_opened_is_whole(file in any_file()) {
+        if File::open(&file).is_ok() {
+            let result = walked(&file);
+            let is_whole = matches!(result, Ok(_) | Err(NotWhole::NoPixelData));
+            prop_assert!(is_whole, "{:?}", result);
+        }
+    }
+
+    #[test]
+    fn never_panics_on_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let set = Set::new(EXPLICIT).named();
+        let _ = walked(&set.file_of(&[set.bytes.clone(), bytes.clone()].concat()));
+        let _ = walked(&Set::new(DEFLATED).file_of(&bytes));
+        let _ = walked(&bytes);
+    }
+}
