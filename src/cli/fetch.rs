@@ -325,6 +325,7 @@ impl<'a> Download<'a> {
             representation: Representation::AsStored,
             hop: None,
             had: None,
+            is_repair: false,
         };
         match self.gateway.open(&ask).await {
             Ok(arrivals) => self.receive(arrivals).await,

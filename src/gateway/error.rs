@@ -231,7 +231,9 @@ impl Error {
             if let source::Error::Overloaded { retry_after } = error {
                 return Some(retry_after.unwrap_or(SOON));
             }
-            if let source::Error::Resting { retry_after } = error {
+            if let source::Error::Resting { retry_after } | source::Error::Crowded { retry_after } =
+                error
+            {
                 return Some(*retry_after);
             }
         }
@@ -313,13 +315,14 @@ fn of_source(error: &source::Error) -> StatusCode {
         source::Error::Status(413) => StatusCode::PAYLOAD_TOO_LARGE,
         source::Error::InstancesOnly => StatusCode::NOT_IMPLEMENTED,
         source::Error::Status(508) => StatusCode::LOOP_DETECTED,
-        source::Error::Overloaded { .. } | source::Error::Resting { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        source::Error::Overloaded { .. }
+        | source::Error::Resting { .. }
+        | source::Error::Crowded { .. } => StatusCode::SERVICE_UNAVAILABLE,
         source::Error::NotModified
         | source::Error::Status(_)
         | source::Error::Malformed(_)
-        | source::Error::Unreachable => StatusCode::BAD_GATEWAY,
+        | source::Error::Unreachable
+        | source::Error::HungUp => StatusCode::BAD_GATEWAY,
         source::Error::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         source::Error::BrokeOff(error) => of_body(error),
     }

@@ -153,6 +153,7 @@ impl Retriever {
             listing: Some(Arc::clone(listing)),
             hop: Arc::clone(hop),
             had: None,
+            is_repair: false,
         };
         let follower = self.begin(&question, Arc::new(seat));
         let ended = follower.runs_ahead(self.ahead.bytes);

@@ -54,9 +54,11 @@ impl Backoff {
             source::Error::Overloaded {
                 retry_after: Some(after),
             }
-            | source::Error::Resting { retry_after: after } => Some(self.jittered().max(*after)),
+            | source::Error::Resting { retry_after: after }
+            | source::Error::Crowded { retry_after: after } => Some(self.jittered().max(*after)),
             source::Error::Overloaded { retry_after: None }
             | source::Error::Unreachable
+            | source::Error::HungUp
             | source::Error::TimedOut
             | source::Error::Malformed(_)
             | source::Error::BrokeOff(_)
@@ -98,6 +100,7 @@ impl Retriever {
                 target: flight.identity.target(),
                 listing: None,
                 had: None,
+                is_repair: true,
                 ..question.clone()
             },
             flight: Arc::clone(flight),

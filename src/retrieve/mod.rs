@@ -438,9 +438,11 @@ fn more_telling(one: Option<source::Error>, other: source::Error) -> source::Err
             2
         }
         source::Error::Forbidden | source::Error::Status(_) | source::Error::Malformed(_) => 3,
-        source::Error::BrokeOff(_) | source::Error::Unreachable => 4,
+        source::Error::BrokeOff(_) | source::Error::Unreachable | source::Error::HungUp => 4,
         source::Error::TimedOut => 5,
-        source::Error::Overloaded { .. } | source::Error::Resting { .. } => 6,
+        source::Error::Overloaded { .. }
+        | source::Error::Resting { .. }
+        | source::Error::Crowded { .. } => 6,
     };
     match one {
         Some(one) if rank(&one) >= rank(&other) => one,

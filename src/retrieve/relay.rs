@@ -149,7 +149,7 @@ impl Relay {
     async fn follow_through(
         &mut self,
         mut follower: Follower,
-        question: Question,
+        mut question: Question,
     ) -> Result<(), Halt> {
         let form = question.representation;
         let mut backoff = self.retriever.backoff();
@@ -169,6 +169,7 @@ impl Relay {
                 if self.opened.is_some() || !backoff.pause(&error).await {
                     return Err(Halt::Failed(error));
                 }
+                question.is_repair = true;
                 match self.retriever.follow(&question, None).await {
                     Ok((follower, _is_partial)) => break follower,
                     Err(again) => error = again,
@@ -284,6 +285,7 @@ impl Relay {
             listing: None,
             hop: Arc::clone(&self.errand.hop),
             had: None,
+            is_repair: false,
         }
     }
 }

@@ -29,6 +29,9 @@ const TRIES: usize = 4;
 const LATE_TRIES: usize = 64;
 /// Instances that are asked for one by one at the same time, beside the one that is awaited.
 const AHEAD: usize = 4;
+/// Time limits of a source that run out in a row, while nothing has been given yet, before it is asked for
+/// nothing more.
+const MOST_SILENCES: usize = 2;
 /// What is wanting of a series is asked for one by one if it is one in so many or less.
 const FEW: usize = 8;
 
@@ -57,6 +60,10 @@ pub(super) struct Worker {
     /// Missing instances that were known before the first one was given.
     missing: usize,
     last_error: Option<source::Error>,
+    /// How often in a row the source kept the worker waiting in vain.
+    silences: usize,
+    /// Whether what is asked for now broke off before.
+    is_repair: bool,
 }
 
 /// An instance must be asked for.
@@ -94,6 +101,8 @@ impl Worker {
             opened: None,
             missing: 0,
             last_error: None,
+            silences: 0,
+            is_repair: false,
         }
     }
 
@@ -140,17 +149,25 @@ impl Worker {
     /// Whether there is no use in asking the source for anything more: it does not answer, and
     /// nothing has been promised.
     fn is_hopeless(&self) -> bool {
+        // What else can be wrong may be wrong with one object.
         let does_not_answer = matches!(
             self.last_error,
             Some(
                 source::Error::Unreachable
-                    | source::Error::TimedOut
-                    | source::Error::Overloaded { .. }
                     | source::Error::Resting { .. }
-                    | source::Error::BrokeOff(body::Error::Silent)
+                    | source::Error::Crowded { .. }
             )
         );
-        does_not_answer && self.opened.is_some()
+        (does_not_answer || self.silences >= MOST_SILENCES) && self.opened.is_some()
+    }
+
+    fn failed(&mut self, error: source::Error) {
+        let is_silent = matches!(
+            error,
+            source::Error::TimedOut | source::Error::BrokeOff(body::Error::Silent)
+        );
+        self.silences = if is_silent { self.silences + 1 } else { 0 };
+        self.last_error = Some(error);
     }
 
     fn finish(&mut self, not_tried: usize) {
@@ -245,7 +262,7 @@ impl Worker {
                     let absences = &self.retriever.absences;
                     absences.remember_series(&job.source, &job.listing.series);
                 }
-                self.last_error = Some(error);
+                self.failed(error);
                 return Ok(());
             }
         };
@@ -260,7 +277,9 @@ impl Worker {
     /// Fetches what had not come when a source broke off. It may break off at the same place each
     /// time: so not the series again.
     async fn rest(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        self.is_repair = true;
         let fetched = self.each(progress).await;
+        self.is_repair = false;
         let outcome = if progress.left == 0 {
             "repaired"
         } else {
@@ -415,28 +434,38 @@ impl Worker {
         }
     }
 
-    /// Asks for every instance that has not come.
+    /// Asks for every instance that has not come. Once something has been promised, what fails and may
+    /// come yet is asked for again after the others: it does not take them along.
     async fn one_by_one(
         &mut self,
         progress: &mut Progress<'_>,
         form: Representation,
     ) -> Result<Passed, Stop> {
-        let awaited = match &progress.job.only {
-            Some(uid) => vec![uid.clone()],
-            None => progress.awaited(),
+        let mut awaited: VecDeque<_> = match &progress.job.only {
+            Some(uid) => VecDeque::from([uid.clone()]),
+            None => progress.awaited().into(),
         };
+        let mut not_asked = awaited.len();
         let mut in_vain = 0;
         let mut outcome = Passed::All;
         let mut begun = VecDeque::new();
-        for (at, uid) in awaited.iter().enumerate() {
+        while let Some(uid) = awaited.pop_front() {
             let given = progress.given;
+            let is_asked_again = not_asked == 0;
+            not_asked = not_asked.saturating_sub(1);
             let asked = begun.pop_front().flatten();
-            while begun.len() < AHEAD
-                && let Some(next) = awaited.get(at + 1 + begun.len())
+            while begun.len() < AHEAD.min(not_asked)
+                && let Some(next) = awaited.get(begun.len())
             {
                 begun.push_back(self.begin(progress.job, next, form));
             }
-            let passed = self.instance(progress, uid, form, asked).await?;
+            // Where several fail in a row, it is the source that is waited for.
+            let is_patient = is_asked_again || in_vain >= TRIES;
+            let passed = if is_patient {
+                self.instance(progress, &uid, form, asked).await?
+            } else {
+                self.try_instance(progress, &uid, form, asked).await?
+            };
             if passed == Some(Passed::UntilNotAccepted) {
                 outcome = Passed::UntilNotAccepted;
                 if form == Representation::AsStored {
@@ -454,8 +483,12 @@ impl Worker {
             } else {
                 LATE_TRIES
             };
-            let is_lost = in_vain > 0 && self.opened.is_none() && self.is_exhausted();
-            if in_vain >= tries || self.is_hopeless() || is_lost {
+            let may_come = in_vain > 0 && self.opened.is_none() && self.may_come();
+            if may_come && !is_patient {
+                awaited.push_back(uid);
+                continue;
+            }
+            if in_vain >= tries || self.is_hopeless() || may_come {
                 break;
             }
         }
@@ -474,8 +507,8 @@ impl Worker {
         Some(self.retriever.begin(&question, seat))
     }
 
-    /// Whether the last failure is one that was tried to get over for as long as settings allow.
-    fn is_exhausted(&self) -> bool {
+    /// Whether the last failure is one that may pass.
+    fn may_come(&self) -> bool {
         self.last_error
             .as_ref()
             .is_some_and(|error| !is_definite(error))
@@ -559,7 +592,7 @@ impl Worker {
                 if self.opened.is_some() && progress.take_uid(uid) {
                     self.missing += 1;
                 }
-                self.last_error = Some(error);
+                self.failed(error);
                 Ok(None)
             }
         }
@@ -587,6 +620,7 @@ impl Worker {
             listing: Some(Arc::clone(&job.listing)),
             hop: Arc::clone(&self.hop),
             had: None,
+            is_repair: self.is_repair,
         }
     }
 
@@ -639,7 +673,7 @@ impl Worker {
 
     fn broke_off(&mut self, error: body::Error, progress: &Progress<'_>) -> Passed {
         tracing::warn!(location = %progress.job.source.alias, %error, "a source broke off");
-        self.last_error = Some(source::Error::BrokeOff(error));
+        self.failed(source::Error::BrokeOff(error));
         Passed::BrokenOff
     }
 
@@ -649,6 +683,7 @@ impl Worker {
         progress: &mut Progress<'_>,
     ) -> Result<(), Stop> {
         progress.given += 1;
+        self.silences = 0;
         self.retriever.count_lookup(&instance);
         if let Some(opened) = self.opened.take() {
             let begun = Opening::Begun {
@@ -672,9 +707,11 @@ fn is_definite(error: &source::Error) -> bool {
         | source::Error::Forbidden
         | source::Error::Overloaded { .. }
         | source::Error::Resting { .. }
+        | source::Error::Crowded { .. }
         | source::Error::Status(_)
         | source::Error::Malformed(_)
         | source::Error::Unreachable
+        | source::Error::HungUp
         | source::Error::TimedOut
         | source::Error::BrokeOff(_) => false,
     }

@@ -8,12 +8,18 @@ use std::time::{Duration, Instant};
 use http::header::HeaderValue;
 use http::{StatusCode, Uri};
 use prometheus::IntCounter;
+use tokio::time::timeout;
 
 use super::Error;
-use super::breaker::{Breaker, Outcome, Permit, Refused, Report, Seen};
+use super::breaker::{Breaker, Object, Outcome, Permit, Refused, Report, Seen, Standing, Subject};
 use super::client::{Client, Response, retry_after};
 use crate::hop::Hop;
 use crate::metrics::Metrics;
+
+/// For how long a request waits until it is known whether an address is well.
+const DOUBT: Duration = Duration::from_secs(1);
+/// How long the answer to a harmless question may take.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// Addresses in the order of the settings, with a breaker each. Never empty.
 #[derive(Debug)]
@@ -31,6 +37,8 @@ struct Entry<T> {
 
 /// What is asked of whichever address.
 pub(super) struct Question<'a, T> {
+    /// What breakers know it by.
+    pub(super) subject: Subject,
     /// Where, below an address.
     pub(super) uri: Below<'a, T>,
     /// What is accepted.
@@ -101,19 +109,20 @@ impl<T> Addresses<T> {
     /// Asks one address after the other until one gives a definite answer.
     ///
     /// # Errors
-    /// [`Error::Resting`] at once if all are left alone, else as [`Client::get`] if none answers.
+    /// [`Error::Resting`] at once if all are left alone, [`Error::Overloaded`] if only what is asked for
+    /// is, else as [`Client::get`] if none answers.
     pub(super) async fn get(
         &self,
         client: &Client,
         question: &Question<'_, T>,
     ) -> Result<Answered, Error> {
         let mut failed: Option<Result<Answered, Error>> = None;
-        let mut shortest = Duration::MAX;
+        let mut refused: Option<Refused> = None;
         for entry in self.order(Instant::now()) {
-            let permit = match entry.breaker.permit(Instant::now()) {
+            let permit = match entry.permit(client, question).await {
                 Ok(permit) => permit,
-                Err(Refused { wait }) => {
-                    shortest = min(shortest, wait);
+                Err(other) => {
+                    refused = Some(refused.map_or(other, |one| one.milder(other)));
                     continue;
                 }
             };
@@ -121,24 +130,24 @@ impl<T> Addresses<T> {
                 retries.inc();
             }
             let outcome = question.ask(client, &entry.address, permit).await;
+            // The request that raises a doubt waits for its end, as those do that come after it.
+            entry.settle(client, question).await;
             if is_definite(&outcome) {
-                self.heed(&outcome);
+                self.heed(&outcome, question.subject.object);
                 self.try_others(client, question);
                 return outcome;
             }
-            // What somebody said is more telling than silence.
+            // An answer is more telling than none.
             if outcome.is_ok() || !matches!(failed, Some(Ok(_))) {
                 failed = Some(outcome);
             }
         }
-        let resting = Error::Resting {
-            retry_after: shortest,
-        };
-        failed.unwrap_or(Err(resting))
+        let refused = refused.unwrap_or(Refused::Doubted);
+        failed.unwrap_or_else(|| Err(refused.into()))
     }
 
-    /// `429` is said of us, whichever way we come.
-    fn heed(&self, outcome: &Result<Answered, Error>) {
+    /// `429` is said of us, whichever way we come: the object rests at all addresses.
+    fn heed(&self, outcome: &Result<Answered, Error>, object: Object) {
         let Ok(Answered { response, .. }) = outcome else {
             return;
         };
@@ -147,7 +156,7 @@ impl<T> Addresses<T> {
             let now = Instant::now();
             self.all
                 .iter()
-                .for_each(|entry| entry.breaker.rest(wait, now));
+                .for_each(|entry| entry.breaker.rest(object, wait, now));
         }
     }
 
@@ -158,11 +167,7 @@ impl<T> Addresses<T> {
             return;
         }
         for entry in &self.all {
-            let probe = || (question.probe)(&entry.address).ok();
-            let permit = entry.breaker.permit_trial(Instant::now());
-            if let Some((permit, uri)) = permit.and_then(|permit| Some((permit, probe()?))) {
-                tokio::spawn(try_again(client.clone(), uri, permit));
-            }
+            entry.probe(client, question);
         }
     }
 }
@@ -172,6 +177,68 @@ impl<T> Entry<T> {
         Self {
             address,
             breaker: Arc::default(),
+        }
+    }
+
+    /// Whether the question may be asked here, once no doubt is left.
+    async fn permit(&self, client: &Client, question: &Question<'_, T>) -> Result<Permit, Refused> {
+        let permit = || self.breaker.permit(question.subject, Instant::now());
+        match permit() {
+            Err(Refused::Doubted) => {
+                self.settle(client, question).await;
+                permit()
+            }
+            permitted => permitted,
+        }
+    }
+
+    /// If the address is doubtful, asks the question that harms nobody, unless that is being asked
+    /// already, and waits for the answer for a while.
+    async fn settle(&self, client: &Client, question: &Question<'_, T>) {
+        if self.breaker.standing(Instant::now()) == Standing::Doubted {
+            self.probe(client, question);
+            // Who comes too early for an answer is refused.
+            let _ = timeout(DOUBT, self.breaker.settled()).await;
+        }
+    }
+
+    /// Finds out whether the address is well, if it is time to, while nobody waits for it.
+    fn probe(&self, client: &Client, question: &Question<'_, T>) {
+        let Some(permit) = self.breaker.permit_probe(Instant::now()) else {
+            return;
+        };
+        if let Ok(uri) = (question.probe)(&self.address) {
+            tokio::spawn(probe(client.clone(), uri, permit));
+        }
+    }
+}
+
+impl Refused {
+    /// Of two addresses that may not be asked, the one that says more of what can be done.
+    fn milder(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Object { wait }, Self::Object { wait: other }) => Self::Object {
+                wait: min(wait, other),
+            },
+            (Self::Address { wait }, Self::Address { wait: other }) => Self::Address {
+                wait: min(wait, other),
+            },
+            (Self::Object { .. }, Self::Address { .. } | Self::Doubted) => self,
+            (Self::Address { .. } | Self::Doubted, Self::Object { .. }) => other,
+            (Self::Doubted, Self::Address { .. } | Self::Doubted) => self,
+            (Self::Address { .. }, Self::Doubted) => other,
+        }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Address { wait } => Self::Resting { retry_after: wait },
+            Refused::Doubted => Self::Resting { retry_after: DOUBT },
+            Refused::Object { wait } => Self::Overloaded {
+                retry_after: Some(wait),
+            },
         }
     }
 }
@@ -184,7 +251,7 @@ impl<T> Question<'_, T> {
         Ok(Answered {
             response: asked?,
             uri,
-            report,
+            report: report.expect("it was no probe"),
         })
     }
 }
@@ -197,23 +264,29 @@ impl fmt::Debug for Answered {
     }
 }
 
-async fn try_again(client: Client, uri: Uri, permit: Permit) {
+async fn probe(client: Client, uri: Uri, permit: Permit) {
     let whatever = HeaderValue::from_static("*/*");
-    let asked = client.get(&uri, (&whatever, None), None).await;
+    let asking = client.get(&uri, (&whatever, None), None);
+    let asked = timeout(PROBE, asking).await;
+    let asked = asked.unwrap_or(Err(Error::TimedOut));
     permit.record(outcome(&asked), Instant::now());
 }
 
 /// What a breaker makes of it.
 fn outcome(asked: &Result<Response, Error>) -> Outcome {
-    let Ok(response) = asked else {
-        return Outcome::Failed;
+    let response = match asked {
+        Ok(response) => response,
+        Err(Error::Unreachable) => return Outcome::Unconnected,
+        Err(_) => return Outcome::Failed { wait: None },
     };
-    let wait = retry_after(&response.headers);
-    match (response.status, wait) {
-        (status, Some(wait)) if cannot_help(status) => Outcome::AskedToWait(wait),
-        (StatusCode::TOO_MANY_REQUESTS, Some(wait)) => Outcome::AskedToWait(wait),
-        (status, None) if cannot_help(status) => Outcome::Failed,
-        (_definite, _) => Outcome::Answered,
+    match response.status {
+        status if cannot_help(status) || status == StatusCode::TOO_MANY_REQUESTS => {
+            Outcome::Failed {
+                wait: retry_after(&response.headers),
+            }
+        }
+        status if status.is_success() => Outcome::Begun,
+        _definite => Outcome::Answered,
     }
 }
 
@@ -237,9 +310,13 @@ mod tests {
     use super::*;
 
     fn outcomes(addresses: &Addresses<char>, at: usize, outcomes: &[Outcome], now: Instant) {
-        for outcome in outcomes {
-            let permit = addresses.all[at].breaker.permit(now).expect("closed");
-            permit.record(*outcome, now);
+        for (number, outcome) in outcomes.iter().enumerate() {
+            let subject = Subject {
+                object: Object::at(&[&number.to_string()]),
+                is_repair: false,
+            };
+            let permit = addresses.all[at].breaker.permit(subject, now);
+            permit.expect("closed").record(*outcome, now);
         }
     }
 
@@ -250,23 +327,19 @@ mod tests {
 
     #[test]
     fn the_best_comes_first_and_the_settings_decide_among_equals() {
+        const FAILED: Outcome = Outcome::Failed { wait: None };
         let now = Instant::now();
         let mut addresses = Addresses::new('a');
         addresses.extend(['b', 'c', 'd']);
         assert_eq!(order(&addresses, now), "abcd");
-        outcomes(&addresses, 0, &[Outcome::Failed; 3], now);
-        outcomes(&addresses, 1, &[Outcome::Failed; 2], now);
-        outcomes(&addresses, 2, &[Outcome::Failed], now);
+        outcomes(&addresses, 0, &[Outcome::Unconnected; 3], now);
+        outcomes(&addresses, 1, &[FAILED; 2], now);
+        outcomes(&addresses, 2, &[FAILED], now);
         assert_eq!(order(&addresses, now), "dcba");
-        // b is left alone, a may be tried again.
-        outcomes(
-            &addresses,
-            1,
-            &[Outcome::AskedToWait(Duration::from_secs(9))],
-            now,
-        );
+        // b is doubtful, a may be tried again.
+        outcomes(&addresses, 1, &[FAILED], now);
         assert_eq!(order(&addresses, now + Duration::from_secs(1)), "dcab");
         outcomes(&addresses, 2, &[Outcome::Answered], now);
-        assert_eq!(order(&addresses, now), "cdab");
+        assert_eq!(order(&addresses, now), "cdba");
     }
 }

@@ -213,7 +213,7 @@ impl Client {
     /// Asks for `uri`, unless the client has what is there.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] or [`Error::TimedOut`]; a status is never an error here.
+    /// [`Error::Unreachable`], [`Error::HungUp`] or [`Error::TimedOut`]; a status is never an error here.
     pub async fn get(
         &self,
         uri: &Uri,
@@ -247,7 +247,7 @@ impl Client {
         // request and come back: one more try costs little and nothing has been delivered yet.
         let again = request.clone();
         let response = match self.try_send(pool, request).await {
-            Err(Error::Unreachable) => self.try_send(pool, again).await?,
+            Err(Error::Unreachable | Error::HungUp) => self.try_send(pool, again).await?,
             other => other?,
         };
         let (head, incoming) = response.into_parts();
@@ -290,11 +290,12 @@ fn why(error: &legacy::Error) -> Error {
         }
         cause = error.source();
     }
-    tracing::debug!(
-        is_connect = error.is_connect(),
-        "a source cannot be reached"
-    );
-    Error::Unreachable
+    if error.is_connect() {
+        tracing::debug!("a source cannot be reached");
+        return Error::Unreachable;
+    }
+    tracing::debug!("a source hangs up");
+    Error::HungUp
 }
 
 /// How long a server wants to be left alone, if it says so in seconds (RFC 9110 10.2.3).

@@ -82,6 +82,8 @@ pub struct Ask<'a> {
     pub hop: Option<&'a Hop>,
     /// Entity tags of what is here already (`If-None-Match`).
     pub had: Option<&'a HeaderValue>,
+    /// Whether it is asked for again because it broke off, which is no further failure of its address.
+    pub is_repair: bool,
 }
 
 /// In which transfer syntax a source is asked to give instances.
@@ -123,7 +125,7 @@ pub enum Error {
         /// `Retry-After`, if it said so in seconds.
         retry_after: Option<Duration>,
     },
-    /// It has failed too often and is left alone, or it asked for that.
+    /// It has failed too often and is left alone.
     #[error("the source is left alone for a while")]
     Resting {
         /// For how long from now.
@@ -135,9 +137,18 @@ pub enum Error {
     /// It did not answer with instances.
     #[error("the source's answer is malformed: {0}")]
     Malformed(&'static str),
-    /// No connection could be made, or it broke before an answer.
+    /// As many as it serves at once are under way, and as many as may wait for that.
+    #[error("too many wait for the source")]
+    Crowded {
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// No connection could be made.
     #[error("the source cannot be reached")]
     Unreachable,
+    /// It closed the connection instead of answering.
+    #[error("the source closed the connection without an answer")]
+    HungUp,
     /// It did not answer in time.
     #[error("the source did not answer in time")]
     TimedOut,
@@ -162,7 +173,9 @@ impl Error {
             Self::Resting { .. } => "resting",
             Self::Status(_) => "status",
             Self::Malformed(_) => "malformed",
+            Self::Crowded { .. } => "crowded",
             Self::Unreachable => "unreachable",
+            Self::HungUp => "hung_up",
             Self::TimedOut => "timed_out",
             Self::BrokeOff(_) => "broke_off",
         }
@@ -184,7 +197,9 @@ impl Error {
             | Self::Resting { .. }
             | Self::Status(_)
             | Self::Malformed(_)
+            | Self::Crowded { .. }
             | Self::Unreachable
+            | Self::HungUp
             | Self::TimedOut => otherwise,
         }
     }
@@ -215,7 +230,7 @@ impl Source {
     /// Waits for a seat. [`Source::open`] does not ask for one; whoever opens many streams does.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] at once if too many wait, and if none becomes free in time.
+    /// [`Error::Crowded`] at once if too many wait, and if none becomes free in time.
     pub async fn seat(&self) -> Result<Seat, Error> {
         self.seats.wait().await
     }

@@ -56,14 +56,12 @@ impl Seats {
         }
         let waiting = Waiting::begin(&self.0);
         if waiting.before >= self.0.queue {
-            return Err(Error::Overloaded {
-                retry_after: Some(SOON),
-            });
+            return Err(Error::Crowded { retry_after: SOON });
         }
         let seat = Arc::clone(&self.0.free).acquire_owned();
         match timeout(WAIT, seat).await {
             Ok(Ok(seat)) => Ok(Seat { seat, ahead: None }),
-            Ok(Err(_)) | Err(_) => Err(Error::Overloaded { retry_after: None }),
+            Ok(Err(_)) | Err(_) => Err(Error::Crowded { retry_after: SOON }),
         }
     }
 
@@ -132,9 +130,7 @@ mod tests {
         assert!((&mut second).now_or_never().is_none());
         assert!(seats.is_waited_for());
         let third = seats.wait().now_or_never().expect("at once");
-        let told = Error::Overloaded {
-            retry_after: Some(SOON),
-        };
+        let told = Error::Crowded { retry_after: SOON };
         assert_eq!(third.expect_err("no room"), told);
         drop(first);
         assert!(second.await.is_ok());

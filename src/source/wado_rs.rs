@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode, Uri};
 use url::Url;
 
 use super::addresses::{Addresses, Answered, Question};
-use super::breaker::Report;
+use super::breaker::{Object, Report, Subject};
 use super::client::{Client, Response, ResponseBody, retry_after};
 use super::{Ask, Error, Representation};
 use crate::body;
@@ -71,7 +71,18 @@ impl WadoRs {
     pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
         let accept = ask.representation.accept();
         let path = ask.target.path();
-        let asked = self.ask([&path, ""], (&accept, ask.had), ask.hop);
+        let question = Question {
+            subject: Subject {
+                object: Object::at(&[&path]),
+                is_repair: ask.is_repair,
+            },
+            uri: &|base| address(base, &path, ""),
+            accept: &accept,
+            had: ask.had,
+            hop: ask.hop,
+            probe: &probe,
+        };
+        let asked = self.bases.get(&self.client, &question);
         Parts::of(asked.await?, ask.representation)
     }
 
@@ -82,19 +93,14 @@ impl WadoRs {
         accept: &HeaderValue,
         hop: Option<&Hop>,
     ) -> Result<Answered, Error> {
-        self.ask([path, query], (accept, None), hop).await
-    }
-
-    async fn ask(
-        &self,
-        [path, query]: [&str; 2],
-        (accept, had): (&HeaderValue, Option<&HeaderValue>),
-        hop: Option<&Hop>,
-    ) -> Result<Answered, Error> {
         let question = Question {
+            subject: Subject {
+                object: Object::at(&[path, query]),
+                is_repair: false,
+            },
             uri: &|base| address(base, path, query),
             accept,
-            had,
+            had: None,
             hop,
             probe: &probe,
         };

@@ -12,6 +12,7 @@ use http::{StatusCode, Uri};
 use url::Url;
 
 use super::addresses::{Addresses, Answered, Question};
+use super::breaker::{Object, Subject};
 use super::client::Client;
 use super::wado_rs::Parts;
 use super::{Ask, Error, NOWHERE, Representation};
@@ -76,6 +77,10 @@ impl WadoUri {
 
     async fn ask(&self, ask: &Ask<'_>, syntax: &str) -> Result<Answered, Error> {
         let question = Question {
+            subject: Subject {
+                object: Object::at(&[&ask.target.path()]),
+                is_repair: ask.is_repair,
+            },
             uri: &|base| address(base, ask.target, syntax),
             accept: &DICOM,
             had: ask.had,

@@ -11,6 +11,7 @@ use http::{StatusCode, Uri};
 use url::Url;
 
 use super::addresses::{Addresses, Answered, Question};
+use super::breaker::{Object, Subject};
 use super::client::Client;
 use super::seats::Seats;
 use super::wado_rs::Parts;
@@ -172,7 +173,19 @@ impl XcWado {
     pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
         let accept = ask.representation.accept();
         let path = ask.target.path();
-        let asked = self.ask([&path, ""], (&accept, ask.had), ask.hop);
+        let gateway = &self.gateway;
+        let question = Question {
+            subject: Subject {
+                object: self.object([&path, ""]),
+                is_repair: ask.is_repair,
+            },
+            uri: &|base| gateway.address(base, &self.location, [&path, ""]),
+            accept: &accept,
+            had: ask.had,
+            hop: ask.hop,
+            probe: &|base| gateway.nowhere(base),
+        };
+        let asked = gateway.bases.get(&gateway.client, &question);
         match Parts::of(asked.await?, ask.representation) {
             Err(Error::Status(403)) => Err(Error::Forbidden),
             fetched => fetched,
@@ -186,24 +199,23 @@ impl XcWado {
         accept: &HeaderValue,
         hop: Option<&Hop>,
     ) -> Result<Answered, Error> {
-        self.ask(below, (accept, None), hop).await
-    }
-
-    async fn ask(
-        &self,
-        below: [&str; 2],
-        (accept, had): (&HeaderValue, Option<&HeaderValue>),
-        hop: Option<&Hop>,
-    ) -> Result<Answered, Error> {
         let gateway = &self.gateway;
         let question = Question {
+            subject: Subject {
+                object: self.object(below),
+                is_repair: false,
+            },
             uri: &|base| gateway.address(base, &self.location, below),
             accept,
-            had,
+            had: None,
             hop,
             probe: &|base| gateway.nowhere(base),
         };
         gateway.bases.get(&gateway.client, &question).await
+    }
+
+    fn object(&self, [path, query]: [&str; 2]) -> Object {
+        Object::at(&[&self.key(), path, query])
     }
 
     /// What tells it from other locations of the community.

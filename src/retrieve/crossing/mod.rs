@@ -135,8 +135,8 @@ impl Crossings {
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
             let refused = &retriever.metrics.refused;
             refused.with_label_values(&["fetches"]).inc();
-            let retry_after = Some(SOON);
-            crossing.log().end = Some(Err(source::Error::Overloaded { retry_after }));
+            let retry_after = SOON;
+            crossing.log().end = Some(Err(source::Error::Crowded { retry_after }));
             return follower;
         };
         let seat = (seat, room);
@@ -203,6 +203,7 @@ impl Crossing {
             representation: question.representation,
             hop: Some(&question.hop),
             had: question.had.as_ref(),
+            is_repair: question.is_repair,
         };
         let opened = retriever.open(&question.source, &ask).await;
         let is_one = matches!(question.target, Target::Instance(..));

@@ -21,6 +21,8 @@ pub(in crate::retrieve) struct Question {
     pub(in crate::retrieve) hop: Arc<Hop>,
     /// Entity tags of what is here already.
     pub(in crate::retrieve) had: Option<HeaderValue>,
+    /// Whether it is asked for again because it broke off.
+    pub(in crate::retrieve) is_repair: bool,
 }
 
 /// What tells a question from every other, but for what is meant of its answer.

@@ -1,1 +1,3 @@
 //! Nobody, no object and no source takes the gateway away from others.
+
+mod breaker;
