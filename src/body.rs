@@ -62,9 +62,36 @@ pub struct Body {
     watches: Vec<Watch>,
 }
 
+/// Bytes that can be read from any place on, as those of a file.
+pub trait Content: fmt::Debug + Send + Sync {
+    /// At least one and at most `most` bytes from `at` on. Blocks.
+    ///
+    /// # Errors
+    /// If they cannot be read, or are not what they should be.
+    fn read(&self, at: u64, most: usize) -> io::Result<Bytes>;
+
+    /// The bytes from `at` on, from elsewhere: they cannot be read here.
+    fn elsewhere(self: Arc<Self>, at: u64) -> Elsewhere;
+}
+
+/// What gives a body that another one goes on with.
+pub type Elsewhere = Pin<Box<dyn Future<Output = Result<Body, Error>> + Send>>;
+
+impl Content for File {
+    fn read(&self, at: u64, most: usize) -> io::Result<Bytes> {
+        let mut chunk = vec![0; most.min(CHUNK)];
+        self.read_exact_at(&mut chunk, at)?;
+        Ok(chunk.into())
+    }
+
+    fn elsewhere(self: Arc<Self>, _at: u64) -> Elsewhere {
+        Box::pin(std::future::ready(Err(Error::Unreadable)))
+    }
+}
+
 /// A place in a file.
 struct Span {
-    file: Arc<File>,
+    file: Arc<dyn Content>,
     /// Where the body begins.
     offset: u64,
     /// How much of it is behind.
@@ -144,18 +171,21 @@ impl Body {
         (Sender(sender), Self::new(Kind::Channel(receiver), length))
     }
 
-    /// `length` bytes of a file, from `offset` on.
+    /// `length` bytes of a file, from `offset` on. Where they cannot be read it goes on with what the
+    /// content has elsewhere.
     #[must_use]
-    pub fn file(file: Arc<File>, offset: u64, length: u64) -> Self {
+    pub fn file(file: Arc<dyn Content>, offset: u64, length: u64) -> Self {
         let of = Arc::clone(&file);
         let mut body = Self::generate(Some(length), move |out| async move {
             let mut read = 0;
             while read < length {
                 let (file, at) = (Arc::clone(&of), offset + read);
                 let wanted = usize::try_from(length - read).unwrap_or(CHUNK).min(CHUNK);
-                let reading = spawn_blocking(move || chunk_of(&file, at, wanted));
-                let chunk = reading.await.map_err(|_panic| Error::Abandoned)?;
-                let chunk = chunk.map_err(|_io| Error::Unreadable)?;
+                let reading = spawn_blocking(move || file.read(at, wanted));
+                let Ok(chunk) = reading.await.map_err(|_panic| Error::Abandoned)? else {
+                    let rest = Arc::clone(&of).elsewhere(at).await?;
+                    return rest.emit_to(&out, length - read).await;
+                };
                 read += chunk.len() as u64;
                 out.emit(chunk).await?;
             }
@@ -189,6 +219,22 @@ impl Body {
         true
     }
 
+    /// Emits the next `length` bytes of it.
+    async fn emit_to(mut self, out: &Emitter, length: u64) -> Result<(), Error> {
+        let mut left = length;
+        while left > 0 {
+            let Some(mut chunk) = self.chunk().await? else {
+                return Err(Error::Truncated);
+            };
+            chunk.truncate(within(left, chunk.len()));
+            left -= chunk.len() as u64;
+            if !chunk.is_empty() {
+                out.emit(chunk).await?;
+            }
+        }
+        Ok(())
+    }
+
     fn into_kind(mut self) -> Kind {
         std::mem::replace(&mut self.kind, Kind::Ended)
     }
@@ -201,21 +247,19 @@ impl Body {
             return Self::file(span.file, span.offset + span.read + skipped, length);
         }
         Self::generate(Some(length), move |out| async move {
-            let (mut skipped, mut left) = (skipped, length);
-            while left > 0 {
+            let mut skipped = skipped;
+            while skipped > 0 {
                 let Some(mut chunk) = self.chunk().await? else {
                     return Err(Error::Truncated);
                 };
                 let passed = within(skipped, chunk.len());
-                chunk.advance(passed);
                 skipped -= passed as u64;
-                chunk.truncate(within(left, chunk.len()));
-                left -= chunk.len() as u64;
+                chunk.advance(passed);
                 if !chunk.is_empty() {
-                    out.emit(chunk).await?;
+                    self = self.after(chunk);
                 }
             }
-            Ok(())
+            self.emit_to(&out, length).await
         })
     }
 
@@ -346,12 +390,6 @@ impl Drop for Body {
 /// A number of bytes, of so many that are there.
 fn within(wanted: u64, there: usize) -> usize {
     usize::try_from(wanted).map_or(there, |wanted| wanted.min(there))
-}
-
-fn chunk_of(file: &File, at: u64, wanted: usize) -> io::Result<Bytes> {
-    let mut chunk = vec![0; wanted];
-    file.read_exact_at(&mut chunk, at)?;
-    Ok(chunk.into())
 }
 
 fn received(message: Option<Message>) -> Option<Result<Bytes, Error>> {
@@ -509,7 +547,7 @@ mod tests {
                     }
                     Ok(())
                 });
-                let file = Body::file(Arc::clone(&file), 2, 8);
+                let file = Body::file(file.clone(), 2, 8);
                 for body in [Body::full(bytes()), file, generated] {
                     let slice = body.slice(skipped, length);
                     assert_eq!(slice.length(), Some(length));

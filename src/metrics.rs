@@ -70,6 +70,8 @@ pub struct Metrics {
     pub cache_evictions: IntCounterVec,
     /// Instances on disk that were found damaged.
     pub cache_damaged: IntCounter,
+    /// Bytes of memory that the index of the disk tier takes.
+    pub cache_index_bytes: IntGauge,
     /// Instances that were not written to disk, because it was full or too slow.
     pub cache_not_written: IntCounter,
     /// Instances and series that broke off, by location and by what became of them: `repaired`,
@@ -269,6 +271,11 @@ impl Metrics {
                 &registry,
                 "cache_damaged_total",
                 "Instances on disk that were found damaged",
+            ),
+            cache_index_bytes: plain_gauge(
+                &registry,
+                "cache_index_bytes",
+                "Memory that the index of the disk tier takes",
             ),
             cache_not_written: plain_counter(
                 &registry,

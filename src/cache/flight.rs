@@ -6,17 +6,16 @@
 //! readers have read is let go, the slowest one holds up the source, and nobody can join any more.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::disk;
+use super::disk::{self, Growing};
 use super::pace::{Interest, Pace, WINDOW};
 use super::{Cache, Cargo, Entry, Key, Validity};
 use crate::body::{self, Body};
@@ -41,6 +40,8 @@ pub struct Flight {
     moved: Notify,
     /// Whether it was forgotten while it was under way, and must not be kept.
     is_forgotten: AtomicBool,
+    /// Whether its file proved damaged: nobody can read it from the start any more.
+    is_spoilt: AtomicBool,
 }
 
 /// Room in memory for what is under way, of all flights together.
@@ -49,7 +50,14 @@ pub(super) struct Room {
     left: AtomicU64,
     /// On disk.
     spill_left: AtomicU64,
+    /// When a file of a flight proved damaged last, in milliseconds since `began`; 0: never.
+    spoilt_at: AtomicU64,
+    began: Instant,
 }
+
+/// Time for which flights pass by after the file of one of them proved damaged. Else each fetch that is to
+/// replace it could go the same way.
+const DISK_RESTS: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 struct State {
@@ -70,7 +78,7 @@ enum Form {
     /// All of it is in memory.
     Whole,
     /// It is in a file, from this offset on in it.
-    Spilled(Arc<File>),
+    Spilled(Arc<Growing>),
     /// What everybody has read is gone.
     Passing,
 }
@@ -78,7 +86,7 @@ enum Form {
 /// What a reader is to do next.
 enum Next {
     Chunk(Bytes),
-    InFile(Arc<File>, u64),
+    InFile(Arc<Growing>, u64),
     End,
     Failed(body::Error),
     Wait,
@@ -93,7 +101,20 @@ impl Room {
         Self {
             left: AtomicU64::new(bytes),
             spill_left: AtomicU64::new(spill),
+            spoilt_at: AtomicU64::new(0),
+            began: Instant::now(),
         }
+    }
+
+    fn rest_spill(&self) {
+        let now = self.began.elapsed().as_millis().max(1);
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        self.spoilt_at.store(now, Ordering::Release);
+    }
+
+    fn rests_from_spill(&self) -> bool {
+        let spoilt_at = Duration::from_millis(self.spoilt_at.load(Ordering::Acquire));
+        !spoilt_at.is_zero() && self.began.elapsed() < spoilt_at + DISK_RESTS
     }
 
     /// Takes room on disk.
@@ -147,6 +168,9 @@ impl Flight {
     /// reads here. `None` if the start is gone.
     #[must_use]
     pub fn follow(self: &Arc<Self>) -> Option<Body> {
+        if self.is_spoilt() {
+            return None;
+        }
         let reader = {
             let mut state = self.state();
             let has_start = state.chunks.front().is_some_and(|(start, _)| *start == 0);
@@ -198,6 +222,18 @@ impl Flight {
     /// Keeps it out of the tiers whatever becomes of it.
     pub(super) fn forget(&self) {
         self.is_forgotten.store(true, Ordering::Release);
+    }
+
+    /// Its file proved damaged, or cannot be read: it is not kept, and whoever needs it fetches it again.
+    /// For a while nothing new goes to the disk as it comes.
+    fn spoil(&self) {
+        self.is_spoilt.store(true, Ordering::Release);
+        self.forget();
+        self.room.rest_spill();
+    }
+
+    fn is_spoilt(&self) -> bool {
+        self.is_spoilt.load(Ordering::Acquire)
     }
 
     pub(super) fn is_forgotten(&self) -> bool {
@@ -288,11 +324,14 @@ impl Reading {
         }
     }
 
-    async fn read(&self, file: Arc<File>, arrived: u64) -> Result<Bytes, body::Error> {
+    async fn read(&self, file: Arc<Growing>, arrived: u64) -> Result<Bytes, body::Error> {
         let (offset, length) = (self.offset, arrived - self.offset);
-        let reading = spawn_blocking(move || disk::read(&file, offset, length));
+        let reading = spawn_blocking(move || file.read(offset, length));
         let read = reading.await.map_err(|_panic| body::Error::Abandoned)?;
-        read.map_err(|_io| body::Error::Unreadable)
+        read.map_err(|_damaged| {
+            self.flight.spoil();
+            body::Error::Unreadable
+        })
     }
 }
 
@@ -335,6 +374,7 @@ impl Pilot {
             state: Mutex::new(state),
             moved: Notify::new(),
             is_forgotten: AtomicBool::new(false),
+            is_spoilt: AtomicBool::new(false),
         };
         cache.metrics().flights_open.inc();
         Self {
@@ -359,6 +399,9 @@ impl Pilot {
     /// [`Unread`] if it passes by and nobody reads it: there is no use in fetching the rest.
     pub async fn push(&mut self, chunk: Bytes, patience: Duration) -> Result<(), Unread> {
         self.flight.pace.count(chunk.len());
+        if self.flight.is_spoilt() {
+            return Err(Unread);
+        }
         let (form, fits) = {
             let mut state = self.flight.state();
             let fits = matches!(state.form, Form::Whole) && self.has_room(&mut state, &chunk);
@@ -402,11 +445,12 @@ impl Pilot {
         };
         let arrived = self.flight.state().arrived;
         // Nothing of what must not be kept comes to rest.
-        if self.flight.is_forgotten() || !self.takes_spill(arrived) {
+        let is_forgotten = self.flight.is_forgotten() || self.flight.room.rests_from_spill();
+        if is_forgotten || !self.takes_spill(arrived) {
             return false;
         }
-        let (key, identity) = (self.flight.key.clone(), self.flight.identity.clone());
-        let (validity, since) = (self.flight.validity.copied(), disk.epoch());
+        let pending = disk.pending(&self.flight.key);
+        let (identity, validity) = (self.flight.identity.clone(), self.flight.validity.copied());
         let chunks: Vec<Bytes> = {
             let state = self.flight.state();
             state
@@ -416,7 +460,7 @@ impl Pilot {
                 .collect()
         };
         let writing = spawn_blocking(move || {
-            let mut writing = disk.begin(&key, &identity, validity, since)?;
+            let mut writing = disk.begin(pending, &identity, validity)?;
             for chunk in &chunks {
                 writing.append(chunk)?;
             }
@@ -529,6 +573,7 @@ impl Pilot {
             Form::Passing => {}
         }
         self.end(Ok(()));
+        self.cache.keep_up().await;
         Ok(())
     }
 
@@ -556,12 +601,13 @@ impl Pilot {
         if self.flight.is_forgotten() {
             return;
         }
+        // If it is forgotten from here on, the file is told.
         let finishing = spawn_blocking(move || writing.finish());
         match finishing
             .await
             .unwrap_or_else(|_panic| Err(std::io::ErrorKind::Other.into()))
         {
-            Ok(_stored) => self.cache.landed_on_disk(&self.flight),
+            Ok(_stored) => self.cache.disk_works(),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => self.cache.disk_failed(&error),
         }

@@ -10,6 +10,8 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 
+use super::behind::Progress;
+use super::disk::Stored;
 use super::{Key, Validity};
 use crate::dicom::part10::Identity;
 use crate::metrics::Metrics;
@@ -34,6 +36,8 @@ pub struct Entry {
     /// For how long it serves.
     pub validity: Validity,
     sha256: OnceLock<[u8; 32]>,
+    /// Its way to disk.
+    pub(super) progress: Progress,
 }
 
 impl Entry {
@@ -45,6 +49,16 @@ impl Entry {
             bytes,
             validity,
             sha256: OnceLock::new(),
+            progress: Progress::default(),
+        }
+    }
+
+    /// An instance that was read from disk.
+    pub(super) fn from_disk(stored: &Stored, bytes: Bytes) -> Self {
+        Self {
+            sha256: OnceLock::from(stored.sha256),
+            progress: Progress::written(),
+            ..Self::new(stored.identity(), bytes, stored.validity.copied())
         }
     }
 

@@ -3,6 +3,7 @@
 //! The unit is one instance as one source gave it. It appears in a tier only once its part of the
 //! source's answer ended properly and its own bytes say that it is what it is kept as.
 
+mod behind;
 mod derived;
 pub mod disk;
 mod flight;
@@ -17,28 +18,29 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 pub use derived::{Derived, Frames};
 pub use disk::Disk;
+use disk::Pending;
 pub use flight::{Flight, Pilot, Unread};
 pub use key::Key;
 pub use memory::{Entry, Limits as MemoryLimits, Memory};
 pub use settings::{ByteSize, CacheControl, LookAhead, Settings};
 pub use validity::Validity;
 
+use crate::dicom::TransferSyntax;
 use crate::dicom::part10::Identity;
 use crate::metrics::Metrics;
-use disk::Epoch;
+use behind::{Behind, Outcome, Task, Writer};
 use flight::Room;
 use pace::Pace;
 
-/// Files that are written at the same time.
-const WRITERS: usize = 2;
+/// Seconds for which nothing is hurried to a disk that has failed.
+const DISK_RESTS: u64 = 5;
 
 /// What is kept, and what is on its way to be kept.
 #[derive(Debug, Clone)]
@@ -52,13 +54,21 @@ struct Tiers {
     disk: Option<Disk>,
     board: Mutex<HashMap<Key, Arc<Flight>>>,
     room: Arc<Room>,
-    writers: Arc<Semaphore>,
-    /// Bytes that wait to be written.
-    unwritten: AtomicU64,
-    most_unwritten: u64,
+    behind: Arc<Behind>,
+    /// Whether the disk has room for more than is in memory: what leaves it for want of room is not
+    /// brought back then just because it is in memory.
+    is_disk_larger: bool,
+    /// Instances that are being read from disk into memory, for all who want them.
+    loads: Mutex<HashMap<Key, Arc<Load>>>,
     has_disk_failed: AtomicBool,
+    /// When it failed last, in seconds since `began`.
+    disk_failed_at: AtomicU64,
+    began: Instant,
     metrics: Metrics,
 }
+
+/// An instance that is being read from disk; `None` if it is damaged.
+type Load = OnceCell<Option<Arc<Entry>>>;
 
 /// Where something was found.
 #[derive(Debug)]
@@ -118,13 +128,13 @@ impl Found {
         })
     }
 
-    /// Which instance it is.
+    /// Its transfer syntax.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
+    pub fn transfer_syntax(&self) -> &TransferSyntax {
         match self {
-            Self::Memory(entry) => &entry.identity,
-            Self::Flight(flight) => &flight.identity,
-            Self::Disk(stored) => &stored.identity,
+            Self::Memory(entry) => &entry.identity.transfer_syntax,
+            Self::Flight(flight) => &flight.identity.transfer_syntax,
+            Self::Disk(stored) => &stored.transfer_syntax,
         }
     }
 
@@ -151,17 +161,26 @@ impl Cache {
         let disk = (settings.disk.0 > 0)
             .then(|| Disk::open(folder, settings.disk_limits(), metrics))
             .transpose()?;
+        let memory = settings.memory_limits();
+        // Of each part of the memory tier half: the least recent half of it may leave at any time.
+        let least = if memory.ahead > 0 {
+            memory.bytes.min(memory.ahead)
+        } else {
+            memory.bytes
+        };
         Ok(Self(Arc::new(Tiers {
-            memory: Memory::new(settings.memory_limits(), metrics),
+            memory: Memory::new(memory, metrics),
             derived: Derived::new(settings.metadata.0),
             look_ahead: (settings.look_ahead, settings.look_ahead_bytes.0),
             disk,
             board: Mutex::default(),
             room: Arc::new(Room::new(settings.flights.0, settings.spill.0)),
-            writers: Arc::new(Semaphore::new(WRITERS)),
-            unwritten: AtomicU64::new(0),
-            most_unwritten: settings.flights.0,
+            behind: Arc::new(Behind::new(settings.flights.0, least / 2)),
+            is_disk_larger: settings.disk.0 >= settings.memory.0.saturating_mul(2),
+            loads: Mutex::default(),
             has_disk_failed: AtomicBool::new(false),
+            disk_failed_at: AtomicU64::new(0),
+            began: Instant::now(),
             metrics: metrics.clone(),
         })))
     }
@@ -194,7 +213,7 @@ impl Cache {
         match (self.0.memory.peek(key), &self.0.disk) {
             (Some(entry), _) => entry.validity.is_fresh(lifetime),
             (None, Some(disk)) => disk
-                .find(key)
+                .peek(key)
                 .is_some_and(|stored| stored.validity.is_fresh(lifetime)),
             (None, None) => false,
         }
@@ -205,7 +224,7 @@ impl Cache {
         if let Some(entry) = self.0.memory.peek(key) {
             entry.validity.confirm();
         }
-        if let Some(stored) = self.0.disk.as_ref().and_then(|disk| disk.find(key)) {
+        if let Some(stored) = self.0.disk.as_ref().and_then(|disk| disk.peek(key)) {
             stored.validity.confirm();
         }
     }
@@ -241,19 +260,79 @@ impl Cache {
         Ok(pilot)
     }
 
-    /// Reads an instance from disk, looks whether it is undamaged, and takes it to memory if it is
-    /// small enough. `None`: it is damaged or gone.
+    /// Opens an instance on disk, and takes it to memory if it is small enough; all of it has been
+    /// verified then. `None`: it is damaged or gone, and not found any more.
     pub async fn read(&self, stored: &Arc<disk::Stored>) -> Option<Read> {
-        let disk = self.0.disk.clone()?;
-        let fits = self.0.memory.admits(stored.length);
-        let of = Arc::clone(stored);
-        let reading = spawn_blocking(move || read(&disk, &of, fits));
-        match reading.await.ok()?? {
-            Read::Whole(entry) => {
-                self.0.memory.keep(stored.key.clone(), Arc::clone(&entry));
-                Some(Read::Whole(entry))
-            }
-            file @ Read::File(_) => Some(file),
+        if self.0.memory.admits(stored.length) {
+            return self.load(stored).await.map(Read::Whole);
+        }
+        let (disk, of) = (self.0.disk.clone()?, Arc::clone(stored));
+        let opening = spawn_blocking(move || {
+            let opened = disk.read(&of);
+            opened.inspect_err(|_damaged| disk.discard(&of)).ok()
+        });
+        opening.await.ok()?.map(Read::File)
+    }
+
+    /// Takes an instance to memory; those who want it at the same time share the work.
+    async fn load(&self, stored: &Arc<disk::Stored>) -> Option<Arc<Entry>> {
+        let load = Arc::clone(self.loads().entry(stored.key.clone()).or_default());
+        let entry = load.get_or_init(|| self.load_now(stored)).await.clone();
+        let mut loads = self.loads();
+        let is_this = |known: &Arc<Load>| Arc::ptr_eq(known, &load);
+        if loads.get(&stored.key).is_some_and(is_this) {
+            loads.remove(&stored.key);
+        }
+        entry
+    }
+
+    async fn load_now(&self, stored: &Arc<disk::Stored>) -> Option<Arc<Entry>> {
+        let (disk, of) = (self.0.disk.clone()?, Arc::clone(stored));
+        let pending = disk.pending(&stored.key);
+        let reading = spawn_blocking(move || {
+            let read = disk.read(&of).and_then(|opened| opened.read_all());
+            read.inspect_err(|_damaged| disk.discard(&of)).ok()
+        });
+        let bytes = reading.await.ok()??;
+        let entry = Arc::new(Entry::from_disk(stored, bytes));
+        self.0.memory.keep(stored.key.clone(), Arc::clone(&entry));
+        // It may have been forgotten before it could be found in memory.
+        if pending.is_forgotten() {
+            self.0.memory.forget_one(&stored.key);
+        }
+        Some(entry)
+    }
+
+    fn loads(&self) -> MutexGuard<'_, HashMap<Key, Arc<Load>>> {
+        self.0.loads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops an instance on disk that proved damaged.
+    pub async fn discard(&self, stored: &Arc<disk::Stored>) {
+        let (disk, of) = (self.0.disk.clone(), Arc::clone(stored));
+        let discarding = spawn_blocking(move || disk.map(|disk| disk.discard(&of)));
+        // It does not panic, and if it did the instance would prove damaged again.
+        let _ = discarding.await;
+    }
+
+    /// Notes that an instance was given from memory: within a second it is on disk too.
+    pub fn given(&self, key: &Key, entry: &Arc<Entry>) {
+        let Some(disk) = self.0.disk.as_ref().filter(|_| self.0.is_disk_larger) else {
+            return;
+        };
+        let behind = &self.0.behind;
+        if !behind.must_hurry(entry, || disk.find(key).is_some()) || self.is_disk_resting() {
+            return;
+        }
+        let pending = disk.pending(key);
+        // If it was forgotten before that could be noted, memory does not have it any more.
+        let is_here = self
+            .0
+            .memory
+            .peek(key)
+            .is_some_and(|known| Arc::ptr_eq(&known, entry));
+        if is_here {
+            behind.hurry(Arc::clone(entry), pending, Writer(self.clone()));
         }
     }
 
@@ -269,8 +348,10 @@ impl Cache {
             }
             !is_meant
         });
-        let on_disk = self.0.disk.as_ref().map_or(0, |disk| disk.forget(which));
+        // First, so that nothing is brought from there to disk; and last, for what came from there.
         let in_memory = self.0.memory.forget(which);
+        let on_disk = self.0.disk.as_ref().map_or(0, |disk| disk.forget(which));
+        self.0.memory.forget(which);
         forgotten + on_disk.max(in_memory)
     }
 
@@ -279,10 +360,11 @@ impl Cache {
         if let Some(flight) = self.board().remove(key) {
             flight.forget();
         }
+        self.0.memory.forget_one(key);
         if let Some(disk) = &self.0.disk {
             disk.forget_one(key);
+            self.0.memory.forget_one(key);
         }
-        self.0.memory.forget_one(key);
     }
 
     /// From now on drops what is too old, and tells the metrics how much is here, once a second.
@@ -359,58 +441,49 @@ impl Cache {
 
     /// Keeps an instance that has landed in memory.
     fn keep(&self, flight: &Arc<Flight>, entry: Arc<Entry>) {
-        let since = self.0.disk.as_ref().map(Disk::epoch);
+        let key = &flight.key;
+        let pending = self.0.disk.as_ref().map(|disk| disk.pending(key));
         if flight.is_forgotten() {
             return;
         }
-        let key = flight.key.clone();
         if flight.is_awaited() {
-            self.0.memory.keep(key, Arc::clone(&entry));
+            self.0.memory.keep(key.clone(), Arc::clone(&entry));
         } else {
-            self.0.memory.keep_ahead(key, Arc::clone(&entry));
+            self.0.memory.keep_ahead(key.clone(), Arc::clone(&entry));
         }
         // It may have been forgotten just now, before it could be found here.
-        if flight.is_forgotten() {
-            self.0.memory.forget_one(&flight.key);
+        if flight.is_forgotten() || pending.as_ref().is_some_and(Pending::is_forgotten) {
+            self.0.memory.forget_one(key);
             return;
         }
-        if let Some((disk, since)) = self.0.disk.clone().zip(since) {
-            self.store((disk, since), Arc::clone(flight), entry);
+        let Some(pending) = pending else { return };
+        let writer = Writer(self.clone());
+        if self.0.behind.add(&entry, pending, writer).is_err() {
+            self.0.metrics.cache_not_written.inc();
         }
     }
 
-    /// Writes an instance to disk by and by. A disk that is too slow for what comes is not waited
-    /// for: what does not fit in the queue stays in memory only.
-    fn store(&self, (disk, since): (Disk, Epoch), flight: Arc<Flight>, entry: Arc<Entry>) {
-        let bytes = entry.bytes.len() as u64;
-        let waiting = self.0.unwritten.fetch_add(bytes, Ordering::AcqRel);
-        let unwritten = Unwritten(self.clone(), bytes);
-        if waiting + bytes > self.0.most_unwritten {
-            let skipped = &self.0.metrics.cache_not_written;
-            skipped.inc();
-            return;
+    /// Waits until the disk has caught up with what has landed, so far that nothing is lost to it.
+    async fn keep_up(&self) {
+        if self.0.disk.is_some() {
+            self.0.behind.keep_up().await;
         }
-        let cache = self.clone();
-        tokio::spawn(async move {
-            let Ok(permit) = Arc::clone(&cache.0.writers).acquire_owned().await else {
-                return;
-            };
-            let written = spawn_blocking(move || {
-                let _held = (permit, unwritten);
-                write((&disk, since), &flight, &entry)
-            });
-            match written.await {
-                Ok(Ok(())) => cache.disk_works(),
-                Ok(Err(error)) => cache.disk_failed(&error),
-                Err(panic) => tracing::error!(%panic, "writing to the cache failed"),
+    }
+
+    fn write(&self, task: Task) -> Outcome {
+        let Some(disk) = &self.0.disk else {
+            return Outcome::NotWritten;
+        };
+        match write(disk, task) {
+            Ok(()) => {
+                self.disk_works();
+                Outcome::Written
             }
-        });
-    }
-
-    fn landed_on_disk(&self, flight: &Flight) {
-        self.disk_works();
-        if let (true, Some(disk)) = (flight.is_forgotten(), &self.0.disk) {
-            disk.forget_one(&flight.key);
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Outcome::NotWritten,
+            Err(error) => {
+                self.disk_failed(&error);
+                Outcome::NotWritten
+            }
         }
     }
 
@@ -423,9 +496,16 @@ impl Cache {
     /// Says once that the disk takes nothing, until it does again.
     fn disk_failed(&self, error: &io::Error) {
         self.0.metrics.cache_not_written.inc();
+        let now = self.0.began.elapsed().as_secs() + 1;
+        self.0.disk_failed_at.store(now, Ordering::Release);
         if !self.0.has_disk_failed.swap(true, Ordering::AcqRel) {
             tracing::warn!(kind = ?error.kind(), "the cache on disk takes no instances");
         }
+    }
+
+    fn is_disk_resting(&self) -> bool {
+        let failed_at = self.0.disk_failed_at.load(Ordering::Acquire);
+        failed_at > 0 && self.0.began.elapsed().as_secs() < failed_at + DISK_RESTS
     }
 }
 
@@ -434,31 +514,18 @@ impl Cache {
 pub enum Read {
     /// All of it.
     Whole(Arc<Entry>),
-    /// It is too large for that: a file, its bytes from [`disk::BODY_AT`] on.
-    File(Arc<std::fs::File>),
+    /// It is too large for that: its file, of which each piece is verified when it is read.
+    File(Arc<disk::Opened>),
 }
 
-/// Bytes in the queue to the disk, for as long as it lives.
-struct Unwritten(Cache, u64);
-
-impl Drop for Unwritten {
-    fn drop(&mut self) {
-        self.0.0.unwritten.fetch_sub(self.1, Ordering::AcqRel);
+fn write(disk: &Disk, Task { entry, pending }: Task) -> io::Result<()> {
+    if pending.is_forgotten() {
+        return Err(io::ErrorKind::Interrupted.into());
     }
-}
-
-fn write((disk, since): (&Disk, Epoch), flight: &Flight, entry: &Entry) -> io::Result<()> {
-    if flight.is_forgotten() {
-        return Ok(());
-    }
-    let validity = entry.validity.copied();
-    let mut writing = disk.begin(&flight.key, &flight.identity, validity, since)?;
+    let mut writing = disk.begin(pending, &entry.identity, entry.validity.copied())?;
     writing.append(&entry.bytes)?;
-    match writing.finish() {
-        Ok(stored) => entry.tell_sha256(stored.sha256),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-        Err(error) => return Err(error),
-    }
+    let stored = writing.finish()?;
+    entry.tell_sha256(stored.sha256);
     Ok(())
 }
 
@@ -466,31 +533,6 @@ fn write((disk, since): (&Disk, Epoch), flight: &Flight, entry: &Entry) -> io::R
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn read(disk: &Disk, stored: &Arc<disk::Stored>, fits: bool) -> Option<Read> {
-    if !stored.verify().unwrap_or(false) {
-        disk.discard(stored);
-        return None;
-    }
-    let file = stored.open().ok()?;
-    if !fits {
-        return Some(Read::File(file));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(stored.length).ok()?);
-    while (bytes.len() as u64) < stored.length {
-        let at = bytes.len() as u64;
-        let chunk = disk::read(&file, at, stored.length - at).ok()?;
-        if chunk.is_empty() {
-            disk.discard(stored);
-            return None;
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    let validity = stored.validity.copied();
-    let entry = Entry::new(stored.identity.clone(), Bytes::from(bytes), validity);
-    entry.tell_sha256(stored.sha256);
-    Some(Read::Whole(Arc::new(entry)))
 }
 
 #[cfg(test)]

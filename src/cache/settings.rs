@@ -20,6 +20,9 @@ pub struct Settings {
     pub disk: ByteSize,
     /// Days after which an instance on disk is dropped.
     pub disk_days: u64,
+    /// Bytes of memory for the index of what is on disk, about 0.5 KiB for each instance. If they are
+    /// used up the least recently used instance leaves the disk.
+    pub disk_index: ByteSize,
     /// Bytes of instances under way that are held in memory.
     pub flights: ByteSize,
     /// Bytes of instances under way that are on disk because they do not fit in memory. Beyond that an
@@ -53,6 +56,7 @@ impl Default for Settings {
             metadata: ByteSize(64 << 20),
             disk: ByteSize(20 << 30),
             disk_days: 30,
+            disk_index: ByteSize(128 << 20),
             flights: ByteSize(64 << 20),
             spill: ByteSize(8 << 30),
             look_ahead: LookAhead::FirstRequest,
@@ -69,6 +73,7 @@ impl Settings {
         disk::Limits {
             bytes: self.disk.0,
             age: Duration::from_secs(self.disk_days.saturating_mul(24 * 60 * 60)),
+            index: self.disk_index.0,
         }
     }
 

@@ -10,7 +10,7 @@ use super::giving::Tally;
 use super::manners::Manner;
 use super::{Job, Plan, Retriever};
 use crate::body::Body;
-use crate::cache::disk::{BODY_AT, Stored};
+use crate::cache::disk::Stored;
 use crate::cache::{Entry, Flight, Found, Key, Read};
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
 use crate::instance::{Instance, Listing, Target, Way};
@@ -68,6 +68,7 @@ impl Retriever {
         if !accepted.permit(&entry.identity.transfer_syntax) {
             return None;
         }
+        self.cache.given(&key, &entry);
         let instance = in_memory(&entry, Way::Memory);
         self.count_lookup(&instance);
         let tally = Tally::of(&job.source, &self.metrics);
@@ -110,7 +111,7 @@ impl Retriever {
         if !is_fresh && knowledge == Knowledge::Nothing {
             return self.tags(source, &found).map_or(Kept::Nowhere, Kept::Stale);
         }
-        self.found(&found, accepted, question).await
+        self.found((key, &found), accepted, question).await
     }
 
     /// With which entity tags a source is asked for what is here already, if that is of use.
@@ -125,14 +126,22 @@ impl Retriever {
         HeaderValue::try_from(found.tags()?).ok()
     }
 
-    async fn found(&self, found: &Found, accepted: &TransferSyntaxes, question: &Question) -> Kept {
-        if !accepted.permit(&found.identity().transfer_syntax) {
+    async fn found(
+        &self,
+        (key, found): (&Key, &Found),
+        accepted: &TransferSyntaxes,
+        question: &Question,
+    ) -> Kept {
+        if !accepted.permit(found.transfer_syntax()) {
             return Kept::NotAccepted;
         }
         let instance = match found {
-            Found::Memory(entry) => Some(in_memory(entry, Way::Memory)),
+            Found::Memory(entry) => {
+                self.cache.given(key, entry);
+                Some(in_memory(entry, Way::Memory))
+            }
             Found::Flight(flight) => self.joined(flight, question),
-            Found::Disk(stored) => self.on_disk(stored).await,
+            Found::Disk(stored) => self.on_disk(stored, question).await,
         };
         instance.map_or(Kept::Nowhere, |instance| Kept::Here(Box::new(instance)))
     }
@@ -147,12 +156,12 @@ impl Retriever {
         })
     }
 
-    async fn on_disk(&self, stored: &Arc<Stored>) -> Option<Instance> {
+    async fn on_disk(&self, stored: &Arc<Stored>, question: &Question) -> Option<Instance> {
         match self.cache.read(stored).await? {
             Read::Whole(entry) => Some(in_memory(&entry, Way::Disk)),
-            Read::File(file) => Some(Instance {
-                identity: stored.identity.clone(),
-                body: Body::file(file, BODY_AT, stored.length),
+            Read::File(opened) => Some(Instance {
+                identity: stored.identity(),
+                body: self.read_on_disk(stored, opened, question),
                 way: Way::Disk,
                 sha256: Some(stored.sha256),
                 stamp: None,

@@ -13,6 +13,7 @@ mod giving;
 mod kept;
 mod manners;
 mod mend;
+mod on_disk;
 mod progress;
 mod relay;
 mod worker;

@@ -147,9 +147,10 @@ async fn a_cache_that_cannot_be_written_to_is_told_once_and_does_without_until_i
     let origin = Origin::of(&study).await;
     let mut gateway = Program::serve(&origin.location(10)).await;
     let instances = gateway.directory().join("var").join("instances");
-    let new = instances.join("new");
-    std::fs::remove_dir(&new).expect("it is empty");
-    std::fs::write(&new, "in the way").expect("written");
+    let in_the_way = || (0..256).map(|at| instances.join(format!("{at:02x}")));
+    for path in in_the_way() {
+        std::fs::write(path, "in the way").expect("written");
+    }
     let root = gateway.register("", study.fhir()).await.root;
     let path = format!("{root}{}", study.path());
     for _ in 0..2 {
@@ -159,8 +160,9 @@ async fn a_cache_that_cannot_be_written_to_is_told_once_and_does_without_until_i
     assert_eq!(origin.asked().len(), 1, "it is in memory");
     let told = "the cache on disk takes no instances";
     gateway.said(|line| line["message"] == told).await;
-    std::fs::remove_file(&new).expect("it is there");
-    std::fs::create_dir(&new).expect("a folder");
+    for path in in_the_way() {
+        std::fs::remove_file(path).expect("it is there");
+    }
     let operator = gateway.operator;
     let forget = request(Method::DELETE, "/cache", &[], operator, Bytes::new());
     open(operator, forget).await.read().await;

@@ -99,6 +99,10 @@ impl Gate {
         self.0.send_replace(true);
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        *self.0.borrow()
+    }
+
     pub(crate) async fn wait(&self) {
         let mut opened = self.0.subscribe();
         // It cannot be closed while this one is here.

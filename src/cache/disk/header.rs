@@ -1,16 +1,21 @@
-//! The first page of a file: what it holds.
+//! The first page of a file, which says what it holds, and the table of digests at its end.
+//!
+//! ```text
+//! 0      magic, header as JSON, blanks, digest of all that
+//! 4096   body
+//! …      a digest for each leaf of the body; the header has the digest of this table
+//! ```
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, Weak};
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use super::leaves::{DIGEST, Digests, Opened, count, digests};
+use super::name::{self, Name};
 use super::{Key, Stored, Validity};
 use crate::cache::hex;
 use crate::dicom::part10::Identity;
@@ -22,8 +27,8 @@ use crate::source::Representation;
 /// Where the body begins.
 pub const BODY_AT: u64 = 4096;
 
-// Ends in the version of the format.
-const MAGIC: &[u8; 8] = b"XCWADO\x00\x01";
+// Ends in the version of the format. Files of another version are deleted at the start.
+const MAGIC: &[u8; 8] = b"XCWADO\x00\x02";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
@@ -36,6 +41,8 @@ struct Header {
     transfer_syntax: String,
     length: u64,
     sha256: String,
+    /// Of the table of digests.
+    digests: String,
     /// Seconds since 1970.
     stored_at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,26 +56,10 @@ enum Form {
     ExplicitVrLittleEndian,
 }
 
-/// What a key is called as a file: nothing of it can be read from that.
-pub(super) fn hash(key: &Key) -> String {
-    let form = match key.representation {
-        Representation::AsStored => "0",
-        Representation::ExplicitVrLittleEndian => "1",
-    };
-    let parts = [
-        &*key.place,
-        key.study.as_str(),
-        key.series.as_str(),
-        key.instance.as_str(),
-        form,
-    ];
-    hex(&Sha256::digest(parts.join("\n"))[..16])
-}
-
-/// The page.
-pub(super) fn page(stored: &Stored) -> io::Result<Vec<u8>> {
+/// The page of a file whose table is `table`.
+pub(super) fn page(stored: &Stored, table: &[u8]) -> io::Result<Vec<u8>> {
     let since = stored.stored_at.duration_since(UNIX_EPOCH);
-    let Stored { key, identity, .. } = stored;
+    let (key, seal) = (&stored.key, stored.name().seal());
     let header = Header {
         place: (*key.place).to_owned(),
         representation: match key.representation {
@@ -78,37 +69,83 @@ pub(super) fn page(stored: &Stored) -> io::Result<Vec<u8>> {
         study: key.study.as_str().to_owned(),
         series: key.series.as_str().to_owned(),
         sop_instance: key.instance.as_str().to_owned(),
-        sop_class: identity.sop_class.as_str().to_owned(),
-        transfer_syntax: identity.transfer_syntax.as_str().to_owned(),
+        sop_class: stored.sop_class.as_str().to_owned(),
+        transfer_syntax: stored.transfer_syntax.as_str().to_owned(),
         length: stored.length,
         sha256: hex(&stored.sha256),
+        digests: hex(&seal.table(table).to_le_bytes()),
         stored_at: since.map_or(0, |since| since.as_secs()),
         etag: stored.validity.etag().map(Into::into),
     };
     let mut page = MAGIC.to_vec();
     serde_json::to_writer(&mut page, &header)?;
-    let size = usize::try_from(BODY_AT).map_err(io::Error::other)?;
+    let size = usize::try_from(BODY_AT - DIGEST).map_err(io::Error::other)?;
     if page.len() > size {
-        return Err(io::Error::other("the place has too long a name"));
+        return Err(io::Error::other("it has too long an entity tag"));
     }
     page.resize(size, b' ');
+    let digest = seal.page(&page);
+    page.extend(digest.to_le_bytes());
     Ok(page)
 }
 
-/// What a file holds; `None` if it is none of ours, or not whole.
-pub(super) fn read(path: &Path) -> Option<Stored> {
-    let file = File::open(path).ok()?;
+/// What a file holds, without a look at its body; `None` if it is damaged, of another version or not whole.
+pub(super) fn read(path: &Path, name: Name) -> Option<Stored> {
+    let file = name::open(path).ok()?;
+    let header = header(&file, name)?;
+    let length = header.length;
+    let stored = header.stored(name.generation)?;
+    (is_whole(&file, length) && stored.name() == name).then_some(stored)
+}
+
+/// Opens a file that the index knows.
+///
+/// # Errors
+/// If it is not that file any more, or cannot be read.
+pub(super) fn open(path: &Path, stored: &Stored) -> io::Result<Opened> {
+    let (name, damaged) = (stored.name(), || {
+        io::Error::from(io::ErrorKind::InvalidData)
+    });
+    let file = name::open(path)?;
+    let header = header(&file, name).ok_or_else(damaged)?;
+    let is_same = header.length == stored.length && header.sha256 == hex(&stored.sha256);
+    if !is_same || !is_whole(&file, stored.length) {
+        return Err(damaged());
+    }
+    let digests = table(&file, &header, name).ok_or_else(damaged)?;
+    Ok(Opened::new(file, name.seal(), stored.length, digests))
+}
+
+/// Bytes of a file whose body has so many.
+pub(super) fn size(length: u64) -> u64 {
+    BODY_AT + length + count(length) * DIGEST
+}
+
+fn is_whole(file: &File, length: u64) -> bool {
+    file.metadata()
+        .is_ok_and(|found| found.len() == size(length))
+}
+
+fn header(file: &File, name: Name) -> Option<Header> {
     let mut page = vec![0; usize::try_from(BODY_AT).ok()?];
     file.read_exact_at(&mut page, 0).ok()?;
-    let header: Header = serde_json::from_slice(page.strip_prefix(MAGIC)?).ok()?;
-    let stored = header.stored(path)?;
-    let name = path.file_stem()?.to_str()?;
-    let is_whole = file.metadata().ok()?.len() == BODY_AT + stored.length;
-    (is_whole && name == hash(&stored.key)).then_some(stored)
+    let (page, digest) = page.split_last_chunk::<16>()?;
+    if name.seal().page(page) != u128::from_le_bytes(*digest) {
+        return None;
+    }
+    serde_json::from_slice(page.strip_prefix(MAGIC)?).ok()
+}
+
+fn table(file: &File, header: &Header, name: Name) -> Option<Digests> {
+    let mut table = vec![0; usize::try_from(count(header.length) * DIGEST).ok()?];
+    file.read_exact_at(&mut table, BODY_AT + header.length)
+        .ok()?;
+    let digest = hex(&name.seal().table(&table).to_le_bytes());
+    (digest == header.digests).then(|| digests(&table))
 }
 
 impl Header {
-    fn stored(self, path: &Path) -> Option<Stored> {
+    fn stored(self, generation: u64) -> Option<Stored> {
         let identity = Identity {
             sop_class: SopClassUid::parse(&self.sop_class).ok()?,
             sop_instance: SopInstanceUid::parse(&self.sop_instance).ok()?,
@@ -116,27 +153,25 @@ impl Header {
             series: SeriesInstanceUid::parse(&self.series).ok()?,
             transfer_syntax: TransferSyntax::parse(&self.transfer_syntax).ok()?,
         };
-        let stored_at = UNIX_EPOCH.checked_add(Duration::from_secs(self.stored_at))?;
-        Some(Stored {
-            validity: Validity::since(stored_at, self.etag.as_deref()),
-            key: Key {
-                place: self.place.into(),
-                study: identity.study.clone(),
-                series: identity.series.clone(),
-                instance: identity.sop_instance.clone(),
-                representation: match self.representation {
-                    Form::AsStored => Representation::AsStored,
-                    Form::ExplicitVrLittleEndian => Representation::ExplicitVrLittleEndian,
-                },
+        let key = Key {
+            place: self.place.into(),
+            study: identity.study.clone(),
+            series: identity.series.clone(),
+            instance: identity.sop_instance.clone(),
+            representation: match self.representation {
+                Form::AsStored => Representation::AsStored,
+                Form::ExplicitVrLittleEndian => Representation::ExplicitVrLittleEndian,
             },
-            identity,
-            length: self.length,
-            sha256: unhex(&self.sha256)?,
-            stored_at,
-            path: path.to_owned(),
-            is_verified: AtomicBool::new(false),
-            file: Mutex::new(Weak::new()),
-        })
+        };
+        let stored_at = UNIX_EPOCH.checked_add(Duration::from_secs(self.stored_at))?;
+        let validity = Validity::since(stored_at, self.etag.as_deref());
+        let sum = (self.length, unhex(&self.sha256)?);
+        Some(Stored::new(
+            (key, generation),
+            &identity,
+            sum,
+            (stored_at, validity),
+        ))
     }
 }
 

@@ -1,44 +1,48 @@
 //! The disk tier: one file for each instance, written aside, then renamed.
 //!
-//! A file begins with a page that says what it holds, with the length and the SHA-256 of its body;
-//! the page is written last. The name of a file is a hash and a number that is used once: a new
-//! generation never has the path of an older one, so that whoever deletes the old one cannot hit
-//! the new one. What is not whole is not found: after a kill the folder of what is being written is
-//! emptied, and a body is checked against its SHA-256 when it is first read after a start. Nothing
-//! is flushed to the device: a kill loses nothing that was written, and what a power cut loses fails
-//! that check.
+//! A file begins with a page that says what it holds, and ends with a digest for each 64 KiB of its body.
+//! The page is written last and has a digest of its own. When a file is opened, page and table are compared
+//! with what the index knows; of the body no byte is given before its piece has been verified. What cannot be
+//! read, or is not what was written, is discarded; the caller fetches it again.
 //!
-//! Everything here blocks.
+//! After a kill the files that were being written are deleted. Nothing is flushed to the device: a kill
+//! loses nothing that was written, and what a power cut loses is found like any other damage.
+//!
+//! Everything here blocks, but for what says that it does not.
 
 mod header;
+mod index;
+mod leaves;
+mod name;
+mod remover;
+mod writing;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime};
-
-use bytes::Bytes;
-use moka::Expiry;
-use moka::notification::RemovalCause;
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
-use sha2::{Digest, Sha256};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use super::{Key, Validity};
 use crate::dicom::part10::Identity;
+use crate::dicom::{SopClassUid, TransferSyntax};
 use crate::metrics::Metrics;
 pub use header::BODY_AT;
+use index::Index;
+pub use leaves::{Growing, LEAF, Opened};
+use name::Name;
+use remover::Remover;
+pub use writing::Writing;
 
 /// The name of this tier in metrics and in `Cache-Status`.
 pub const TIER: &str = "disk";
 
-const UNIT: u64 = 1 << 10;
-/// Reads of 4 KiB cost fifteen times the processor time of these.
-const CHUNK: u64 = 256 << 10;
-const NEW: &str = "new";
+/// Where files were written in the first format.
+const OLD_NEW: &str = "new";
+/// Entries that are dropped for their age while others wait for the index.
+const EXPIRE_AT_ONCE: usize = 256;
 
 /// Bounds of the tier.
 #[derive(Debug, Clone, Copy)]
@@ -47,17 +51,25 @@ pub struct Limits {
     pub bytes: u64,
     /// Time after which a file is dropped.
     pub age: Duration,
+    /// Bytes of memory for the index.
+    pub index: u64,
+}
+
+impl Limits {
+    fn is_over(&self, stored: &Stored, now: SystemTime) -> bool {
+        let age = now.duration_since(stored.stored_at);
+        age.is_ok_and(|age| age >= self.age)
+    }
 }
 
 /// Instances on disk.
 #[derive(Debug, Clone)]
 pub struct Disk {
     folder: Arc<Path>,
-    index: Cache<Key, Arc<Stored>>,
+    index: Arc<Mutex<Index>>,
     /// Of the next file; never used twice, also not across starts.
     generation: Arc<AtomicU64>,
-    /// How often something was forgotten.
-    forgettings: Arc<AtomicU64>,
+    remover: Remover,
     metrics: Metrics,
 }
 
@@ -66,8 +78,10 @@ pub struct Disk {
 pub struct Stored {
     /// What it is kept as.
     pub key: Key,
-    /// Which instance it is.
-    pub identity: Identity,
+    /// Its SOP class.
+    pub sop_class: SopClassUid,
+    /// Its transfer syntax.
+    pub transfer_syntax: TransferSyntax,
     /// Bytes of its body.
     pub length: u64,
     /// SHA-256 of its body.
@@ -77,29 +91,34 @@ pub struct Stored {
     /// For how long it serves. A confirmation does not outlive the process: after a start the source
     /// is asked again.
     pub validity: Validity,
-    path: PathBuf,
-    is_verified: AtomicBool,
-    file: Mutex<Weak<File>>,
+    generation: u64,
+    /// When it was used last, counted in uses.
+    used: AtomicU64,
+    /// Those who read at the same time share it.
+    opened: Mutex<Weak<Opened>>,
 }
 
-/// A file that is being written; it is deleted unless it is finished.
+/// Something that is under way for a key, and must not bring it back if it is forgotten meanwhile.
 #[derive(Debug)]
-pub struct Writing {
+pub struct Pending {
     disk: Disk,
     key: Key,
-    identity: Identity,
-    validity: Validity,
-    file: Arc<File>,
-    path: PathBuf,
-    name: String,
-    length: u64,
-    sha256: Sha256,
-    since: Epoch,
+    mark: Arc<AtomicBool>,
 }
 
-/// A moment between two forgettings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Epoch(u64);
+impl Pending {
+    /// Whether the key was forgotten since this began.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.mark.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.disk.index().end(&self.key, &self.mark);
+    }
+}
 
 impl Disk {
     /// Opens the folder and finds what is in it, without reading bodies. Takes as long as there are
@@ -108,307 +127,200 @@ impl Disk {
     /// # Errors
     /// If the folder cannot be made or read.
     pub fn open(folder: &Path, limits: Limits, metrics: &Metrics) -> io::Result<Self> {
-        let new = folder.join(NEW);
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&new);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made?;
-        for half in fs::read_dir(&new)? {
-            fs::remove_file(half?.path())?;
-        }
+        let folder: Arc<Path> = folder.into();
         let disk = Self {
-            folder: folder.into(),
-            index: index(limits, metrics),
+            index: Arc::new(Mutex::new(Index::new(limits))),
             generation: Arc::default(),
-            forgettings: Arc::default(),
+            remover: Remover::start(&folder)?,
+            folder,
             metrics: metrics.clone(),
         };
-        disk.read_folder(limits.age)?;
+        disk.read_folder(limits)?;
         Ok(disk)
     }
 
-    fn read_folder(&self, age: Duration) -> io::Result<()> {
+    fn read_folder(&self, limits: Limits) -> io::Result<()> {
         let mut found = Vec::new();
+        let now = SystemTime::now();
         for folder in fs::read_dir(&self.folder)? {
             let folder = folder?;
-            if folder.file_name() == NEW || !folder.file_type()?.is_dir() {
+            let folder_name = folder.file_name();
+            let Some(folder_name) = folder_name.to_str() else {
+                continue;
+            };
+            // That of an entry, which is no link that is followed.
+            let is_ours = name::is_folder(folder_name) || folder_name == OLD_NEW;
+            if !is_ours || !folder.file_type()?.is_dir() {
                 continue;
             }
             for file in fs::read_dir(folder.path())? {
-                let path = file?.path();
-                self.pass_generation(&path);
-                match header::read(&path) {
-                    Some(stored) if !is_older(stored.stored_at, age) => found.push(stored),
-                    Some(_) | None => {
-                        let _ = fs::remove_file(&path);
-                    }
+                let file = file?;
+                let text = file.file_name();
+                let name = text.to_str().and_then(Name::parse);
+                let (Some((name, is_new)), true) = (name, file.file_type()?.is_file()) else {
+                    continue;
+                };
+                let next = name.generation.saturating_add(1);
+                self.generation.fetch_max(next, Ordering::AcqRel);
+                let is_in_place = folder_name == name.folder();
+                let is_whole = is_in_place && !is_new;
+                let stored = is_whole.then(|| header::read(&file.path(), name)).flatten();
+                match stored.filter(|stored| !limits.is_over(stored, now)) {
+                    Some(stored) => found.push(self.index().shared(stored)),
+                    None if is_in_place || folder_name == OLD_NEW => name::delete(&file.path()),
+                    None => {}
                 }
             }
         }
+        // Of the first format, unless somebody else has put something there.
+        let _ = fs::remove_dir(self.folder.join(OLD_NEW));
         // The oldest first: it is the first to leave.
         found.sort_by_key(|stored| stored.stored_at);
         for stored in found {
-            self.index.insert(stored.key.clone(), Arc::new(stored));
+            self.insert(Arc::new(stored));
         }
-        self.index.run_pending_tasks();
         Ok(())
     }
 
-    /// Numbers from here on are greater than that of a file.
-    fn pass_generation(&self, path: &Path) {
-        let number = path.extension().and_then(|text| text.to_str());
-        if let Some(number) = number.and_then(|text| u64::from_str_radix(text, 16).ok()) {
-            let next = number.saturating_add(1);
-            self.generation.fetch_max(next, Ordering::AcqRel);
-        }
-    }
-
-    /// An instance, if it is here. It may still prove damaged.
+    /// An instance, if it is here. It may still prove damaged. Does not block.
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<Arc<Stored>> {
-        self.index.get(key)
+        self.index().find(key)
     }
 
-    /// The present moment.
+    /// As [`Disk::find`], and it counts as no use of it.
     #[must_use]
-    pub fn epoch(&self) -> Epoch {
-        Epoch(self.forgettings.load(Ordering::Acquire))
+    pub fn peek(&self, key: &Key) -> Option<Arc<Stored>> {
+        self.index().peek(key)
     }
 
-    /// Begins to write an instance that is not kept if something has been forgotten since the epoch.
-    ///
-    /// # Errors
-    /// If there is no room, or no right to.
-    pub fn begin(
-        &self,
-        key: &Key,
-        identity: &Identity,
-        validity: Validity,
-        since: Epoch,
-    ) -> io::Result<Writing> {
-        let generation = self.generation.fetch_add(1, Ordering::AcqRel);
-        let name = format!("{}.{generation:x}", header::hash(key));
-        let path = self.folder.join(NEW).join(&name);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).mode(0o600);
-        let file = Arc::new(options.open(&path)?);
-        Ok(Writing {
+    /// Notes that something is under way for a key. Does not block.
+    #[must_use]
+    pub fn pending(&self, key: &Key) -> Pending {
+        Pending {
+            mark: self.index().begin(key),
             disk: self.clone(),
             key: key.clone(),
-            identity: identity.clone(),
-            validity,
-            file,
-            path,
-            name,
-            length: 0,
-            sha256: Sha256::new(),
-            since,
-        })
+        }
     }
 
-    /// Drops an instance that proved damaged.
+    /// Opens a file; those who read it at the same time share it.
+    ///
+    /// # Errors
+    /// If it is gone, damaged, or cannot be read.
+    pub fn read(&self, stored: &Stored) -> io::Result<Arc<Opened>> {
+        let known = || stored.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = known().upgrade() {
+            return Ok(opened);
+        }
+        let opened = Arc::new(header::open(&stored.name().path(&self.folder), stored)?);
+        *known() = Arc::downgrade(&opened);
+        Ok(opened)
+    }
+
+    /// Drops an instance that proved damaged, or cannot be read.
     pub fn discard(&self, stored: &Arc<Stored>) {
-        self.metrics.cache_damaged.inc();
-        let is_this = |found: Arc<Stored>| Arc::ptr_eq(&found, stored);
-        if self.index.get(&stored.key).is_some_and(is_this) {
-            self.index.invalidate(&stored.key);
+        if self.index().remove_this(stored) {
+            self.metrics.cache_damaged.inc();
+            self.remover.now(vec![Arc::clone(stored)]);
         }
     }
 
-    /// Forgets one instance, if it is here, and everything that is being written now.
+    /// Forgets one instance, if it is here or under way. Does not block: its file is deleted by and by.
     pub fn forget_one(&self, key: &Key) {
-        if self.index.contains_key(key) {
-            self.forgettings.fetch_add(1, Ordering::AcqRel);
-            self.index.invalidate(key);
+        let left = self.index().forget_one(key);
+        if let Some(stored) = left {
+            self.remover.later(stored);
         }
     }
 
-    /// Forgets what `which` says, and everything that is being written now. Gives how many instances
-    /// that were.
+    /// Forgets what `which` says, also what is under way of it. Its files are deleted on return. Gives
+    /// how many instances that were.
     pub fn forget(&self, which: &dyn Fn(&Key) -> bool) -> usize {
-        self.forgettings.fetch_add(1, Ordering::AcqRel);
-        let keys = self.index.iter().map(|(key, _)| key);
-        let keys: Vec<_> = keys.filter(|key| which(key)).collect();
-        for key in &keys {
-            self.index.invalidate(&**key);
-        }
-        self.index.run_pending_tasks();
-        keys.len()
+        let left = self.index().forget(which);
+        let forgotten = left.len();
+        self.remover.now(left);
+        forgotten
     }
 
-    /// Tells the metrics how much is here.
+    fn insert(&self, stored: Arc<Stored>) {
+        let inserted = self.index().insert(stored);
+        self.let_go(inserted);
+    }
+
+    fn let_go(&self, inserted: index::Inserted) {
+        let evictions = self.metrics.cache_evictions.with_label_values(&[TIER]);
+        evictions.inc_by(inserted.evicted);
+        self.remover.now(inserted.left);
+    }
+
+    /// Drops what is too old, and tells the metrics how much is here.
     pub fn observe(&self) {
-        self.index.run_pending_tasks();
+        let evictions = self.metrics.cache_evictions.with_label_values(&[TIER]);
+        loop {
+            let left = self.index().expire(EXPIRE_AT_ONCE);
+            if left.is_empty() {
+                break;
+            }
+            evictions.inc_by(left.len() as u64);
+            self.remover.now(left);
+        }
         let gauge = |value: u64| value.try_into().unwrap_or(i64::MAX);
-        let (bytes, entries) = (self.index.weighted_size() * UNIT, self.index.entry_count());
-        let metrics = &self.metrics;
-        let tier = &[TIER];
+        let (bytes, memory, entries) = self.index().sizes();
+        let (metrics, tier) = (&self.metrics, &[TIER]);
+        let bytes = bytes + self.remover.waiting();
         metrics
             .cache_bytes
             .with_label_values(tier)
             .set(gauge(bytes));
-        metrics
-            .cache_entries
-            .with_label_values(tier)
-            .set(gauge(entries));
-    }
-}
-
-fn index(limits: Limits, metrics: &Metrics) -> Cache<Key, Arc<Stored>> {
-    let evictions = metrics.cache_evictions.with_label_values(&[TIER]);
-    Cache::builder()
-        .max_capacity(limits.bytes / UNIT)
-        .weigher(|_key, stored: &Arc<Stored>| {
-            let units = (stored.length + BODY_AT).div_ceil(UNIT);
-            u32::try_from(units).unwrap_or(u32::MAX)
-        })
-        .eviction_policy(EvictionPolicy::lru())
-        .expire_after(Age(limits.age))
-        .eviction_listener(move |_key, stored: Arc<Stored>, cause| {
-            if matches!(cause, RemovalCause::Size | RemovalCause::Expired) {
-                evictions.inc();
-            }
-            // Its own path: the file of a newer generation is not touched. Who reads it reads on.
-            let _ = fs::remove_file(&stored.path);
-        })
-        .build()
-}
-
-/// How long files are kept, counted from when they were written.
-struct Age(Duration);
-
-impl Expiry<Key, Arc<Stored>> for Age {
-    fn expire_after_create(&self, _: &Key, stored: &Arc<Stored>, _: Instant) -> Option<Duration> {
-        let age = stored.stored_at.elapsed().unwrap_or_default();
-        Some(self.0.saturating_sub(age))
+        let shown = metrics.cache_entries.with_label_values(tier);
+        shown.set(gauge(entries as u64));
+        metrics.cache_index_bytes.set(gauge(memory));
     }
 
-    fn expire_after_update(
-        &self,
-        key: &Key,
-        stored: &Arc<Stored>,
-        now: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        self.expire_after_create(key, stored, now)
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_older(stored_at: SystemTime, age: Duration) -> bool {
-    stored_at.elapsed().is_ok_and(|elapsed| elapsed >= age)
 }
 
 impl Stored {
-    /// The file; those who read at the same time share it.
-    ///
-    /// # Errors
-    /// If it is gone.
-    pub fn open(&self) -> io::Result<Arc<File>> {
-        let mut known = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = known.upgrade() {
-            return Ok(file);
-        }
-        let file = Arc::new(File::open(&self.path)?);
-        *known = Arc::downgrade(&file);
-        Ok(file)
-    }
-
-    /// Whether the body is what was written. Looked at once: what was written since the start of the
-    /// process is known to be.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn verify(&self) -> io::Result<bool> {
-        if self.is_verified.load(Ordering::Acquire) {
-            return Ok(true);
-        }
-        let file = self.open()?;
-        let mut sha256 = Sha256::new();
-        let mut at = 0;
-        while at < self.length {
-            let chunk = read(&file, at, self.length - at)?;
-            if chunk.is_empty() {
-                return Ok(false);
-            }
-            sha256.update(&chunk);
-            at += chunk.len() as u64;
-        }
-        let is_whole = <[u8; 32]>::from(sha256.finalize()) == self.sha256;
-        self.is_verified.store(is_whole, Ordering::Release);
-        Ok(is_whole)
-    }
-}
-
-impl Writing {
-    /// Adds to the body.
-    ///
-    /// # Errors
-    /// If there is no room.
-    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, BODY_AT + self.length)?;
-        self.sha256.update(bytes);
-        self.length += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// The file, for those who read it while it grows: see [`read`].
-    #[must_use]
-    pub fn file(&self) -> Arc<File> {
-        Arc::clone(&self.file)
-    }
-
-    /// Makes it found from now on.
-    ///
-    /// # Errors
-    /// If there is no room; [`io::ErrorKind::Interrupted`] if something was forgotten since its epoch:
-    /// it might have been this.
-    pub fn finish(mut self) -> io::Result<Arc<Stored>> {
-        let sha256 = std::mem::take(&mut self.sha256).finalize().into();
-        let path = self.disk.folder.join(&self.name[..2]).join(&self.name);
-        let stored = Stored {
-            key: self.key.clone(),
-            identity: self.identity.clone(),
-            length: self.length,
+    fn new(
+        (key, generation): (Key, u64),
+        identity: &Identity,
+        (length, sha256): (u64, [u8; 32]),
+        (stored_at, validity): (SystemTime, Validity),
+    ) -> Self {
+        Self {
+            key,
+            sop_class: identity.sop_class.clone(),
+            transfer_syntax: identity.transfer_syntax.clone(),
+            length,
             sha256,
-            stored_at: SystemTime::now(),
-            validity: self.validity.copied(),
-            path,
-            is_verified: AtomicBool::new(true),
-            file: Mutex::new(Weak::new()),
-        };
-        self.file.write_all_at(&header::page(&stored)?, 0)?;
-        if let Some(folder) = stored.path.parent() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)?;
+            stored_at,
+            validity,
+            generation,
+            used: AtomicU64::new(0),
+            opened: Mutex::new(Weak::new()),
         }
-        fs::rename(&self.path, &stored.path)?;
-        let stored = Arc::new(stored);
-        let index = &self.disk.index;
-        index.insert(stored.key.clone(), Arc::clone(&stored));
-        if self.disk.epoch() != self.since {
-            index.invalidate(&stored.key);
-            return Err(io::ErrorKind::Interrupted.into());
+    }
+
+    /// Which instance it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity {
+            sop_class: self.sop_class.clone(),
+            sop_instance: self.key.instance.clone(),
+            study: self.key.study.clone(),
+            series: self.key.series.clone(),
+            transfer_syntax: self.transfer_syntax.clone(),
         }
-        Ok(stored)
     }
-}
 
-impl Drop for Writing {
-    fn drop(&mut self) {
-        // It is not there any more if it was finished.
-        let _ = fs::remove_file(&self.path);
+    fn name(&self) -> Name {
+        Name::new(&self.key, self.generation)
     }
-}
-
-/// Up to `length` bytes of a body from `offset` on, as many as one read may be.
-///
-/// # Errors
-/// If they cannot be read.
-pub fn read(file: &File, offset: u64, length: u64) -> io::Result<Bytes> {
-    let length = usize::try_from(length.min(CHUNK)).map_err(io::Error::other)?;
-    let mut chunk = vec![0; length];
-    file.read_exact_at(&mut chunk, BODY_AT + offset)?;
-    Ok(chunk.into())
 }
 
 #[cfg(test)]

@@ -1,1 +1,3 @@
 //! Bytes that are not what they are given as never reach a client as if they were whole.
+
+mod damaged_files;

@@ -1,0 +1,306 @@
+//! Instances that have landed in memory are written to disk behind the answers that they are given in.
+//!
+//! The queue holds instances within `cache.flights` bytes. Beyond that it only knows of them: the memory tier
+//! holds them, and if so much waits that it soon might not, the flights that land are held up at the pace of
+//! the disk. A disk that stands still holds up nothing. An instance that has been given from memory goes to
+//! the front: a client that has seen a hit may count on it after a kill.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::Entry;
+use super::disk::Pending;
+
+/// Files that are written at the same time.
+const WRITERS: usize = 2;
+/// Instances in the queue.
+const MOST: usize = 1 << 16;
+/// Time without any progress after which a disk is taken to stand still.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How far an instance in memory is on its way to disk.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    stage: AtomicU8,
+    /// When it was last made sure that it is on disk, in seconds of [`Behind`].
+    looked_at: AtomicU64,
+}
+
+/// Nobody writes it.
+const IDLE: u8 = 0;
+const QUEUED: u8 = 1;
+/// It is at the front of the queue.
+const URGENT: u8 = 2;
+const BEING_WRITTEN: u8 = 3;
+const WRITTEN: u8 = 4;
+
+impl Progress {
+    /// Of what was read from disk.
+    pub(super) fn written() -> Self {
+        let progress = Self::default();
+        progress.stage.store(WRITTEN, Ordering::Relaxed);
+        progress
+    }
+
+    fn go(&self, from: &[u8], to: u8) -> bool {
+        from.iter().any(|&from| {
+            let gone = self
+                .stage
+                .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+            gone.is_ok()
+        })
+    }
+
+    /// Whether it is time to make sure again that it is on disk: once a second.
+    fn is_due(&self, second: u64) -> bool {
+        self.looked_at.swap(second, Ordering::Relaxed) != second
+    }
+}
+
+/// What waits to be written.
+#[derive(Debug)]
+pub(super) struct Behind {
+    queue: Mutex<Queue>,
+    /// Bytes of instances that the queue may hold.
+    most_held: u64,
+    /// Bytes of instances that it may leave to the memory tier before flights are held up.
+    most_left: u64,
+    /// Instances that were taken off the queue.
+    taken: AtomicU64,
+    moved: Notify,
+    began: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    urgent: VecDeque<Item>,
+    others: VecDeque<Item>,
+    held: u64,
+    left: u64,
+    writers: usize,
+}
+
+#[derive(Debug)]
+struct Item {
+    instance: Instance,
+    bytes: u64,
+    pending: Pending,
+}
+
+#[derive(Debug)]
+enum Instance {
+    Held(Arc<Entry>),
+    /// The memory tier holds it.
+    Left(Weak<Entry>),
+}
+
+/// Something to be written.
+pub(super) struct Task {
+    pub(super) entry: Arc<Entry>,
+    pub(super) pending: Pending,
+}
+
+/// What became of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Written,
+    /// It was forgotten, or the disk takes nothing.
+    NotWritten,
+}
+
+/// There is no room in the queue, or the memory tier let go of something that was in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lost;
+
+impl Behind {
+    pub(super) fn new(most_held: u64, most_left: u64) -> Self {
+        Self {
+            queue: Mutex::default(),
+            most_held,
+            most_left,
+            taken: AtomicU64::new(0),
+            moved: Notify::new(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Queues an instance, and starts a writer if there are not enough of them.
+    pub(super) fn add(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        pending: Pending,
+        writer: Writer,
+    ) -> Result<(), Lost> {
+        if !entry.progress.go(&[IDLE], QUEUED) {
+            return Ok(());
+        }
+        let bytes = entry.bytes.len() as u64;
+        let mut queue = self.queue();
+        if queue.len() >= MOST {
+            entry.progress.go(&[QUEUED], IDLE);
+            return Err(Lost);
+        }
+        let instance = if queue.held + bytes <= self.most_held {
+            queue.held += bytes;
+            Instance::Held(Arc::clone(entry))
+        } else {
+            queue.left += bytes;
+            Instance::Left(Arc::downgrade(entry))
+        };
+        queue.others.push_back(Item {
+            instance,
+            bytes,
+            pending,
+        });
+        self.start(queue, writer);
+        Ok(())
+    }
+
+    /// Whether an instance that was given from memory must be brought to disk now. `is_on_disk` is asked
+    /// at most once a second.
+    pub(super) fn must_hurry(&self, entry: &Entry, is_on_disk: impl FnOnce() -> bool) -> bool {
+        let second = self.began.elapsed().as_secs() + 1;
+        match entry.progress.stage.load(Ordering::Acquire) {
+            URGENT | BEING_WRITTEN => false,
+            QUEUED => true,
+            WRITTEN => {
+                let has_left = entry.progress.is_due(second) && !is_on_disk();
+                has_left && entry.progress.go(&[WRITTEN], IDLE)
+            }
+            _ => entry.progress.is_due(second),
+        }
+    }
+
+    /// Puts an instance to the front of the queue.
+    pub(super) fn hurry(self: &Arc<Self>, entry: Arc<Entry>, pending: Pending, writer: Writer) {
+        let bytes = entry.bytes.len() as u64;
+        let mut queue = self.queue();
+        if queue.len() >= MOST || !entry.progress.go(&[IDLE, QUEUED], URGENT) {
+            return;
+        }
+        queue.held += bytes;
+        queue.urgent.push_back(Item {
+            instance: Instance::Held(entry),
+            bytes,
+            pending,
+        });
+        self.start(queue, writer);
+    }
+
+    fn start(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, writer: Writer) {
+        if queue.writers >= WRITERS {
+            return;
+        }
+        queue.writers += 1;
+        drop(queue);
+        let behind = Arc::clone(self);
+        drop(spawn_blocking(move || behind.work(&writer)));
+    }
+
+    /// Writes until there is nothing left to write.
+    fn work(&self, writer: &Writer) {
+        while let Some(next) = self.next() {
+            let Some(task) = next else {
+                writer.lost();
+                continue;
+            };
+            let progress = Arc::clone(&task.entry);
+            // A writer that panicked would be missed for ever.
+            let outcome =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.write(task)));
+            let outcome = outcome.unwrap_or(Outcome::NotWritten);
+            let to = match outcome {
+                Outcome::Written => WRITTEN,
+                Outcome::NotWritten => IDLE,
+            };
+            progress.progress.go(&[BEING_WRITTEN], to);
+        }
+    }
+
+    /// The next task; `Some(None)` if it is lost, `None` if there is nothing to do.
+    fn next(&self) -> Option<Option<Task>> {
+        let mut queue = self.queue();
+        loop {
+            let first = queue.urgent.pop_front();
+            let Some(item) = first.or_else(|| queue.others.pop_front()) else {
+                queue.writers -= 1;
+                return None;
+            };
+            let entry = match item.instance {
+                Instance::Held(entry) => {
+                    queue.held -= item.bytes;
+                    Some(entry)
+                }
+                Instance::Left(entry) => {
+                    queue.left -= item.bytes;
+                    entry.upgrade()
+                }
+            };
+            self.taken.fetch_add(1, Ordering::AcqRel);
+            self.moved.notify_waiters();
+            let Some(entry) = entry else {
+                if item.pending.is_forgotten() {
+                    continue;
+                }
+                return Some(None);
+            };
+            // Another item may have been for the same.
+            if entry.progress.go(&[URGENT, QUEUED], BEING_WRITTEN) {
+                let pending = item.pending;
+                return Some(Some(Task { entry, pending }));
+            }
+        }
+    }
+
+    /// Waits while so much is left to the memory tier that it might let go of some before it is
+    /// written, unless the disk stands still.
+    pub(super) async fn keep_up(&self) {
+        loop {
+            let moved = self.moved.notified();
+            let mut moved = std::pin::pin!(moved);
+            moved.as_mut().enable();
+            let is_full = {
+                let queue = self.queue();
+                queue.left > self.most_left || queue.len() >= MOST
+            };
+            if !is_full {
+                return;
+            }
+            let taken = self.taken.load(Ordering::Acquire);
+            let waited = timeout(PATIENCE, moved).await;
+            if waited.is_err() && self.taken.load(Ordering::Acquire) == taken {
+                return;
+            }
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.urgent.len() + self.others.len()
+    }
+}
+
+/// What brings instances to disk.
+#[derive(Debug, Clone)]
+pub(super) struct Writer(pub(super) super::Cache);
+
+impl Writer {
+    fn write(&self, task: Task) -> Outcome {
+        self.0.write(task)
+    }
+
+    fn lost(&self) {
+        self.0.metrics().cache_not_written.inc();
+    }
+}

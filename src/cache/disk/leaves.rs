@@ -1,0 +1,320 @@
+//! The digests by which damage to a file is found, piece by piece.
+//!
+//! A body is cut into leaves of 64 KiB, and each has a digest of 128 bits (XXH3) in the file. The seed of a
+//! digest is made of the key and the generation of the file and of the number of the leaf: a leaf at another
+//! place, or in another file, does not match. This finds bit rot, torn writes and mistaken copies.
+//! It does not stop an attacker who may write to the folder: such a person could replace whole files,
+//! digests and all.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use twox_hash::xxhash3_128::Hasher;
+
+use super::BODY_AT;
+
+/// Bytes of a leaf: the least that is read and verified.
+pub const LEAF: u64 = 64 << 10;
+/// Reads of 4 KiB cost fifteen times the processor time of these.
+const CHUNK: u64 = 256 << 10;
+/// Bytes of a digest in a file.
+pub(super) const DIGEST: u64 = 16;
+
+/// The part of every seed that belongs to this format.
+const SEED: u64 = u64::from_le_bytes(*b"XCWADO\x00\x02");
+const PAGE: u64 = u64::MAX;
+const TABLE: u64 = u64::MAX - 1;
+
+/// Digests of the leaves of a body, in order.
+pub(super) type Digests = Vec<u128>;
+
+/// The file that digests belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seal([u8; 24]);
+
+impl Seal {
+    /// That of a file with this key and generation.
+    pub(super) fn new(key: [u8; 16], generation: u64) -> Self {
+        let mut seal = [0; 24];
+        seal[..16].copy_from_slice(&key);
+        seal[16..].copy_from_slice(&generation.to_le_bytes());
+        Self(seal)
+    }
+
+    fn seed(&self, number: u64) -> u64 {
+        let mut place = [0; 32];
+        place[..24].copy_from_slice(&self.0);
+        place[24..].copy_from_slice(&number.to_le_bytes());
+        let [low, high] = halves(Hasher::oneshot_with_seed(SEED, &place));
+        low ^ high
+    }
+
+    fn leaf(&self, number: u64, bytes: &[u8]) -> u128 {
+        Hasher::oneshot_with_seed(self.seed(number), bytes)
+    }
+
+    /// The digest of the first page.
+    pub(super) fn page(&self, bytes: &[u8]) -> u128 {
+        self.leaf(PAGE, bytes)
+    }
+
+    /// The digest of the table of digests.
+    pub(super) fn table(&self, bytes: &[u8]) -> u128 {
+        self.leaf(TABLE, bytes)
+    }
+
+    /// Reads up to `most` bytes of a body from `at` on, as many as one read may be, and at least one.
+    /// `digests` are those of a body of `length` bytes.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidData`] if they are not the bytes that were written, and if they cannot
+    /// be read.
+    fn read(
+        &self,
+        file: &File,
+        (digests, length): (&Slice, u64),
+        at: u64,
+        most: u64,
+    ) -> io::Result<Bytes> {
+        let end = at.saturating_add(most).min(length);
+        let first = at / LEAF;
+        // To the end of a leaf, or of the body.
+        let end = end.min(first * LEAF + CHUNK);
+        let read_end = end.div_ceil(LEAF).saturating_mul(LEAF).min(length);
+        if at >= end {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let size = usize::try_from(read_end - first * LEAF).map_err(io::Error::other)?;
+        let mut bytes = vec![0; size];
+        file.read_exact_at(&mut bytes, BODY_AT + first * LEAF)?;
+        for (number, leaf) in (first..).zip(bytes.chunks(LEAF as usize)) {
+            if digests.get(number) != Some(self.leaf(number, leaf)) {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+        let start = usize::try_from(at - first * LEAF).map_err(io::Error::other)?;
+        let length = usize::try_from(end - at).map_err(io::Error::other)?;
+        Ok(Bytes::from(bytes).slice(start..start + length))
+    }
+}
+
+/// Some digests: those of the leaves from `first` on.
+#[derive(Debug)]
+struct Slice {
+    first: u64,
+    digests: Digests,
+}
+
+impl Slice {
+    fn get(&self, number: u64) -> Option<u128> {
+        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.digests.get(at).copied()
+    }
+}
+
+fn halves(digest: u128) -> [u64; 2] {
+    [digest as u64, (digest >> 64) as u64]
+}
+
+/// Works out the digests of a body that is written.
+pub(super) struct Digesting {
+    seal: Seal,
+    leaf: Hasher,
+    number: u64,
+    /// Bytes of the leaf so far.
+    filled: u64,
+}
+
+impl Digesting {
+    pub(super) fn new(seal: Seal) -> Self {
+        Self {
+            seal,
+            leaf: Hasher::with_seed(seal.seed(0)),
+            number: 0,
+            filled: 0,
+        }
+    }
+
+    /// Adds bytes. Gives the digests of the leaves that they complete.
+    pub(super) fn update(&mut self, mut bytes: &[u8]) -> Digests {
+        let mut complete = Digests::new();
+        while !bytes.is_empty() {
+            let room = usize::try_from(LEAF - self.filled).unwrap_or(usize::MAX);
+            let (now, rest) = bytes.split_at(room.min(bytes.len()));
+            self.leaf.write(now);
+            self.filled += now.len() as u64;
+            bytes = rest;
+            if self.filled == LEAF {
+                complete.push(self.leaf.finish_128());
+                self.number += 1;
+                self.filled = 0;
+                self.leaf = Hasher::with_seed(self.seal.seed(self.number));
+            }
+        }
+        complete
+    }
+
+    /// The digest of the leaf that is not complete, if it has begun.
+    pub(super) fn tail(&self) -> Option<u128> {
+        (self.filled > 0).then(|| self.leaf.finish_128())
+    }
+}
+
+impl std::fmt::Debug for Digesting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Digesting").finish_non_exhaustive()
+    }
+}
+
+/// A file that is being written and can be read up to where it is.
+#[derive(Debug)]
+pub struct Growing {
+    file: File,
+    seal: Seal,
+    written: Mutex<Written>,
+}
+
+#[derive(Debug, Default)]
+struct Written {
+    length: u64,
+    complete: Digests,
+    tail: Option<u128>,
+}
+
+impl Growing {
+    pub(super) fn new(file: File, seal: Seal) -> Self {
+        Self {
+            file,
+            seal,
+            written: Mutex::default(),
+        }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Tells of `bytes` more that are in the file.
+    pub(super) fn grow(&self, bytes: u64, complete: Digests, tail: Option<u128>) {
+        let mut written = self.written();
+        written.length += bytes;
+        written.complete.extend(complete);
+        written.tail = tail;
+    }
+
+    /// The length of the body, and the digests of all leaves.
+    pub(super) fn digests(&self) -> (u64, Digests) {
+        let written = self.written();
+        let mut digests = written.complete.clone();
+        digests.extend(written.tail);
+        (written.length, digests)
+    }
+
+    /// Up to `most` bytes of the body from `at` on, verified.
+    ///
+    /// # Errors
+    /// If there are none yet, if they are not what was written, or cannot be read.
+    pub fn read(&self, at: u64, most: u64) -> io::Result<Bytes> {
+        let (slice, length) = {
+            let written = self.written();
+            let first = at / LEAF;
+            let from = usize::try_from(first).map_err(io::Error::other)?;
+            let complete = written.complete.iter().skip(from).copied();
+            let wanted = usize::try_from(CHUNK / LEAF).map_err(io::Error::other)?;
+            let mut digests: Digests = complete.take(wanted).collect();
+            if digests.len() < wanted {
+                digests.extend(written.tail);
+            }
+            (Slice { first, digests }, written.length)
+        };
+        self.seal.read(&self.file, (&slice, length), at, most)
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A file that was written, opened for reading.
+#[derive(Debug)]
+pub struct Opened {
+    file: File,
+    seal: Seal,
+    length: u64,
+    digests: Slice,
+}
+
+impl Opened {
+    pub(super) fn new(file: File, seal: Seal, length: u64, digests: Digests) -> Self {
+        Self {
+            file,
+            seal,
+            length,
+            digests: Slice { first: 0, digests },
+        }
+    }
+
+    /// Up to `most` bytes of the body from `at` on, verified.
+    ///
+    /// # Errors
+    /// If they are not what was written, or cannot be read.
+    pub fn read(&self, at: u64, most: u64) -> io::Result<Bytes> {
+        self.seal
+            .read(&self.file, (&self.digests, self.length), at, most)
+    }
+
+    /// All of the body, verified.
+    ///
+    /// # Errors
+    /// As [`Opened::read`].
+    pub fn read_all(&self) -> io::Result<Bytes> {
+        let mut bytes = Vec::with_capacity(usize::try_from(self.length).map_err(io::Error::other)?);
+        while (bytes.len() as u64) < self.length {
+            let at = bytes.len() as u64;
+            bytes.extend_from_slice(&self.read(at, self.length - at)?);
+        }
+        Ok(bytes.into())
+    }
+
+    /// Bytes of the body.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Bytes of one leaf of the body, counted from 0.
+    #[must_use]
+    pub fn leaf_size(&self, number: u64) -> u64 {
+        self.length
+            .saturating_sub(number.saturating_mul(LEAF))
+            .min(LEAF)
+    }
+
+    /// Whether these are the bytes of a leaf, wherever they come from.
+    #[must_use]
+    pub fn is_leaf(&self, number: u64, bytes: &[u8]) -> bool {
+        self.digests.get(number) == Some(self.seal.leaf(number, bytes))
+    }
+}
+
+/// How digests stand in a file.
+pub(super) fn table(digests: &[u128]) -> Vec<u8> {
+    digests
+        .iter()
+        .flat_map(|digest| digest.to_le_bytes())
+        .collect()
+}
+
+/// How many leaves a body has.
+pub(super) fn count(length: u64) -> u64 {
+    length.div_ceil(LEAF)
+}
+
+/// Reads what [`table`] has written.
+pub(super) fn digests(table: &[u8]) -> Digests {
+    let digests = table.as_chunks::<16>().0.iter();
+    digests.map(|digest| u128::from_le_bytes(*digest)).collect()
+}

@@ -1,0 +1,186 @@
+//! What files of this tier are called: `ab/abcdef….1f`, and `.new` at the end while they are written.
+//!
+//! The name is a hash of the key and a number that is used once: a new generation never has the path of an
+//! older one, so that deleting the old one cannot hit the new one. Nothing that has another name, or is no
+//! plain file, is ours: it is neither opened nor deleted.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use sha2::{Digest, Sha256};
+
+use super::Key;
+use super::leaves::Seal;
+use crate::cache::hex;
+use crate::source::Representation;
+
+const NEW: &str = ".new";
+
+/// The name of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Name {
+    /// A hash of the key.
+    pub(super) key: [u8; 16],
+    /// Of all files of all time.
+    pub(super) generation: u64,
+}
+
+impl Name {
+    /// That of a file for a key.
+    pub(super) fn new(key: &Key, generation: u64) -> Self {
+        Self {
+            key: hash(key),
+            generation,
+        }
+    }
+
+    /// The name that a text is, and whether the file is still being written.
+    pub(super) fn parse(text: &str) -> Option<(Self, bool)> {
+        let (text, is_new) = match text.strip_suffix(NEW) {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
+        let (hash, number) = text.split_once('.')?;
+        let mut key = [0; 16];
+        if hash.len() != 32 || !hash.bytes().all(is_digit) || !number.bytes().all(is_digit) {
+            return None;
+        }
+        for (byte, at) in key.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(hash.get(at..at + 2)?, 16).ok()?;
+        }
+        let generation = u64::from_str_radix(number, 16).ok()?;
+        let name = Self { key, generation };
+        // There is one way to write it.
+        (name.text() == text).then_some((name, is_new))
+    }
+
+    fn text(&self) -> String {
+        format!("{}.{:x}", hex(&self.key), self.generation)
+    }
+
+    /// The name of the folder that it is in.
+    pub(super) fn folder(&self) -> String {
+        hex(&self.key[..1])
+    }
+
+    /// Where it is below a folder.
+    pub(super) fn path(&self, below: &Path) -> PathBuf {
+        below.join(self.folder()).join(self.text())
+    }
+
+    /// Where it is while it is written.
+    pub(super) fn path_while_new(&self, below: &Path) -> PathBuf {
+        below.join(self.folder()).join(self.text() + NEW)
+    }
+
+    /// What the digests in it belong to.
+    pub(super) fn seal(&self) -> Seal {
+        Seal::new(self.key, self.generation)
+    }
+}
+
+/// Whether a folder has a name as ours have.
+pub(super) fn is_folder(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(is_digit)
+}
+
+fn is_digit(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+/// What a key is called: nothing of it can be read from that.
+pub(super) fn hash(key: &Key) -> [u8; 16] {
+    let form = match key.representation {
+        Representation::AsStored => "0",
+        Representation::ExplicitVrLittleEndian => "1",
+    };
+    let parts = [
+        &*key.place,
+        key.study.as_str(),
+        key.series.as_str(),
+        key.instance.as_str(),
+        form,
+    ];
+    let mut short = [0; 16];
+    short.copy_from_slice(&Sha256::digest(parts.join("\n"))[..16]);
+    short
+}
+
+/// Opens a file for reading, if it is one. A pipe does not block, and a link is not followed.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(flags());
+    plain(options.open(path)?)
+}
+
+/// Makes a file that is not there yet, in its folder.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    options.custom_flags(flags());
+    options.open(path)
+}
+
+fn flags() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC)
+        .bits()
+        .cast_signed()
+}
+
+fn plain(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no plain file"))
+    }
+}
+
+/// Deletes a file, if it is one.
+pub(super) fn delete(path: &Path) {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
+        // If it cannot be deleted it is not found again either: the index has let it go.
+        let _ = fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::test::key;
+
+    #[test]
+    fn a_name_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let name = Name::new(&key(1), 0x1f);
+        let path = name.path(Path::new("/x"));
+        let text = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a name");
+        assert_eq!(Name::parse(text), Some((name, false)));
+        let new = name.path_while_new(Path::new("/x"));
+        let new = new
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a name");
+        assert_eq!(Name::parse(new), Some((name, true)));
+        for other in [
+            "",
+            "notes.txt",
+            "lost+found",
+            &text.to_uppercase(),
+            &text.replace(".1f", ".01f"),
+            &text.replace(".1f", "."),
+            &text.replace(".1f", ".1f.bak"),
+            &text.replace(".1f", ".1g"),
+            &text[1..],
+            &format!("0{text}"),
+            &format!("{text}.new.new"),
+        ] {
+            assert_eq!(Name::parse(other), None, "{other}");
+        }
+        assert!(is_folder("0a") && !is_folder("new") && !is_folder("0A") && !is_folder(".."));
+    }
+}
