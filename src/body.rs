@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::Sleep;
 
+use crate::budget;
+
 /// Why a body broke off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -40,6 +42,9 @@ pub enum Error {
     /// A file could not be read.
     #[error("a file of the source could not be read")]
     Unreadable,
+    /// There was no memory for what comes next.
+    #[error(transparent)]
+    Memory(#[from] budget::Error),
     /// Whoever produced the bytes is gone.
     #[error("the producer of the bytes is gone")]
     Abandoned,
@@ -328,9 +333,20 @@ impl Body {
             .transpose()
     }
 
+    /// Gives all of it to the reader of another body.
+    ///
+    /// # Errors
+    /// Why it broke off, or that the reader has left.
+    pub async fn give(mut self, out: &Emitter) -> Result<(), Error> {
+        while let Some(chunk) = self.chunk().await? {
+            out.emit(chunk).await?;
+        }
+        Ok(())
+    }
+
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         let next = match &mut self.kind {
-            Kind::Full(bytes) => Poll::Ready(bytes.take().map(Ok)),
+            Kind::Full(bytes) => Poll::Ready(next_of(bytes).map(Ok)),
             Kind::Channel(receiver) => receiver.poll_recv(context).map(received),
             Kind::Generated { producer, emitted } => poll_generated(producer, emitted, context),
             Kind::Failing(error, pause) => pause
@@ -390,6 +406,16 @@ impl Drop for Body {
 /// A number of bytes, of so many that are there.
 fn within(wanted: u64, there: usize) -> usize {
     usize::try_from(wanted).map_or(there, |wanted| wanted.min(there))
+}
+
+/// The next of bytes that are all here. A connection holds what it has been given until it is sent, so it
+/// is given little at once.
+fn next_of(all: &mut Option<Bytes>) -> Option<Bytes> {
+    let left = all.as_mut()?;
+    if left.len() > CHUNK {
+        return Some(left.split_to(CHUNK));
+    }
+    all.take()
 }
 
 fn received(message: Option<Message>) -> Option<Result<Bytes, Error>> {

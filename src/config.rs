@@ -13,7 +13,7 @@ use crate::credentials::TokenSource;
 use crate::gateway::{CorsSettings, ViewersSettings, XcWadoSettings};
 use crate::ihe::HomeCommunityId;
 use crate::manifest::store;
-use crate::{cache, pixels, retrieve, server};
+use crate::{budget, cache, pixels, retrieve, server};
 
 /// All settings.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub struct Config {
     pub xc_wado: XcWadoSettings,
     /// `[cors]`.
     pub cors: CorsSettings,
+    /// `[limits]`.
+    pub limits: budget::Settings,
     /// `[rendering]`.
     pub rendering: pixels::Settings,
     /// `[viewers]`.
@@ -176,6 +178,7 @@ impl Config {
             cache: reading.take("cache").unwrap_or_default(),
             xc_wado: reading.take("xc_wado").unwrap_or_default(),
             cors: reading.take("cors").unwrap_or_default(),
+            limits: reading.take("limits").unwrap_or_default(),
             rendering: reading.take("rendering").unwrap_or_default(),
             viewers: reading.take("viewers").unwrap_or_default(),
             communities: reading
@@ -395,7 +398,12 @@ mod tests {
         assert_eq!(config.locations.len(), 2);
         assert_eq!(config.communities.len(), 1);
         assert!(config.gateway_listen.is_some());
-        let shown = |config: &Config| format!("{:?} {:?}", config.cache, config.retrieve);
+        let shown = |config: &Config| {
+            format!(
+                "{:?} {:?} {:?}",
+                config.cache, config.retrieve, config.limits
+            )
+        };
         assert_eq!(shown(&config), shown(&bare));
     }
 

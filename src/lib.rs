@@ -48,6 +48,8 @@ pub mod hop;
 
 pub mod body;
 
+pub mod budget;
+
 pub mod digest;
 
 pub mod network;

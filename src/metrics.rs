@@ -6,6 +6,8 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::budget::Meters;
+
 /// The metrics of one gateway.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -78,8 +80,10 @@ pub struct Metrics {
     /// `failed`, `changed` (the source gives something else now).
     pub repairs: IntCounterVec,
     /// What was refused for want of room, by whose bound it was: `client` (answers of one), `fetches`
-    /// (of all sources), `queue` (of one source).
+    /// (of all sources), `queue` (of one source), `memory` (of answers that are no streams), `decoders`.
     pub refused: IntCounterVec,
+    /// Bytes of memory that answers hold which are no streams.
+    pub budget_bytes: IntGauge,
     /// Instances that are arriving.
     pub flights_open: IntGauge,
     resident_memory: IntGauge,
@@ -294,6 +298,11 @@ impl Metrics {
                 "What was refused for want of room, by the bound",
                 &["bound"],
             ),
+            budget_bytes: plain_gauge(
+                &registry,
+                "budget_bytes",
+                "Memory that answers hold which are no streams",
+            ),
             flights_open: plain_gauge(&registry, "flights_open", "Instances that are arriving"),
             resident_memory: plain_gauge(
                 &registry,
@@ -306,6 +315,15 @@ impl Metrics {
                 "File descriptors that the process holds",
             ),
             registry,
+        }
+    }
+
+    /// What the memory budget tells.
+    #[must_use]
+    pub fn budget(&self) -> Meters {
+        Meters {
+            held: self.budget_bytes.clone(),
+            refused: self.refused.with_label_values(&["memory"]),
         }
     }
 

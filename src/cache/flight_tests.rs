@@ -4,8 +4,9 @@ use futures_util::FutureExt;
 use tempfile::TempDir;
 
 use super::*;
+use crate::budget::ByteSize;
 use crate::cache::test::{identity, key};
-use crate::cache::{ByteSize, Cargo, Found, Settings, Terms};
+use crate::cache::{Cargo, Found, Settings, Terms};
 use crate::metrics::Metrics;
 
 const PATIENCE: Duration = Duration::from_secs(10);

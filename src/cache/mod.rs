@@ -29,7 +29,7 @@ use disk::Pending;
 pub use flight::{Flight, Pilot, Unread};
 pub use key::Key;
 pub use memory::{Entry, Limits as MemoryLimits, Memory};
-pub use settings::{ByteSize, CacheControl, LookAhead, Settings};
+pub use settings::{CacheControl, LookAhead, Settings};
 pub use validity::Validity;
 
 use crate::dicom::TransferSyntax;

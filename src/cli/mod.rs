@@ -60,7 +60,10 @@ enum Command {
     Fetch(fetch::Arguments),
     /// Decode frames from standard input; the gateway starts this itself
     #[command(hide = true, name = pixels::COMMAND)]
-    DecodeFrames,
+    DecodeFrames {
+        /// The gateway's process
+        parent: u32,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -94,7 +97,7 @@ pub fn run() -> ExitCode {
         Command::Check { config } => check::run(&config),
         Command::Manifest(command) => manifest::run(&command),
         Command::Fetch(arguments) => fetch::run(&arguments),
-        Command::DecodeFrames => pixels::run().map_err(Failure::new),
+        Command::DecodeFrames { parent } => pixels::run(parent).map_err(Failure::new),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

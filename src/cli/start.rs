@@ -90,6 +90,7 @@ impl Parts {
             retriever,
             cache_control: config.cache.cache_control.clone(),
             decoders: Pool::new(program(), config.rendering.clone()),
+            limits: config.limits.clone(),
             cors: config.cors.clone(),
             viewers: config.viewers.clone(),
             metrics: self.metrics.clone(),

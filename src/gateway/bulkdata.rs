@@ -6,14 +6,15 @@ use http::Response;
 use http::request::Parts;
 
 use super::answer::response;
-use super::one::{One, frames_of};
+use super::material::One;
+use super::one::{frames_of, skimmed};
 use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::{self, Body};
 use crate::dicom::json::{little_endian, width};
 use crate::dicom::{Encoding, TransferSyntax, tag};
 use crate::instance::Target;
-use crate::object::{self, Extent, Skimmed, layout, plain, skim};
+use crate::object::{self, Extent, Skimmed, layout, plain};
 use crate::present::Presented;
 use crate::present::parts::{self, Part, with_syntax};
 use crate::request::BulkAcceptable;
@@ -47,9 +48,12 @@ impl Gateway {
         let instance = one.open().await?;
         let stored = instance.identity.transfer_syntax.clone();
         let location = place.of_sub_resource(target, resource);
-        let skimmed = skim(instance.body, extent_for(path), false).await?;
+        let mut skimmed = skimmed(&one, instance.body, extent_for(path)).await?;
+        // What is not found where it is takes as much again.
+        skimmed.make_room(skimmed.bytes()).await?;
         let (body, what) = match value_at(&skimmed, path)? {
             Value::Frames => {
+                drop(skimmed);
                 let (_, kept) = frames_of(&one).await?;
                 let all = kept.layout.frames(&kept.geometry);
                 // PS3.18 10.4.1.1.6: all frames, each a part.
@@ -57,7 +61,10 @@ impl Gateway {
                 let frames = Frames::of(&list).ok_or(Error::Internal)?;
                 return self.frames(head, one, place, (target, &frames)).await;
             }
-            Value::Here(bytes) => (Body::full(bytes), OCTET_STREAM),
+            Value::Here(bytes) => {
+                let bytes = skimmed.into_share().hold(bytes);
+                (Body::full(bytes), OCTET_STREAM)
+            }
             Value::There(offset, length) => {
                 let width = width_at(&skimmed, path);
                 let body = opened(&one, &stored, (offset, length), width).await?;

@@ -1,21 +1,18 @@
 //! What viewers ask for besides instances: which of it is made where, and what all of it has in common.
 
-use std::sync::Arc;
-
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, VARY};
 use http::request::Parts;
 use http::{HeaderMap, Response};
 
 use super::all_values::Which;
 use super::answer::response;
-use super::one::One;
 use super::{Asking, Error, Gateway, boundary, conditional};
 use crate::body::Body;
 use crate::instance::Target;
 use crate::present::Presented;
 use crate::present::metadata::Form;
 use crate::request::{MetadataForm, Root};
-use crate::retrieve::{Missing, Plan};
+use crate::retrieve::Missing;
 use crate::sub_resource::{BulkdataPath, FrameForm, SubResource};
 
 const PIXEL_DATA: &str = "7FE00010";
@@ -36,29 +33,30 @@ impl Gateway {
         if let Some(response) = self.offered(head, &plan, what).await? {
             return Ok(response);
         }
+        let material = self.material(plan, asking);
         match resource {
-            SubResource::Metadata => self.metadata(head, plan, place, target).await,
+            SubResource::Metadata => self.metadata(head, material, place, target).await,
             SubResource::Frames(frames, FrameForm::Pixels) => {
-                let one = self.one(plan)?;
+                let one = material.one()?;
                 self.frames(head, one, place, (target, frames)).await
             }
             SubResource::Pixeldata if !matches!(target, Target::Instance(..)) => {
                 let location = place.of_sub_resource(target, resource);
-                self.all_values(head, plan, (place, &location), Which::PixelData)
+                self.all_values(head, material, (place, &location), Which::PixelData)
                     .await
             }
             SubResource::Bulkdata(path) if path.is_all() => {
                 let location = place.of_sub_resource(target, resource);
-                self.all_values(head, plan, (place, &location), Which::All)
+                self.all_values(head, material, (place, &location), Which::All)
                     .await
             }
             SubResource::Pixeldata => {
-                let one = self.one(plan)?;
+                let one = material.one()?;
                 self.bulkdata(head, one, place, (target, resource, PIXEL_DATA))
                     .await
             }
             SubResource::Bulkdata(path) => {
-                let one = self.one(plan)?;
+                let one = material.one()?;
                 let path = value_path(path);
                 self.bulkdata(head, one, place, (target, resource, &path))
                     .await
@@ -66,43 +64,10 @@ impl Gateway {
             SubResource::Rendered
             | SubResource::Thumbnail
             | SubResource::Frames(_, FrameForm::Rendered | FrameForm::Thumbnail) => {
-                self.rendered(head, plan, place, (target, resource)).await
+                self.rendered(head, material, place, (target, resource))
+                    .await
             }
         }
-    }
-
-    /// The one instance that is asked for.
-    pub(super) fn one(&self, plan: Plan) -> Result<One, Error> {
-        let mut jobs = plan.jobs.into_iter();
-        match (jobs.next(), jobs.next()) {
-            (Some(job), None) if job.only.is_some() => {
-                Ok(One::new(self.retriever.clone(), job, plan.hop))
-            }
-            (None, _) if plan.not_locatable > 0 => Err(crate::retrieve::Error::NotLocatable.into()),
-            _ => Err(Error::OfInstancesOnly),
-        }
-    }
-
-    /// All instances that are asked for, in their order.
-    pub(super) fn ones(&self, plan: &Plan) -> Result<Vec<(One, Target)>, Error> {
-        if plan.jobs.is_empty() {
-            return Err(crate::retrieve::Error::NotLocatable.into());
-        }
-        let mut ones = Vec::new();
-        for job in &plan.jobs {
-            let is_asked_for = |uid: &_| job.only.as_ref().is_none_or(|only| only == uid);
-            let instances = job.listing.instances.iter();
-            let mut uids: Vec<_> = instances.filter(|(uid, _)| is_asked_for(uid)).collect();
-            uids.sort_by_key(|(_, number)| **number);
-            for (uid, _) in uids {
-                let mut job = job.clone();
-                let target = job.listing.instance(uid);
-                job.only = Some(uid.clone());
-                let one = One::new(self.retriever.clone(), job, Arc::clone(&plan.hop));
-                ones.push((one, target));
-            }
-        }
-        Ok(ones)
     }
 
     /// Whoever may keep instances may keep what is made of them.

@@ -5,12 +5,13 @@ use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use http::request::Parts;
 
 use super::bulkdata::document_type;
+use super::material::One;
 use super::metadata::described;
-use super::one::{One, OneFrame, frames_of};
+use super::one::{OneFrame, frames_of, skimmed};
 use super::{Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::instance::Instance;
-use crate::object::{Extent, plain, skim};
+use crate::object::{Extent, plain};
 use crate::present::report::{self, Form};
 use crate::present::{Presented, metadata};
 use crate::request::accept_bulk::media_type_of;
@@ -30,7 +31,7 @@ impl Gateway {
     async fn report(
         &self,
         head: &Parts,
-        instance: Instance,
+        (one, instance): (&One, Instance),
         location: &str,
     ) -> Result<Option<Response<Body>>, Error> {
         let accept = accept_fields(head);
@@ -42,13 +43,19 @@ impl Gateway {
         } else {
             return Ok(None);
         };
-        let derived = self.retriever.cache().derived();
+        let mut described = described(&one.context, instance).await?;
+        described
+            .share
+            .grow(metadata::most_of_text(&described.json))
+            .await?;
         // Links to what is large are no text of it.
-        let json = metadata::rooted(&described(derived, instance).await?, "");
+        let json = metadata::rooted(&described.json, "");
         let set = serde_json::from_slice(&json).map_err(|_ours| Error::Internal)?;
+        let text = report::text(&set, form).into();
+        drop((json, set, described.json));
         let presented = Presented {
             content_type: media_type.to_owned(),
-            body: Body::full(report::text(&set, form)),
+            body: Body::full(described.share.hold(text)),
         };
         let mut response = self.alone(head, presented, location)?;
         response
@@ -71,15 +78,15 @@ impl Gateway {
         let class = instance.identity.sop_class.as_str();
         let is_document = class.starts_with(DOCUMENTS);
         if class.starts_with(REPORTS) {
-            return self.report(head, instance, location).await;
+            return self.report(head, (one, instance), location).await;
         }
         if !is_video && !is_document {
             return Ok(None);
         }
-        let skimmed = skim(instance.body, Extent::ToPixelData, false).await?;
         let accept = accept_fields(head);
         let accepts = |media_type| rendering::accepts(head.uri.query(), &accept, media_type);
         if is_video {
+            drop(instance);
             if !accepts(video) {
                 return Err(crate::request::accept::NotAcceptable.into());
             }
@@ -91,6 +98,7 @@ impl Gateway {
             };
             return self.alone(head, presented, location).map(Some);
         }
+        let skimmed = skimmed(one, instance.body, Extent::ToPixelData).await?;
         let Some(large) = skimmed.large(ENCAPSULATED_DOCUMENT).copied() else {
             return Ok(None);
         };

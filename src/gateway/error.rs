@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::hosts::InvalidHost;
 use crate::body::{self, Body};
+use crate::budget;
 use crate::dicom::{dataset, part10};
 use crate::manifest::{fhir, kos, store};
 use crate::request::{self, accept};
@@ -82,6 +83,9 @@ pub enum Error {
     /// It is something of one instance, asked for of a series or a study.
     #[error("this is to be had of single instances only")]
     OfInstancesOnly,
+    /// There is no memory for it.
+    #[error(transparent)]
+    Memory(#[from] budget::Error),
     /// An instance cannot be used for what is asked for.
     #[error(transparent)]
     Instance(#[from] object::Error),
@@ -123,6 +127,7 @@ impl Error {
             | Self::OfInstancesOnly => StatusCode::NOT_FOUND,
             Self::Instance(error) => of_instance(error),
             Self::Pixels(error) => of_pixels(error),
+            Self::Memory(error) => of_memory(*error),
             Self::Access(access::Error::Token) => StatusCode::UNAUTHORIZED,
             Self::Access(access::Error::NotListed)
             | Self::PartnersOnlyRetrieve
@@ -210,6 +215,7 @@ impl Error {
             | Self::OfInstancesOnly
             | Self::Instance(_)
             | Self::Pixels(_)
+            | Self::Memory(_)
             | Self::NotAcceptable(_)
             | Self::NotFound
             | Self::UnsupportedMediaType
@@ -243,6 +249,9 @@ impl Error {
                 | Self::TooManyAnswers
                 | Self::ShuttingDown
                 | Self::Pixels(pixels::Error::Busy)
+                | Self::Memory(budget::Error::Busy)
+                | Self::Instance(object::Error::Memory(budget::Error::Busy))
+                | Self::BrokeOff(body::Error::Memory(budget::Error::Busy))
         )
         .then_some(SOON)
     }
@@ -339,9 +348,18 @@ fn of_pixels(error: &pixels::Error) -> StatusCode {
     }
 }
 
+/// What is too large for one request is too large each time: it is the object that cannot be processed.
+fn of_memory(error: budget::Error) -> StatusCode {
+    match error {
+        budget::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        budget::Error::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
 fn of_instance(error: &object::Error) -> StatusCode {
     match error {
         object::Error::Body(error) => of_body(error),
+        object::Error::Memory(error) => of_memory(*error),
         object::Error::NoPixelData | object::Error::NoFrame(_) | object::Error::NoValue => {
             StatusCode::NOT_FOUND
         }
@@ -355,6 +373,7 @@ fn of_instance(error: &object::Error) -> StatusCode {
 fn of_body(error: &body::Error) -> StatusCode {
     match error {
         body::Error::Silent => StatusCode::GATEWAY_TIMEOUT,
+        body::Error::Memory(error) => of_memory(*error),
         body::Error::Disconnected
         | body::Error::Truncated
         | body::Error::Malformed(_)

@@ -6,7 +6,8 @@ use http::Response;
 use http::request::Parts;
 
 use super::answer::response;
-use super::one::{One, OneFrame, broken_off, frames_of};
+use super::material::One;
+use super::one::{OneFrame, broken_off, frames_of};
 use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::Body;
@@ -55,12 +56,7 @@ impl Gateway {
         let first = numbers.first().copied().unwrap_or(1);
         let body = if is_decoded {
             drop(instance);
-            Body::full(
-                frame
-                    .made(&self.decoders, first, Wanted::Samples)
-                    .await?
-                    .bytes,
-            )
+            Body::full(frame.made(first, Wanted::Samples).await?.bytes)
         } else {
             frame.stored(instance, first).await?
         };
@@ -78,13 +74,12 @@ impl Gateway {
             location: format!("{root}/frames/{what}"),
             what,
         });
-        let frame = Arc::new((frame, self.decoders.clone()));
+        let frame = Arc::new(frame.patient());
         let open = move |number: &u32| {
-            let (both, number) = (Arc::clone(&frame), *number);
+            let (frame, number) = (Arc::clone(&frame), *number);
             async move {
-                let (frame, decoders) = &*both;
                 if is_decoded {
-                    let made = frame.made(decoders, number, Wanted::Samples).await;
+                    let made = frame.made(number, Wanted::Samples).await;
                     return made.map(|made| Body::full(made.bytes)).map_err(broken_off);
                 }
                 frame.opened(number).await.map_err(broken_off)

@@ -1,21 +1,25 @@
 //! *Retrieve Metadata* (PS3.18 10.4.1.1.2).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 
 use super::answer::response;
 use super::derive::{encoded, takes_gzip, written};
+use super::material::{Context, Material};
+use super::one::broken_off;
 use super::place::Place;
 use super::{Error, Gateway, accept_fields};
 use crate::body::{self, Body};
-use crate::cache::Derived;
+use crate::budget::Share;
 use crate::dicom::TransferSyntaxes;
 use crate::instance::{Instance, Instances, Target};
-use crate::object::{self, Extent, skim};
-use crate::present::metadata::{self, describe};
+use crate::object::{Extent, LEAST_KEPT, skim};
+use crate::present::metadata::{self, Described, describe};
 use crate::request::{MetadataForm, accept, search};
-use crate::retrieve::{Missing, Plan};
+use crate::retrieve::Missing;
 use crate::search::Include;
 use crate::sub_resource::SubResource;
 
@@ -23,7 +27,7 @@ impl Gateway {
     pub(super) async fn metadata(
         &self,
         head: &Parts,
-        plan: Plan,
+        material: Material,
         place: Place,
         target: &Target,
     ) -> Result<Response<Body>, Error> {
@@ -31,28 +35,31 @@ impl Gateway {
         let include = included(head.uri.query())?;
         let gzip = form == MetadataForm::Json && takes_gzip(&head.headers);
         let form = written(form, gzip)?;
-        if let Some(offered) = self.offered_metadata(&plan, &place).await {
+        if let Some(offered) = self.offered_metadata(&material, &place).await {
             return given((offered, include), (form, gzip), &place, target);
         }
         let (mut instances, missing) = match target {
             // A file is opened where it is, and its pixels are not read.
             Target::Instance(..) => {
-                let instance = self.one(plan)?.open().await?;
+                let instance = material.one()?.open().await?;
                 (Instances::of(instance), Missing::Nothing)
             }
             Target::Study(_) | Target::Series(..) => {
-                let starting = self.retriever.start(plan, TransferSyntaxes::AsStored);
+                let starting = self
+                    .retriever
+                    .start(material.plan, TransferSyntaxes::AsStored);
                 let retrieval = starting.await?;
                 (retrieval.instances, retrieval.missing)
             }
         };
-        let derived = self.retriever.cache().derived().clone();
+        let context = material.context;
         // What is wrong with the first is an error that can still be told.
         let first = instances.next().await?.ok_or(body::Error::Missing(1))?;
-        let first = described(&derived, first).await?;
+        let first = described(&context, first).await?;
+        let context = context.patient();
         let describing = move |instance| {
-            let derived = derived.clone();
-            async move { Ok(described(&derived, instance).await?) }
+            let context = Arc::clone(&context);
+            async move { described(&context, instance).await.map_err(broken_off) }
         };
         let how = (form, place.root().to_owned(), include);
         let presented = metadata::metadata(Some(first), instances, describing, how);
@@ -66,7 +73,7 @@ impl Gateway {
 
 /// Metadata that sources have made, as an answer.
 fn given(
-    (described, include): (Vec<Bytes>, Option<Include>),
+    ((described, share), include): ((Vec<Bytes>, Share), Option<Include>),
     (form, gzip): (metadata::Form, bool),
     place: &Place,
     target: &Target,
@@ -75,7 +82,8 @@ fn given(
         .iter()
         .map(|described| metadata::given(described, place.root(), include.as_ref()))
         .collect::<Result<Vec<_>, _>>()?;
-    let presented = metadata::rows(form, rows.into_iter());
+    let mut presented = metadata::rows(form, rows.into_iter());
+    presented.body = presented.body.watched(|_| {}, |_, _| drop(share));
     let location = place.of_sub_resource(target, &SubResource::Metadata);
     let mut response = response(presented, Missing::Nothing, &location)?;
     encoded(&mut response, gzip);
@@ -83,23 +91,25 @@ fn given(
 }
 
 /// The metadata of an instance, worked out unless they are kept.
-pub(super) async fn described(
-    derived: &Derived,
-    instance: Instance,
-) -> Result<Bytes, object::Error> {
-    if let Some(kept) = instance
+pub(super) async fn described(context: &Context, instance: Instance) -> Result<Described, Error> {
+    let derived = context.retriever.cache().derived();
+    if let Some(json) = instance
         .digest()
         .and_then(|digest| derived.metadata(&digest))
     {
-        return Ok(kept);
+        // It stays in memory while it is written, also if it is not kept any longer.
+        let share = context.account.share(json.len() as u64).await?;
+        return Ok(Described { json, share });
     }
     let target = instance.identity.target();
     let digest = instance.digest();
     let with_digest = digest.is_none();
-    let skimmed = skim(instance.body, Extent::Whole, with_digest).await?;
-    let described = describe(&skimmed, &target)?;
-    if let Some(digest) = digest.or(skimmed.sha256) {
-        derived.keep_metadata(digest, described.clone());
+    let share = context.account.share(LEAST_KEPT).await?;
+    let skimmed = skim(instance.body, Extent::Whole, with_digest, share).await?;
+    let digest = digest.or(skimmed.sha256);
+    let described = describe(skimmed, &target).await?;
+    if let Some(digest) = digest {
+        derived.keep_metadata(digest, described.json.clone());
     }
     Ok(described)
 }

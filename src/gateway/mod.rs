@@ -17,6 +17,7 @@ mod holding;
 mod hosts;
 mod known;
 mod manifests;
+mod material;
 mod metadata;
 mod observe;
 mod offered;
@@ -51,6 +52,7 @@ pub use xc_wado::Settings as XcWadoSettings;
 
 use crate::access::{Access, Caller, Door, Peer};
 use crate::body::Body;
+use crate::budget::{self, Account, Budget, Client};
 use crate::cache::CacheControl;
 use crate::community::Registry;
 use crate::hop::{self, Hop, Pseudonym};
@@ -58,7 +60,7 @@ use crate::instance::Target;
 use crate::manifest::{Holding, Selected, Store};
 use crate::metrics::Metrics;
 use crate::multipart::Boundary;
-use crate::pixels::Pool;
+use crate::pixels::{self, Pool};
 use crate::request::{Acceptable, Grammar, Resource, Root};
 use crate::retrieve::{Job, Plan, Retriever};
 use crate::source::Source;
@@ -95,6 +97,7 @@ pub struct Gateway {
     retriever: Retriever,
     streams: Streams,
     decoders: Pool,
+    budget: Budget,
     cors: CorsSettings,
     viewers: ViewersSettings,
     cache_control: HeaderValue,
@@ -127,6 +130,8 @@ pub struct Assembly {
     pub cache_control: CacheControl,
     /// What makes samples and pictures of frames.
     pub decoders: Pool,
+    /// Memory for answers that are no streams.
+    pub limits: budget::Settings,
     /// Whose pages may read.
     pub cors: CorsSettings,
     /// Viewers that manifests are handed to.
@@ -153,6 +158,8 @@ struct Asking {
     door: Door,
     front: Arc<Front>,
     hop: Arc<Hop>,
+    /// Where memory for the answer comes from.
+    account: Account,
 }
 
 impl Gateway {
@@ -180,6 +187,7 @@ impl Gateway {
             streams: Streams::new(assembly.retriever.streams_per_client()),
             retriever: assembly.retriever,
             decoders: assembly.decoders,
+            budget: Budget::new(&assembly.limits, assembly.metrics.budget()),
             cors: assembly.cors,
             viewers: assembly.viewers,
             cache_control: assembly.cache_control.0,
@@ -226,8 +234,9 @@ impl Gateway {
             self.cors.mark(&head.headers, response.headers_mut());
             return response;
         }
+        let client = Client::at(client);
         let stream = self.streams.begin(client);
-        let asking = admitted.and_then(|()| self.asking(peer, &head, Arc::clone(&front)));
+        let asking = admitted.and_then(|()| self.asking(peer, &head, Arc::clone(&front), client));
         let (asking, outcome) = match asking {
             Ok(asking) if stream.is_none() => (Some(asking), Err(Error::TooManyAnswers)),
             Ok(asking) => {
@@ -255,7 +264,13 @@ impl Gateway {
     }
 
     /// Who asks, and on what way.
-    fn asking(&self, peer: &Peer, head: &Parts, front: Arc<Front>) -> Result<Asking, Error> {
+    fn asking(
+        &self,
+        peer: &Peer,
+        head: &Parts,
+        front: Arc<Front>,
+        client: Client,
+    ) -> Result<Asking, Error> {
         let caller = self.access.identify(peer, &head.headers)?;
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|_no_random| Error::Internal)?;
@@ -265,6 +280,7 @@ impl Gateway {
             door: peer.door,
             front,
             hop: Arc::new(hop),
+            account: self.budget.account(client),
         })
     }
 
@@ -333,7 +349,7 @@ impl Gateway {
         let acceptable = acceptable(head, target)?;
         let holding = self.holding(root, target.study()).await?;
         let plan = self.plan(&holding, target, asking)?;
-        let retrieval = self.fetch(plan, &acceptable.syntaxes).await?;
+        let retrieval = self.fetch(plan, &acceptable.syntaxes, asking).await?;
         let place = asking.root_place(root);
         self.instances(head, (retrieval, acceptable), place, target)
             .await
@@ -383,8 +399,12 @@ impl Gateway {
 
     /// The answer to what is not granted. What somebody tried without the right to is an event.
     fn refusal(&self, peer: &Peer, error: &Error) -> Response<Body> {
+        let refused = |bound| self.metrics.refused.with_label_values(&[bound]).inc();
         if matches!(error, Error::TooManyAnswers) {
-            self.metrics.refused.with_label_values(&["client"]).inc();
+            refused("client");
+        }
+        if matches!(error, Error::Pixels(pixels::Error::Busy)) {
+            refused("decoders");
         }
         self.tell(peer, error);
         error.response()

@@ -10,10 +10,13 @@ use http::request::Parts;
 
 use super::answer::response;
 use super::forward::POLICY;
+use super::material::Material;
 use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::Body;
+use crate::budget::Share;
 use crate::instance::Target;
+use crate::object::LEAST_KEPT;
 use crate::present::{adopted, forwarded};
 use crate::request::{accept, xc_wado};
 use crate::retrieve::{Forwarded, Job, Missing, Plan};
@@ -26,19 +29,34 @@ const MOST_METADATA: usize = 64 << 20;
 
 impl Gateway {
     /// The metadata of everything in a plan, if all its sources offer them and give them all.
-    pub(super) async fn offered_metadata(&self, plan: &Plan, place: &Place) -> Option<Vec<Bytes>> {
+    pub(super) async fn offered_metadata(
+        &self,
+        material: &Material,
+        place: &Place,
+    ) -> Option<(Vec<Bytes>, Share)> {
+        let plan = &material.plan;
         let is_offered = |job: &Job| self.is_offered(job, Offer::Metadata);
         if plan.jobs.is_empty() || plan.not_locatable > 0 || !plan.jobs.iter().all(is_offered) {
             return None;
         }
         let mut all = Vec::new();
+        let mut share = material.context.account.share(LEAST_KEPT).await.ok()?;
         for job in &plan.jobs {
-            all.extend(self.metadata_of(job, plan, place).await?);
+            all.extend(self.metadata_of(job, plan, place, &mut share).await?);
+            let held: usize = all.iter().map(Bytes::len).sum();
+            share.shrink(held as u64);
         }
-        Some(all)
+        Some((all, share))
     }
 
-    async fn metadata_of(&self, job: &Job, plan: &Plan, place: &Place) -> Option<Vec<Bytes>> {
+    async fn metadata_of(
+        &self,
+        job: &Job,
+        plan: &Plan,
+        place: &Place,
+        share: &mut Share,
+    ) -> Option<Vec<Bytes>> {
+        let before = share.bytes();
         let target = match &job.only {
             Some(uid) => job.listing.instance(uid),
             None => job.listing.target(),
@@ -51,6 +69,9 @@ impl Gateway {
             if json.len() + chunk.len() > MOST_METADATA {
                 return None;
             }
+            // The answer, twice while it moves, and what is taken over of it.
+            let length = (json.len() + chunk.len()) as u64;
+            share.grow(before + length * 3).await.ok()?;
             json.extend_from_slice(&chunk);
         }
         let listing = &job.listing;

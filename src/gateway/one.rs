@@ -1,81 +1,43 @@
-//! One instance that may be opened as often as it is needed, and its frames.
+//! The frames of one instance.
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
-
 use super::Error;
+use super::material::One;
 use crate::body::{self, Body};
 use crate::cache::Frames as KeptFrames;
-use crate::dicom::{TransferSyntax, TransferSyntaxes};
-use crate::hop::Hop;
+use crate::dicom::TransferSyntax;
 use crate::instance::Instance;
-use crate::object::{self, Extent, Layout, Skimmed, layout, plain, skim};
-use crate::pixels::{Geometry, MOST_BYTES, Made, Pool, Task, Wanted, is_decodable};
-use crate::retrieve::{Job, Plan, Retriever};
+use crate::object::{self, Extent, LEAST_KEPT, Layout, Skimmed, layout, plain, skim};
+use crate::pixels::{Geometry, MOST_BYTES, Made, Task, Wanted, is_decodable};
 
-/// One instance that can be opened as often as it is needed.
-#[derive(Debug, Clone)]
-pub(super) struct One {
-    retriever: Retriever,
-    job: Job,
-    hop: Arc<Hop>,
-}
-
-impl One {
-    pub(super) fn new(retriever: Retriever, job: Job, hop: Arc<Hop>) -> Self {
-        Self {
-            retriever,
-            job,
-            hop,
-        }
-    }
-
-    /// Whether it is a file on this machine.
-    pub(super) fn is_here(&self) -> bool {
-        self.job.source.instances().is_some()
-    }
-
-    pub(super) async fn open(&self) -> Result<Instance, Error> {
-        let (listing, only) = (&self.job.listing, &self.job.only);
-        if let Some(uid) = only
-            && let Some(instance) = self.job.source.at_hand(&listing.instance(uid)).await
-        {
-            return Ok(instance);
-        }
-        self.fetch(TransferSyntaxes::AsStored).await
-    }
-
-    /// The instance as its source gives it in one of these transfer syntaxes.
-    pub(super) async fn fetch(&self, accepted: TransferSyntaxes) -> Result<Instance, Error> {
-        let mut plan = Plan::new(Arc::clone(&self.hop));
-        plan.jobs.push(self.job.clone());
-        let mut retrieval = self.retriever.start(plan, accepted).await?;
-        let first = retrieval.instances.next().await?;
-        Ok(first.ok_or(body::Error::Missing(1))?)
-    }
+/// The data set of an instance that has been opened.
+pub(super) async fn skimmed(one: &One, body: Body, extent: Extent) -> Result<Skimmed, Error> {
+    let share = one.context.account.share(LEAST_KEPT).await?;
+    Ok(skim(body, extent, false, share).await?)
 }
 
 /// An instance, and where its frames are.
 pub(super) async fn frames_of(one: &One) -> Result<(Instance, Arc<KeptFrames>), Error> {
-    let derived = one.retriever.cache().derived();
+    let derived = one.context.retriever.cache().derived();
     let instance = one.open().await?;
     let digest = instance.digest();
     if let Some(kept) = digest.and_then(|digest| derived.frames(&digest)) {
         return Ok((instance, kept));
     }
-    let skimmed = skim(instance.body, Extent::ToPixelData, false).await?;
-    let kept = frames_in(one, &skimmed, digest).await?;
+    let mut skimmed = skimmed(one, instance.body, Extent::ToPixelData).await?;
+    let kept = frames_in(one, &mut skimmed, digest).await?;
+    drop(skimmed);
     Ok((one.open().await?, kept))
 }
 
 /// Where the frames of an instance are that has been skimmed; they are kept by its digest.
 pub(super) async fn frames_in(
     one: &One,
-    skimmed: &Skimmed,
+    skimmed: &mut Skimmed,
     digest: Option<[u8; 32]>,
 ) -> Result<Arc<KeptFrames>, Error> {
-    let derived = one.retriever.cache().derived();
+    let derived = one.context.retriever.cache().derived();
     if let Some(kept) = digest.and_then(|digest| derived.frames(&digest)) {
         return Ok(kept);
     }
@@ -148,13 +110,18 @@ impl OneFrame {
         self.opened(1).await
     }
 
-    /// What a decoder makes of a frame.
-    pub(super) async fn made(
-        &self,
-        decoders: &Pool,
-        number: u32,
-        wanted: Wanted,
-    ) -> Result<Made, Error> {
+    /// The same, for an answer that has begun.
+    pub(super) fn patient(&self) -> Self {
+        Self {
+            one: self.one.patient(),
+            stored: self.stored.clone(),
+            kept: Arc::clone(&self.kept),
+        }
+    }
+
+    /// What a decoder makes of a frame. Nothing is read before there is memory for the frame and for
+    /// what is made of it.
+    pub(super) async fn made(&self, number: u32, wanted: Wanted) -> Result<Made, Error> {
         let geometry = &self.kept.geometry;
         geometry.check()?;
         let compressed = self
@@ -166,26 +133,57 @@ impl OneFrame {
         {
             return Err(crate::pixels::Error::NoDecoder.into());
         }
-        let mut body = self.opened(number).await?;
-        let mut frame = BytesMut::new();
-        while let Some(chunk) = body.chunk().await? {
-            if (frame.len() + chunk.len()) as u64 > MOST_BYTES {
-                return Err(crate::pixels::Error::TooLarge.into());
-            }
-            frame.extend_from_slice(&chunk);
-        }
         let task = Task {
             compressed,
             geometry: geometry.clone(),
             wanted,
         };
-        Ok(decoders.make(&task, &frame).await?)
+        let context = &self.one.context;
+        let (expected, made) = (self.expected_bytes(number), task.most_made());
+        let mut share = context.account.share(expected + made).await?;
+        let mut body = self.opened(number).await?;
+        // Memory that is not written to is not taken.
+        let mut frame = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
+        while let Some(chunk) = body.chunk().await? {
+            let length = frame.len() + chunk.len();
+            if length as u64 > MOST_BYTES {
+                return Err(crate::pixels::Error::TooLarge.into());
+            }
+            if length > frame.capacity() {
+                let more = length + length / 4;
+                share.grow(more as u64 + made).await?;
+                frame.reserve_exact(more - frame.len());
+            }
+            frame.extend_from_slice(&chunk);
+        }
+        drop(body);
+        share.shrink(frame.len() as u64 + made);
+        Ok(context.decoders.make(&task, frame, share).await?)
+    }
+
+    /// How many bytes a stored frame takes; of a compressed one that ends where the pixel data do, as
+    /// many as if it were not compressed.
+    fn expected_bytes(&self, number: u32) -> u64 {
+        let plain = self.kept.geometry.frame_bits().div_ceil(8);
+        let expected = match &self.kept.layout {
+            Layout::Native(_) => plain,
+            Layout::Encapsulated(encapsulated) => {
+                let at = (number as usize).saturating_sub(1);
+                let span = encapsulated.spans.get(at);
+                let length = span.and_then(|span| span.end?.checked_sub(span.start));
+                length.unwrap_or(plain)
+            }
+        };
+        expected.min(MOST_BYTES)
     }
 }
 
 pub(super) fn broken_off(error: Error) -> body::Error {
     if let Error::BrokeOff(error) = error {
         return error;
+    }
+    if let Error::Memory(error) = error {
+        return error.into();
     }
     if let Error::Instance(error) = error {
         return error.into();

@@ -7,18 +7,19 @@ use http::Response;
 use http::request::Parts;
 
 use super::answer::response;
-use super::one::{One, OneFrame, broken_off, frames_in, frames_of};
+use super::material::{Material, One};
+use super::one::{OneFrame, broken_off, frames_in, frames_of, skimmed};
 use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::{self, Body};
 use crate::instance::Target;
-use crate::object::{self, Extent, Skimmed, lettering, shading, skim};
-use crate::pixels::{Format, Lettering, Pool, Rendering, Wanted};
+use crate::object::{self, Extent, Skimmed, lettering, shading};
+use crate::pixels::{Format, Lettering, Rendering, Wanted};
 use crate::present::parts::{self, Part};
 use crate::present::{Presented, animation};
 use crate::request::rendering::Annotation;
 use crate::request::{Rendered, rendering};
-use crate::retrieve::{Missing, Plan};
+use crate::retrieve::Missing;
 use crate::sub_resource::{FrameForm, SubResource};
 
 /// How large a thumbnail is if nobody says so.
@@ -28,7 +29,7 @@ impl Gateway {
     pub(super) async fn rendered(
         &self,
         head: &Parts,
-        plan: Plan,
+        material: Material,
         place: Place,
         (target, resource): (&Target, &SubResource),
     ) -> Result<Response<Body>, Error> {
@@ -54,7 +55,7 @@ impl Gateway {
         };
         match target {
             Target::Instance(..) => {
-                let one = self.one(plan)?;
+                let one = material.one()?;
                 if frames.is_none()
                     && !is_thumbnail
                     && let Some(response) = self.as_it_is(head, &one, &location).await?
@@ -71,10 +72,10 @@ impl Gateway {
             }
             // One picture stands for all of them.
             Target::Series(..) | Target::Study(_) if is_thumbnail => {
-                self.representative(head, plan, wanted, &location).await
+                self.representative(head, material, wanted, &location).await
             }
             Target::Series(..) | Target::Study(_) => {
-                self.all_pictures(head, plan, wanted, (place, &location))
+                self.all_pictures(head, material, wanted, (place, &location))
                     .await
             }
         }
@@ -84,20 +85,12 @@ impl Gateway {
     async fn representative(
         &self,
         head: &Parts,
-        plan: Plan,
+        material: Material,
         wanted: Rendered,
         location: &str,
     ) -> Result<Response<Body>, Error> {
         let mut why = Error::from(crate::retrieve::Error::NotLocatable);
-        for mut job in plan.jobs {
-            let middle = job.listing.instances.len() / 2;
-            let mut instances = job.listing.instances.iter();
-            let found = instances.find(|(_, number)| **number == middle);
-            let Some((uid, _)) = found else { continue };
-            job.only = Some(uid.clone());
-            let mut plan = Plan::new(Arc::clone(&plan.hop));
-            plan.jobs.push(job);
-            let one = self.one(plan)?;
+        for one in material.middles() {
             let painting = self.pictures(head, one, wanted.clone(), (location, &[1]));
             match painting.await {
                 Err(error @ Error::Instance(object::Error::NoPixelData)) => why = error,
@@ -123,14 +116,16 @@ impl Gateway {
         if frames == 1 {
             return self.pictures(head, one, wanted, (location, &[1])).await;
         }
-        let easel = Easel::new(self.decoders.clone(), one, wanted, format);
+        let easel = Easel::new(one, wanted, format);
         let first = animation::begun(&easel.paint(1).await?).ok_or(Error::Internal)?;
+        let easel = easel.patient();
         let body = Body::generate(None, move |out| async move {
-            out.emit(first).await?;
+            Body::full(first).give(&out).await?;
             for number in 2..=frames {
                 let picture = easel.paint(number).await.map_err(broken_off)?;
                 let broken = body::Error::Malformed("a picture is no GIF");
-                out.emit(animation::block(&picture).ok_or(broken)?).await?;
+                let block = animation::block(&picture).ok_or(broken)?;
+                Body::full(block).give(&out).await?;
             }
             out.emit(animation::ended()).await
         });
@@ -152,7 +147,7 @@ impl Gateway {
         (location, numbers): (&str, &[u32]),
     ) -> Result<Response<Body>, Error> {
         let format = rendering::picture(head.uri.query(), &accept_fields(head))?;
-        let easel = Arc::new(Easel::new(self.decoders.clone(), one, wanted, format));
+        let easel = Easel::new(one, wanted, format);
         let first = numbers.first().copied().unwrap_or(1);
         let picture = easel.paint(first).await?;
         let content_type = media_type(format);
@@ -167,6 +162,7 @@ impl Gateway {
                 location: location.to_owned(),
                 what,
             });
+            let easel = Arc::new(easel.patient());
             let open = move |number: &u32| {
                 let (easel, number) = (Arc::clone(&easel), *number);
                 async move {
@@ -194,7 +190,7 @@ impl Gateway {
         (wanted, region, format): (Rendered, Option<[f64; 4]>, Format),
         (location, frame): (&str, u32),
     ) -> Result<Response<Body>, Error> {
-        let mut easel = Easel::new(self.decoders.clone(), one, wanted, format);
+        let mut easel = Easel::new(one, wanted, format);
         easel.region = region;
         let presented = Presented {
             content_type: media_type(format).to_owned(),
@@ -207,38 +203,49 @@ impl Gateway {
     async fn all_pictures(
         &self,
         head: &Parts,
-        plan: Plan,
+        material: Material,
         wanted: Rendered,
         (place, location): (Place, &str),
     ) -> Result<Response<Body>, Error> {
         let format = rendering::picture(head.uri.query(), &accept_fields(head))?;
         let content_type = media_type(format);
-        let missing = plan.missing();
-        let easels: Vec<_> = self
-            .ones(&plan)?
-            .into_iter()
-            .map(|(one, target)| {
-                let easel = Easel::new(self.decoders.clone(), one, wanted.clone(), format);
-                let location = place.of_sub_resource(&target, &SubResource::Rendered);
-                (easel, location)
-            })
-            .collect();
+        let (mut ones, missing) = material.all()?;
+        // The status is known when the first picture is.
+        let mut first = None;
+        for one in ones.by_ref() {
+            let target = one.target();
+            match Easel::new(one, wanted.clone(), format).paint(1).await {
+                Err(Error::Instance(object::Error::NoPixelData)) => {}
+                painted => {
+                    first = Some((painted?, target));
+                    break;
+                }
+            }
+        }
+        let first = first.ok_or(object::Error::NoPixelData)?;
+        let mut ones = ones.patient();
         let boundary = boundary()?;
         let mut joiner = crate::multipart::Joiner::new(boundary);
         let whole = joiner.content_type(content_type);
         let body = Body::generate(None, |out| async move {
-            for (easel, location) in easels {
-                let picture = match easel.paint(1).await {
-                    Ok(picture) => picture,
-                    Err(Error::Instance(object::Error::NoPixelData)) => continue,
+            let mut next = Some(first);
+            loop {
+                if let Some((picture, target)) = next.take() {
+                    let location = place.of_sub_resource(&target, &SubResource::Rendered);
+                    let fields = [
+                        ("Content-Type", content_type),
+                        ("Content-Location", &location),
+                    ];
+                    out.emit(joiner.part(&fields)).await?;
+                    Body::full(picture).give(&out).await?;
+                }
+                let Some(one) = ones.next() else { break };
+                let target = one.target();
+                next = match Easel::new(one, wanted.clone(), format).paint(1).await {
+                    Ok(picture) => Some((picture, target)),
+                    Err(Error::Instance(object::Error::NoPixelData)) => None,
                     Err(error) => return Err(broken_off(error)),
                 };
-                let fields = [
-                    ("Content-Type", content_type),
-                    ("Content-Location", &location),
-                ];
-                out.emit(joiner.part(&fields)).await?;
-                out.emit(picture).await?;
             }
             out.emit(joiner.close()).await
         });
@@ -262,7 +269,6 @@ fn media_type(format: Format) -> &'static str {
 
 /// Where pictures of one instance are made.
 struct Easel {
-    decoders: Pool,
     one: One,
     wanted: Rendered,
     format: Format,
@@ -271,13 +277,20 @@ struct Easel {
 }
 
 impl Easel {
-    fn new(decoders: Pool, one: One, wanted: Rendered, format: Format) -> Self {
+    fn new(one: One, wanted: Rendered, format: Format) -> Self {
         Self {
-            decoders,
             one,
             wanted,
             format,
             region: None,
+        }
+    }
+
+    /// The same, for an answer that has begun.
+    fn patient(self) -> Self {
+        Self {
+            one: self.one.patient(),
+            ..self
         }
     }
 
@@ -286,7 +299,7 @@ impl Easel {
         let instance = self.one.open().await?;
         let syntax = instance.identity.transfer_syntax.clone();
         let digest = instance.digest();
-        let skimmed = skim(instance.body, Extent::ToPixelData, false).await?;
+        let mut skimmed = skimmed(&self.one, instance.body, Extent::ToPixelData).await?;
         if skimmed.pixel_data().is_none() {
             return Err(object::Error::NoPixelData.into());
         }
@@ -299,10 +312,11 @@ impl Easel {
             let size = ((right - left) * width, (bottom - top) * height);
             rendering.viewport.source = Some((left * width, top * height, size.0, size.1));
         }
-        let kept = frames_in(&self.one, &skimmed, digest).await?;
+        let kept = frames_in(&self.one, &mut skimmed, digest).await?;
+        drop(skimmed);
         let frame = OneFrame::new(self.one.clone(), syntax, kept);
         let wanted = Wanted::Picture(Box::new(rendering));
-        Ok(frame.made(&self.decoders, number, wanted).await?.bytes)
+        Ok(frame.made(number, wanted).await?.bytes)
     }
 
     fn lettering(&self, skimmed: &Skimmed) -> Lettering {

@@ -1,10 +1,9 @@
 //! How many answers one client has under way.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::network::client;
+use crate::budget::Client;
 
 /// Answers that are under way, by client.
 #[derive(Debug, Clone)]
@@ -13,14 +12,14 @@ pub(super) struct Streams(Arc<Clients>);
 #[derive(Debug)]
 struct Clients {
     most: usize,
-    under_way: Mutex<HashMap<IpAddr, usize>>,
+    under_way: Mutex<HashMap<Client, usize>>,
 }
 
 /// One answer, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Stream {
     streams: Streams,
-    client: IpAddr,
+    client: Client,
 }
 
 impl Streams {
@@ -33,8 +32,7 @@ impl Streams {
     }
 
     /// One more answer; `None` if the client has too many.
-    pub(super) fn begin(&self, address: IpAddr) -> Option<Stream> {
-        let client = client(address);
+    pub(super) fn begin(&self, client: Client) -> Option<Stream> {
         let mut all = self.all();
         let under_way = all.entry(client).or_default();
         if *under_way >= self.0.most {
@@ -48,7 +46,7 @@ impl Streams {
         })
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<Client, usize>> {
         let under_way = &self.0.under_way;
         under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,8 +68,8 @@ impl Drop for Stream {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().expect("an address")
+    fn address(text: &str) -> Client {
+        Client::at(text.parse().expect("an address"))
     }
 
     #[test]
@@ -89,11 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_client_and_0_is_no_limit() {
-        let streams = Streams::new(1);
-        let _held = streams.begin(address("2001:db8::1"));
-        assert!(streams.begin(address("2001:db8::2")).is_none());
-        assert!(streams.begin(address("2001:db8:0:1::1")).is_some());
+    fn zero_is_no_limit() {
         let unlimited = Streams::new(0);
         let held: Vec<_> = (0..99).map(|_| unlimited.begin(address("::1"))).collect();
         assert!(held.iter().all(Option::is_some));

@@ -1,15 +1,15 @@
 //! In which transfer syntaxes instances leave (PS3.18 8.7.3).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::one::{One, OneFrame, broken_off, frames_in};
-use super::{Error, Gateway};
+use super::material::{Context, One};
+use super::one::{OneFrame, broken_off, frames_in, skimmed};
+use super::{Asking, Error, Gateway};
 use crate::dicom::{Encoding, TransferSyntax, TransferSyntaxes};
-use crate::hop::Hop;
 use crate::instance::{Instance, Making, Way};
-use crate::object::{self, Decoded, Extent, skim};
-use crate::pixels::{self, Pool, Wanted, decodable, is_decodable};
-use crate::retrieve::{Job, Plan, Retrieval, Retriever};
+use crate::object::{self, Decoded, Extent, LEAST_KEPT};
+use crate::pixels::{self, Wanted, decodable, is_decodable};
+use crate::retrieve::{Job, Plan, Retrieval};
 
 impl Gateway {
     /// Begins to fetch what a client gets in a transfer syntax that it accepts. Sources are asked for
@@ -18,20 +18,20 @@ impl Gateway {
         &self,
         plan: Plan,
         accepted: &TransferSyntaxes,
+        asking: &Asking,
     ) -> Result<Retrieval, Error> {
-        let rewriting = Arc::new(Rewriting {
+        let rewriting = Rewriting {
             accepted: accepted.clone(),
-            decoders: self.decoders.clone(),
-            retriever: self.retriever.clone(),
-            hop: Arc::clone(&plan.hop),
+            context: self.context(asking),
             jobs: plan.jobs.clone(),
-        });
+        };
         let mut retrieval = self.retriever.start(plan, fetched(accepted)).await?;
         // What is wrong with the first one can still be told at the head of the answer.
         let first = match retrieval.instances.next().await? {
             Some(first) => Some(rewriting.make(first).await?),
             None => None,
         };
+        let rewriting = Arc::new(rewriting.patient());
         let others = retrieval.instances.after(first);
         retrieval.instances = others.each(move |instance| -> Making {
             let rewriting = Arc::clone(&rewriting);
@@ -66,13 +66,19 @@ fn accepts_explicit(uids: &[String]) -> bool {
 /// What is made of instances for one client.
 struct Rewriting {
     accepted: TransferSyntaxes,
-    decoders: Pool,
-    retriever: Retriever,
-    hop: Arc<Hop>,
+    context: Arc<Context>,
     jobs: Vec<Job>,
 }
 
 impl Rewriting {
+    /// The same, for an answer that has begun.
+    fn patient(self) -> Self {
+        Self {
+            context: self.context.patient(),
+            ..self
+        }
+    }
+
     async fn make(&self, instance: Instance) -> Result<Instance, Error> {
         let stored = &instance.identity.transfer_syntax;
         // PS3.18 8.7.3.3: these must not leave as they are stored, whatever a client accepts.
@@ -81,7 +87,8 @@ impl Rewriting {
             Encoding::ImplicitLittle | Encoding::ExplicitBig
         );
         if never_leaves || (!self.accepted.permit(stored) && object::is_rewritable(stored)) {
-            let body = object::explicit_little(instance.body);
+            let share = self.context.account.share(LEAST_KEPT).await?;
+            let body = object::explicit_little(instance.body, share);
             return Ok(rewritten(Instance { body, ..instance }));
         }
         if self.accepted.permit(stored) || !is_decodable(stored.as_str()) {
@@ -94,7 +101,12 @@ impl Rewriting {
         }
         match self.decoded(&one, instance).await {
             Ok(decoded) => Ok(decoded),
-            Err(error @ (Error::BrokeOff(_) | Error::Pixels(pixels::Error::Busy))) => Err(error),
+            Err(
+                error @ (Error::BrokeOff(_)
+                | Error::Memory(_)
+                | Error::Instance(object::Error::Memory(_))
+                | Error::Pixels(pixels::Error::Busy)),
+            ) => Err(error),
             // Its source may know better.
             Err(error) => {
                 tracing::info!(%error, "an instance cannot be decoded here");
@@ -108,43 +120,44 @@ impl Rewriting {
         let identity = &instance.identity;
         let mut jobs = self.jobs.iter();
         let job = jobs.find(|job| job.listing.number(identity).is_some())?;
-        let job = Job {
-            only: Some(identity.sop_instance.clone()),
-            ..job.clone()
-        };
-        Some(One::new(self.retriever.clone(), job, Arc::clone(&self.hop)))
+        Some(self.context.one(job, identity.sop_instance.clone()))
     }
 
     /// The instance with its frames decoded. The first one is decoded before anything is given.
     async fn decoded(&self, one: &One, instance: Instance) -> Result<Instance, Error> {
         let digest = instance.digest();
-        let skimmed = skim(one.open().await?.body, Extent::ToPixelData, false).await?;
+        let mut skimmed = skimmed(one, one.open().await?.body, Extent::ToPixelData).await?;
         if skimmed.pixel_data().is_none() {
             // Compressed in name only.
-            let body = object::explicit_little(instance.body);
+            let body = object::explicit_little(instance.body, skimmed.into_share());
             return Ok(rewritten(Instance { body, ..instance }));
         }
-        let kept = frames_in(one, &skimmed, digest).await?;
+        let kept = frames_in(one, &mut skimmed, digest).await?;
+        drop(skimmed);
         let stored = instance.identity.transfer_syntax.clone();
         let frames = OneFrame::new(one.clone(), stored, kept);
-        let first = frames.made(&self.decoders, 1, Wanted::Samples).await?;
+        // Before that of a frame: what is small is waited for with nothing large in hand.
+        let share = self.context.account.share(LEAST_KEPT).await?;
+        let first = frames.made(1, Wanted::Samples).await?;
         let decoded = Decoded::new(frames.geometry(), first.is_rgb)?;
         if first.bytes.len() != decoded.frame {
             return Err(object::Error::Pixels("a frame has another length than it says").into());
         }
-        let frames = Arc::new((frames, self.decoders.clone(), first.bytes));
+        let frames = Arc::new((frames.patient(), Mutex::new(Some(first.bytes))));
         let frame = move |number| {
             let frames = Arc::clone(&frames);
             async move {
-                let (frames, decoders, first) = &*frames;
-                if number == 1 {
-                    return Ok(first.clone());
+                let (frames, first) = &*frames;
+                // It is not held longer than until it is given.
+                let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(first) = first.filter(|_| number == 1) {
+                    return Ok(first);
                 }
-                let made = frames.made(decoders, number, Wanted::Samples).await;
+                let made = frames.made(number, Wanted::Samples).await;
                 made.map(|made| made.bytes).map_err(broken_off)
             }
         };
-        let body = object::decoded(instance.body, decoded, frame);
+        let body = object::decoded((instance.body, share), decoded, frame);
         Ok(rewritten(Instance { body, ..instance }))
     }
 }

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::answer::json_document;
 use super::metadata::described;
+use super::one::broken_off;
 use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::{self, Body};
 use crate::dicom::TransferSyntaxes;
@@ -116,7 +117,7 @@ impl Gateway {
         manifest: &Arc<Registered>,
         root: String,
     ) -> Result<Response<Body>, Error> {
-        let derived = self.retriever.cache().derived().clone();
+        let context = self.context(asking).patient();
         let retriever = self.retriever.clone();
         let mut studies = Vec::new();
         for study in &manifest.holding.studies {
@@ -158,14 +159,18 @@ impl Gateway {
                     let mut before = "";
                     while let Some(instance) = retrieval.instances.next().await? {
                         let path = instance.identity.target().path();
-                        let json = described(&derived, instance).await;
-                        let json = metadata::rooted(&json?, &root);
+                        let described = described(&context, instance).await;
+                        let mut described = described.map_err(broken_off)?;
+                        let most = metadata::most_of_text(&described.json);
+                        described.share.grow(most).await?;
+                        let json = metadata::rooted(&described.json, &root);
                         let natural = natural(&json)?;
                         let url = format!(
                             "dicomweb:{root}/{path}?accept=application/dicom%3B%20transfer-syntax%3D*"
                         );
                         let one = json!({ "metadata": natural, "url": url });
-                        out.emit(format!("{before}{one}").into()).await?;
+                        let one = format!("{before}{one}").into();
+                        Body::full(described.share.hold(one)).give(&out).await?;
                         before = ",";
                     }
                     out.emit("]}".into()).await?;

@@ -25,7 +25,7 @@ impl Gateway {
         let place = asking.root_place(root);
         match wanted {
             Wanted::Dicom(syntaxes) => {
-                let retrieval = self.fetch(plan, &syntaxes).await?;
+                let retrieval = self.fetch(plan, &syntaxes, asking).await?;
                 let acceptable = Acceptable {
                     payload: Payload::Single,
                     syntaxes,
@@ -39,7 +39,7 @@ impl Gateway {
                 rendered,
                 region,
             } => {
-                let one = self.one(plan)?;
+                let one = self.material(plan, asking).one()?;
                 let location = place.of(&target);
                 let shown = (*rendered, region, format);
                 self.picture(head, one, shown, (&location, frame)).await

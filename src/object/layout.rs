@@ -19,6 +19,8 @@ const DOUBLE_FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0009);
 const EXTENDED_OFFSET_TABLE: Tag = Tag(0x7FE0, 0x0001);
 /// Most frames that are looked for: an index takes 16 bytes for each.
 const MOST_FRAMES: u32 = 1 << 20;
+/// Memory that looking for frames takes for each: offsets, starts and a span.
+const BYTES_PER_FRAME: u64 = 64;
 /// An item's tag and length.
 const ITEM_HEAD: u64 = 8;
 
@@ -110,8 +112,9 @@ impl Skimmed {
     ///
     /// # Errors
     /// Why there are none.
-    pub async fn layout(&self, geometry: &Geometry, body: Body) -> Result<Layout, Error> {
-        let large = self.pixel_data().ok_or(Error::NoPixelData)?;
+    pub async fn layout(&mut self, geometry: &Geometry, body: Body) -> Result<Layout, Error> {
+        let large = *self.pixel_data().ok_or(Error::NoPixelData)?;
+        let large = &large;
         match large.length {
             Some(length) => self.native(geometry, large, length).map(Layout::Native),
             None => {
@@ -144,7 +147,7 @@ impl Skimmed {
     }
 
     async fn encapsulated(
-        &self,
+        &mut self,
         geometry: &Geometry,
         large: &Large,
         body: Body,
@@ -152,6 +155,8 @@ impl Skimmed {
         if geometry.frames > MOST_FRAMES {
             return Err(Error::Pixels("more frames than are looked for"));
         }
+        let frames = u64::from(geometry.frames);
+        self.make_room(frames * BYTES_PER_FRAME).await?;
         let mut reader = Reader::new(plain(body, &self.transfer_syntax).await?);
         reader
             .skip(large.offset.saturating_sub(reader.position()))
@@ -239,30 +244,22 @@ async fn counted(
     frames: u32,
     transfer_syntax: &TransferSyntax,
 ) -> Result<Encapsulated, Error> {
-    let mut fragments: Vec<(u64, bool)> = Vec::new();
+    // Of each fragment, and of those that begin a codestream; no more of either than there are frames.
+    let (mut all, mut begun) = (Starts::of(frames), Starts::of(frames));
     let end = loop {
         let start = reader.position();
         let Some(length) = item(&mut reader).await? else {
             break start;
         };
-        if fragments.len() as u64 >= u64::from(MOST_FRAMES) * 4 {
-            return Err(Error::Pixels("too many fragments"));
-        }
         reader.fill(4.min(length as usize)).await?;
-        fragments.push((start, begins_codestream(reader.here(), transfer_syntax)));
+        all.add(start);
+        if begins_codestream(reader.here(), transfer_syntax) {
+            begun.add(start);
+        }
         reader.skip(length.into()).await?;
     };
-    let starts: Vec<u64> = if fragments.len() as u64 == u64::from(frames) {
-        fragments.iter().map(|(start, _)| *start).collect()
-    } else {
-        let begun = fragments.iter().filter(|(_, begins)| *begins);
-        begun.map(|(start, _)| *start).collect()
-    };
-    if starts.len() as u64 != u64::from(frames) {
-        return Err(Error::Pixels(
-            "it cannot be told which fragments make a frame",
-        ));
-    }
+    let unclear = Error::Pixels("it cannot be told which fragments make a frame");
+    let starts = all.whole().or(begun.whole()).ok_or(unclear)?;
     let ends = starts.iter().skip(1).copied().chain([end]);
     let spans = starts.iter().zip(ends).map(|(&start, end)| Span {
         start,
@@ -271,6 +268,35 @@ async fn counted(
     Ok(Encapsulated {
         spans: spans.collect(),
     })
+}
+
+/// Where frames may begin, as long as there are no more than there are frames.
+struct Starts {
+    frames: usize,
+    first: Vec<u64>,
+    count: usize,
+}
+
+impl Starts {
+    fn of(frames: u32) -> Self {
+        Self {
+            frames: frames as usize,
+            first: Vec::new(),
+            count: 0,
+        }
+    }
+
+    fn add(&mut self, start: u64) {
+        self.count += 1;
+        if self.count <= self.frames {
+            self.first.push(start);
+        }
+    }
+
+    /// One for each frame.
+    fn whole(self) -> Option<Vec<u64>> {
+        (self.count == self.frames).then_some(self.first)
+    }
 }
 
 // JPEG and JPEG-LS begin with SOI, JPEG 2000 with SOC and SIZ.

@@ -18,8 +18,11 @@ pub use skim::{Extent, Large, Skimmed, plain, skim};
 pub use transcode::{Decoded, decoded, explicit_little, is_rewritable};
 
 use crate::body;
+use crate::budget;
 use crate::dicom::{dataset, part10};
 
+/// The memory that reading a data set begins with; most need no more.
+pub const LEAST_KEPT: u64 = 32 << 10;
 /// Most that the data set of an instance may take without its large values.
 pub const MOST_KEPT: usize = 64 << 20;
 
@@ -38,6 +41,9 @@ pub enum Error {
     /// Its data set is larger than [`MOST_KEPT`] without its large values.
     #[error("the data set is larger than {} MiB without its pixel data", MOST_KEPT >> 20)]
     TooLarge,
+    /// There is no memory for it.
+    #[error(transparent)]
+    Memory(#[from] budget::Error),
     /// It has no pixel data.
     #[error("the instance has no pixel data")]
     NoPixelData,
@@ -59,6 +65,7 @@ impl From<Error> for body::Error {
             Error::Body(error) => error,
             Error::Part10(_) | Error::DataSet(_) => Self::Malformed("an instance cannot be read"),
             Error::TooLarge => Self::Malformed("a data set is too large"),
+            Error::Memory(error) => Self::Memory(error),
             Error::NoPixelData | Error::NoFrame(_) | Error::Pixels(_) | Error::NoValue => {
                 Self::Malformed("an instance has no such frame")
             }

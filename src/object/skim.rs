@@ -5,8 +5,9 @@ use dicom_core::{Tag, VR};
 
 use super::inflate::inflated;
 use super::reader::Reader;
-use super::{Error, MOST_KEPT};
+use super::{Error, LEAST_KEPT, MOST_KEPT};
 use crate::body::{self, Body};
+use crate::budget::{self, Share};
 use crate::dicom::dataset::{self, DataSet, Head};
 use crate::dicom::json::{Linked, MOST_INLINE, implicit_vr, is_binary};
 use crate::dicom::{Encoding, TransferSyntax, part10};
@@ -35,6 +36,8 @@ pub struct Skimmed {
     pub large: Vec<Large>,
     /// SHA-256 of the Part 10 file, if it was worked out.
     pub sha256: Option<[u8; 32]>,
+    /// The memory that it takes.
+    share: Share,
 }
 
 /// A value that was passed over.
@@ -55,6 +58,26 @@ impl Skimmed {
     #[must_use]
     pub fn data_set(&self) -> DataSet<'_> {
         DataSet::new(&self.kept, self.transfer_syntax.encoding())
+    }
+
+    /// Bytes of the data set that were kept.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.kept.len() as u64
+    }
+
+    /// Takes memory for so many bytes beside those that were kept.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn make_room(&mut self, more: u64) -> Result<(), budget::Error> {
+        self.share.grow(self.bytes() + more).await
+    }
+
+    /// Its memory, for what has been made of it.
+    #[must_use]
+    pub fn into_share(self) -> Share {
+        self.share
     }
 
     /// The elements that the data set lacks, as their metadata names them.
@@ -92,11 +115,17 @@ fn is_table(Tag(group, element): Tag) -> bool {
         || (group == 0x7FE0 && (1..=2).contains(&element))
 }
 
-/// Reads an instance. `with_digest`: its SHA-256 is worked out, if it is read to its end.
+/// Reads an instance. `with_digest`: its SHA-256 is worked out, if it is read to its end. `share` grows with
+/// what is kept; [`super::LEAST_KEPT`] is where it begins.
 ///
 /// # Errors
 /// Why it cannot be read.
-pub async fn skim(body: Body, extent: Extent, with_digest: bool) -> Result<Skimmed, Error> {
+pub async fn skim(
+    body: Body,
+    extent: Extent,
+    with_digest: bool,
+    share: Share,
+) -> Result<Skimmed, Error> {
     let mut reader = if with_digest && extent == Extent::Whole {
         Reader::digesting(body)
     } else {
@@ -104,7 +133,7 @@ pub async fn skim(body: Body, extent: Extent, with_digest: bool) -> Result<Skimm
     };
     let (transfer_syntax, _meta) = start(&mut reader).await?;
     let encoding = transfer_syntax.encoding();
-    let mut skim = Skim::new(encoding);
+    let mut skim = Skim::new(encoding, share);
     let sha256 = if encoding == Encoding::Deflated {
         // What is inflated is not what was sent, so there is no digest of it.
         let offset = reader.position();
@@ -120,6 +149,7 @@ pub async fn skim(body: Body, extent: Extent, with_digest: bool) -> Result<Skimm
         kept: skim.kept,
         large: skim.large,
         sha256,
+        share: skim.share,
     };
     skimmed.data_set().check()?;
     Ok(skimmed)
@@ -166,15 +196,29 @@ pub(super) struct Skim {
     encoding: Encoding,
     kept: Vec<u8>,
     large: Vec<Large>,
+    share: Share,
 }
 
 impl Skim {
-    pub(super) fn new(encoding: Encoding) -> Self {
+    pub(super) fn new(encoding: Encoding, share: Share) -> Self {
         Self {
             encoding,
             kept: Vec::new(),
             large: Vec::new(),
+            share,
         }
+    }
+
+    /// Forgets what was kept, and gives its memory back.
+    pub(super) fn forget(&mut self) {
+        self.kept = Vec::new();
+        self.large.clear();
+        self.share.shrink(LEAST_KEPT);
+    }
+
+    /// The memory of what is kept.
+    pub(super) fn share(&mut self) -> &mut Share {
+        &mut self.share
     }
 
     /// What was kept.
@@ -253,6 +297,12 @@ impl Skim {
     async fn keep(&mut self, reader: &mut Reader, length: u64) -> Result<(), Error> {
         if self.kept.len() as u64 + length > MOST_KEPT as u64 {
             return Err(Error::TooLarge);
+        }
+        self.share.grow(self.kept.len() as u64 + length).await?;
+        if length > 1 << 16 {
+            // Doubling it would take more than there is a share for.
+            self.kept
+                .reserve_exact(usize::try_from(length).unwrap_or(0));
         }
         Ok(reader.take(length, &mut self.kept).await?)
     }

@@ -6,12 +6,13 @@
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
 
-use super::Error;
 use super::inflate::inflated;
 use super::layout::{PIXEL_DATA, swapped_bytes};
 use super::reader::Reader;
 use super::skim::{Skim, is_pixel_data, start};
+use super::{Error, LEAST_KEPT};
 use crate::body::{self, Body, Emitter};
+use crate::budget::Share;
 use crate::dicom::dataset::DataSet;
 use crate::dicom::json::{implicit_vr, width};
 use crate::dicom::{Encoding, TransferSyntax, explicit};
@@ -80,29 +81,30 @@ impl Decoded {
 
 type NoFrames = fn(u32) -> std::future::Ready<Result<Bytes, body::Error>>;
 
-/// The same instance in Explicit VR Little Endian. Nothing of it is held but what is small.
+/// The same instance in Explicit VR Little Endian. Nothing of it is held but what is small, and what `share`
+/// has grown for.
 #[must_use]
-pub fn explicit_little(body: Body) -> Body {
+pub fn explicit_little(body: Body, share: Share) -> Body {
     Body::generate(None, |out| async move {
-        Ok(rewrite::<NoFrames, _>(body, None, &out).await?)
+        Ok(rewrite::<NoFrames, _>((body, share), None, &out).await?)
     })
 }
 
 /// The same instance in Explicit VR Little Endian, with its compressed frames as `frame` gives
 /// them, counted from 1. One of them is held at a time.
 #[must_use]
-pub fn decoded<F, D>(body: Body, decoded: Decoded, frame: F) -> Body
+pub fn decoded<F, D>((body, share): (Body, Share), decoded: Decoded, frame: F) -> Body
 where
     F: Fn(u32) -> D + Send + Sync + 'static,
     D: Future<Output = Result<Bytes, body::Error>> + Send,
 {
     Body::generate(None, move |out| async move {
-        Ok(rewrite(body, Some((decoded, frame)), &out).await?)
+        Ok(rewrite((body, share), Some((decoded, frame)), &out).await?)
     })
 }
 
 async fn rewrite<F, D>(
-    body: Body,
+    (body, share): (Body, Share),
     decoded: Option<(Decoded, F)>,
     out: &Emitter,
 ) -> Result<(), Error>
@@ -125,13 +127,19 @@ where
         decoded: decoded.as_ref().map(|(decoded, _)| *decoded),
         ready: Vec::new(),
     };
+    let mut skim = Skim::new(encoding, share);
     loop {
-        let mut skim = Skim::new(encoding);
+        skim.forget();
         let Some(head) = skim.next(&mut reader).await? else {
             break;
         };
         match skim.last_large() {
-            None => rewriter.small(&skim)?,
+            None => {
+                // Heads grow from 8 bytes to 12.
+                let kept = skim.kept().len() as u64;
+                skim.share().grow(kept * 3).await?;
+                rewriter.small(&skim)?;
+            }
             Some(large) => {
                 let Some(length) = large.length else {
                     let Some((decoded, frame)) = &decoded else {
@@ -160,7 +168,10 @@ where
             }
         }
         if rewriter.ready.len() >= CHUNK {
-            out.emit(std::mem::take(&mut rewriter.ready).into()).await?;
+            let ready = std::mem::take(&mut rewriter.ready).into();
+            // It keeps its memory until it has been sent.
+            let share = skim.share().split(LEAST_KEPT);
+            Body::full(share.hold(ready)).give(out).await?;
         }
     }
     if !rewriter.ready.is_empty() {

@@ -64,6 +64,35 @@ pub struct Task {
     pub wanted: Wanted,
 }
 
+impl Task {
+    /// Most bytes that are made of the frame, but for pictures that are larger than their pixels.
+    #[must_use]
+    pub fn most_made(&self) -> u64 {
+        /// What a picture takes beside its pixels.
+        const HEAD: u64 = 64 << 10;
+        let geometry = &self.geometry;
+        let pixels = u64::from(geometry.rows) * u64::from(geometry.columns);
+        let samples = u64::from(geometry.samples);
+        match &self.wanted {
+            Wanted::Samples => {
+                let bits = u64::from(geometry.bits_allocated.max(8));
+                (pixels * samples * bits).div_ceil(8)
+            }
+            Wanted::Picture(rendering) => {
+                let pixels = match rendering.viewport.size {
+                    Some((width, height)) if rendering.viewport.never_larger => {
+                        pixels.min(u64::from(width) * u64::from(height))
+                    }
+                    Some((width, height)) => u64::from(width) * u64::from(height),
+                    None => pixels,
+                };
+                let is_colour = samples > 1 || rendering.palette.is_some();
+                pixels * if is_colour { 3 } else { 1 } + HEAD
+            }
+        }
+    }
+}
+
 /// What is made of a frame.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Wanted {

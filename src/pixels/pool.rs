@@ -1,18 +1,20 @@
 //! The processes that decode, as the gateway sees them.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::Semaphore;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::worker::{header, lengths};
 use super::{Error, MOST_BYTES, Made, Task};
+use crate::budget::{self, Bounds, Fair, Share};
 
 /// `[rendering]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,7 +22,7 @@ use super::{Error, MOST_BYTES, Made, Task};
 pub struct Settings {
     /// Frames that are decoded at the same time, each in a process of its own.
     pub processes: usize,
-    /// Frames that wait for one of them at most.
+    /// Frames that wait for one of them at most; half as many of one client.
     pub queue: usize,
     /// Seconds that one frame may take.
     pub seconds: u64,
@@ -37,6 +39,9 @@ impl Default for Settings {
     }
 }
 
+/// Most bytes of what a decoder says of what it made.
+const MOST_SAID: u64 = 64 << 10;
+
 /// Processes that wait for something to decode.
 #[derive(Debug, Clone)]
 pub struct Pool(Arc<Inner>);
@@ -45,20 +50,32 @@ pub struct Pool(Arc<Inner>);
 struct Inner {
     program: PathBuf,
     settings: Settings,
-    seats: Semaphore,
-    waiting: Semaphore,
+    /// One for each process; clients take turns.
+    seats: Fair,
     idle: Mutex<Vec<Worker>>,
 }
 
 #[derive(Debug)]
 struct Worker {
     // Ends with its handle.
-    _child: Child,
+    child: Child,
     input: ChildStdin,
     output: ChildStdout,
 }
 
-/// What a program is called with to decode.
+/// Why a process did not answer.
+enum Failure {
+    /// It has ended, or says what no decoder says.
+    Ended,
+    /// It takes longer than it may.
+    Late,
+    /// There is no memory for its answer.
+    NoMemory(budget::Error),
+    /// Nothing can be made of the frame.
+    Frame(Error),
+}
+
+/// What a program is called with to decode; the number of the calling process follows.
 pub const COMMAND: &str = "decode-frames";
 
 impl Pool {
@@ -66,43 +83,111 @@ impl Pool {
     /// it is needed.
     #[must_use]
     pub fn new(program: PathBuf, settings: Settings) -> Self {
-        let processes = settings.processes.max(1);
+        let processes = settings.processes.max(1) as u64;
         Self(Arc::new(Inner {
-            seats: Semaphore::new(processes),
-            waiting: Semaphore::new(processes + settings.queue),
+            seats: Fair::new(Bounds {
+                total: processes,
+                each: processes,
+                waiting: settings.queue,
+                waiting_each: settings.queue.div_ceil(2),
+            }),
             idle: Mutex::default(),
             program,
             settings,
         }))
     }
 
-    /// Makes of a frame what the task says.
+    /// Makes of a frame what the task says. `share` is the memory of the frame, and of what is made.
     ///
     /// # Errors
     /// Why there is nothing to give.
-    pub async fn make(&self, task: &Task, frame: &[u8]) -> Result<Made, Error> {
+    pub async fn make(&self, task: &Task, frame: Vec<u8>, mut share: Share) -> Result<Made, Error> {
         task.geometry.check()?;
         if frame.len() as u64 > MOST_BYTES {
             return Err(Error::TooLarge);
         }
-        let pool = &self.0;
-        let _place = pool.waiting.try_acquire().map_err(|_full| Error::Busy)?;
-        let _seat = pool.seats.acquire().await.map_err(|_closed| Error::Busy)?;
-        let idle = || pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let worker = idle().pop();
-        let mut worker = match worker {
-            Some(worker) => worker,
-            None => Worker::start(&pool.program).ok_or(Error::Busy)?,
-        };
-        let time = Duration::from_secs(pool.settings.seconds);
-        match timeout(time, worker.ask(task, frame)).await {
-            Ok(Ok(outcome)) => {
-                idle().push(worker);
-                outcome
+        let client = share.account().client();
+        // Each seat is free again after `seconds`, so a wait for one has an end.
+        let seat = self.0.seats.take(client, 1, Duration::MAX).await;
+        let _seat = seat.map_err(|_full| Error::Busy)?;
+        let made = self.made(task, &frame, &mut share).await?;
+        drop(frame);
+        Ok(Made {
+            bytes: share.hold(made.bytes),
+            ..made
+        })
+    }
+
+    /// A process that ended while it waited says nothing of the frame that it is given next: another one
+    /// gets that. Only a process that was started for the frame and ends tells that the frame ended it.
+    async fn made(&self, task: &Task, frame: &[u8], share: &mut Share) -> Result<Made, Error> {
+        if let Some(worker) = self.idle() {
+            match self.asked(worker, task, frame, share).await {
+                Err(Failure::Ended) => tracing::info!("a decoder that waited has ended"),
+                outcome => return outcome.map_err(Failure::error),
             }
-            // It has ended, or does not come to an end: it is dropped, and so killed.
-            Ok(Err(_)) | Err(_) => Err(Error::Exhausted),
         }
+        let worker = Worker::start(&self.0.program).ok_or(Error::Busy)?;
+        let outcome = self.asked(worker, task, frame, share).await;
+        outcome.map_err(Failure::error)
+    }
+
+    /// A process that waits and has not ended meanwhile.
+    fn idle(&self) -> Option<Worker> {
+        loop {
+            let mut worker = self.all_idle().pop()?;
+            if matches!(worker.child.try_wait(), Ok(None)) {
+                return Some(worker);
+            }
+        }
+    }
+
+    fn all_idle(&self) -> MutexGuard<'_, Vec<Worker>> {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a process answers, which then waits for the next frame. One that fails is dropped, and so
+    /// killed.
+    async fn asked(
+        &self,
+        mut worker: Worker,
+        task: &Task,
+        frame: &[u8],
+        share: &mut Share,
+    ) -> Result<Made, Failure> {
+        let time = Duration::from_secs(self.0.settings.seconds);
+        let (said, bytes) = timeout(time, worker.ask(task, frame)).await??;
+        let needed = (frame.len() + bytes) as u64;
+        share.grow(needed).await.map_err(Failure::NoMemory)?;
+        let mut made = vec![0; bytes];
+        timeout(time, worker.output.read_exact(&mut made)).await??;
+        self.all_idle().push(worker);
+        let is_rgb = said.map_err(Failure::Frame)?;
+        let bytes = made.into();
+        Ok(Made { bytes, is_rgb })
+    }
+}
+
+impl Failure {
+    fn error(self) -> Error {
+        match self {
+            Self::Ended | Self::Late => Error::Exhausted,
+            Self::NoMemory(budget::Error::Busy) => Error::Busy,
+            Self::NoMemory(budget::Error::TooLarge) => Error::TooLarge,
+            Self::Frame(error) => error,
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(_broken_pipe: io::Error) -> Self {
+        Self::Ended
+    }
+}
+
+impl From<Elapsed> for Failure {
+    fn from(_late: Elapsed) -> Self {
+        Self::Late
     }
 }
 
@@ -110,6 +195,7 @@ impl Worker {
     fn start(program: &PathBuf) -> Option<Self> {
         let mut child = Command::new(program)
             .arg(COMMAND)
+            .arg(std::process::id().to_string())
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -121,12 +207,17 @@ impl Worker {
         Some(Self {
             input: child.stdin.take()?,
             output: child.stdout.take()?,
-            _child: child,
+            child,
         })
     }
 
-    async fn ask(&mut self, task: &Task, frame: &[u8]) -> std::io::Result<Result<Made, Error>> {
-        let json = serde_json::to_vec(task)?;
+    /// Whether samples are red, green and blue now, or why there are none, and how many bytes follow.
+    async fn ask(
+        &mut self,
+        task: &Task,
+        frame: &[u8],
+    ) -> Result<(Result<bool, Error>, usize), Failure> {
+        let json = serde_json::to_vec(task).map_err(io::Error::from)?;
         self.input
             .write_all(&header(json.len(), frame.len()))
             .await?;
@@ -136,15 +227,12 @@ impl Worker {
         let mut head = [0; 8];
         self.output.read_exact(&mut head).await?;
         let (json, bytes) = lengths(head);
-        if json as u64 + bytes as u64 > 2 * MOST_BYTES {
-            return Err(std::io::ErrorKind::InvalidData.into());
+        if json as u64 > MOST_SAID || bytes as u64 > 2 * MOST_BYTES {
+            return Err(Failure::Ended);
         }
         let mut said = vec![0; json];
         self.output.read_exact(&mut said).await?;
-        let mut made = vec![0; bytes];
-        self.output.read_exact(&mut made).await?;
-        let outcome: Result<bool, Error> = serde_json::from_slice(&said)?;
-        let bytes = made.into();
-        Ok(outcome.map(|is_rgb| Made { bytes, is_rgb }))
+        let said = serde_json::from_slice(&said).map_err(io::Error::from)?;
+        Ok((said, bytes))
     }
 }

@@ -3,7 +3,9 @@
 
 use std::io::{self, Read, Write};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{
+    Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit,
+};
 
 use super::{Error, Task, Wanted, decode, render};
 
@@ -16,11 +18,18 @@ pub(super) struct Message {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Answers tasks on standard input, one after the other.
+/// Answers tasks of the process `parent` on standard input, one after the other.
 ///
 /// # Errors
-/// If input or output break off.
-pub fn run() -> io::Result<()> {
+/// If input or output break off, or `parent` has ended.
+pub fn run(parent: u32) -> io::Result<()> {
+    // A decoder that is busy does not see the end of its input, and a gateway that is killed ends nobody.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have ended before that.
+    let now = getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+    if now != Some(parent) {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
     let limit = Rlimit {
         current: Some(MOST_MEMORY),
         maximum: Some(MOST_MEMORY),

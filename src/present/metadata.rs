@@ -1,5 +1,6 @@
 //! *Retrieve Metadata* (PS3.18 10.4.1.1.2): data sets without their large values, as JSON or XML.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::Write;
 
@@ -7,10 +8,12 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Presented, xml};
-use crate::body::{self, Body};
-use crate::dicom::json;
+use crate::body::{self, Body, Emitter};
+use crate::budget::Share;
+use crate::dicom::{json, most_written};
 use crate::instance::{Instance, Instances, Target};
 use crate::multipart::{Boundary, Joiner};
 use crate::object::{self, Skimmed};
@@ -25,6 +28,11 @@ pub const DICOM_XML: &str = "application/dicom+xml";
 /// no such byte.
 const ROOT: char = '\0';
 
+/// A description of so many bytes or fewer is written at once.
+const SHORT: usize = 64 << 10;
+/// What a link to a value is beside its beginning.
+const MOST_OF_LINK: usize = 80;
+
 /// How metadata are written.
 #[derive(Debug)]
 pub enum Form {
@@ -38,14 +46,53 @@ pub enum Form {
 }
 
 /// The metadata of an instance, with a placeholder for the DICOMweb root.
+#[derive(Debug)]
+pub struct Described {
+    /// The object.
+    pub json: Bytes,
+    /// The memory that it takes, or that it takes beside what is kept.
+    pub share: Share,
+}
+
+/// Describes an instance. There is memory for the description before it is written.
 ///
 /// # Errors
-/// What is wrong with its data set.
-pub fn describe(skimmed: &Skimmed, target: &Target) -> Result<Bytes, object::Error> {
+/// What is wrong with its data set, or that there is no memory.
+pub async fn describe(mut skimmed: Skimmed, target: &Target) -> Result<Described, object::Error> {
     let link = format!("{ROOT}/{}/bulkdata/", target.path());
-    let mut out = String::new();
-    json::write(&skimmed.data_set(), &skimmed.linked(), &link, &mut out)?;
-    Ok(Bytes::from(out))
+    let linked = skimmed.linked();
+    let of_links = (linked.len() * (link.len() + MOST_OF_LINK)) as u64;
+    let most = most_written(&skimmed.data_set(), link.len())? + of_links;
+    skimmed.make_room(most).await?;
+    let mut out = String::with_capacity(usize::try_from(most).unwrap_or(0));
+    json::write(&skimmed.data_set(), &linked, &link, &mut out)?;
+    out.shrink_to_fit();
+    let json = Bytes::from(out);
+    let mut share = skimmed.into_share();
+    share.shrink(json.len() as u64);
+    Ok(Described { json, share })
+}
+
+/// What is between the places of the root.
+fn pieces(described: &Bytes) -> impl Iterator<Item = Bytes> {
+    let mut rest = Some(described.clone());
+    std::iter::from_fn(move || {
+        let mut piece = rest.take()?;
+        if let Some(at) = memchr::memchr(0, &piece) {
+            rest = Some(piece.slice(at + 1..));
+            piece.truncate(at);
+        }
+        Some(piece)
+    })
+}
+
+/// What a description takes while it becomes a text: a tree of values, and the text.
+#[must_use]
+pub fn most_of_text(json: &[u8]) -> u64 {
+    const VALUE: usize = 160;
+    let values = memchr::memchr3_iter(b',', b':', b'[', json).count();
+    let escaped = memchr::memchr3_iter(b'&', b'<', b'>', json).count();
+    (json.len() * 4 + values * VALUE + escaped * 16) as u64
 }
 
 /// The metadata of one instance as they are given, below this root.
@@ -82,14 +129,14 @@ pub fn given(
 
 /// The metadata of all instances, each as soon as `described` has it.
 pub fn metadata<D, F>(
-    first: Option<Bytes>,
+    first: Option<Described>,
     mut instances: Instances,
     described: D,
     (form, root, include): (Form, String, Option<Include>),
 ) -> Presented
 where
     D: Fn(Instance) -> F + Send + 'static,
-    F: Future<Output = Result<Bytes, body::Error>> + Send,
+    F: Future<Output = Result<Described, body::Error>> + Send,
 {
     let (mut writer, content_type) = Writer::new(form);
     let body = Body::generate(None, |out| async move {
@@ -102,9 +149,13 @@ where
                     None => None,
                 },
             };
-            let Some(next) = next else { break };
-            let json = given(&next, &root, include.as_ref())?;
-            out.emit(writer.write(&json)?).await?;
+            let Some(mut next) = next else { break };
+            if let Some(include) = &include {
+                let length = next.json.len() as u64;
+                next.share.grow(length * 3).await?;
+                next.json = only(&rooted(&next.json, &root), include)?;
+            }
+            writer.give(next, &root, &out).await?;
         }
         out.emit(writer.finish()?).await
     });
@@ -135,11 +186,11 @@ pub fn rows(form: Form, rows: impl Iterator<Item = Bytes> + Send + 'static) -> P
 /// Of the metadata of an instance, what is wanted and what tells which one it is.
 fn only(json: &Bytes, include: &Include) -> Result<Bytes, body::Error> {
     const IDENTIFYING: [&str; 5] = ["00080005", "00080016", "00080018", "0020000D", "0020000E"];
-    let mut value: Value = serde_json::from_slice(json).map_err(|_ours| NOT_JSON)?;
-    if let Some(attributes) = value.as_object_mut() {
-        attributes.retain(|tag, _| include.has(tag) || IDENTIFYING.contains(&tag.as_str()));
-    }
-    Ok(value.to_string().into())
+    let mut attributes: BTreeMap<&str, &RawValue> =
+        serde_json::from_slice(json).map_err(|_ours| NOT_JSON)?;
+    attributes.retain(|tag, _| include.has(tag) || IDENTIFYING.contains(tag));
+    let json = serde_json::to_vec(&attributes).map_err(|_ours| NOT_JSON)?;
+    Ok(json.into())
 }
 
 const NOT_JSON: body::Error = body::Error::Malformed("the metadata are no JSON");
@@ -210,6 +261,72 @@ impl Writer {
                 Ok(out.into())
             }
         }
+    }
+
+    /// Writes what an instance is, below this root, a little at a time if it is long.
+    async fn give(
+        &mut self,
+        described: Described,
+        root: &str,
+        out: &Emitter,
+    ) -> Result<(), body::Error> {
+        let Described { json, mut share } = described;
+        match self {
+            Self::Json { has_some } if json.len() > SHORT => {
+                let is_first = !std::mem::replace(has_some, true);
+                out.emit(Bytes::from_static(if is_first { b"[" } else { b"," }))
+                    .await?;
+                let root = Bytes::copy_from_slice(root.as_bytes());
+                for (index, piece) in pieces(&share.hold(json)).enumerate() {
+                    if index > 0 {
+                        out.emit(root.clone()).await?;
+                    }
+                    Body::full(piece).give(out).await?;
+                }
+                return Ok(());
+            }
+            Self::Gzip { .. } if json.len() > SHORT => {
+                let root = Bytes::copy_from_slice(root.as_bytes());
+                let pieces = pieces(&json).enumerate().flat_map(|(index, piece)| {
+                    let before = if index > 0 {
+                        root.clone()
+                    } else {
+                        Bytes::new()
+                    };
+                    [before, piece]
+                });
+                return self.compress(pieces, out).await;
+            }
+            Self::Json { .. } | Self::Gzip { .. } => {}
+            Self::Xml(_) => share.grow(most_of_text(&json)).await?,
+        }
+        let written = self.write(&rooted(&json, root))?;
+        drop(json);
+        Body::full(share.hold(written)).give(out).await
+    }
+
+    async fn compress(
+        &mut self,
+        pieces: impl Iterator<Item = Bytes>,
+        out: &Emitter,
+    ) -> Result<(), body::Error> {
+        let before = self.write(&Bytes::new())?;
+        out.emit(before).await?;
+        let Self::Gzip { encoder, .. } = self else {
+            return Ok(());
+        };
+        let encoder = encoder.as_mut().ok_or(body::Error::Abandoned)?;
+        for piece in pieces {
+            for part in piece.chunks(SHORT) {
+                encoder
+                    .write_all(part)
+                    .map_err(|_in_memory| body::Error::Abandoned)?;
+                if encoder.get_ref().len() >= SHORT {
+                    out.emit(std::mem::take(encoder.get_mut()).into()).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn finish(self) -> Result<Bytes, body::Error> {

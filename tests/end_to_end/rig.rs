@@ -146,6 +146,7 @@ impl Rig {
                 env!("CARGO_BIN_EXE_xcwado").into(),
                 config.rendering.clone(),
             ),
+            limits: config.limits.clone(),
             cors: config.cors.clone(),
             viewers: config.viewers.clone(),
             metrics: metrics.clone(),

@@ -211,6 +211,7 @@ impl Report {
             body::Error::Malformed(_)
             | body::Error::Missing(_)
             | body::Error::Unreadable
+            | body::Error::Memory(_)
             | body::Error::Abandoned => {}
         }
     }

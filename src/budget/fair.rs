@@ -1,0 +1,425 @@
+//! A number of units that clients share: bytes of memory, seats at decoders. Clients take turns, and
+//! each holds and waits for a part of it at most.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::{Client, Error};
+
+/// The units. A large request is not overtaken by later ones: while it is its turn and too few units are
+/// free, later requests wait, but those of clients that hold their part already are passed over.
+#[derive(Debug, Clone)]
+pub struct Fair(Arc<Mutex<State>>);
+
+/// How many units there are, and who may have how many.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// All units.
+    pub total: u64,
+    /// Units that one client holds at most. A client that holds none may take more at once.
+    pub each: u64,
+    /// Requests that wait at most.
+    pub waiting: usize,
+    /// Requests of one client that wait at most.
+    pub waiting_each: usize,
+}
+
+/// Units that a client holds until this is dropped.
+#[derive(Debug)]
+pub struct Portion {
+    fair: Fair,
+    client: Client,
+    units: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    bounds: Bounds,
+    free: u64,
+    held: HashMap<Client, u64>,
+    /// Requests that wait, by client, in the order of the clients' turns. No queue is empty.
+    turns: VecDeque<(Client, VecDeque<Waiter>)>,
+    waiting: usize,
+    last_id: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    id: u64,
+    units: u64,
+    grant: oneshot::Sender<Portion>,
+}
+
+/// A request that waits, until this is dropped.
+struct Waiting<'a> {
+    fair: &'a Fair,
+    client: Client,
+    id: u64,
+    granted: oneshot::Receiver<Portion>,
+}
+
+/// What a request has been given, to be handed over once the lock is released.
+type Grant = (oneshot::Sender<Portion>, Client, u64);
+
+impl Fair {
+    /// Units that nobody holds yet.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            bounds,
+            free: bounds.total,
+            held: HashMap::new(),
+            turns: VecDeque::new(),
+            waiting: 0,
+            last_id: 0,
+        })))
+    }
+
+    /// So many units, if they are free and no other request is before this one.
+    #[must_use]
+    pub fn try_take(&self, client: Client, units: u64) -> Option<Portion> {
+        let mut state = self.state();
+        state.is_free_for(client, units).then(|| {
+            state.grant(client, units);
+            drop(state);
+            self.portion(client, units)
+        })
+    }
+
+    /// So many units, after a wait of at most `patience`.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if there are never so many, [`Error::Busy`] if too many requests wait already
+    /// or the wait was in vain.
+    pub async fn take(
+        &self,
+        client: Client,
+        units: u64,
+        patience: Duration,
+    ) -> Result<Portion, Error> {
+        let mut waiting = {
+            let mut state = self.state();
+            if units > state.bounds.total {
+                return Err(Error::TooLarge);
+            }
+            if state.is_free_for(client, units) {
+                state.grant(client, units);
+                drop(state);
+                return Ok(self.portion(client, units));
+            }
+            let (id, granted) = state.enter(client, units).ok_or(Error::Busy)?;
+            Waiting {
+                fair: self,
+                client,
+                id,
+                granted,
+            }
+        };
+        // Removing an earlier request may have made room for this one.
+        self.serve();
+        match timeout(patience, &mut waiting.granted).await {
+            Ok(Ok(portion)) => Ok(portion),
+            Ok(Err(_)) | Err(_) => Err(Error::Busy),
+        }
+    }
+
+    fn portion(&self, client: Client, units: u64) -> Portion {
+        Portion {
+            fair: self.clone(),
+            client,
+            units,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives waiting requests what is free.
+    fn serve(&self) {
+        let grants = self.state().serve();
+        for (grant, client, units) in grants {
+            // A request that has left gives its units back by dropping them.
+            let _ = grant.send(self.portion(client, units));
+        }
+    }
+}
+
+impl State {
+    /// Whether a request may have its units now, before all that wait.
+    fn is_free_for(&self, client: Client, units: u64) -> bool {
+        let mut turns = self.turns.iter();
+        let is_first = turns.all(|(other, queue)| {
+            let units = queue.front().map_or(0, |waiter| waiter.units);
+            *other != client && !self.may_hold(*other, units)
+        });
+        is_first && units <= self.free && self.may_hold(client, units)
+    }
+
+    fn may_hold(&self, client: Client, more: u64) -> bool {
+        let held = self.held.get(&client).copied().unwrap_or(0);
+        held == 0 || held + more <= self.bounds.each
+    }
+
+    fn grant(&mut self, client: Client, units: u64) {
+        self.free -= units;
+        *self.held.entry(client).or_default() += units;
+    }
+
+    fn give_back(&mut self, client: Client, units: u64) {
+        self.free += units;
+        if let Some(held) = self.held.get_mut(&client) {
+            *held -= units;
+            if *held == 0 {
+                self.held.remove(&client);
+            }
+        }
+    }
+
+    fn enter(&mut self, client: Client, units: u64) -> Option<(u64, oneshot::Receiver<Portion>)> {
+        let at = self.turns.iter().position(|(other, _)| *other == client);
+        let of_client = at.map_or(0, |at| self.turns[at].1.len());
+        if self.waiting >= self.bounds.waiting || of_client >= self.bounds.waiting_each {
+            return None;
+        }
+        let (grant, granted) = oneshot::channel();
+        self.waiting += 1;
+        self.last_id += 1;
+        let id = self.last_id;
+        let waiter = Waiter { id, units, grant };
+        match at {
+            Some(at) => self.turns[at].1.push_back(waiter),
+            None => self.turns.push_back((client, VecDeque::from([waiter]))),
+        }
+        Some((id, granted))
+    }
+
+    fn leave(&mut self, client: Client, id: u64) {
+        let Some(at) = self.turns.iter().position(|(other, _)| *other == client) else {
+            return;
+        };
+        let queue = &mut self.turns[at].1;
+        let before = queue.len();
+        queue.retain(|waiter| waiter.id != id);
+        self.waiting -= before - queue.len();
+        if queue.is_empty() {
+            self.turns.remove(at);
+        }
+    }
+
+    fn serve(&mut self) -> Vec<Grant> {
+        let mut grants = Vec::new();
+        let mut at = 0;
+        while let Some((client, queue)) = self.turns.get(at) {
+            let client = *client;
+            let units = queue.front().map_or(0, |waiter| waiter.units);
+            if !self.may_hold(client, units) {
+                at += 1;
+                continue;
+            }
+            if units > self.free {
+                break;
+            }
+            let Some((_, mut queue)) = self.turns.remove(at) else {
+                break;
+            };
+            if let Some(waiter) = queue.pop_front() {
+                self.waiting -= 1;
+                self.grant(client, units);
+                grants.push((waiter.grant, client, units));
+            }
+            // Its next request comes after one of each other client.
+            if !queue.is_empty() {
+                self.turns.push_back((client, queue));
+            }
+        }
+        grants
+    }
+}
+
+impl Portion {
+    /// How many units it is.
+    #[must_use]
+    pub fn units(&self) -> u64 {
+        self.units
+    }
+
+    /// Takes more units if they are free; whether they were. A request under way comes before those
+    /// that wait: the sooner it ends, the sooner its units are free.
+    #[must_use]
+    pub fn try_grow(&mut self, more: u64) -> bool {
+        let mut state = self.fair.state();
+        let held = state.held.get(&self.client).copied().unwrap_or(0);
+        let is_free = more <= state.free && held + more <= state.bounds.each;
+        if is_free {
+            state.grant(self.client, more);
+            self.units += more;
+        }
+        is_free
+    }
+
+    /// Keeps so many units, and gives the others as a portion of their own, if there are any.
+    #[must_use]
+    pub fn split(&mut self, keep: u64) -> Option<Self> {
+        let rest = self.units.saturating_sub(keep);
+        self.units -= rest;
+        (rest > 0).then(|| self.fair.portion(self.client, rest))
+    }
+
+    /// Gives back all units but so many.
+    pub fn shrink(&mut self, units: u64) {
+        let less = self.units.saturating_sub(units);
+        if less > 0 {
+            self.units -= less;
+            self.fair.state().give_back(self.client, less);
+            self.fair.serve();
+        }
+    }
+}
+
+impl Drop for Portion {
+    fn drop(&mut self) {
+        self.shrink(0);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.fair.state().leave(self.client, self.id);
+        self.fair.serve();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(20);
+    const LATE: Duration = Duration::from_secs(60);
+
+    fn client(last: u8) -> Client {
+        Client::at([10, 0, 0, last].into())
+    }
+
+    fn fair(total: u64, each: u64) -> Fair {
+        Fair::new(Bounds {
+            total,
+            each,
+            waiting: 8,
+            waiting_each: 4,
+        })
+    }
+
+    /// A request in a task of its own, that waits by now.
+    async fn begun(fair: &Fair, of: u8, units: u64) -> tokio::task::JoinHandle<Portion> {
+        let before = fair.state().waiting;
+        let asking = fair.clone();
+        let task = tokio::spawn(async move {
+            let taken = asking.take(client(of), units, LATE).await;
+            taken.expect("it comes")
+        });
+        while fair.state().waiting == before {
+            tokio::task::yield_now().await;
+        }
+        task
+    }
+
+    #[tokio::test]
+    async fn a_client_holds_its_part_and_others_get_in() {
+        let fair = fair(10, 5);
+        let _held = fair.take(client(1), 5, SOON).await.expect("its part");
+        assert_eq!(fair.take(client(1), 1, SOON).await.err(), Some(Error::Busy));
+        let other = fair.take(client(2), 4, SOON).await;
+        assert!(other.is_ok());
+        drop(other);
+        // One that holds nothing may take more than its part, if there is so much.
+        let large = fair.take(client(3), 6, SOON).await;
+        assert_eq!(large.err(), Some(Error::Busy));
+        let never = fair.take(client(3), 11, LATE).await;
+        assert_eq!(never.err(), Some(Error::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn clients_take_turns_however_many_requests_one_has() {
+        let fair = fair(1, 1);
+        let held = fair.take(client(1), 1, SOON).await.expect("the only one");
+        let greedy = [
+            begun(&fair, 1, 1).await,
+            begun(&fair, 1, 1).await,
+            begun(&fair, 1, 1).await,
+        ];
+        let modest = begun(&fair, 2, 1).await;
+        drop(held);
+        let [first, second, third] = greedy;
+        // One of the greedy client was first; then it is the other's turn.
+        drop(first.await.expect("granted"));
+        let modest = modest.await.expect("granted");
+        assert!(!second.is_finished() && !third.is_finished());
+        drop(modest);
+        drop(second.await.expect("granted"));
+        drop(third.await.expect("granted"));
+        assert!(fair.state().held.is_empty() && fair.state().turns.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_large_request_is_not_overtaken() {
+        let fair = fair(10, 10);
+        let held = fair.take(client(1), 6, SOON).await.expect("free");
+        let large = begun(&fair, 2, 8).await;
+        assert!(fair.try_take(client(3), 1).is_none());
+        let small = begun(&fair, 3, 3).await;
+        drop(held);
+        let large = large.await.expect("granted");
+        assert!(!small.is_finished());
+        drop(large);
+        drop(small.await.expect("granted"));
+    }
+
+    #[tokio::test]
+    async fn few_wait_and_each_client_for_a_part_of_the_queue() {
+        let fair = fair(1, 1);
+        let held = fair.take(client(1), 1, SOON).await.expect("free");
+        let mut tasks = Vec::new();
+        for _ in 0..4 {
+            tasks.push(begun(&fair, 1, 1).await);
+        }
+        assert_eq!(fair.take(client(1), 1, LATE).await.err(), Some(Error::Busy));
+        for of in [2, 3, 4, 5] {
+            tasks.push(begun(&fair, of, 1).await);
+        }
+        assert_eq!(fair.take(client(9), 1, LATE).await.err(), Some(Error::Busy));
+        drop(held);
+        let dropped = tasks
+            .into_iter()
+            .map(async |task| drop(task.await.expect("granted")));
+        futures_util::future::join_all(dropped).await;
+        assert!(fair.state().held.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_gives_up_lets_those_behind_it_pass() {
+        let fair = fair(10, 10);
+        let _held = fair.take(client(1), 6, SOON).await.expect("free");
+        let large = fair.take(client(2), 8, Duration::from_millis(200));
+        let (gave_up, small) = tokio::join!(large, fair.take(client(3), 3, LATE));
+        assert_eq!(gave_up.err(), Some(Error::Busy));
+        assert!(small.is_ok());
+    }
+
+    #[tokio::test]
+    async fn portions_grow_and_shrink() {
+        let fair = fair(10, 8);
+        let mut portion = fair.take(client(1), 2, SOON).await.expect("free");
+        assert!(portion.try_grow(6));
+        assert!(!portion.try_grow(1), "that is more than its part");
+        portion.shrink(1);
+        assert_eq!(portion.units(), 1);
+        assert_eq!(fair.state().free, 9);
+        drop(portion);
+        assert_eq!(fair.state().free, 10);
+    }
+}
