@@ -35,6 +35,7 @@ impl Settings {
     /// A location that is the server with this DICOMweb root.
     pub(crate) fn location(self, retrieve_location_uid: &str, root: &str) -> Self {
         self.line("[[location]]")
+            .text("alias", &format!("of-{retrieve_location_uid}"))
             .text("retrieve_location_uid", retrieve_location_uid)
             .text("wado_rs_url", root)
     }
@@ -42,6 +43,7 @@ impl Settings {
     /// Another community.
     pub(crate) fn community(self, home_community_id: &str) -> Self {
         self.line("[[community]]")
+            .text("alias", &format!("of-{home_community_id}"))
             .text("home_community_id", home_community_id)
     }
 

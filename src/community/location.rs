@@ -7,6 +7,7 @@ use url::Url;
 
 use super::address::{Address, further};
 use super::problem::Problems;
+use crate::ihe::RetrieveLocationUid;
 use crate::source::client::{self, Client};
 use crate::source::folder::Folder;
 use crate::source::wado_rs::WadoRs;
@@ -21,7 +22,7 @@ pub struct LocationSettings {
     /// The how-manyth it is in the settings, from 0; problems are told with it.
     #[serde(skip)]
     pub position: usize,
-    /// What it is called in metrics and logs; `location-1`, `location-2` … when absent.
+    /// What it is called in metrics and logs; `location-1` when absent, which only a single one may be.
     pub alias: Option<String>,
     /// Its Retrieve Location UID.
     pub retrieve_location_uid: Option<String>,
@@ -86,7 +87,9 @@ impl LocationSettings {
             queue: self.queue,
             freshness: Freshness::of_hours(self.fresh_hours, self.ignore_no_store),
         };
-        Some(Source::new(&alias, kind, terms))
+        let uid = self.retrieve_location_uid.as_deref();
+        let uid = uid.and_then(|text| RetrieveLocationUid::parse(text).ok());
+        Some(Source::new(&alias, kind, terms).located(uid.as_ref()))
     }
 
     fn kind(&self, alias: &str, problems: &mut Problems<'_>) -> Option<Kind> {

@@ -20,7 +20,7 @@ pub struct CommunitySettings {
     pub position: usize,
     /// Its homeCommunityId.
     pub home_community_id: HomeCommunityId,
-    /// What it is called in metrics and logs; `community-1`, `community-2` … when absent.
+    /// What it is called in metrics and logs; `community-1` when absent, which only a single one may be.
     pub alias: Option<String>,
     /// What stands before `homeCommunityId/` in the addresses of its responding imaging gateway;
     /// absent if it only asks us.

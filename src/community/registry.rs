@@ -94,10 +94,16 @@ impl Registry {
         let mut all = Vec::new();
         for location in settings.locations {
             let mut problems = Problems::of("location", location.position, &mut all);
+            if settings.locations.len() > 1 && location.alias.is_none() {
+                problems.add("alias", "give it a name: there are several locations");
+            }
             opening.add_location(location, &mut problems);
         }
         for community in settings.communities {
             let mut problems = Problems::of("community", community.position, &mut all);
+            if settings.communities.len() > 1 && community.alias.is_none() {
+                problems.add("alias", "give it a name: there are several communities");
+            }
             opening.add_community(community, &mut problems);
         }
         let registry = opening.finish();
@@ -218,6 +224,16 @@ impl Registry {
             communities.find(behind).map(|community| &community.offers)
         });
         offers.is_some_and(|offers| offers.iter().any(|offered| offered.is(offer)))
+    }
+
+    /// Whether a key (see [`Source::key`]) is that of a source which settings name, or of a location behind
+    /// a gateway which they name.
+    #[must_use]
+    pub fn knows(&self, key: &str) -> bool {
+        let is_ours = |site: &Site| *site.source.key() == *key;
+        let mut gateways = self.communities().filter_map(|c| c.gateway.as_ref());
+        let address = key.split_once('-').map_or(key, |(address, _)| address);
+        self.sites.iter().any(is_ours) || gateways.any(|gateway| gateway.key() == address)
     }
 
     /// Another community, if settings name it.

@@ -123,20 +123,17 @@ fn what_is_not_configured_is_nowhere() {
 fn one_server_may_go_by_two_location_uids() {
     let two = |second: &str| {
         open(&format!(
-            "[[location]]\nretrieve_location_uid = \"1.2.3\"\n\
+            "[[location]]\nalias = \"one\"\nretrieve_location_uid = \"1.2.3\"\n\
              wado_rs_url = \"http://127.0.0.1:1/rs/\"\nretrieve_urls = [\"https://x.example/\"]\n\
-             [[location]]\n{second}\nretrieve_urls = [\"https://x.example/\"]\n"
+             [[location]]\nalias = \"two\"\n{second}\nretrieve_urls = [\"https://x.example/\"]\n"
         ))
     };
     let same = "retrieve_location_uid = \"1.2.4\"\nwado_rs_url = \"http://127.0.0.1:1/rs\"";
     let registry = two(same).expect("a registry");
     let second = found(&registry, Some("1.2.4"), Some("https://x.example/"));
-    assert_eq!(
-        second,
-        Some(("location-2".into(), Via::RetrieveLocationUid))
-    );
+    assert_eq!(second, Some(("two".into(), Via::RetrieveLocationUid)));
     let first = found(&registry, None, Some("https://x.example/"));
-    assert_eq!(first, Some(("location-1".into(), Via::RetrieveUrl)));
+    assert_eq!(first, Some(("one".into(), Via::RetrieveUrl)));
     for other in [
         "wado_rs_url = \"http://127.0.0.1:1/rs/\"",
         "retrieve_location_uid = \"1.2.4\"\nwado_rs_url = \"http://127.0.0.1:2/rs/\"",
@@ -422,4 +419,95 @@ fn tells_what_is_wrong_with_communities() {
         let is_told = texts.iter().any(|text| text.starts_with(expected));
         assert!(is_told, "{expected} in {texts:#?}");
     }
+}
+
+#[test]
+fn a_name_is_needed_as_soon_as_there_are_two() {
+    let url = |at| format!("wado_rs_url = \"http://127.0.0.{at}/rs/\"\n");
+    let id = |at| format!("home_community_id = \"1.2.3.{at}\"\n");
+    for (table, one, other) in [("location", url(1), url(2)), ("community", id(1), id(2))] {
+        let of = |first: &str, second: &str| {
+            let (first, second) = (format!("{first}{one}"), format!("{second}{other}"));
+            open(&format!("[[{table}]]\n{first}[[{table}]]\n{second}"))
+        };
+        assert!(open(&format!("[[{table}]]\n{one}")).is_ok());
+        assert!(of("alias = \"a\"\n", "alias = \"b\"\n").is_ok());
+        let problems = of("alias = \"a\"\n", "").expect_err("a problem");
+        let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(
+            text[0].starts_with(&format!("{table}[1].alias: give it a name")),
+            "{text:?}"
+        );
+        assert!(of("alias = \"a\"\n", "alias = \"a\"\n").is_err());
+    }
+}
+
+#[test]
+fn a_key_names_the_source_and_not_its_place_or_its_name() {
+    let location = |alias: &str, uid: &str, rest: &str| {
+        format!("[[location]]\nalias = {alias:?}\nretrieve_location_uid = {uid:?}\n{rest}\n")
+    };
+    let keys = |toml: &str| -> Vec<String> {
+        let registry = open(toml).expect("a registry");
+        let keys = registry
+            .sites()
+            .iter()
+            .map(|site| site.source.key().to_string());
+        keys.collect()
+    };
+    let key = |alias: &str, uid: &str, rest: &str| keys(&location(alias, uid, rest)).remove(0);
+    let (x, y) = (
+        "wado_rs_url = \"http://x.example/rs\"",
+        "wado_rs_url = \"http://y.example/rs/\"",
+    );
+    let one = keys(&[location("a", "1.2", x), location("b", "1.3", y)].concat());
+    let other = keys(&[location("q", "1.3", y), location("a", "1.2", x)].concat());
+    assert_eq!(one, [&*other[1], &*other[0]]);
+    // However the address is written, and whatever other ways there are to the server.
+    for same in [
+        "wado_rs_url = \"HTTP://X.example:80/rs/\"",
+        "wado_rs_url = \"http://x.example/rs/\"\nmore_wado_rs_urls = [\"http://y.example/rs/\"]\nfresh_hours = 1",
+    ] {
+        assert_eq!(key("a", "1.2", same), one[0], "{same}");
+    }
+    for (uid, another) in [
+        ("1.2", "wado_rs_url = \"http://x.example/rs2/\""),
+        ("1.2", "wado_rs_url = \"https://x.example/rs/\""),
+        ("1.2", "wado_rs_url = \"http://x.example:8080/rs/\""),
+        (
+            "1.2",
+            "wado_rs_url = \"http://y.example/rs/\"\nmore_wado_rs_urls = [\"http://x.example/rs/\"]",
+        ),
+        ("1.2", "wado_uri_url = \"http://x.example/rs/\""),
+        ("1.3", x),
+    ] {
+        assert_ne!(key("a", uid, another), one[0], "{another}");
+    }
+    let registry = open(&location("a", "1.2", x)).expect("a registry");
+    assert!(registry.knows(&one[0]) && !registry.knows(&one[1]));
+}
+
+#[test]
+fn a_key_of_a_location_elsewhere_names_community_gateway_and_location() {
+    let of = |gateway: &str, id: &str, uid: &str| {
+        let registry = open(&format!(
+            "[[community]]\nhome_community_id = {id:?}\ngateway_url = {gateway:?}\n"
+        ));
+        let registry = registry.expect("a registry");
+        let (source, _) = registry
+            .resolve(&location(Some(uid), None), Some(&community(id)))
+            .expect("a source");
+        assert!(registry.knows(&source.key()));
+        source.key()
+    };
+    let key = of("https://b.example/wado-rs/", "1.2.3", "1.5");
+    assert_eq!(of("https://B.example:443/wado-rs", "1.2.3", "1.5"), key);
+    let others = [
+        of("https://c.example/wado-rs/", "1.2.3", "1.5"),
+        of("https://b.example/wado-rs/", "1.2.4", "1.5"),
+        of("https://b.example/wado-rs/", "1.2.3", "1.6"),
+    ];
+    assert!(!others.contains(&key));
+    let nobody = open("").expect("a registry");
+    assert!(!nobody.knows(&key));
 }

@@ -42,6 +42,19 @@ impl Gateway {
         forgetting.await.map_err(|_panic| Error::Internal)
     }
 
+    /// Forgets what was kept from sources that settings do not name any more, and from those that are
+    /// somewhere else now. Blocks; for the start.
+    pub(super) fn forget_elsewhere(&self) {
+        let cache = self.retriever.cache();
+        let forgotten = cache.forget(&|key| !self.registry.knows(&key.place));
+        if forgotten > 0 {
+            tracing::info!(
+                forgotten,
+                "kept instances of sources that settings do not name are dropped"
+            );
+        }
+    }
+
     async fn of_manifest(&self, id: Id) -> Result<Which, Error> {
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
         let mut listings: HashMap<(Arc<str>, SeriesInstanceUid), Arc<Listing>> = HashMap::new();

@@ -196,6 +196,7 @@ impl Gateway {
             reading: Semaphore::new(2),
         };
         gateway.count_manifests();
+        gateway.forget_elsewhere();
         gateway
     }
 

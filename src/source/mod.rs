@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use sha2::{Digest, Sha256};
 
 pub use arrival::{Arrival, Arrivals};
 pub use offered::{Answer, Wanted};
@@ -31,6 +32,7 @@ pub use terms::{DEFAULT_HOURS, DEFAULT_QUEUE, Freshness, Terms};
 
 use crate::body;
 use crate::hop::Hop;
+use crate::ihe::RetrieveLocationUid;
 use crate::instance::{Instance, Target};
 use crate::metrics::Metrics;
 use url::Url;
@@ -55,6 +57,7 @@ pub struct Source {
     pub kind: Kind,
     /// For how long what it gave serves.
     pub freshness: Freshness,
+    key: Arc<str>,
     seats: Seats,
 }
 
@@ -211,20 +214,28 @@ impl Source {
     pub fn new(alias: &str, kind: Kind, terms: Terms) -> Self {
         Self {
             alias: alias.into(),
+            key: key(&kind.key(), "").into(),
             kind,
             freshness: terms.freshness,
             seats: Seats::new(terms),
         }
     }
 
-    /// What tells it from every other source. Not for metrics and logs: it may name a location of
-    /// another community.
+    /// The same source, as the location with this Retrieve Location UID.
+    #[must_use]
+    pub fn located(mut self, uid: Option<&RetrieveLocationUid>) -> Self {
+        let uid = uid.map_or("", |uid| uid.as_str());
+        self.key = key(&self.kind.key(), uid).into();
+        self
+    }
+
+    /// What tells it from every other source, across starts: a hash of what it is, of its address and of
+    /// the Retrieve Location UID that it serves. It is the same whatever it is called and wherever it
+    /// stands in the settings, and another one as soon as its first address is another one. Further addresses
+    /// of the same server do not count.
     #[must_use]
     pub fn key(&self) -> Arc<str> {
-        match &self.kind {
-            Kind::WadoRs(_) | Kind::WadoUri(_) | Kind::Folder(_) => Arc::clone(&self.alias),
-            Kind::XcWado(location) => format!("{} {}", self.alias, location.key()).into(),
-        }
+        Arc::clone(&self.key)
     }
 
     /// Waits for a seat. [`Source::open`] does not ask for one; whoever opens many streams does.
@@ -304,6 +315,38 @@ impl Source {
         match &self.kind {
             Kind::WadoRs(_) | Kind::WadoUri(_) | Kind::XcWado(_) => None,
             Kind::Folder(folder) => Some(folder.instances()),
+        }
+    }
+}
+
+/// The part of a key that is made of an address, and the part that is made of a location at that address.
+fn key(address: &str, location: &str) -> String {
+    format!("{address}-{}", short_hash(location))
+}
+
+/// 128 bits of a SHA-256.
+fn short_hash(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    digest
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+impl Kind {
+    /// What a key begins with: a hash of what it is and where, of a server its first address.
+    fn key(&self) -> String {
+        match self {
+            Self::WadoRs(_) => short_hash(&format!("wado-rs {self}")),
+            Self::WadoUri(_) => short_hash(&format!("wado-uri {self}")),
+            Self::XcWado(location) => location.gateway().key().to_owned(),
+            Self::Folder(folder) => {
+                let root = folder.root();
+                // Whichever way it is written.
+                let root = root.canonicalize().unwrap_or_else(|_gone| root.to_owned());
+                short_hash(&format!("folder {}", root.display()))
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use super::breaker::{Object, Subject};
 use super::client::Client;
 use super::seats::Seats;
 use super::wado_rs::Parts;
-use super::{Ask, Error, Freshness, Kind, NOWHERE, Source, Terms};
+use super::{Ask, Error, Freshness, Kind, NOWHERE, Source, Terms, key, short_hash};
 use crate::hop::Hop;
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
 use crate::metrics::Metrics;
@@ -27,6 +27,8 @@ pub struct RespondingGateway {
     /// What stands before `homeCommunityId/`, with a slash at its end. Its clones share the breakers.
     bases: Arc<Addresses<Url>>,
     home_community_id: HomeCommunityId,
+    /// What the keys of all locations behind it begin with (see [`Source::key`]).
+    key: Arc<str>,
     client: Client,
     freshness: Freshness,
     seats: Seats,
@@ -49,8 +51,10 @@ impl RespondingGateway {
         client: Client,
         terms: Terms,
     ) -> Self {
+        let address = format!("xc-wado {base} {home_community_id}");
         Self {
             alias: alias.into(),
+            key: short_hash(&address).into(),
             bases: Arc::new(Addresses::new(base)),
             home_community_id,
             client,
@@ -72,6 +76,7 @@ impl RespondingGateway {
     pub fn source(&self, location: Location) -> Source {
         Source {
             alias: Arc::clone(&self.alias),
+            key: key(&self.key, &location_key(&location)).into(),
             kind: Kind::XcWado(Box::new(XcWado {
                 gateway: self.clone(),
                 location,
@@ -79,6 +84,12 @@ impl RespondingGateway {
             freshness: self.freshness,
             seats: self.seats.clone(),
         }
+    }
+
+    /// What the keys of all locations behind it begin with (see [`Source::key`]).
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// What the addresses of a location begin with, as far as `studies`.
@@ -137,16 +148,11 @@ impl RespondingGateway {
             retrieve_location_uid: RetrieveLocationUid::parse(NOWHERE).ok(),
             ..Location::default()
         };
-        self.address(base, &nowhere, [&format!("studies/{NOWHERE}"), ""])
+        self.uri(base, &nowhere, [&format!("studies/{NOWHERE}"), ""])
     }
 
     /// The canonical form of the address, as Rev 1.2 of XC-WADO writes it.
-    fn address(
-        &self,
-        base: &Url,
-        location: &Location,
-        [path, query]: [&str; 2],
-    ) -> Result<Uri, Error> {
+    fn uri(&self, base: &Url, location: &Location, [path, query]: [&str; 2]) -> Result<Uri, Error> {
         let url = location.xc_wado_query();
         let query = [url.as_deref().unwrap_or(""), query];
         let root = location.xc_wado_path(&self.home_community_id);
@@ -170,6 +176,11 @@ impl XcWado {
         &self.gateway.client
     }
 
+    /// What tells it from other locations of the community.
+    pub(super) fn key(&self) -> String {
+        location_key(&self.location)
+    }
+
     pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
         let accept = ask.representation.accept();
         let path = ask.target.path();
@@ -179,7 +190,7 @@ impl XcWado {
                 object: self.object([&path, ""]),
                 is_repair: ask.is_repair,
             },
-            uri: &|base| gateway.address(base, &self.location, [&path, ""]),
+            uri: &|base| gateway.uri(base, &self.location, [&path, ""]),
             accept: &accept,
             had: ask.had,
             hop: ask.hop,
@@ -205,7 +216,7 @@ impl XcWado {
                 object: self.object(below),
                 is_repair: false,
             },
-            uri: &|base| gateway.address(base, &self.location, below),
+            uri: &|base| gateway.uri(base, &self.location, below),
             accept,
             had: None,
             hop,
@@ -217,19 +228,13 @@ impl XcWado {
     fn object(&self, [path, query]: [&str; 2]) -> Object {
         Object::at(&[&self.key(), path, query])
     }
+}
 
-    /// What tells it from other locations of the community.
-    pub(super) fn key(&self) -> String {
-        let Location {
-            retrieve_location_uid,
-            retrieve_url,
-            retrieve_ae_title: _,
-        } = &self.location;
-        let uid = retrieve_location_uid
-            .as_ref()
-            .map_or("", |uid| uid.as_str());
-        format!("{uid} {}", retrieve_url.as_deref().unwrap_or(""))
-    }
+/// What tells a location from others of its community.
+fn location_key(location: &Location) -> String {
+    let uid = location.retrieve_location_uid.as_ref();
+    let uid = uid.map_or("", |uid| uid.as_str());
+    format!("{uid} {}", location.retrieve_url.as_deref().unwrap_or(""))
 }
 
 #[cfg(test)]
@@ -248,7 +253,7 @@ mod tests {
             retrieve_url: url.map(Into::into),
             retrieve_ae_title: None,
         };
-        let uri = gateway.address(&base, &location, [path, query]);
+        let uri = gateway.uri(&base, &location, [path, query]);
         uri.expect("an address").to_string()
     }
 

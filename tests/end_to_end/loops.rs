@@ -13,7 +13,9 @@ const THERE: &str = "1.3.6.1.4.1.99999.2";
 const NOWHERE: &str = "1.3.6.1.4.1.99999.404";
 
 fn community(id: &str, gateway: &str) -> String {
-    format!("[[community]]\nhome_community_id = \"{id}\"\ngateway_url = \"{gateway}/wado-rs/\"\n")
+    format!(
+        "[[community]]\nalias = \"of-{id}\"\nhome_community_id = \"{id}\"\ngateway_url = \"{gateway}/wado-rs/\"\n"
+    )
 }
 
 #[tokio::test]

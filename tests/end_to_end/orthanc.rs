@@ -545,7 +545,9 @@ impl Orthanc {
     /// A `[[location]]` that is this server; `key` says how it is meant.
     pub(crate) fn location(&self, key: &str) -> String {
         let address = self.address;
-        format!("[[location]]\nwado_rs_url = \"http://{address}/dicom-web/\"\n{key}\n")
+        format!(
+            "[[location]]\nalias = {key:?}\nwado_rs_url = \"http://{address}/dicom-web/\"\n{key}\n"
+        )
     }
 
     fn by_retrieve_url(&self) -> String {

@@ -222,7 +222,7 @@ async fn a_partner_gets_what_is_ours_and_nothing_else() {
     let ours = Ours::new().await;
     let listed = "certificate_names = [\"b.example\"]\n\
                   gateway_url = \"http://127.0.0.1:9/wado-rs/\"\n\
-                  [[community]]\nhome_community_id = \"1.3.6.1.4.1.99999.3\"\n\
+                  [[community]]\nalias = \"c\"\nhome_community_id = \"1.3.6.1.4.1.99999.3\"\n\
                   gateway_url = \"http://127.0.0.1:9/wado-rs/\"\n";
     let shown = ours.authority.issue("b.example");
     let separate = Rig::start(&ours.settings(listed));

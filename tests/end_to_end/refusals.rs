@@ -47,7 +47,9 @@ impl Two {
 }
 
 fn community(id: &str, gateway: &str) -> String {
-    format!("[[community]]\nhome_community_id = \"{id}\"\ngateway_url = \"{gateway}/wado-rs/\"\n")
+    format!(
+        "[[community]]\nalias = \"of-{id}\"\nhome_community_id = \"{id}\"\ngateway_url = \"{gateway}/wado-rs/\"\n"
+    )
 }
 
 /// What everybody can tell of an answer, but for what differs each time.
@@ -71,7 +73,7 @@ async fn whether_a_community_a_location_or_a_study_is_unknown_cannot_be_told() {
     let (study, other) = (Study::new(1).with(1, at(10)), Study::new(2));
     let source = Origin::of(&study).await;
     let two = Two::of(&study).await;
-    let deaf = format!("[[community]]\nhome_community_id = \"{NOWHERE}\"\n");
+    let deaf = format!("[[community]]\nalias = \"deaf\"\nhome_community_id = \"{NOWHERE}\"\n");
     let communities = community(THERE, &format!("http://{}", two.there.public)) + &deaf;
     let on = Rig::start(&(communities.clone() + &source.location(10)));
     let off = "[xc_wado]\nresponding = false\ninitiating = false\n";
@@ -133,7 +135,7 @@ async fn a_partner_that_asks_for_a_third_community_cannot_tell_whether_it_is_kno
     let study = Study::new(1).with(1, at(10));
     let (origin, authority) = (Origin::of(&study).await, Authority::new());
     let rig = Rig::start(&format!(
-        "{}[[community]]\nhome_community_id = \"{THERE}\"\ncertificate_names = [\"b.example\"]\n{}{}",
+        "{}[[community]]\nalias = \"b\"\nhome_community_id = \"{THERE}\"\ncertificate_names = [\"b.example\"]\n{}{}",
         authority.issue("127.0.0.1").gateway_listen(&authority),
         community("1.2.3", "http://127.0.0.1:9"),
         origin.location(10)

@@ -1,3 +1,4 @@
 //! Bytes that are not what they are given as never reach a client as if they were whole.
 
 mod damaged_files;
+mod keys;
