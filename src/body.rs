@@ -20,6 +20,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Sleep;
 
 use crate::budget;
+use crate::dicom::walk::NotWhole;
 
 /// Why a body broke off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +37,12 @@ pub enum Error {
     /// The source's answer breaks its format.
     #[error("the source's answer is malformed: {0}")]
     Malformed(&'static str),
+    /// The bytes of an instance end before its data set does. Nothing else of an answer is wrong.
+    #[error("an instance is not whole: {0}")]
+    NotWhole(#[from] NotWhole),
+    /// One answer held two instances with the same UID and different bytes.
+    #[error("the source gave one instance with different bytes")]
+    Conflicting,
     /// Instances that were promised did not arrive.
     #[error("{0} of the selected instances did not arrive")]
     Missing(usize),

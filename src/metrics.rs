@@ -30,6 +30,8 @@ pub struct Metrics {
     pub fetched_instances: IntCounterVec,
     /// Instances that sources sent and that were not passed on, by location and reason.
     pub dropped_instances: IntCounterVec,
+    /// Bytes behind data sets, which are delivered: `location`.
+    pub trailing_bytes: IntCounterVec,
     /// Requests to sources, by location and outcome.
     pub source_requests: IntCounterVec,
     /// Requests that were sent to a further address of a source, by location.
@@ -162,6 +164,12 @@ impl Metrics {
                 "dropped_instances_total",
                 "Instances that sources sent and that were not passed on",
                 &["location", "outcome"],
+            ),
+            trailing_bytes: counter(
+                &registry,
+                "trailing_bytes_total",
+                "Bytes behind data sets that sources sent and that are no padding",
+                &["location"],
             ),
             source_requests: counter(
                 &registry,

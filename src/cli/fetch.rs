@@ -18,6 +18,7 @@ use url::Url;
 
 use super::Failure;
 use super::start::block_on;
+use crate::body;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::HomeCommunityId;
 use crate::instance::Target;
@@ -346,6 +347,7 @@ impl<'a> Download<'a> {
                         return Ok(());
                     }
                 }
+                Ok(Some(Arrival::NotWhole(_, error))) => self.progress.println(error.to_string()),
                 Ok(Some(Arrival::Instance(..) | Arrival::Unidentified(_))) => {}
                 Ok(None) => return Ok(()),
                 Err(error) => {
@@ -356,7 +358,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Writes an instance aside and renames it once it is whole. `false`: it broke off.
+    /// Writes an instance aside and renames it once it is whole. `false`: the answer broke off.
     async fn write(
         &mut self,
         uid: &SopInstanceUid,
@@ -377,7 +379,7 @@ impl<'a> Download<'a> {
                 Ok(None) => break,
                 Err(error) => {
                     self.progress.println(error.to_string());
-                    return Ok(false);
+                    return Ok(matches!(error, body::Error::NotWhole(_)));
                 }
             }
         }

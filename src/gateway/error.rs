@@ -377,6 +377,8 @@ fn of_body(error: &body::Error) -> StatusCode {
         body::Error::Disconnected
         | body::Error::Truncated
         | body::Error::Malformed(_)
+        | body::Error::NotWhole(_)
+        | body::Error::Conflicting
         | body::Error::Missing(_)
         | body::Error::Unreadable
         | body::Error::Abandoned => StatusCode::BAD_GATEWAY,

@@ -27,8 +27,8 @@ impl PartHead {
         self.field("Content-Location")
     }
 
-    /// `Content-Length` in bytes, if it is a number. Advice only: senders get it wrong, and the
-    /// boundary alone says where a part ends.
+    /// `Content-Length` in bytes, if it is a number. The boundary alone says where a part ends; one that
+    /// ends elsewhere than its length says is damaged.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         let digits = self.field("Content-Length")?;

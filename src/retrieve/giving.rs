@@ -35,6 +35,7 @@ pub(super) enum Stop {
 pub(super) struct Tally {
     pub(super) fetched_instances: IntCounter,
     pub(super) fetched_bytes: IntCounter,
+    pub(super) trailing_bytes: IntCounter,
     delivered_instances: IntCounter,
 }
 
@@ -44,6 +45,7 @@ impl Tally {
         Self {
             fetched_instances: metrics.fetched_instances.with_label_values(alias),
             fetched_bytes: metrics.fetched_bytes.with_label_values(alias),
+            trailing_bytes: metrics.trailing_bytes.with_label_values(alias),
             delivered_instances: metrics.delivered_instances.with_label_values(alias),
         }
     }

@@ -56,6 +56,8 @@ impl Backoff {
             }
             | source::Error::Resting { retry_after: after }
             | source::Error::Crowded { retry_after: after } => Some(self.jittered().max(*after)),
+            // It would contradict itself again.
+            source::Error::BrokeOff(body::Error::Conflicting) => None,
             source::Error::Overloaded { retry_after: None }
             | source::Error::Unreachable
             | source::Error::HungUp

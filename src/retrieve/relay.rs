@@ -192,6 +192,9 @@ impl Relay {
                 self.ask_decoded(target)?;
             }
         }
+        if follower.is_contested() {
+            return Err(body::Error::Conflicting.into());
+        }
         Ok(())
     }
 

@@ -64,6 +64,8 @@ pub(super) struct Worker {
     silences: usize,
     /// Whether what is asked for now broke off before.
     is_repair: bool,
+    /// Whether a source has contradicted itself, so that what was given may be wrong.
+    is_contested: bool,
 }
 
 /// An instance must be asked for.
@@ -103,6 +105,7 @@ impl Worker {
             last_error: None,
             silences: 0,
             is_repair: false,
+            is_contested: false,
         }
     }
 
@@ -142,6 +145,10 @@ impl Worker {
                     return self.giving.give(Err(error)).await.unwrap_or(());
                 }
             }
+        }
+        if self.is_contested && self.opened.is_none() {
+            let error = body::Error::Conflicting;
+            return self.giving.give(Err(error)).await.unwrap_or(());
         }
         self.finish(jobs.map(|job| job.left).sum());
     }
@@ -631,6 +638,19 @@ impl Worker {
         mut follower: Follower,
         progress: &mut Progress<'_>,
     ) -> Result<Passed, Stop> {
+        let passed = self.pass_through(&mut follower, progress).await?;
+        if progress.left == 0 {
+            follower.settle().await;
+        }
+        self.is_contested |= follower.is_contested();
+        Ok(passed)
+    }
+
+    async fn pass_through(
+        &mut self,
+        follower: &mut Follower,
+        progress: &mut Progress<'_>,
+    ) -> Result<Passed, Stop> {
         loop {
             if progress.left == 0 {
                 return Ok(Passed::All);
@@ -647,7 +667,7 @@ impl Worker {
             if !self.accepted.permit(&arrived.identity.transfer_syntax) {
                 return Ok(Passed::UntilNotAccepted);
             }
-            self.give_arrived(&arrived, &follower, progress).await?;
+            self.give_arrived(&arrived, follower, progress).await?;
         }
     }
 

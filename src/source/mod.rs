@@ -404,6 +404,14 @@ impl Parts {
         }
     }
 
+    /// The length of this part as the source declares it, whether it is bound to it or not.
+    fn declared(&self) -> Option<u64> {
+        match self {
+            Self::Http(parts) => parts.declared(),
+            Self::Folder(parts) => parts.length(),
+        }
+    }
+
     /// The entity tag of the whole answer.
     fn etag(&self) -> Option<&str> {
         match self {

@@ -213,12 +213,13 @@ const LONGEST_ETAG: usize = 256;
 
 #[derive(Debug)]
 enum Form {
-    Multipart(Box<Splitter>),
-    /// The whole body is one instance.
-    Single {
-        length: Option<u64>,
-        begun: bool,
+    Multipart {
+        splitter: Box<Splitter>,
+        /// The length that the present part declares for itself.
+        declared: Option<u64>,
     },
+    /// The whole body is one instance.
+    Single { length: Option<u64>, begun: bool },
 }
 
 impl Parts {
@@ -242,7 +243,10 @@ impl Parts {
                     .ok_or(Error::Malformed("its content type names no boundary"))?;
                 let boundary = Boundary::parse(boundary)
                     .map_err(|_invalid| Error::Malformed("its boundary is invalid"))?;
-                Form::Multipart(Box::new(Splitter::new(&boundary, Limits::default())))
+                Form::Multipart {
+                    splitter: Box::new(Splitter::new(&boundary, Limits::default())),
+                    declared: None,
+                }
             }
             "application/dicom" if is_framed(&response.headers) => Form::Single {
                 length: content_length(&response.headers),
@@ -283,10 +287,13 @@ impl Parts {
     async fn pass_over(&mut self) -> Result<bool, body::Error> {
         match &mut self.form {
             Form::Single { begun, .. } => Ok(!std::mem::replace(begun, true)),
-            Form::Multipart(splitter) => loop {
+            Form::Multipart { splitter, declared } => loop {
                 match event(splitter, &mut self.body).await? {
                     None => return Ok(false),
-                    Some(Event::Part(_head)) => return Ok(true),
+                    Some(Event::Part(head)) => {
+                        *declared = head.content_length();
+                        return Ok(true);
+                    }
                     Some(Event::Data(_) | Event::PartEnd) => {}
                 }
             },
@@ -296,7 +303,7 @@ impl Parts {
     async fn read(&mut self) -> Result<Option<Bytes>, body::Error> {
         match &mut self.form {
             Form::Single { .. } => self.body.chunk().await,
-            Form::Multipart(splitter) => match event(splitter, &mut self.body).await? {
+            Form::Multipart { splitter, .. } => match event(splitter, &mut self.body).await? {
                 Some(Event::Data(bytes)) => Ok(Some(bytes)),
                 Some(Event::PartEnd) | None => Ok(None),
                 Some(Event::Part(_)) => Err(body::Error::Malformed("a part begins in a part")),
@@ -304,12 +311,19 @@ impl Parts {
         }
     }
 
-    /// The length that a part declares for itself is advice: servers get it wrong. That of a whole
-    /// body is kept to by HTTP.
+    /// HTTP keeps to the length of a whole body. That of a part is known to be right only at its end.
     pub(super) fn length(&self) -> Option<u64> {
         match &self.form {
             Form::Single { length, .. } => *length,
-            Form::Multipart(_) => None,
+            Form::Multipart { .. } => None,
+        }
+    }
+
+    /// The length that the present part, or the whole body, declares.
+    pub(super) fn declared(&self) -> Option<u64> {
+        match &self.form {
+            Form::Single { length, .. } => *length,
+            Form::Multipart { declared, .. } => *declared,
         }
     }
 }

@@ -42,6 +42,9 @@ pub enum NotWhole {
     /// Its data set inflates to more than [`MAX_INFLATED`](super::inflate::MAX_INFLATED).
     #[error("its deflated data set inflates to too much")]
     TooLarge,
+    /// More or fewer bytes came than its source declares.
+    #[error("it is not as long as its source says")]
+    Length,
     /// It describes pixels and has none.
     #[error("it describes pixels and ends before them")]
     NoPixelData,

@@ -24,6 +24,8 @@ const NEAR: usize = 8;
 const SHORTEST_ANSWER: Duration = Duration::from_millis(10);
 /// The same while nothing is known.
 const LONGEST_ANSWER: Duration = Duration::from_millis(500);
+/// How long the end of an answer is waited for in which nothing is wanting any more.
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// Somebody who follows a crossing from its start.
 #[derive(Debug)]
@@ -166,6 +168,25 @@ impl Follower {
             let ended = |log: &Log| log.end.as_ref().map(drop);
             crossing.until(ended).await;
         }
+    }
+
+    /// Waits for the end of the source's answer, while it goes on: it may still contradict itself.
+    pub(in crate::retrieve) async fn settle(&self) {
+        let ended = |log: &Log| log.end.as_ref().map(drop);
+        let ended = self.crossing.until(ended);
+        let mut ended = std::pin::pin!(ended);
+        loop {
+            let before = self.crossing.pace.arrived();
+            let has_ended = timeout(SETTLING, &mut ended).await.is_ok();
+            if has_ended || self.crossing.pace.arrived() == before {
+                return;
+            }
+        }
+    }
+
+    /// Whether the source has given an instance twice so far, with different bytes.
+    pub(in crate::retrieve) fn is_contested(&self) -> bool {
+        self.crossing.log().is_contested
     }
 
     /// What is asked.

@@ -4,6 +4,7 @@
 //! meant, in the order of arrival, also if they come later. It goes on while somebody wants it, and
 //! no faster than its fastest follower reads, but for what it may run ahead.
 
+mod copies;
 mod follower;
 mod question;
 
@@ -21,11 +22,12 @@ use super::giving::Tally;
 use super::manners::Manner;
 use crate::body;
 use crate::cache::pace::{Halt, Pace};
-use crate::cache::{Cargo, Flight, Key, Known, Terms};
+use crate::cache::{Cargo, Flight, Key, Known, Pilot, Terms};
 use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
 use crate::instance::{Listing, Target};
 use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat, Source};
+use copies::Copies;
 use question::Name;
 
 /// What gateways say for a source of theirs that gives single instances only.
@@ -63,6 +65,8 @@ struct Log {
     /// Flights that not even the fastest follower has passed: nothing else may keep them.
     ahead: VecDeque<Arc<Flight>>,
     seen: HashSet<SopInstanceUid>,
+    /// Whether the source gave one instance twice, with different bytes.
+    is_contested: bool,
     end: Option<Result<(), source::Error>>,
 }
 
@@ -79,6 +83,8 @@ struct Dropped {
     unidentified: u64,
     not_selected: u64,
     duplicate: u64,
+    conflicting: u64,
+    not_whole: u64,
 }
 
 impl Arrived {
@@ -219,20 +225,99 @@ impl Crossing {
             log.opened = Some(Instant::now());
         });
         let tally = Tally::of(&question.source, &retriever.metrics);
+        let mut copies = Copies::default();
         while let Some(arrival) = arrivals.next().await? {
             match arrival {
                 Arrival::Instance(identity, _) if !question.means(&identity) => {
                     dropped.not_selected += 1;
                 }
+                Arrival::NotWhole(identity, _) if !question.means(&identity) => {
+                    dropped.not_selected += 1;
+                }
                 Arrival::Instance(identity, _) if self.has_seen(&identity) => {
-                    dropped.duplicate += 1;
+                    match arrivals.pass_over().await {
+                        Err(body::Error::NotWhole(_)) => dropped.not_whole += 1,
+                        passed => {
+                            passed?;
+                            self.again(&identity, &arrivals, (&copies, dropped), retriever);
+                        }
+                    }
                 }
                 Arrival::Instance(identity, length) => {
+                    let uid = identity.sop_instance.clone();
                     let fetch = (&mut arrivals, &tally);
-                    self.instance(identity, length, fetch, retriever).await?;
+                    match self.instance(identity, length, fetch, retriever).await {
+                        // The answer goes on with the next one.
+                        Err(body::Error::NotWhole(_)) => dropped.not_whole += 1,
+                        brought => brought?,
+                    }
+                    if let Some(digest) = arrivals.digest() {
+                        copies.note(&uid, digest);
+                        tally.trailing_bytes.inc_by(arrivals.trailing());
+                    }
+                }
+                Arrival::NotWhole(identity, error) => {
+                    dropped.not_whole += 1;
+                    self.not_whole(identity, error, &arrivals, retriever)?;
                 }
                 Arrival::Unidentified(_) => dropped.unidentified += 1,
             }
+        }
+        Ok(())
+    }
+
+    /// An instance has come once more. Which of two that differ is right cannot be known: none is kept,
+    /// and the next answers say that it is missing.
+    fn again(
+        &self,
+        identity: &Identity,
+        arrivals: &Arrivals,
+        (copies, dropped): (&Copies, &mut Dropped),
+        retriever: &Retriever,
+    ) {
+        let digest = arrivals.digest();
+        if !digest.is_some_and(|digest| copies.differ(&identity.sop_instance, digest)) {
+            dropped.duplicate += 1;
+            return;
+        }
+        dropped.conflicting += 1;
+        let Question {
+            source,
+            representation,
+            ..
+        } = &self.question;
+        let key = Key::of(source, identity, *representation);
+        retriever.cache.forget_one(&key);
+        if self.question.listing.is_some() {
+            let (series, uid) = (&identity.series, &identity.sop_instance);
+            let absences = &retriever.absences;
+            absences.remember(source, series, uid, *representation);
+        }
+        self.note(|log| log.is_contested = true);
+    }
+
+    /// An instance is known not to be whole before anybody was told of it.
+    fn not_whole(
+        &self,
+        identity: Identity,
+        error: body::Error,
+        arrivals: &Arrivals,
+        retriever: &Retriever,
+    ) -> Result<(), body::Error> {
+        if matches!(self.question.target, Target::Instance(..)) {
+            return Err(error);
+        }
+        // With a manifest it is seen that it has not come, and it is asked for by itself.
+        if self.question.listing.is_some() || self.has_seen(&identity) {
+            return Ok(());
+        }
+        // Without one, nobody would miss it: those who follow see a flight that has crashed.
+        match self.take_off(&identity, None, arrivals, retriever) {
+            Ok(pilot) => {
+                self.arrived(identity, Some(pilot.flight()));
+                pilot.crash(error);
+            }
+            Err(Known(found)) => self.arrived(identity, found.flight()),
         }
         Ok(())
     }
@@ -258,25 +343,12 @@ impl Crossing {
         let patience = retriever.client_silence();
         self.pause(patience).await?;
         tally.fetched_instances.inc();
-        let question = &self.question;
-        let key = Key::of(&question.source, &identity, question.representation);
-        let freshness = question.source.freshness;
-        let is_one = matches!(question.target, Target::Instance(..));
-        let terms = Terms {
-            lifetime: freshness.lifetime,
-            etag: arrivals.etag().filter(|_| is_one),
-            is_no_store: freshness.obeys_no_store && arrivals.is_no_store(),
-        };
-        let cargo = Cargo {
-            identity: identity.clone(),
-            length,
-        };
-        let taken_off = retriever.cache.take_off(key, cargo, &terms, &self.pace);
+        let taken_off = self.take_off(&identity, length, arrivals, retriever);
         let mut pilot = match taken_off {
             Ok(pilot) => pilot,
             Err(Known(found)) => {
                 self.arrived(identity, found.flight());
-                return Ok(());
+                return arrivals.pass_over().await;
             }
         };
         self.arrived(identity, Some(pilot.flight()));
@@ -297,6 +369,29 @@ impl Crossing {
             }
             self.pause(patience).await?;
         }
+    }
+
+    fn take_off(
+        &self,
+        identity: &Identity,
+        length: Option<u64>,
+        arrivals: &Arrivals,
+        retriever: &Retriever,
+    ) -> Result<Pilot, Known> {
+        let question = &self.question;
+        let key = Key::of(&question.source, identity, question.representation);
+        let freshness = question.source.freshness;
+        let is_one = matches!(question.target, Target::Instance(..));
+        let terms = Terms {
+            lifetime: freshness.lifetime,
+            etag: arrivals.etag().filter(|_| is_one),
+            is_no_store: freshness.obeys_no_store && arrivals.is_no_store(),
+        };
+        let cargo = Cargo {
+            identity: identity.clone(),
+            length,
+        };
+        retriever.cache.take_off(key, cargo, &terms, &self.pace)
     }
 
     async fn pause(&self, patience: Duration) -> Result<(), body::Error> {
@@ -373,23 +468,30 @@ impl Dropped {
             unidentified,
             not_selected,
             duplicate,
+            conflicting,
+            not_whole,
         } = *self;
-        for (outcome, count) in [
+        let counts = [
             ("unidentified", unidentified),
             ("not_selected", not_selected),
             ("duplicate", duplicate),
-        ] {
+            ("conflicting", conflicting),
+            ("not_whole", not_whole),
+        ];
+        for (outcome, count) in counts {
             if count > 0 {
                 let metric = &retriever.metrics.dropped_instances;
                 metric.with_label_values(&[location, outcome]).inc_by(count);
             }
         }
-        if unidentified + not_selected + duplicate > 0 {
+        if counts.iter().any(|(_, count)| *count > 0) {
             tracing::warn!(
                 location,
                 unidentified,
                 not_selected,
                 duplicate,
+                conflicting,
+                not_whole,
                 "a source sent something that was not passed on"
             );
         }

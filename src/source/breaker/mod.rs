@@ -209,6 +209,8 @@ impl Report {
                 }
             }
             body::Error::Malformed(_)
+            | body::Error::NotWhole(_)
+            | body::Error::Conflicting
             | body::Error::Missing(_)
             | body::Error::Unreadable
             | body::Error::Memory(_)

@@ -6,6 +6,7 @@
 //! aside, then rename.
 
 mod index;
+mod whole;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -25,6 +26,7 @@ use crate::body::{self, Body};
 use crate::dicom::TransferSyntax;
 use crate::instance::{Instance, Target, Way};
 use index::{Entry, Index};
+use whole::WholeFiles;
 
 // 4 KiB reads cost fifteen times the processor time of these.
 const CHUNK: usize = 256 << 10;
@@ -40,6 +42,7 @@ pub struct Folder {
     index: RwLock<Arc<Index>>,
     /// When the folder was last looked at; held while it is being read.
     looked_at: Mutex<Instant>,
+    whole: Arc<WholeFiles>,
 }
 
 impl Folder {
@@ -53,6 +56,7 @@ impl Folder {
             root: root.to_owned(),
             index: RwLock::new(Arc::new(index)),
             looked_at: Mutex::new(Instant::now()),
+            whole: Arc::default(),
         })
     }
 
@@ -97,11 +101,12 @@ impl Folder {
         })
     }
 
-    /// One instance, as its file.
+    /// One instance, as its file, if that is whole.
     pub(super) async fn instance(&self, target: &Target) -> Option<Instance> {
         self.look(false).await;
         let path = self.index().entries(target).pop()?.path;
-        let opening = spawn_blocking(move || open(&path));
+        let whole = Arc::clone(&self.whole);
+        let opening = spawn_blocking(move || open(&path, &whole));
         let instance = opening.await.ok()??;
         // It may have been written over since the folder was read.
         (instance.identity.target() == *target).then_some(instance)
@@ -146,7 +151,7 @@ impl Folder {
     }
 }
 
-fn open(path: &Path) -> Option<Instance> {
+fn open(path: &Path, whole: &WholeFiles) -> Option<Instance> {
     let file = std::fs::File::open(path).ok()?;
     let metadata = file.metadata().ok()?;
     let identity = index::identify(&file).ok()??;
@@ -157,12 +162,16 @@ fn open(path: &Path) -> Option<Instance> {
     }
     stamp.update(metadata.mtime().to_le_bytes());
     stamp.update(metadata.mtime_nsec().to_le_bytes());
+    let stamp = stamp.finalize().into();
+    if !whole.include(stamp, &file, metadata.len()).ok()? {
+        return None;
+    }
     Some(Instance {
         identity,
         body: Body::file(Arc::new(file), 0, metadata.len()),
         way: Way::PassedOn,
         sha256: None,
-        stamp: Some(stamp.finalize().into()),
+        stamp: Some(stamp),
     })
 }
 

@@ -1,4 +1,6 @@
 //! Bytes that are not what they are given as never reach a client as if they were whole.
 
+mod conflicts;
 mod damaged_files;
 mod keys;
+mod whole;

@@ -1,0 +1,29 @@
+//! Tells two copies of one instance in one answer apart. Forbidden as it is, sources do send one SOP
+//! Instance UID twice: mostly the same bytes, and sometimes not.
+
+use std::collections::HashMap;
+
+use crate::dicom::SopInstanceUid;
+use crate::digest::{Digest, Rolling};
+
+/// What each instance of an answer was, in 32 bytes for each.
+#[derive(Debug, Default)]
+pub(super) struct Copies(HashMap<Digest, Digest>);
+
+impl Copies {
+    /// An instance has come, and is whole.
+    pub(super) fn note(&mut self, uid: &SopInstanceUid, content: Digest) {
+        self.0.insert(of(uid), content);
+    }
+
+    /// Whether an instance has come before with other bytes.
+    pub(super) fn differ(&self, uid: &SopInstanceUid, content: Digest) -> bool {
+        self.0.get(&of(uid)).is_some_and(|first| *first != content)
+    }
+}
+
+fn of(uid: &SopInstanceUid) -> Digest {
+    let mut rolling = Rolling::new();
+    rolling.update(uid.as_str().as_bytes());
+    rolling.digest()
+}
