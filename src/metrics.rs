@@ -53,6 +53,9 @@ pub struct Metrics {
     pub open_connections: IntGaugeVec,
     /// Connections turned away because there were too many, by listener.
     pub refused_connections: IntCounterVec,
+    /// Connections that the gateway closed, by listener and reason: `idle`, `stalled`, `displaced`,
+    /// `certificate`.
+    pub closed_connections: IntCounterVec,
     /// Handshakes that failed, by listener.
     pub failed_handshakes: IntCounterVec,
     /// Seconds since 1970 when a certificate of ours ceases to be valid, by credentials.
@@ -224,6 +227,12 @@ impl Metrics {
                 "refused_connections_total",
                 "Connections turned away because there were too many",
                 &["listener"],
+            ),
+            closed_connections: counter(
+                &registry,
+                "closed_connections_total",
+                "Connections that the gateway closed",
+                &["listener", "reason"],
             ),
             failed_handshakes: counter(
                 &registry,

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use super::Failure;
 use super::start::{Parts, block_on, listen, survive_hang_up};
+use crate::server;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
+    server::raise_limit();
     let (mut config, parts) = Parts::load(path)?;
     block_on(async {
         let sockets = listen(&mut config).await?;

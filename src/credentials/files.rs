@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
@@ -69,6 +70,18 @@ pub struct ServerFiles {
     pub client_authorities: Option<PathBuf>,
 }
 
+/// TLS of a server.
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    /// What handshakes are made with.
+    pub config: Arc<ServerConfig>,
+    /// What verifies the certificates of clients, if they are asked for one.
+    pub clients: Option<Arc<ClientVerifier>>,
+}
+
+/// What verifies the certificates of clients.
+pub type ClientVerifier = dyn ClientCertVerifier;
+
 /// What a client needs for TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientFiles {
@@ -93,32 +106,43 @@ impl ServerFiles {
     ///
     /// # Errors
     /// What is wrong with the files.
-    pub fn load(&self) -> Result<Loaded<Arc<ServerConfig>>, Error> {
+    pub fn load(&self) -> Result<Loaded<ServerTls>, Error> {
         let (chain, key) = identity(&self.certificate, &self.private_key)?;
         let certificate = chain.first().and_then(Certificate::read);
         let provider = provider();
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
-        let mut config = match &self.client_authorities {
+        let clients = self.verifier(&provider)?;
+        let builder =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let mut config = match &clients {
             None => builder.with_no_client_auth(),
-            Some(path) => {
-                let roots = Arc::new(roots(certificates(path)?));
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
-                    .build()
-                    .map_err(|error| Error::Authorities(error.to_string()))?;
-                builder.with_client_cert_verifier(verifier)
-            }
+            Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
         }
         .with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        if self.client_authorities.is_some() {
+        if clients.is_some() {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
+        let config = Arc::new(config);
         Ok(Loaded {
-            value: Arc::new(config),
+            value: ServerTls { config, clients },
             certificate,
         })
+    }
+
+    fn verifier(
+        &self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Option<Arc<ClientVerifier>>, Error> {
+        let Some(path) = &self.client_authorities else {
+            return Ok(None);
+        };
+        let roots = Arc::new(roots(certificates(path)?));
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
+        let verifier = verifier
+            .build()
+            .map_err(|error| Error::Authorities(error.to_string()))?;
+        Ok(Some(verifier))
     }
 }
 

@@ -10,7 +10,7 @@ mod token;
 mod watched;
 
 pub use certificate::{Certificate, Fingerprint, Name, NotAFingerprint, NotAName};
-pub use files::{ClientFiles, Error, Loaded, ServerFiles};
+pub use files::{ClientFiles, ClientVerifier, Error, Loaded, ServerFiles, ServerTls};
 pub use token::{Token, TokenSource};
 pub use watched::Watched;
 

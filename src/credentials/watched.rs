@@ -160,7 +160,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
     use tempfile::TempDir;
 
-    use super::super::ServerFiles;
+    use super::super::{ServerFiles, ServerTls};
     use super::*;
 
     /// Writes a certificate that is valid until the first day of a year; gives when that is.
@@ -174,7 +174,7 @@ mod tests {
         std::fs::write(directory.join("key"), key.serialize_pem()).expect("written");
     }
 
-    fn watched() -> (TempDir, Watched<Arc<rustls::ServerConfig>>) {
+    fn watched() -> (TempDir, Watched<ServerTls>) {
         let directory = tempfile::tempdir().expect("a directory");
         write(directory.path(), 2100);
         let files = ServerFiles {
@@ -187,7 +187,7 @@ mod tests {
         (directory, watched.expect("credentials"))
     }
 
-    fn expiry(watched: &Watched<Arc<rustls::ServerConfig>>) -> i64 {
+    fn expiry(watched: &Watched<ServerTls>) -> i64 {
         let current = watched.current();
         current
             .certificate

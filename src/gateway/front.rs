@@ -84,6 +84,12 @@ impl Front {
 #[serde(transparent)]
 pub struct Proxies(Vec<Network>);
 
+impl FromIterator<Network> for Proxies {
+    fn from_iter<I: IntoIterator<Item = Network>>(networks: I) -> Self {
+        Self(networks.into_iter().collect())
+    }
+}
+
 impl Proxies {
     /// Whether what comes from an address is believed.
     #[must_use]

@@ -33,7 +33,7 @@ mod wado_uri;
 mod xc_wado;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ALLOW, HeaderName, HeaderValue};
@@ -204,6 +204,12 @@ impl Gateway {
     #[must_use]
     pub fn largest_head(&self) -> usize {
         self.largest_head
+    }
+
+    /// For how long a client may take nothing of its answer.
+    #[must_use]
+    pub fn client_silence(&self) -> Duration {
+        self.retriever.client_silence()
     }
 
     /// Begins what goes on beside requests: looking at the credentials for other servers,

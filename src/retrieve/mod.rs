@@ -265,7 +265,9 @@ impl Retriever {
         (Giving::new(sender, self.client_silence()), receiver)
     }
 
-    fn client_silence(&self) -> Duration {
+    /// For how long a client may take nothing of its answer.
+    #[must_use]
+    pub fn client_silence(&self) -> Duration {
         Duration::from_secs(self.settings.client_silence_seconds)
     }
 

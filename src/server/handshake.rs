@@ -4,18 +4,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::credentials::Certificate;
+use super::proof::Proof;
+use super::seats::Occupant;
+use super::wire::Wire;
+use crate::credentials::{Certificate, ServerTls};
 
 /// A connection that requests can come over.
 pub(super) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Wire),
+    Tls(Box<TlsStream<Wire>>),
 }
 
 /// Why there is no connection.
@@ -31,19 +32,22 @@ pub(super) enum Error {
 
 /// Shakes hands; gives the certificate that was shown, if one was asked for.
 pub(super) async fn accept(
-    stream: TcpStream,
-    config: Arc<ServerConfig>,
+    wire: Wire,
+    tls: &ServerTls,
     limit: Duration,
-) -> Result<(TlsStream<TcpStream>, Option<Arc<Certificate>>), Error> {
-    let shaking = TlsAcceptor::from(config).accept(stream);
+    occupant: &Occupant,
+) -> Result<(TlsStream<Wire>, Option<Arc<Certificate>>), Error> {
+    let shaking = TlsAcceptor::from(Arc::clone(&tls.config)).accept(wire);
     let stream = timeout(limit, shaking)
         .await
         .map_err(|_elapsed| Error::TimedOut)??;
-    let shown = stream.get_ref().1.peer_certificates();
-    let certificate = match shown.and_then(<[_]>::first) {
-        // Whoever shows something that cannot be read must not pass for somebody who shows nothing.
-        Some(der) => Some(Arc::new(Certificate::read(der).ok_or(Error::Unreadable)?)),
-        None => None,
+    let Some(chain) = stream.get_ref().1.peer_certificates() else {
+        return Ok((stream, None));
     };
-    Ok((stream, certificate))
+    // Whoever shows something that cannot be read must not pass for somebody who shows nothing.
+    let shown = chain.first().and_then(Certificate::read);
+    let shown = shown.ok_or(Error::Unreadable)?;
+    // Nobody has set it before.
+    let _first = occupant.proof.set(Proof::new(chain));
+    Ok((stream, Some(Arc::new(shown))))
 }

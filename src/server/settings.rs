@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use url::Url;
 
+use super::seats::Numbers;
 use super::{Entrance, Tls};
 use crate::credentials::{self, ServerFiles};
 use crate::gateway::{Edge, HostName, Proxies};
@@ -26,6 +27,9 @@ pub struct Settings {
     pub names: Vec<HostName>,
     /// Connections of viewers at once; more are turned away.
     pub connections: usize,
+    /// Connections of one client at once, an IPv4 address or an IPv6 /64, unless it is a proxy; 0: any
+    /// number.
+    pub connections_per_client: usize,
     /// KiB that the head of a request may have.
     pub request_head_kibibytes: usize,
     /// Seconds for a request's head to arrive, and for which a connection may be idle.
@@ -48,6 +52,7 @@ impl Default for Settings {
             proxies: Proxies::default(),
             names: Vec::new(),
             connections: 1024,
+            connections_per_client: 256,
             request_head_kibibytes: 64,
             request_head_seconds: 30,
             drain_seconds: 30,
@@ -75,6 +80,9 @@ pub struct GatewaySettings {
     /// Connections of partners at once; more are turned away.
     #[serde(default = "connections")]
     pub connections: usize,
+    /// Connections of one client at once; 0: any number.
+    #[serde(default = "connections_per_partner")]
+    pub connections_per_client: usize,
     /// Seconds for a handshake, for a request's head to arrive, and for which a connection may be
     /// idle.
     #[serde(default = "request_head_seconds")]
@@ -83,6 +91,11 @@ pub struct GatewaySettings {
 
 fn connections() -> usize {
     Settings::default().connections
+}
+
+/// A gateway asks for so much at once that a viewer's number would hold it up.
+fn connections_per_partner() -> usize {
+    640
 }
 
 fn request_head_seconds() -> u64 {
@@ -122,7 +135,12 @@ impl Settings {
         Entrance {
             socket,
             tls,
-            connections: self.connections,
+            numbers: Numbers {
+                all: self.connections,
+                per_client: self.connections_per_client,
+                for_this_machine: 0,
+                proxies: self.proxies.clone(),
+            },
             request_head: Duration::from_secs(self.request_head_seconds),
         }
     }
@@ -145,7 +163,11 @@ impl GatewaySettings {
         Entrance {
             socket,
             tls: Some(tls),
-            connections: self.connections,
+            numbers: Numbers {
+                all: self.connections,
+                per_client: self.connections_per_client,
+                ..Numbers::default()
+            },
             request_head: Duration::from_secs(self.request_head_seconds),
         }
     }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::origin::{Gate, Origin, honest};
 use crate::program::Program;
-use crate::rig::{AS_STORED, Rig, open, request, sorted};
+use crate::rig::{AS_STORED, Rig, open, request, sorted, try_open};
 use crate::study::{EXPLICIT, Study, at};
 
 /// Only keeps a test that has failed from hanging.
@@ -27,14 +27,25 @@ async fn read_to_end(mut socket: TcpStream) -> Vec<u8> {
 
 #[tokio::test]
 async fn more_connections_than_there_is_room_for_are_turned_away_and_counted() {
-    let rig = Rig::start("[listen]\nconnections = 1\n");
-    let mut first = TcpStream::connect(rig.public).await.expect("a connection");
-    // Once this is answered, the connection has its place.
-    let request = b"GET /manifests HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    first.write_all(request).await.expect("sent");
-    let mut head = [0; 12];
-    first.read_exact(&mut head).await.expect("an answer");
-    assert_eq!(&head, b"HTTP/1.1 200");
+    let (origin, gate, [study, _]) = held_up().await;
+    let rig = Rig::start(&format!(
+        "[listen]\nconnections = 1\n{}",
+        origin.location(10)
+    ));
+    let root = rig.register(study.fhir()).await.root;
+    // A connection that is in use keeps its place.
+    let path = format!("{root}{}", study.path());
+    let first = async {
+        loop {
+            let socket = TcpStream::connect(rig.public).await.expect("a connection");
+            let request = request(Method::GET, &path, &[AS_STORED], rig.public, Bytes::new());
+            if let Some(stream) = try_open(socket, request).await {
+                break stream;
+            }
+        }
+    };
+    let mut first = timeout(LONG, first).await.expect("there is room");
+    first.read_at_least(50_000).await;
 
     let second = TcpStream::connect(rig.public).await.expect("a connection");
     assert_eq!(read_to_end(second).await, b"");
@@ -44,7 +55,9 @@ async fn more_connections_than_there_is_room_for_are_turned_away_and_counted() {
     assert!(refused >= 1.0);
 
     // The place is given back.
-    drop(first);
+    gate.open();
+    assert_eq!(first.read().await.instances().len(), 2);
+    let request = b"GET /manifests HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let answered = async {
         loop {
             let mut socket = TcpStream::connect(rig.public).await.expect("a connection");

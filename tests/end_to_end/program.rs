@@ -36,6 +36,16 @@ impl Program {
 
     /// A gateway of this community.
     pub(crate) async fn serve_as(community: &str, settings: &str) -> Self {
+        let directory = Self::write(community, settings);
+        Self::start(directory, None).await
+    }
+
+    /// A gateway that may have so many files open, as the shell's `ulimit` takes it.
+    pub(crate) async fn serve_with_open_files(ulimit: &str, settings: &str) -> Self {
+        Self::start(Self::write(HERE, settings), Some(ulimit)).await
+    }
+
+    fn write(community: &str, settings: &str) -> Arc<TempDir> {
         let directory = Arc::new(tempfile::tempdir().expect("a directory"));
         let config = directory.path().join("config.toml");
         // What cannot be repaired is not tried for long.
@@ -43,23 +53,36 @@ impl Program {
             true => "",
             false => "[retrieve]\nrepair_seconds = 1\n",
         };
+        // What stands before the first table belongs to the listener.
+        let at = settings.find('[').unwrap_or(settings.len());
+        let (of_listener, tables) = settings.split_at(at);
         let settings = format!(
             "home_community_id = \"{community}\"\n[listen]\naddress = \"127.0.0.1:0\"\n\
-             operator_address = \"127.0.0.1:0\"\n{repair}{settings}"
+             operator_address = \"127.0.0.1:0\"\n{of_listener}{repair}{tables}"
         );
         fs::write(&config, settings).expect("written");
-        Self::start(directory).await
+        directory
     }
 
     /// Kills it and starts it again, with what it has kept, on other ports.
     pub(crate) async fn killed_and_started(mut self) -> Self {
         self.kill();
-        Self::start(Arc::clone(&self.directory)).await
+        Self::start(Arc::clone(&self.directory), None).await
     }
 
-    async fn start(directory: Arc<TempDir>) -> Self {
+    async fn start(directory: Arc<TempDir>, ulimit: Option<&str>) -> Self {
         let config = directory.path().join("config.toml");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_xcwado"))
+        let program = env!("CARGO_BIN_EXE_xcwado");
+        let mut command = match ulimit {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, program]);
+                shell
+            }
+        };
+        let mut process = command
             .args(["serve", "--log", "json", "--config"])
             .arg(config)
             .env_remove("RUST_LOG")

@@ -324,11 +324,16 @@ fn method_has_body(method: Option<&Method>) -> bool {
 /// Sends a request over a connection of its own.
 pub(crate) async fn open(address: SocketAddr, request: Request<Full<Bytes>>) -> Stream {
     let socket = TcpStream::connect(address).await.expect("a connection");
+    try_open(socket, request).await.expect("an answer")
+}
+
+/// Sends a request; `None` if the connection ends without an answer.
+pub(crate) async fn try_open(socket: TcpStream, request: Request<Full<Bytes>>) -> Option<Stream> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket))
         .await
         .expect("HTTP/1.1");
     tokio::spawn(connection);
-    Stream::new(sender.send_request(request).await.expect("an answer"))
+    Some(Stream::new(sender.send_request(request).await.ok()?))
 }
 
 /// An answer whose body is still to be read.

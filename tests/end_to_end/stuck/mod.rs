@@ -1,3 +1,4 @@
 //! Nobody, no object and no source takes the gateway away from others.
 
 mod breaker;
+mod silence;

@@ -1,0 +1,287 @@
+//! What happens on a connection, and whether that is enough for it to stay open.
+//!
+//! A connection is idle while no request is open on it, whatever else comes: nothing, half of a request,
+//! the acknowledgements of HTTP/2. While requests are open, the client or the gateway is the one that is
+//! waited for; only a client that takes nothing costs the connection.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::body::{self, Body};
+
+/// A write of less is an acknowledgement of HTTP/2 and no part of an answer.
+const PART_OF_AN_ANSWER: usize = 512;
+const NEVER: u64 = u64::MAX;
+
+/// How long a connection may stay as it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Without an open request.
+    pub(super) idle: Duration,
+    /// While the client takes nothing of what it has asked for.
+    pub(super) client_silence: Duration,
+}
+
+/// What a connection deserves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// To stay open at least for so long.
+    Fine(Duration),
+    /// To be closed, as no request is open.
+    Idle,
+    /// To be closed, as the client takes nothing.
+    Stalled,
+}
+
+/// What happens on a connection. Times are milliseconds since it was accepted.
+#[derive(Debug)]
+pub(super) struct Activity {
+    accepted: Instant,
+    /// Requests that are not answered to their end.
+    open: AtomicUsize,
+    /// Those of them that wait for the gateway and not for the client.
+    for_us: AtomicUsize,
+    /// Requests ever.
+    requests: AtomicU64,
+    /// When a request came or ended, or the client took a part of an answer.
+    moved: AtomicU64,
+    /// Since when the socket takes nothing; [`NEVER`] if it does.
+    blocked: AtomicU64,
+}
+
+/// A request, until its answer has ended.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    activity: Arc<Activity>,
+    is_for_us: bool,
+}
+
+/// An answer, whose bytes count as activity.
+pub(super) struct Answering {
+    body: Body,
+    exchange: Exchange,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self {
+            accepted: Instant::now(),
+            open: AtomicUsize::new(0),
+            for_us: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
+            blocked: AtomicU64::new(NEVER),
+        }
+    }
+
+    /// A request has come.
+    pub(super) fn begin(self: &Arc<Self>) -> Exchange {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.for_us.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.touch();
+        Exchange {
+            activity: Arc::clone(self),
+            is_for_us: true,
+        }
+    }
+
+    /// The socket has taken so many bytes.
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.blocked.store(NEVER, Ordering::Relaxed);
+        if bytes >= PART_OF_AN_ANSWER {
+            self.touch();
+        }
+    }
+
+    /// The socket takes nothing just now.
+    pub(super) fn is_blocked(&self) {
+        let now = self.now();
+        // It may have been blocked before.
+        let _earlier =
+            self.blocked
+                .compare_exchange(NEVER, now, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// For how long no request has been open and nothing was moved; `None` while one is open.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        let is_idle = self.open.load(Ordering::Relaxed) == 0;
+        is_idle.then(|| self.still_for())
+    }
+
+    /// Whether a request has ever come.
+    pub(super) fn has_asked(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    /// For how long nothing was moved.
+    pub(super) fn still_for(&self) -> Duration {
+        self.since(self.moved.load(Ordering::Relaxed))
+    }
+
+    /// Whether it may stay open.
+    pub(super) fn verdict(&self, patience: Patience) -> Verdict {
+        let blocked = self.blocked.load(Ordering::Relaxed);
+        if blocked != NEVER && self.since(blocked) >= patience.client_silence {
+            return Verdict::Stalled;
+        }
+        let is_idle = self.open.load(Ordering::Relaxed) == 0;
+        let is_for_us = self.for_us.load(Ordering::Relaxed) > 0;
+        let limit = match (is_idle, is_for_us) {
+            (true, _) => patience.idle,
+            (false, true) => return Verdict::Fine(patience.idle),
+            (false, false) => patience.client_silence,
+        };
+        match limit.checked_sub(self.still_for()) {
+            Some(left) if !left.is_zero() => Verdict::Fine(left),
+            Some(_) | None if is_idle => Verdict::Idle,
+            Some(_) | None => Verdict::Stalled,
+        }
+    }
+
+    fn touch(&self) {
+        self.moved.store(self.now(), Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        let now = self.accepted.elapsed().as_millis();
+        now.try_into().unwrap_or(NEVER - 1)
+    }
+
+    fn since(&self, then: u64) -> Duration {
+        Duration::from_millis(self.now().saturating_sub(then))
+    }
+}
+
+impl Exchange {
+    fn is_for_us(&mut self, is_for_us: bool) {
+        if std::mem::replace(&mut self.is_for_us, is_for_us) == is_for_us {
+            return;
+        }
+        let for_us = &self.activity.for_us;
+        match is_for_us {
+            true => for_us.fetch_add(1, Ordering::Relaxed),
+            false => for_us.fetch_sub(1, Ordering::Relaxed),
+        };
+    }
+
+    /// The client is given this.
+    pub(super) fn answering(mut self, body: Body) -> Answering {
+        self.is_for_us(false);
+        self.activity.touch();
+        Answering {
+            body,
+            exchange: self,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.is_for_us(false);
+        self.activity.open.fetch_sub(1, Ordering::Relaxed);
+        self.activity.touch();
+    }
+}
+
+impl http_body::Body for Answering {
+    type Data = Bytes;
+    type Error = body::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, body::Error>>> {
+        let next = Pin::new(&mut self.body).poll_frame(context);
+        // It is polled when the client can take more.
+        self.exchange.is_for_us(next.is_pending());
+        self.exchange.activity.touch();
+        next
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        idle: Duration::from_secs(30),
+        client_silence: Duration::from_secs(300),
+    };
+
+    async fn pass(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_request_it_is_idle_whatever_is_acknowledged() {
+        let activity = Arc::new(Activity::new());
+        pass(20).await;
+        activity.wrote(17);
+        assert_eq!(
+            activity.verdict(PATIENCE),
+            Verdict::Fine(Duration::from_secs(10))
+        );
+        pass(10).await;
+        activity.wrote(17);
+        assert_eq!(activity.verdict(PATIENCE), Verdict::Idle);
+        assert!(!activity.has_asked());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_gateway_is_waited_for_it_stays() {
+        let activity = Arc::new(Activity::new());
+        let exchange = activity.begin();
+        pass(10_000).await;
+        assert_eq!(activity.verdict(PATIENCE), Verdict::Fine(PATIENCE.idle));
+        assert_eq!(activity.idle_for(), None);
+        drop(exchange);
+        assert_eq!(activity.idle_for(), Some(Duration::ZERO));
+        pass(30).await;
+        assert_eq!(activity.verdict(PATIENCE), Verdict::Idle);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_stalls_it_and_one_that_is_waited_with_does_not() {
+        let activity = Arc::new(Activity::new());
+        let stuck = activity.begin().answering(Body::full("x"));
+        let waiting = activity.begin();
+        pass(400).await;
+        assert_eq!(activity.verdict(PATIENCE), Verdict::Fine(PATIENCE.idle));
+        drop(waiting);
+        pass(299).await;
+        assert_eq!(
+            activity.verdict(PATIENCE),
+            Verdict::Fine(Duration::from_secs(1))
+        );
+        pass(1).await;
+        assert_eq!(activity.verdict(PATIENCE), Verdict::Stalled);
+        activity.wrote(512);
+        assert_ne!(activity.verdict(PATIENCE), Verdict::Stalled);
+        drop(stuck);
+        // A socket that takes nothing is worse than anything that is open.
+        let _waiting = activity.begin();
+        activity.is_blocked();
+        pass(299).await;
+        activity.is_blocked();
+        pass(1).await;
+        assert_eq!(activity.verdict(PATIENCE), Verdict::Stalled);
+        activity.wrote(1);
+        assert_eq!(activity.verdict(PATIENCE), Verdict::Fine(PATIENCE.idle));
+    }
+}

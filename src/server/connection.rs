@@ -1,0 +1,193 @@
+//! One connection, from its first request to its end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+
+use super::activity::{Patience, Verdict};
+use super::handshake::Stream;
+use super::seats::{Occupant, Reason};
+use crate::access::Peer;
+use crate::body::Body;
+
+/// For a client to agree that the connection ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Between two looks while requests are open.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How connections are served.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) builder: auto::Builder<TokioExecutor>,
+    pub(super) patience: Patience,
+    /// The listener stops.
+    pub(super) stopping: CancellationToken,
+}
+
+/// Why the gateway ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// It has not: the client did, or both agreed.
+    ByClient,
+    Idle,
+    Stalled,
+    Displaced,
+    Certificate,
+}
+
+impl Closed {
+    /// What metrics call it.
+    pub(super) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::ByClient => None,
+            Self::Idle => Some("idle"),
+            Self::Stalled => Some("stalled"),
+            Self::Displaced => Some("displaced"),
+            Self::Certificate => Some("certificate"),
+        }
+    }
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve<F, A>(
+    stream: Stream,
+    peer: Arc<Peer>,
+    occupant: &Occupant,
+    terms: &Terms,
+    answer: F,
+) -> Closed
+where
+    F: Fn(Arc<Peer>, Request<Incoming>) -> A + Clone + Send + 'static,
+    A: Future<Output = Response<Body>> + Send + 'static,
+{
+    match stream {
+        Stream::Plain(wire) => serve_over(wire, peer, occupant, terms, answer).await,
+        Stream::Tls(stream) => serve_over(*stream, peer, occupant, terms, answer).await,
+    }
+}
+
+async fn serve_over<S, F, A>(
+    stream: S,
+    peer: Arc<Peer>,
+    occupant: &Occupant,
+    terms: &Terms,
+    answer: F,
+) -> Closed
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(Arc<Peer>, Request<Incoming>) -> A + Clone + Send + 'static,
+    A: Future<Output = Response<Body>> + Send + 'static,
+{
+    let activity = Arc::clone(&occupant.activity);
+    let service = service_fn(move |request| {
+        let exchange = activity.begin();
+        let response = answer(Arc::clone(&peer), request);
+        async move {
+            let response = response.await;
+            Ok::<_, Infallible>(response.map(|body| exchange.answering(body)))
+        }
+    });
+    let served = terms
+        .builder
+        .serve_connection(TokioIo::new(stream), service);
+    let mut served = pin!(served);
+    let mut ending = Ending::default();
+    loop {
+        tokio::select! {
+            // An answer that broke off ends here too: it was counted where it happened.
+            ended = &mut served => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended");
+                }
+                return ending.reason.unwrap_or(Closed::ByClient);
+            }
+            step = ending.next(occupant, terms) => match step {
+                Step::Shutdown => served.as_mut().graceful_shutdown(),
+                Step::Look => {}
+                // What is not sent yet never will be.
+                Step::Drop(reason) => return reason,
+            },
+        }
+    }
+}
+
+/// How far the end of a connection is.
+#[derive(Debug, Default)]
+struct Ending {
+    /// Both sides have been told.
+    is_told: bool,
+    reason: Option<Closed>,
+}
+
+/// What is to be done with a connection.
+enum Step {
+    /// To take no more requests, and to end when those under way have been answered.
+    Shutdown,
+    Look,
+    Drop(Closed),
+}
+
+impl Ending {
+    /// Waits for what is to be done next.
+    async fn next(&mut self, occupant: &Occupant, terms: &Terms) -> Step {
+        let activity = &occupant.activity;
+        let wait = match (self.reason, activity.verdict(terms.patience)) {
+            (Some(Closed::Certificate), _) => FAREWELL,
+            (_, Verdict::Stalled) => return Step::Drop(Closed::Stalled),
+            (None, Verdict::Idle) => return self.tell(Closed::Idle),
+            (Some(_), Verdict::Idle) => FAREWELL,
+            (_, Verdict::Fine(left)) if activity.idle_for().is_some() => left,
+            (_, Verdict::Fine(left)) => left.min(LOOK),
+        };
+        tokio::select! {
+            () = terms.stopping.cancelled(), if !self.is_told => {
+                self.is_told = true;
+                Step::Shutdown
+            }
+            reason = occupant.dismissed(), if self.reason.is_none_or(|r| r == Closed::Idle) => {
+                match reason {
+                    // Nothing is under way on it.
+                    Reason::Displaced => Step::Drop(Closed::Displaced),
+                    Reason::Certificate => self.tell(Closed::Certificate),
+                }
+            }
+            () = tokio::time::sleep(wait) => self.look(occupant, terms),
+        }
+    }
+
+    fn tell(&mut self, reason: Closed) -> Step {
+        self.is_told = true;
+        self.reason = Some(reason);
+        Step::Shutdown
+    }
+
+    /// After it was told to end.
+    fn look(&self, occupant: &Occupant, terms: &Terms) -> Step {
+        let activity = &occupant.activity;
+        let Some(reason) = self.reason else {
+            return Step::Look;
+        };
+        if reason == Closed::Certificate {
+            return Step::Drop(reason);
+        }
+        // What was answered may be on its way still: over HTTP/2, when the client shuts its window.
+        let patience = match activity.has_asked() {
+            true => terms.patience.client_silence,
+            false => Duration::ZERO,
+        };
+        match activity.idle_for() {
+            Some(idle) if idle >= patience => Step::Drop(reason),
+            Some(_) | None => Step::Look,
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! One listening socket: accepts connections while there are seats for them.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Entrance;
+use super::activity::Patience;
+use super::connection::{self, Terms};
+use super::descriptors::Descriptors;
+use super::handshake::{self, Stream};
+use super::review::review;
+use super::seats::{Seat, Seats};
+use super::wire::Wire;
+use crate::access::{Door, Peer};
+use crate::body::Body;
+use crate::metrics::Metrics;
+
+// What one connection may hold unsent.
+const BUFFER: usize = 128 << 10;
+const MOST_HEADER_FIELDS: usize = 100;
+// Whoever has not shown a certificate yet holds a place no longer than this.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+// Bulk data over HTTP/2 crawls with the defaults.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+const FRAME: u32 = 64 << 10;
+const SEND_BUFFER: usize = 256 << 10;
+const STREAMS: u32 = 128;
+
+/// One listening socket.
+pub(super) struct Listener {
+    pub(super) name: &'static str,
+    pub(super) door: Door,
+    pub(super) entrance: Entrance,
+    pub(super) patience: Patience,
+    pub(super) stopping: CancellationToken,
+    pub(super) drain: Duration,
+    pub(super) largest_head: usize,
+    /// Whether its connections leave some file descriptors to others.
+    pub(super) keeps_descriptors_free: bool,
+}
+
+impl Listener {
+    pub(super) async fn serve<F, A>(&self, metrics: &Metrics, answer: F)
+    where
+        F: Fn(Arc<Peer>, Request<Incoming>) -> A + Clone + Send + 'static,
+        A: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let seats = Arc::new(Seats::new(self.entrance.numbers.clone()));
+        let tasks = TaskTracker::new();
+        let accepting = self.accept_all(metrics, answer, &seats, &tasks);
+        match &self.entrance.tls {
+            None => accepting.await,
+            Some(tls) => {
+                tls.watch(metrics);
+                tokio::select! {
+                    () = accepting => {}
+                    () = review(&seats, tls) => {}
+                }
+            }
+        }
+        tasks.close();
+        if timeout(self.drain, tasks.wait()).await.is_err() {
+            tracing::warn!(
+                listener = self.name,
+                "streams were cut off at the end of their time"
+            );
+        }
+    }
+
+    /// Accepts connections until the listener stops.
+    async fn accept_all<F, A>(
+        &self,
+        metrics: &Metrics,
+        answer: F,
+        seats: &Arc<Seats>,
+        tasks: &TaskTracker,
+    ) where
+        F: Fn(Arc<Peer>, Request<Incoming>) -> A + Clone + Send + 'static,
+        A: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let terms = Terms {
+            builder: builder(self.entrance.request_head, self.largest_head),
+            patience: self.patience,
+            stopping: self.stopping.clone(),
+        };
+        let descriptors = Descriptors::of_process();
+        while let Some(stream) = self.accept().await {
+            // A connection that is gone already has no address any more.
+            let Ok(address) = stream.peer_addr() else {
+                continue;
+            };
+            let is_allowed = !self.keeps_descriptors_free || descriptors.allow(&stream);
+            let seat = is_allowed.then(|| seats.take(address.ip())).flatten();
+            let Some(seat) = seat else {
+                let refused = &metrics.refused_connections;
+                refused.with_label_values(&[self.name]).inc();
+                continue;
+            };
+            let greeting = self.greeting(stream, &seat, metrics);
+            let (terms, answer, name) = (terms.clone(), answer.clone(), self.name);
+            let open = metrics.open_connections.with_label_values(&[name]);
+            let closed = metrics.closed_connections.clone();
+            tasks.spawn(async move {
+                open.inc();
+                let occupant = &seat.occupant;
+                // It may be told to go before it has said anything.
+                let greeted = tokio::select! {
+                    greeted = greeting => greeted,
+                    _reason = occupant.dismissed() => None,
+                };
+                if let Some((stream, peer)) = greeted {
+                    let peer = Arc::new(peer);
+                    let end = connection::serve(stream, peer, occupant, &terms, answer).await;
+                    if let Some(reason) = end.name() {
+                        closed.with_label_values(&[name, reason]).inc();
+                    }
+                }
+                open.dec();
+            });
+        }
+    }
+
+    /// What comes before the first request: the handshake, if there is to be one.
+    fn greeting(
+        &self,
+        stream: TcpStream,
+        seat: &Seat,
+        metrics: &Metrics,
+    ) -> impl Future<Output = Option<(Stream, Peer)>> + Send + 'static {
+        let (listener, door) = (self.name, self.door);
+        let tls = self.entrance.tls.as_ref().map(|tls| tls.current());
+        let limit = self.entrance.request_head.min(HANDSHAKE);
+        let failed = metrics.failed_handshakes.with_label_values(&[listener]);
+        let occupant = Arc::clone(&seat.occupant);
+        async move {
+            let address = stream.peer_addr().ok()?.ip();
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection cannot be set up");
+            }
+            let wire = Wire::new(stream, Arc::clone(&occupant.activity));
+            let peer = Peer {
+                door,
+                address,
+                certificate: None,
+                ours: None,
+            };
+            let Some(tls) = tls else {
+                return Some((Stream::Plain(wire), peer));
+            };
+            match handshake::accept(wire, &tls.value, limit, &occupant).await {
+                Ok((stream, certificate)) => {
+                    let peer = Peer {
+                        certificate,
+                        ours: tls.certificate.clone().map(Arc::new),
+                        ..peer
+                    };
+                    Some((Stream::Tls(Box::new(stream)), peer))
+                }
+                Err(error) => {
+                    failed.inc();
+                    tracing::info!(
+                        target: "xcwado::security", event = "handshake_failed",
+                        listener, %address, %error, "a handshake failed"
+                    );
+                    None
+                }
+            }
+        }
+    }
+
+    /// The next connection; `None` when the gateway is to stop.
+    async fn accept(&self) -> Option<TcpStream> {
+        let mut has_told = false;
+        loop {
+            let accepted = tokio::select! {
+                () = self.stopping.cancelled() => return None,
+                accepted = self.entrance.socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _peer)) => return Some(stream),
+                // Out of file descriptors, or the peer is gone already. The pause keeps the first
+                // from becoming a busy loop, and it is told once, not twenty times a second.
+                Err(error) => {
+                    if !std::mem::replace(&mut has_told, true) {
+                        let listener = self.name;
+                        tracing::warn!(listener, %error, "connections cannot be accepted");
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}
+
+fn builder(head: Duration, largest_head: usize) -> auto::Builder<TokioExecutor> {
+    // HPACK counts more for each field than HTTP/1.1 writes (RFC 7541 4.1). What lies between is refused
+    // by the gateway.
+    let header_list = largest_head + 32 * MOST_HEADER_FIELDS;
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        // Without a timer the limit below does nothing.
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .max_headers(MOST_HEADER_FIELDS)
+        .max_buf_size(BUFFER.max(largest_head));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(header_list.try_into().unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(30));
+    builder
+}
