@@ -205,7 +205,26 @@ impl Config {
             public_url,
             home_community_id: home_community_id.unwrap_or_else(Self::no_community),
         };
+        reading.problems.extend(config.unprotected_tokens());
         Ok((config, reading.finish()))
+    }
+
+    /// Tokens that nobody can be held to, as no listener asks partners for certificates, and that would
+    /// come in clear.
+    fn unprotected_tokens(&self) -> Vec<String> {
+        if self.gateway_listen.is_some() || self.listen.client_authorities.is_some() {
+            return Vec::new();
+        }
+        let with_token = |community: &&CommunitySettings| community.their_token.is_some();
+        let told = |community: &CommunitySettings| {
+            format!(
+                "community[{}].their_token: it needs a listener that asks for certificates: \
+                 gateway_listen or listen.client_authorities",
+                community.position
+            )
+        };
+        let communities = self.communities.iter();
+        communities.filter(with_token).map(told).collect()
     }
 
     fn no_community() -> HomeCommunityId {
@@ -478,6 +497,20 @@ mod tests {
         ] {
             assert_eq!(url(listen), expected, "{listen}");
         }
+    }
+
+    #[test]
+    fn a_token_of_a_partner_needs_a_listener_that_asks_for_certificates() {
+        let partner =
+            "[[community]]\nhome_community_id = \"1.2.4\"\ntheir_token = { env = \"X\" }\n";
+        let text = format!("home_community_id = \"1.2.3\"\n{partner}");
+        let problems = Config::parse(&text).expect_err("a problem");
+        assert!(
+            problems.0[0].starts_with("community[0].their_token: "),
+            "{problems}"
+        );
+        let listener = "[listen]\nclient_authorities = \"a\"\n";
+        assert!(Config::parse(&format!("{text}{listener}")).is_ok());
     }
 
     #[test]

@@ -54,6 +54,12 @@ impl fmt::Display for Network {
 }
 
 impl Network {
+    /// All addresses.
+    #[must_use]
+    pub fn everything() -> [Self; 2] {
+        [Self::v4([0; 4], 0), Self::v6(0, 0, 0)]
+    }
+
     const fn v4(octets: [u8; 4], bits: u32) -> Self {
         let [a, b, c, d] = octets;
         let address = IpAddr::V4(Ipv4Addr::new(a, b, c, d));
@@ -97,6 +103,21 @@ impl SpecialRange {
         let address = embedded(address.to_canonical());
         let mut ranges = SPECIAL.iter();
         ranges.find(|range| range.network.has(address)).copied()
+    }
+}
+
+/// Whether an address may be dialled that a name leads to, if these networks are allowed besides the
+/// public Internet.
+///
+/// # Errors
+/// The range that is not allowed.
+pub fn permit(allowed: &[Network], address: IpAddr) -> Result<(), SpecialRange> {
+    let address = address.to_canonical();
+    let meant = [address, embedded(address)];
+    let is_allowed = |network: &Network| meant.iter().any(|address| network.has(*address));
+    match SpecialRange::of(address) {
+        Some(range) if !allowed.iter().any(is_allowed) => Err(range),
+        Some(_) | None => Ok(()),
     }
 }
 

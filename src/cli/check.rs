@@ -96,6 +96,7 @@ impl Report {
                 let until = tls.certificate.as_ref().map(valid_until);
                 ("ok".into(), tls.version, until.unwrap_or("?".into()))
             }
+            Err(Error::Name(error)) => (error.to_string(), "-".into(), "-".into()),
             Err(Error::Tcp(error)) => (error.to_string(), "-".into(), "-".into()),
             Err(Error::Tls(error)) => ("ok".into(), error.to_string(), "-".into()),
         };

@@ -23,6 +23,7 @@ use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::HomeCommunityId;
 use crate::instance::Target;
 use crate::manifest::Id;
+use crate::network::Network;
 use crate::source::client::{Client, Settings};
 use crate::source::wado_rs::WadoRs;
 use crate::source::{Arrival, Arrivals, Ask, Kind, Representation, Source, Terms};
@@ -100,6 +101,8 @@ async fn fetch(arguments: &Arguments) -> Result<(), Failure> {
     let only = wanted_series(arguments)?;
     let settings = Settings {
         authorities: arguments.authorities.clone(),
+        // The user has named the gateway.
+        allow_networks: Network::everything().into(),
         ..Settings::default()
     };
     let client = Client::new("gateway", &settings).map_err(Failure::new)?;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Failure;
 use super::start::{Parts, block_on, listen, survive_hang_up};
+use crate::community::Registry;
 use crate::server;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
@@ -27,7 +28,17 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
             locations = registry.sites().len(), communities = registry.communities().count(),
             manifests = parts.manifests.count(), "listening"
         );
+        look_up_servers(registry);
         survive_hang_up()?;
         parts.serve(&config, sockets).await
     })
+}
+
+/// Names that lead where they must not are told at the start already. A name that is not known yet may be
+/// later.
+fn look_up_servers(registry: &Registry) {
+    for (client, base) in registry.servers() {
+        let (resolver, base) = (client.resolver().clone(), base.clone());
+        tokio::spawn(async move { resolver.addresses(&base).await.is_ok() });
+    }
 }

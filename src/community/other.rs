@@ -135,6 +135,17 @@ impl CommunitySettings {
             problems.add("token", error);
             return None;
         }
+        if token.is_some()
+            && std::iter::once(base.url())
+                .chain(&more)
+                .any(|url| url.scheme() == "http")
+        {
+            problems.add(
+                "token",
+                "it would be sent in clear: give https addresses of the gateway",
+            );
+            return None;
+        }
         let client = Client::open(&alias, &self.http, self.http_version, token);
         let client = problems.ok("http", client)?;
         let gateway = RespondingGateway::new(

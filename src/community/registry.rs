@@ -12,6 +12,7 @@ use super::problem::{Problem, Problems};
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
 use crate::metrics::Metrics;
 use crate::source::Source;
+use crate::source::client::Client;
 use crate::sub_resource::Offer;
 
 /// What a registry is made from.
@@ -255,6 +256,22 @@ impl Registry {
         for gateway in self.communities().filter_map(|c| c.gateway.as_ref()) {
             gateway.watch(metrics);
         }
+    }
+
+    /// The addresses that are asked, each with what asks there.
+    #[must_use]
+    pub fn servers(&self) -> Vec<(&Client, &Url)> {
+        let sites = self.sites.iter().flat_map(|site| {
+            let client = site.source.client();
+            let bases = site.source.bases().into_iter();
+            bases.filter_map(move |base| Some((client?, base)))
+        });
+        let gateways = self.communities().filter_map(|c| c.gateway.as_ref());
+        let gateways = gateways.flat_map(|gateway| {
+            let bases = gateway.bases();
+            bases.map(|base| (gateway.client(), base))
+        });
+        sites.chain(gateways).collect()
     }
 
     /// Our locations, in the order of the settings.

@@ -379,6 +379,39 @@ fn a_request_names_a_location_of_ours_or_an_address_that_is_allowed() {
 }
 
 #[test]
+fn a_token_is_not_sent_in_clear() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("token");
+    std::fs::write(&file, "secret").expect("written");
+    for (urls, is_fine) in [
+        ("gateway_url = \"https://x.example/\"", true),
+        ("gateway_url = \"http://x.example/\"", false),
+        ("gateway_url = \"http://127.0.0.1:1/\"", false),
+        (
+            "gateway_url = \"https://x.example/\"\nmore_gateway_urls = [\"http://y.example/\"]",
+            false,
+        ),
+    ] {
+        for (token, has_token) in [
+            (format!("token = {{ file = {file:?} }}"), true),
+            (String::new(), false),
+        ] {
+            let text =
+                format!("[[community]]\nhome_community_id = \"1.2.99.2\"\n{urls}\n{token}\n");
+            let opened = open(&text);
+            assert_eq!(opened.is_ok(), is_fine || !has_token, "{text}");
+            if let Err(problems) = opened {
+                let told = problems[0].to_string();
+                assert!(
+                    told.starts_with("community[0].token: it would be sent in clear"),
+                    "{told}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn tells_what_is_wrong_with_communities() {
     let errors = open(
         r#"

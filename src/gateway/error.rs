@@ -65,9 +65,9 @@ pub enum Error {
     /// The body of the request broke off.
     #[error("the body of the request broke off")]
     Upload,
-    /// The body of the request does not come.
-    #[error("the body of the request does not come")]
-    UploadSilent,
+    /// The body of the request comes too slowly.
+    #[error("the body of the request comes too slowly")]
+    UploadSlow,
     /// There is no room for the body of the request just now.
     #[error("there is no room for it just now")]
     Busy,
@@ -148,7 +148,7 @@ impl Error {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::UploadSilent => StatusCode::REQUEST_TIMEOUT,
+            Self::UploadSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Busy | Self::TooManyAnswers | Self::ShuttingDown => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -220,7 +220,7 @@ impl Error {
             | Self::NotFound
             | Self::UnsupportedMediaType
             | Self::Upload
-            | Self::UploadSilent
+            | Self::UploadSlow
             | Self::Busy
             | Self::Store(_)
             | Self::Retrieve(_)
@@ -229,6 +229,17 @@ impl Error {
             | Self::ShuttingDown
             | Self::Internal => None,
         }
+    }
+
+    /// The bound of the gateway that it ran into, if metrics count it here.
+    pub(super) fn bound(&self) -> Option<&'static str> {
+        if matches!(self, Self::TooManyAnswers) {
+            return Some("client");
+        }
+        if matches!(self, Self::Pixels(pixels::Error::Busy)) {
+            return Some("decoders");
+        }
+        matches!(self, Self::Busy).then_some("uploads")
     }
 
     fn retry_after(&self) -> Option<Duration> {

@@ -29,7 +29,7 @@ impl Gateway {
     where
         B: http_body::Body<Data = Bytes> + Unpin,
     {
-        let outcome = self.try_register(head, body).await;
+        let outcome = self.try_register(head, asking, body).await;
         let label = match &outcome {
             Ok((_, true)) => "registered",
             Ok((_, false)) => "known",
@@ -51,13 +51,21 @@ impl Gateway {
         Ok(response)
     }
 
-    async fn try_register<B>(&self, head: &Parts, body: B) -> Result<(Arc<Registered>, bool), Error>
+    async fn try_register<B>(
+        &self,
+        head: &Parts,
+        asking: &Asking,
+        body: B,
+    ) -> Result<(Arc<Registered>, bool), Error>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
     {
         let registration = request::registration(head.uri.query())?;
         check_media_type(head)?;
-        let upload = self.uploads.read(&head.headers, body).await?;
+        let upload = self
+            .uploads
+            .read(asking.account.client(), &head.headers, body)
+            .await?;
         let register = move |manifests: &Store| {
             let began = Instant::now();
             let registered = manifests.register(&upload.bytes, registration, now());

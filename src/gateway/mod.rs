@@ -22,10 +22,10 @@ mod metadata;
 mod observe;
 mod offered;
 mod one;
+mod per_client;
 mod place;
 mod rendered;
 mod search;
-mod streams;
 mod syntax;
 mod upload;
 mod viewers;
@@ -47,6 +47,7 @@ pub use error::Error;
 pub use forget::Forgotten;
 pub use front::Proxies;
 pub use hosts::{HostName, InvalidHost, NotAHostName};
+pub use upload::UploadPace;
 pub use viewers::Settings as ViewersSettings;
 pub use xc_wado::Settings as XcWadoSettings;
 
@@ -60,14 +61,14 @@ use crate::instance::Target;
 use crate::manifest::{Holding, Selected, Store};
 use crate::metrics::Metrics;
 use crate::multipart::Boundary;
-use crate::pixels::{self, Pool};
+use crate::pixels::Pool;
 use crate::request::{Acceptable, Grammar, Resource, Root};
 use crate::retrieve::{Job, Plan, Retriever};
 use crate::source::Source;
 use front::{Front, Seen};
 use hosts::Hosts;
 use observe::{Observed, Transaction};
-use streams::Streams;
+use per_client::PerClient;
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
@@ -95,7 +96,8 @@ pub struct Gateway {
     registry: Registry,
     manifests: Arc<Store>,
     retriever: Retriever,
-    streams: Streams,
+    /// Answers under way.
+    streams: PerClient,
     decoders: Pool,
     budget: Budget,
     cors: CorsSettings,
@@ -149,6 +151,8 @@ pub struct Edge {
     pub names: Vec<HostName>,
     /// Bytes of a request's head.
     pub largest_head: usize,
+    /// How slowly bodies of requests may come.
+    pub uploads: UploadPace,
 }
 
 /// Who asks, and on what way.
@@ -184,7 +188,7 @@ impl Gateway {
             access: assembly.access,
             registry: assembly.registry,
             manifests: Arc::new(assembly.manifests),
-            streams: Streams::new(assembly.retriever.streams_per_client()),
+            streams: PerClient::new(assembly.retriever.streams_per_client()),
             retriever: assembly.retriever,
             decoders: assembly.decoders,
             budget: Budget::new(&assembly.limits, assembly.metrics.budget()),
@@ -192,7 +196,7 @@ impl Gateway {
             viewers: assembly.viewers,
             cache_control: assembly.cache_control.0,
             metrics: assembly.metrics,
-            uploads: upload::Room::new(),
+            uploads: upload::Room::new(assembly.edge.uploads),
             reading: Semaphore::new(2),
         };
         gateway.count_manifests();
@@ -228,8 +232,7 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let seen = self.seen(peer, &head.headers);
         let admitted = self.admit_seen(peer, &head, &seen);
-        let Seen { front, client, .. } = seen;
-        let path = front.below_prefix(head.uri.path());
+        let path = seen.front.below_prefix(head.uri.path());
         let resource = self.grammar.resource(path, head.uri.query());
         let transaction = Transaction::of(&head.method, resource.as_ref(), |community| {
             self.is_ours(community)
@@ -241,9 +244,9 @@ impl Gateway {
             self.cors.mark(&head.headers, response.headers_mut());
             return response;
         }
-        let client = Client::at(client);
-        let stream = self.streams.begin(client);
-        let asking = admitted.and_then(|()| self.asking(peer, &head, Arc::clone(&front), client));
+        let client = Client::at(seen.client);
+        let stream = self.streams.take(client, 1);
+        let asking = admitted.and_then(|()| self.asking(peer, &head, &seen));
         let (asking, outcome) = match asking {
             Ok(asking) if stream.is_none() => (Some(asking), Err(Error::TooManyAnswers)),
             Ok(asking) => {
@@ -271,13 +274,7 @@ impl Gateway {
     }
 
     /// Who asks, and on what way.
-    fn asking(
-        &self,
-        peer: &Peer,
-        head: &Parts,
-        front: Arc<Front>,
-        client: Client,
-    ) -> Result<Asking, Error> {
+    fn asking(&self, peer: &Peer, head: &Parts, seen: &Seen) -> Result<Asking, Error> {
         let caller = self.access.identify(peer, &head.headers)?;
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|_no_random| Error::Internal)?;
@@ -285,9 +282,9 @@ impl Gateway {
         Ok(Asking {
             caller,
             door: peer.door,
-            front,
+            front: Arc::clone(&seen.front),
             hop: Arc::new(hop),
-            account: self.budget.account(client),
+            account: self.budget.account(Client::at(seen.client)),
         })
     }
 
@@ -406,12 +403,8 @@ impl Gateway {
 
     /// The answer to what is not granted. What somebody tried without the right to is an event.
     fn refusal(&self, peer: &Peer, error: &Error) -> Response<Body> {
-        let refused = |bound| self.metrics.refused.with_label_values(&[bound]).inc();
-        if matches!(error, Error::TooManyAnswers) {
-            refused("client");
-        }
-        if matches!(error, Error::Pixels(pixels::Error::Busy)) {
-            refused("decoders");
+        if let Some(bound) = error.bound() {
+            self.metrics.refused.with_label_values(&[bound]).inc();
         }
         self.tell(peer, error);
         error.response()

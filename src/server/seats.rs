@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::activity::Activity;
 use super::proof::Proof;
+use crate::budget::Client;
 use crate::gateway::Proxies;
-use crate::network::client;
 
 /// A connection that has been idle for less may just be about to ask.
 const ABOUT_TO_ASK: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ struct Taken {
     /// The number of the next connection.
     next: u64,
     by_number: HashMap<u64, Arc<Occupant>>,
-    by_client: HashMap<IpAddr, usize>,
+    by_client: HashMap<Client, usize>,
     /// By connections from elsewhere than this machine.
     remote: usize,
 }
@@ -49,7 +49,7 @@ struct Taken {
 /// A connection that has a seat.
 #[derive(Debug)]
 pub(super) struct Occupant {
-    client: IpAddr,
+    client: Client,
     is_remote: bool,
     pub(super) activity: Arc<Activity>,
     /// What it has shown of itself, if it was asked.
@@ -87,7 +87,7 @@ impl Seats {
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let numbers = &self.numbers;
         let address = address.to_canonical();
-        let (client, is_remote) = (client(address), !address.is_loopback());
+        let (client, is_remote) = (Client::at(address), !address.is_loopback());
         let mut taken = self.taken();
         let of_client = taken.by_client.get(&client).copied().unwrap_or_default();
         let is_limited = numbers.per_client > 0 && !numbers.proxies.have(address);

@@ -11,7 +11,7 @@ use url::Url;
 use super::seats::Numbers;
 use super::{Entrance, Tls};
 use crate::credentials::{self, ServerFiles};
-use crate::gateway::{Edge, HostName, Proxies};
+use crate::gateway::{Edge, HostName, Proxies, UploadPace};
 
 /// `[listen]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -34,6 +34,10 @@ pub struct Settings {
     pub request_head_kibibytes: usize,
     /// Seconds for a request's head to arrive, and for which a connection may be idle.
     pub request_head_seconds: u64,
+    /// Bytes that must come of a request's body in each second, on average over the next setting.
+    pub upload_bytes_per_second: u64,
+    /// Seconds over which that is measured, again and again.
+    pub upload_grace_seconds: u64,
     /// Seconds that streams under way have to end when the gateway is told to stop.
     pub drain_seconds: u64,
     /// PEM file of the certificate that viewers are shown; without one there is no TLS.
@@ -55,6 +59,8 @@ impl Default for Settings {
             connections_per_client: 256,
             request_head_kibibytes: 64,
             request_head_seconds: 30,
+            upload_bytes_per_second: 8192,
+            upload_grace_seconds: 30,
             drain_seconds: 30,
             certificate: None,
             private_key: None,
@@ -126,6 +132,10 @@ impl Settings {
             proxies: self.proxies.clone(),
             names: self.names.clone(),
             largest_head: self.request_head_kibibytes << 10,
+            uploads: UploadPace {
+                bytes_per_second: self.upload_bytes_per_second,
+                grace: Duration::from_secs(self.upload_grace_seconds),
+            },
         }
     }
 

@@ -21,10 +21,12 @@ use tokio::time::timeout;
 
 use super::Error;
 use super::connector::Connector;
+use super::resolver::Resolver;
 use crate::body;
 use crate::credentials::{self, Certificate, ClientFiles, Loaded, TokenSource, Watched};
 use crate::hop::Hop;
 use crate::metrics::Metrics;
+use crate::network::Network;
 
 // What one connection may read ahead of us, and so also the largest response head.
 const READ_BUFFER: usize = 128 << 10;
@@ -58,6 +60,8 @@ pub struct Settings {
     pub certificate: Option<PathBuf>,
     /// PEM file of its private key.
     pub private_key: Option<PathBuf>,
+    /// Internal networks that its name may lead to.
+    pub allow_networks: Vec<Network>,
 }
 
 impl Default for Settings {
@@ -69,6 +73,7 @@ impl Default for Settings {
             authorities: None,
             certificate: None,
             private_key: None,
+            allow_networks: Vec::new(),
         }
     }
 }
@@ -127,6 +132,7 @@ impl TryFrom<u8> for HttpVersion {
 #[derive(Debug, Clone)]
 pub struct Client {
     pool: Arc<Watched<Pool>>,
+    resolver: Resolver,
     pub(super) connect: Duration,
     pub(super) first_byte: Duration,
     silence: Duration,
@@ -178,16 +184,29 @@ impl Client {
         version: HttpVersion,
         token: Option<TokenSource>,
     ) -> Result<Self, credentials::Error> {
+        let resolver = Resolver::new(&settings.allow_networks);
+        Self::resolving(resolver, name, settings, version, token)
+    }
+
+    fn resolving(
+        resolver: Resolver,
+        name: &str,
+        settings: &Settings,
+        version: HttpVersion,
+        token: Option<TokenSource>,
+    ) -> Result<Self, credentials::Error> {
         let files = settings.credentials();
+        let names = resolver.clone();
         let connect = Duration::from_secs(settings.connect_seconds);
         let paths = files
             .paths()
             .chain(token.iter().filter_map(TokenSource::file));
         let pool = Watched::load(name, paths.cloned().collect(), move || {
-            pool(&files, connect, version, token.as_ref())
+            pool(&names, &files, connect, version, token.as_ref())
         })?;
         Ok(Self {
             pool: Arc::new(pool),
+            resolver,
             connect,
             first_byte: Duration::from_secs(settings.first_byte_seconds),
             silence: Duration::from_secs(settings.silence_seconds),
@@ -197,6 +216,12 @@ impl Client {
     /// Looks at its credentials from now on, and uses new ones for new connections.
     pub fn watch(&self, metrics: &Metrics) {
         self.pool.watch(metrics);
+    }
+
+    /// What names of its server lead to.
+    #[must_use]
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 
     /// The certificate that it shows, if it has one.
@@ -349,6 +374,7 @@ impl ResponseBody {
 }
 
 fn pool(
+    names: &Resolver,
     files: &ClientFiles,
     connect: Duration,
     version: HttpVersion,
@@ -356,7 +382,7 @@ fn pool(
 ) -> Result<Loaded<Pool>, credentials::Error> {
     let tls = files.load()?;
     let authorization = token.map(TokenSource::load).transpose()?;
-    let mut tcp = HttpConnector::new();
+    let mut tcp = HttpConnector::new_with_resolver(names.clone());
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(connect));
@@ -396,4 +422,47 @@ fn builder(version: HttpVersion) -> legacy::Builder {
         .http2_keep_alive_interval(KEEP_ALIVE)
         .http2_keep_alive_timeout(KEEP_ALIVE);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Asks a server that a name leads to; whether it was dialled.
+    async fn dials(name: &str, allowed: &[&str]) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let allowed: Vec<_> = allowed
+            .iter()
+            .map(|text| Network::try_from((*text).to_owned()).expect("a network"))
+            .collect();
+        let here = vec![IpAddr::from([127, 0, 0, 1])];
+        let resolver = Resolver::fixed(here, &allowed);
+        let settings = Settings {
+            first_byte_seconds: 0,
+            ..Settings::default()
+        };
+        let client = Client::resolving(resolver, "x", &settings, HttpVersion::Http1, None);
+        let client = client.expect("a client");
+        let uri = format!("http://{name}:{port}/").parse().expect("a URI");
+        let accept = HeaderValue::from_static("*/*");
+        let asking = tokio::spawn(async move { client.get(&uri, (&accept, None), None).await });
+        tokio::select! {
+            _ = listener.accept() => true,
+            _ = asking => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_this_machine_is_not_dialled_unless_settings_allow_it() {
+        assert!(!dials("pacs.example", &[]).await);
+        assert!(!dials("pacs.example", &["10.0.0.0/8"]).await);
+        assert!(dials("pacs.example", &["127.0.0.0/8"]).await);
+        assert!(dials("localhost", &[]).await);
+        assert!(dials("127.0.0.1", &[]).await);
+    }
 }

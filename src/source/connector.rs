@@ -15,25 +15,27 @@ use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::resolver::Resolver;
+
 /// What a connection with TLS reads at once.
 const READ_BUFFER: usize = 128 << 10;
 
 /// Makes connections.
 #[derive(Debug, Clone)]
-pub(super) struct Connector(HttpConnector);
+pub(super) struct Connector(HttpConnector<Resolver>);
 
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Stream(TokioIo<BufReader<TcpStream>>);
 
 impl Connector {
-    pub(super) fn new(tcp: HttpConnector) -> Self {
+    pub(super) fn new(tcp: HttpConnector<Resolver>) -> Self {
         Self(tcp)
     }
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Stream, Error>> + Send>>;
-type Error = <HttpConnector as Service<Uri>>::Error;
+type Error = <HttpConnector<Resolver> as Service<Uri>>::Error;
 
 impl Service<Uri> for Connector {
     type Response = Stream;

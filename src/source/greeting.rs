@@ -9,6 +9,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::client::Client;
+use super::resolver;
 use crate::credentials::Certificate;
 
 /// What a server has shown of itself.
@@ -30,6 +31,9 @@ pub struct Tls {
 /// The step that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Its name leads nowhere, or where it must not.
+    #[error(transparent)]
+    Name(#[from] resolver::Error),
     /// No connection.
     #[error("{0}")]
     Tcp(io::Error),
@@ -45,7 +49,9 @@ impl Client {
     /// The step that failed.
     pub async fn greet(&self, server: &Url) -> Result<Greeting, Error> {
         let late = |_elapsed| io::Error::from(io::ErrorKind::TimedOut);
-        let connecting = timeout(self.connect, connect(server));
+        let addresses = timeout(self.connect, self.resolver().addresses(server));
+        let addresses = addresses.await.map_err(late).map_err(Error::Tcp)??;
+        let connecting = timeout(self.connect, TcpStream::connect(&*addresses));
         let connected = connecting.await.map_err(late).flatten();
         let stream = connected.map_err(Error::Tcp)?;
         if server.scheme() != "https" {
@@ -71,11 +77,4 @@ impl Client {
             certificate: shown.and_then(Certificate::read),
         })
     }
-}
-
-async fn connect(server: &Url) -> io::Result<TcpStream> {
-    let host = server.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = server.port_or_known_default().unwrap_or(0);
-    TcpStream::connect((host, port)).await
 }

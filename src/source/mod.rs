@@ -11,6 +11,7 @@ mod connector;
 pub mod folder;
 pub mod greeting;
 mod offered;
+pub mod resolver;
 mod seats;
 mod terms;
 pub mod wado_rs;
@@ -287,6 +288,17 @@ impl Source {
             Kind::WadoUri(server) => server.watch(&self.alias, metrics),
             Kind::XcWado(location) => location.gateway().watch(metrics),
             Kind::Folder(_) => {}
+        }
+    }
+
+    /// Where it is asked, in the order of the settings.
+    #[must_use]
+    pub fn bases(&self) -> Vec<&Url> {
+        match &self.kind {
+            Kind::WadoRs(server) => server.bases().collect(),
+            Kind::WadoUri(server) => server.bases().collect(),
+            Kind::XcWado(location) => location.gateway().bases().collect(),
+            Kind::Folder(_) => Vec::new(),
         }
     }
 

@@ -89,6 +89,22 @@ impl Authority {
         self.issue_with(params, validity.dates())
     }
 
+    /// A certificate that is valid from now on for so many seconds.
+    pub(crate) fn issue_for(&self, name: &str, seconds: i64) -> Issued {
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        let now = OffsetDateTime::now_utc();
+        let dates = [
+            now - time::Duration::days(1),
+            now + time::Duration::seconds(seconds),
+        ];
+        self.issue_with(params, dates)
+    }
+
+    /// Its certificate in PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
     fn issue_with(&self, mut params: CertificateParams, [from, to]: [OffsetDateTime; 2]) -> Issued {
         params.not_before = from;
         params.not_after = to;

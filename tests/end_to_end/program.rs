@@ -28,6 +28,20 @@ pub(crate) struct Program {
     directory: Arc<TempDir>,
 }
 
+/// What `xcwado check` says of these settings on standard error.
+pub(crate) fn check(settings: &str) -> String {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.toml");
+    fs::write(
+        &config,
+        format!("home_community_id = \"{HERE}\"\n{settings}"),
+    )
+    .expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xcwado"));
+    let output = command.args(["check", "--config"]).arg(config).output();
+    String::from_utf8(output.expect("it runs").stderr).expect("text")
+}
+
 impl Program {
     /// A gateway with these settings, which are tables in TOML.
     pub(crate) async fn serve(settings: &str) -> Self {

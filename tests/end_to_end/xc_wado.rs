@@ -1,5 +1,6 @@
 //! RAD-160 over two gateways: what each hop sends, down to the request line and header fields.
 
+use crate::authority::{Authority, with_tls};
 use crate::detour::Detour;
 use crate::origin::{Asked, Origin, honest_below};
 use crate::rig::{AS_STORED, Rig};
@@ -342,7 +343,21 @@ async fn the_configured_token_goes_to_its_community_and_no_further() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("token");
     std::fs::write(&file, "of-the-gateway\n").expect("written");
-    let way = Way::by_location(&format!("token = {{ file = {file:?} }}\n")).await;
+    let mut way = Way::by_location("").await;
+    // A token is sent over TLS only.
+    let authority = Authority::new();
+    let server = authority.issue("127.0.0.1").server();
+    let address = with_tls(way.between.address, server).await;
+    way.initiating = Rig::start_as(
+        INITIATING,
+        &format!(
+            "[xc_wado]\npath = \"wado\"\n\
+             [[community]]\nhome_community_id = \"urn:oid:{RESPONDING}\"\n\
+             gateway_url = \"https://{address}/wado-rs/\"\ntoken = {{ file = {file:?} }}\n\
+             [community.http]\nauthorities = {:?}\n",
+            authority.file()
+        ),
+    );
     way.ask(&study_path(), &[("authorization", "Bearer of-the-viewer")])
         .await;
     assert_eq!(
