@@ -22,7 +22,7 @@ impl Settings {
     pub(crate) fn keeping(community: &str, listen: &str, cache: &str) -> Self {
         Self(format!(
             "home_community_id = \"{community}\"\n[listen]\naddress = \"127.0.0.1:0\"\n\
-             operator_address = \"127.0.0.1:0\"\n{listen}\
+             operator_address = \"127.0.0.1:0\"\nconnections_per_client = 0\n{listen}\
              [retrieve]\nstreams_per_client = 0\n[cache]\n{cache}\n"
         ))
     }

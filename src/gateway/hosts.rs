@@ -209,7 +209,7 @@ impl Gateway {
         let seen = self.seen(peer, &head.headers);
         let admitted = self.admit_seen(peer, head, &seen);
         if let Err(error) = &admitted {
-            self.tell(peer, error);
+            self.tell(peer, seen.client, error);
         }
         admitted
     }

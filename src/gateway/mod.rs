@@ -32,6 +32,7 @@ mod viewers;
 mod wado_uri;
 mod xc_wado;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -258,7 +259,7 @@ impl Gateway {
             }
             Err(error) => (None, Err(error)),
         };
-        let mut response = outcome.unwrap_or_else(|error| self.refusal(peer, &error));
+        let mut response = outcome.unwrap_or_else(|error| self.refusal(peer, seen.client, &error));
         harden(response.headers_mut(), asking.as_ref());
         if peer.door == Door::Public {
             self.cors.mark(&head.headers, response.headers_mut());
@@ -402,17 +403,17 @@ impl Gateway {
     }
 
     /// The answer to what is not granted. What somebody tried without the right to is an event.
-    fn refusal(&self, peer: &Peer, error: &Error) -> Response<Body> {
+    fn refusal(&self, peer: &Peer, client: IpAddr, error: &Error) -> Response<Body> {
         if let Some(bound) = error.bound() {
             self.metrics.refused.with_label_values(&[bound]).inc();
         }
-        self.tell(peer, error);
+        self.tell(peer, client, error);
         error.response()
     }
 
-    fn tell(&self, peer: &Peer, error: &Error) {
+    fn tell(&self, peer: &Peer, client: IpAddr, error: &Error) {
         if let Some(event) = error.event() {
-            observe::security_event(&self.metrics, event, peer);
+            observe::security_event(&self.metrics, event, peer, client);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What operators see of a request: metrics and one line in the log, without anything that tells
 //! whose images they were.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use http::header::CONTENT_RANGE;
@@ -182,12 +183,14 @@ impl Observed<'_> {
 
 /// Tells operators what was tried without the right to, and from where. Only this log holds addresses
 /// of clients; metrics hold none.
-pub(super) fn security_event(metrics: &Metrics, event: &'static str, peer: &Peer) {
+///
+/// `client` is another address than the peer's where a trusted proxy says so.
+pub(super) fn security_event(metrics: &Metrics, event: &'static str, peer: &Peer, client: IpAddr) {
     metrics.security_events.with_label_values(&[event]).inc();
     let shown = peer.certificate.as_deref();
     let fingerprint = shown.map_or("-".to_owned(), |shown| shown.fingerprint.to_string());
     let address = peer.address;
-    tracing::warn!(target: "xcwado::security", event, %address, certificate = fingerprint, "refused");
+    tracing::warn!(target: "xcwado::security", event, %address, %client, certificate = fingerprint, "refused");
 }
 
 fn outcome(end: &End, is_partial: bool) -> &'static str {

@@ -5,8 +5,8 @@
 //! waited for; only a client that takes nothing costs the connection.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ pub(super) enum Verdict {
     Idle,
     /// To be closed, as the client takes nothing.
     Stalled,
+    /// To take no more requests: the client takes nothing of one answer, while others move. Nothing but
+    /// the end of the connection ends that stream.
+    Shut,
 }
 
 /// What happens on a connection. Times are milliseconds since it was accepted.
@@ -54,6 +57,8 @@ pub(super) struct Activity {
     moved: AtomicU64,
     /// Since when the socket takes nothing; [`NEVER`] if it does.
     blocked: AtomicU64,
+    /// Of each open request, since when it waits for the client; [`NEVER`] if it does not.
+    waits: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
 /// A request, until its answer has ended.
@@ -61,6 +66,7 @@ pub(super) struct Activity {
 pub(super) struct Exchange {
     activity: Arc<Activity>,
     is_for_us: bool,
+    waits: Arc<AtomicU64>,
 }
 
 /// An answer, whose bytes count as activity.
@@ -78,6 +84,7 @@ impl Activity {
             requests: AtomicU64::new(0),
             moved: AtomicU64::new(0),
             blocked: AtomicU64::new(NEVER),
+            waits: Mutex::default(),
         }
     }
 
@@ -87,9 +94,12 @@ impl Activity {
         self.for_us.fetch_add(1, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.touch();
+        let waits = Arc::new(AtomicU64::new(NEVER));
+        self.waits().push(Arc::clone(&waits));
         Exchange {
             activity: Arc::clone(self),
             is_for_us: true,
+            waits,
         }
     }
 
@@ -136,14 +146,29 @@ impl Activity {
         let is_for_us = self.for_us.load(Ordering::Relaxed) > 0;
         let limit = match (is_idle, is_for_us) {
             (true, _) => patience.idle,
-            (false, true) => return Verdict::Fine(patience.idle),
+            (false, true) => return self.unless_shut(patience, patience.idle),
             (false, false) => patience.client_silence,
         };
         match limit.checked_sub(self.still_for()) {
-            Some(left) if !left.is_zero() => Verdict::Fine(left),
+            Some(left) if !left.is_zero() => self.unless_shut(patience, left),
             Some(_) | None if is_idle => Verdict::Idle,
             Some(_) | None => Verdict::Stalled,
         }
+    }
+
+    fn unless_shut(&self, patience: Patience, left: Duration) -> Verdict {
+        let is_shut = |since: &Arc<AtomicU64>| {
+            let since = since.load(Ordering::Relaxed);
+            since != NEVER && self.since(since) >= patience.client_silence
+        };
+        match self.waits().iter().any(is_shut) {
+            true => Verdict::Shut,
+            false => Verdict::Fine(left),
+        }
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Vec<Arc<AtomicU64>>> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn touch(&self) {
@@ -172,10 +197,21 @@ impl Exchange {
         };
     }
 
+    /// Something is handed to the client, or it is waited for the gateway.
+    fn moves(&self) {
+        let since = if self.is_for_us {
+            NEVER
+        } else {
+            self.activity.now()
+        };
+        self.waits.store(since, Ordering::Relaxed);
+        self.activity.touch();
+    }
+
     /// The client is given this.
     pub(super) fn answering(mut self, body: Body) -> Answering {
         self.is_for_us(false);
-        self.activity.touch();
+        self.moves();
         Answering {
             body,
             exchange: self,
@@ -187,6 +223,10 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.is_for_us(false);
         self.activity.open.fetch_sub(1, Ordering::Relaxed);
+        let waits = &self.waits;
+        self.activity
+            .waits()
+            .retain(|other| !Arc::ptr_eq(other, waits));
         self.activity.touch();
     }
 }
@@ -202,7 +242,7 @@ impl http_body::Body for Answering {
         let next = Pin::new(&mut self.body).poll_frame(context);
         // It is polled when the client can take more.
         self.exchange.is_for_us(next.is_pending());
-        self.exchange.activity.touch();
+        self.exchange.moves();
         next
     }
 
@@ -261,8 +301,11 @@ mod tests {
         let activity = Arc::new(Activity::new());
         let stuck = activity.begin().answering(Body::full("x"));
         let waiting = activity.begin();
-        pass(400).await;
+        pass(299).await;
         assert_eq!(activity.verdict(PATIENCE), Verdict::Fine(PATIENCE.idle));
+        pass(101).await;
+        // Others move, so it is not closed at once.
+        assert_eq!(activity.verdict(PATIENCE), Verdict::Shut);
         drop(waiting);
         pass(299).await;
         assert_eq!(

@@ -145,6 +145,8 @@ impl Ending {
             (Some(Closed::Certificate), _) => FAREWELL,
             (_, Verdict::Stalled) => return Step::Drop(Closed::Stalled),
             (None, Verdict::Idle) => return self.tell(Closed::Idle),
+            (None, Verdict::Shut) => return self.tell(Closed::Stalled),
+            (Some(_), Verdict::Shut) => LOOK,
             (Some(_), Verdict::Idle) => FAREWELL,
             (_, Verdict::Fine(left)) if activity.idle_for().is_some() => left,
             (_, Verdict::Fine(left)) => left.min(LOOK),
@@ -154,7 +156,7 @@ impl Ending {
                 self.is_told = true;
                 Step::Shutdown
             }
-            reason = occupant.dismissed(), if self.reason.is_none_or(|r| r == Closed::Idle) => {
+            reason = occupant.dismissed(), if self.reason != Some(Closed::Certificate) => {
                 match reason {
                     // Nothing is under way on it.
                     Reason::Displaced => Step::Drop(Closed::Displaced),

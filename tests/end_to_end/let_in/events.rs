@@ -25,6 +25,17 @@ async fn a_security_event_carries_the_address_of_the_peer() {
     let metrics = open(program.operator, asked).await.read().await.text();
     assert!(metrics.contains("event=\"foreign_host\""), "{metrics}");
     assert!(!metrics.contains("127.0.0.1"), "{metrics}");
+    // A trusted proxy says where the client is.
+    let mut behind = Program::serve("proxies = [\"127.0.0.1\"]\n").await;
+    let forwarded =
+        b"GET /manifests HTTP/1.1\r\nHost: evil.example\r\nForwarded: for=203.0.113.9\r\n\r\n";
+    assert_eq!(raw_status(behind.public, forwarded).await, Some(421));
+    let event = behind.said(is_event).await;
+    assert_eq!(
+        (&event["address"], &event["client"]),
+        (&"127.0.0.1".into(), &"203.0.113.9".into())
+    );
+
     let others = program
         .log()
         .into_iter()

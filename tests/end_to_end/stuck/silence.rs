@@ -228,6 +228,41 @@ async fn a_connection_whose_client_reads_nothing_is_closed() {
 }
 
 #[tokio::test]
+async fn a_connection_with_one_stream_that_is_not_read_takes_no_more_requests() {
+    let (study, origin) = large().await;
+    let rig = Rig::start(&format!(
+        "[retrieve]\nclient_silence_seconds = 1\n{}",
+        origin.location(10)
+    ));
+    let root = rig.register(study.fhir()).await.root;
+    let socket = TcpStream::connect(rig.public).await.expect("a connection");
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(8 << 20);
+    let shaking = builder.handshake::<_, Full<Bytes>>(TokioIo::new(socket));
+    let (mut sender, connection) = shaking.await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let mut ask = async |path: &str| {
+        let uri = format!("http://{}{path}", rig.public);
+        let asked = request(Method::GET, &uri, &[AS_STORED], rig.public, Bytes::new());
+        sender.send_request(asked).await
+    };
+    let unread = ask(&format!("{root}{}", study.path())).await;
+    let unread = unread.expect("an answer");
+    assert_eq!(unread.status(), StatusCode::OK);
+    // What others ask for on it is answered, until it is told to go.
+    let told = async {
+        while let Ok(answer) = ask("/manifests/x").await {
+            assert_eq!(Stream::new(answer).read().await.status, 404);
+            sleep(BETWEEN).await;
+        }
+    };
+    timeout(LONG, told).await.expect("it is told in time");
+    until("it is closed", async || rig.metric(OPEN).await == 0.0).await;
+}
+
+#[tokio::test]
 async fn a_client_that_reads_slowly_gets_all_of_it() {
     let (study, origin) = large().await;
     let rig = Rig::start(&format!(
