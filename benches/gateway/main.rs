@@ -1,7 +1,7 @@
 //! What the gateway costs: real processes on loopback, next to nginx in the same run.
 //!
 //! `cargo bench` runs everything; `cargo bench -- throughput memory` only these. The names are
-//! `throughput`, `first-byte`, `memory`, `manifest`, `two_gateways`, `border`, `crowd`,
+//! `throughput`, `whole`, `first-byte`, `memory`, `manifest`, `two_gateways`, `border`, `crowd`,
 //! `dead_community`, of what is kept `cache_warm`, `cache_cold`, `together`, `viewer`, `stalled` and
 //! `cache_memory`, and of what is made of instances `metadata`, `frames`,
 //! `large_object` and `ohif`. docs/PERFORMANCE.md says what is measured.
@@ -39,13 +39,15 @@ mod throughput;
 mod together;
 mod two_gateways;
 mod viewer;
+mod whole;
 
 use std::process::ExitCode;
 
 type Bench = (&'static str, fn());
 
-const BENCHES: [Bench; 18] = [
+const BENCHES: [Bench; 19] = [
     ("throughput", throughput::run),
+    ("whole", whole::run),
     ("first-byte", first_byte::run),
     ("memory", memory::run),
     ("manifest", manifest_size::run),

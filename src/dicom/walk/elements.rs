@@ -152,17 +152,19 @@ impl Elements {
         }
     }
 
-    /// Whether a tag cannot be that of an element here. Elements are sorted (PS3.5 7.1); one that is not
-    /// must be known otherwise.
+    /// Whether a tag cannot be that of an element here. Elements are sorted (PS3.5 7.1), and hardly anything
+    /// follows pixel data; what breaks that order must be known otherwise.
     fn is_foreign(&self, tag: Tag, vr: Option<Option<VR>>) -> bool {
+        let (is_sorted, is_behind_pixels) = (tag >= self.last, self.last >= PIXEL_DATA);
+        let is_private = tag.group() % 2 == 1;
         let is_known = match vr {
             Some(vr) if self.syntax != Syntax::ImplicitLittle => vr.is_some(),
-            // Behind pixel data there is none of the private ones.
-            Some(_) | None if tag.group() % 2 == 1 => self.last < PIXEL_DATA,
+            Some(_) | None if is_private => is_sorted || !is_behind_pixels,
             Some(_) | None => StandardDataDictionary.by_tag(tag).is_some(),
         };
         // PS3.5 7.1: groups 0000 and 0002 are not those of data sets.
-        tag.group() == 0 || (tag < self.last && !is_known)
+        let is_expected = is_sorted && !is_behind_pixels;
+        tag.group() == 0 || !(is_expected || is_known)
     }
 
     fn in_sequence(&mut self, head: &Head, syntax: Syntax) -> Result<usize, NotWhole> {

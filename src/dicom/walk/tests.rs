@@ -341,6 +341,27 @@ fn trailing_padding_is_an_element() {
 }
 
 #[test]
+fn elements_behind_pixel_data_are_elements() {
+    for syntax in SYNTAXES {
+        for (tag, vr) in [
+            (0x7FE1_0010, b"LO"),
+            (0x7FE1_1001, b"OB"),
+            (0xFFFA_FFFA, b"SQ"),
+        ] {
+            let set = Set::new(syntax).named().pixels();
+            let before = set.file().len();
+            let file = set.element(tag, vr, &[b'X'; 20]).file();
+            assert_eq!(walked(&file), Ok(NOTHING), "{syntax} {tag:08X}");
+            let first = if syntax == DEFLATED { 0 } else { before + 1 };
+            for cut in first..file.len() {
+                let result = walked(&file[..cut]);
+                assert!(result.is_err(), "{syntax} {tag:08X} {cut}: {result:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn bytes_behind_the_data_set_that_are_no_element_are_counted() {
     for syntax in SYNTAXES {
         let set = Set::new(syntax).named().pixels();
@@ -348,6 +369,7 @@ fn bytes_behind_the_data_set_that_are_no_element_are_counted() {
             &b"\r\n"[..],
             b"\n",
             b"<html>x</html>\r\n",
+            &[0xC8; 40],
             b"some more text",
         ] {
             let file = [&set.file()[..], trailing].concat();

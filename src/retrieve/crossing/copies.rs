@@ -27,3 +27,26 @@ fn of(uid: &SopInstanceUid) -> Digest {
     rolling.update(uid.as_str().as_bytes());
     rolling.digest()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(bytes: &[u8]) -> Digest {
+        let mut rolling = Rolling::new();
+        rolling.update(bytes);
+        rolling.digest()
+    }
+
+    #[test]
+    fn copies_differ_if_their_bytes_do() {
+        let uid = |text| SopInstanceUid::parse(text).expect("a UID");
+        let (one, other) = (uid("1.2.3"), uid("1.2.30"));
+        let mut copies = Copies::default();
+        assert!(!copies.differ(&one, content(b"a")), "it is the first");
+        copies.note(&one, content(b"a"));
+        assert!(!copies.differ(&one, content(b"a")));
+        assert!(copies.differ(&one, content(b"b")));
+        assert!(!copies.differ(&other, content(b"b")));
+    }
+}

@@ -80,3 +80,98 @@ impl Passing {
         self.digest.digest()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of 20 pixels.
+    fn file() -> Vec<u8> {
+        [
+            &[0; 128][..],
+            b"DICM",
+            b"\x02\0\x10\0UI\x14\01.2.840.10008.1.2.1\0",
+            b"\x08\0\x60\0CS\x02\0CT",
+            b"\xE0\x7F\x10\0OW\0\0\x14\0\0\0",
+            &[7; 20],
+        ]
+        .concat()
+    }
+
+    /// What became of chunks of this size: how many bytes were taken before an error, if there was one.
+    async fn passed(
+        file: &[u8],
+        declared: Option<u64>,
+        size: usize,
+    ) -> (usize, Result<(), body::Error>) {
+        let mut passing = Passing::new(declared);
+        let mut taken = 0;
+        for chunk in file.chunks(size) {
+            if let Err(error) = passing.take(chunk).await {
+                assert_eq!(passing.trailing(), None);
+                return (taken, Err(error));
+            }
+            taken += chunk.len();
+        }
+        let end = passing.end();
+        assert_eq!(passing.trailing().is_some(), end.is_ok());
+        (taken, end)
+    }
+
+    #[tokio::test]
+    async fn a_whole_instance_passes() {
+        let file = file();
+        for size in [1, 7, 100, 1000] {
+            for declared in [None, Some(file.len() as u64)] {
+                let expected = (file.len(), Ok(()));
+                assert_eq!(passed(&file, declared, size).await, expected);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_chunk_of_a_declared_length_is_held_back_if_the_instance_is_cut() {
+        let file = file();
+        let cut = &file[..file.len() - 3];
+        for size in [1, 7, 100, 1000] {
+            let (taken, end) = passed(cut, Some(cut.len() as u64), size).await;
+            assert_eq!(end, Err(NotWhole::ValueCut.into()));
+            assert!(taken < cut.len(), "all of what was declared is given");
+            let (taken, end) = passed(cut, None, size).await;
+            assert_eq!(end, Err(NotWhole::ValueCut.into()));
+            assert_eq!(taken, cut.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_length_that_is_not_the_one_that_was_declared_is_an_error() {
+        let file = file();
+        let length = file.len() as u64;
+        for declared in [length - 1, length + 1, length * 2] {
+            for size in [1, 7, 1000] {
+                let (_, end) = passed(&file, Some(declared), size).await;
+                assert!(end.is_err(), "{declared}");
+            }
+        }
+        let mut padded = file.clone();
+        padded.push(0);
+        let (_, end) = passed(&padded, Some(length), 1000).await;
+        assert_eq!(end, Err(NotWhole::Length.into()));
+        let (_, end) = passed(&file, Some(length + 1), 1000).await;
+        assert_eq!(end, Err(NotWhole::Length.into()));
+    }
+
+    #[tokio::test]
+    async fn the_digest_is_that_of_the_bytes_however_they_came() {
+        let file = file();
+        let mut digests = Vec::new();
+        for size in [1, 10, 1000] {
+            let mut passing = Passing::new(None);
+            for chunk in file.chunks(size) {
+                passing.take(chunk).await.expect("whole so far");
+            }
+            digests.push(passing.digest());
+        }
+        assert!(digests.iter().all(|digest| *digest == digests[0]));
+    }
+}
