@@ -28,6 +28,9 @@ pub enum Error {
     /// The source sent nothing for as long as settings allow.
     #[error("the source went silent")]
     Silent,
+    /// The source sends less in a second than settings allow.
+    #[error("the source sends too slowly")]
+    TooSlow,
     /// The connection to the source broke.
     #[error("the connection to the source broke")]
     Disconnected,

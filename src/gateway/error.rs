@@ -383,7 +383,7 @@ fn of_instance(error: &object::Error) -> StatusCode {
 
 fn of_body(error: &body::Error) -> StatusCode {
     match error {
-        body::Error::Silent => StatusCode::GATEWAY_TIMEOUT,
+        body::Error::Silent | body::Error::TooSlow => StatusCode::GATEWAY_TIMEOUT,
         body::Error::Memory(error) => of_memory(*error),
         body::Error::Disconnected
         | body::Error::Truncated

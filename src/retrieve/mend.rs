@@ -126,6 +126,7 @@ struct Mending {
 impl Mending {
     async fn write(mut self, mut body: Body, out: Emitter) -> Result<(), body::Error> {
         let mut backoff = None;
+        let mut was_too_slow = false;
         loop {
             match body.chunk().await {
                 Ok(Some(chunk)) => {
@@ -134,7 +135,10 @@ impl Mending {
                     out.emit(chunk).await?;
                 }
                 Ok(None) => return Ok(()),
+                // Another address may be faster. A trickle that never ends is no progress.
+                Err(error) if error == body::Error::TooSlow && was_too_slow => return Err(error),
                 Err(error) => {
+                    was_too_slow |= error == body::Error::TooSlow;
                     let backoff = backoff.get_or_insert_with(|| self.retriever.backoff());
                     body = self.again(error, backoff).await?;
                 }

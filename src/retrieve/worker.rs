@@ -171,7 +171,8 @@ impl Worker {
     fn failed(&mut self, error: source::Error) {
         let is_silent = matches!(
             error,
-            source::Error::TimedOut | source::Error::BrokeOff(body::Error::Silent)
+            source::Error::TimedOut
+                | source::Error::BrokeOff(body::Error::Silent | body::Error::TooSlow)
         );
         self.silences = if is_silent { self.silences + 1 } else { 0 };
         self.last_error = Some(error);

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use super::Error;
 use super::connector::Connector;
+use super::patience::Patience;
 use super::resolver::Resolver;
 use crate::body;
 use crate::credentials::{self, Certificate, ClientFiles, Loaded, TokenSource, Watched};
@@ -52,6 +53,9 @@ pub struct Settings {
     pub first_byte_seconds: u64,
     /// Seconds of silence that an answer may have.
     pub silence_seconds: u64,
+    /// Bytes in a second that an answer must bring while it is waited for; 0: any number. It may be
+    /// slower for as long as it may be silent.
+    pub slowest_bytes_per_second: u64,
     /// PEM file of the authorities that may have signed the server's certificate; the system's
     /// when absent.
     pub authorities: Option<PathBuf>,
@@ -70,6 +74,7 @@ impl Default for Settings {
             connect_seconds: 5,
             first_byte_seconds: 60,
             silence_seconds: 30,
+            slowest_bytes_per_second: 1024,
             authorities: None,
             certificate: None,
             private_key: None,
@@ -135,7 +140,7 @@ pub struct Client {
     resolver: Resolver,
     pub(super) connect: Duration,
     pub(super) first_byte: Duration,
-    silence: Duration,
+    patience: Patience,
 }
 
 /// Connections that were made with the same credentials.
@@ -161,7 +166,7 @@ pub struct Response {
 #[derive(Debug)]
 pub struct ResponseBody {
     incoming: Incoming,
-    silence: Duration,
+    patience: Patience,
 }
 
 impl Client {
@@ -209,7 +214,10 @@ impl Client {
             resolver,
             connect,
             first_byte: Duration::from_secs(settings.first_byte_seconds),
-            silence: Duration::from_secs(settings.silence_seconds),
+            patience: Patience::new(
+                Duration::from_secs(settings.silence_seconds),
+                settings.slowest_bytes_per_second,
+            ),
         })
     }
 
@@ -278,7 +286,7 @@ impl Client {
         let (head, incoming) = response.into_parts();
         let body = ResponseBody {
             incoming,
-            silence: self.silence,
+            patience: self.patience,
         };
         Ok(Response {
             status: head.status,
@@ -339,13 +347,22 @@ impl ResponseBody {
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
-    /// [`body::Error::Silent`] or [`body::Error::Disconnected`].
+    /// [`body::Error::Silent`], [`body::Error::TooSlow`] or [`body::Error::Disconnected`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
+        let began = Instant::now();
+        let chunk = timeout(self.patience.left(), self.data())
+            .await
+            .map_err(|_elapsed| self.patience.failure())??;
+        if let Some(chunk) = &chunk {
+            self.patience.received(chunk.len(), began.elapsed());
+        }
+        Ok(chunk)
+    }
+
+    /// The next bytes. Frames without any do not count as a sign of life.
+    async fn data(&mut self) -> Result<Option<Bytes>, body::Error> {
         loop {
-            let frame = timeout(self.silence, self.incoming.frame())
-                .await
-                .map_err(|_elapsed| body::Error::Silent)?;
-            match frame {
+            match self.incoming.frame().await {
                 None => return Ok(None),
                 Some(Err(_broken)) => return Err(body::Error::Disconnected),
                 // Trailers say nothing that matters here.

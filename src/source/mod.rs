@@ -11,6 +11,7 @@ mod connector;
 pub mod folder;
 pub mod greeting;
 mod offered;
+mod patience;
 pub mod resolver;
 mod seats;
 mod terms;

@@ -6,7 +6,7 @@
 //! | no answer in time, hung up, `502`, `503`, `504`, `429` | a failure of the object; in a row, a reason for doubt |
 //! | one of these statuses with `Retry-After` | the object rests for exactly that long, a minute at most |
 //! | any other answer, `404` and `500` among them | success: somebody is there |
-//! | a stream goes silent, breaks or ends early before anything of it was whole | a failure of the object |
+//! | a stream goes silent, is too slow, breaks or ends early before anything of it was whole | a failure of the object |
 //! | an instance of a stream arrived whole | success of the object |
 //! | a repair of a failed object fails too; the client has left | nothing |
 //!
@@ -201,13 +201,14 @@ impl Report {
     /// It broke off. What is wrong with its form says nothing of the address.
     pub(super) fn broke_off(&mut self, error: &body::Error) {
         match error {
-            body::Error::Silent | body::Error::Disconnected | body::Error::Truncated => {
-                match self.told {
-                    None => self.tell(Course::Broken),
-                    Some(Course::Whole) => self.tell(Course::Faltered),
-                    Some(Course::Broken | Course::Faltered) => {}
-                }
-            }
+            body::Error::Silent
+            | body::Error::TooSlow
+            | body::Error::Disconnected
+            | body::Error::Truncated => match self.told {
+                None => self.tell(Course::Broken),
+                Some(Course::Whole) => self.tell(Course::Faltered),
+                Some(Course::Broken | Course::Faltered) => {}
+            },
             body::Error::Malformed(_)
             | body::Error::NotWhole(_)
             | body::Error::Conflicting

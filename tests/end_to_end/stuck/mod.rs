@@ -2,4 +2,5 @@
 
 mod breaker;
 mod silence;
+mod slow_sources;
 mod uploads;
