@@ -155,7 +155,7 @@ impl Retriever {
             had: None,
             is_repair: false,
         };
-        let follower = self.begin(&question, Arc::new(seat));
+        let follower = self.begin(&question, seat);
         let ended = follower.runs_ahead(self.ahead.bytes);
         tokio::spawn(async move {
             ended.await;

@@ -6,7 +6,7 @@ use url::Url;
 use super::{CHUNKS_AHEAD, Retriever};
 use crate::body::{Body, Sender};
 use crate::dicom::MediaType;
-use crate::source::{self, Answer, Source, Wanted};
+use crate::source::{self, Answer, Claim, Source, Wanted};
 
 /// Something that a source has begun to send, as it sends it.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Retriever {
         source: &Source,
         wanted: &Wanted<'_>,
     ) -> Result<Forwarded, source::Error> {
-        let seat = source.seat().await?;
+        let seat = self.seat_at(source, Claim::New).await?;
         let answer = self.counted(source, source.ask_for(wanted)).await?;
         let (sender, body) = Body::channel(CHUNKS_AHEAD, answer.length);
         let forwarded = Forwarded {

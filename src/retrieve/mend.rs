@@ -15,7 +15,7 @@ use crate::body::{self, Body, Emitter};
 use crate::cache::Flight;
 use crate::dicom::TransferSyntaxes;
 use crate::instance::Instance;
-use crate::source;
+use crate::source::{self, Claim};
 
 /// The first pause before something is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -225,7 +225,7 @@ impl Retriever {
         {
             return Ok(*instance);
         }
-        let (mut follower, _is_partial) = self.follow(question, None).await?;
+        let (mut follower, _is_partial) = self.follow(question, Claim::Repair).await?;
         while let Some(arrived) = follower.next().await? {
             let flight = arrived.flight();
             if let Some(body) = flight.and_then(|flight| flight.follow()) {

@@ -35,7 +35,7 @@ use crate::dicom::{SopInstanceUid, TransferSyntaxes};
 use crate::hop::Hop;
 use crate::instance::{Given, Instance, Instances, Listing, Target};
 use crate::metrics::Metrics;
-use crate::source::{self, Arrivals, Ask, Seat, Source};
+use crate::source::{self, Arrivals, Ask, Claim, Seat, Source};
 use ahead::Ahead;
 use crossing::{Crossings, Follower, Question};
 use giving::Giving;
@@ -206,12 +206,11 @@ impl Retriever {
         let accepted = Arc::new(accepted);
         let (giving, receiver) = self.giving();
         let mut openings = Vec::new();
-        let seated = self.seat(plan.jobs).await?;
-        let is_kept = seated.iter().all(|(_, seat)| seat.is_none());
-        for (jobs, seat) in seated {
+        let is_kept = !plan.jobs.iter().any(|job| self.must_ask(job));
+        for jobs in self.deal(plan.jobs) {
             let (opened, opening) = oneshot::channel();
             let shift = (Arc::clone(&plan.hop), Arc::clone(&accepted));
-            let worker = Worker::new(jobs, seat, shift, self, &giving);
+            let worker = Worker::new(jobs, shift, self, &giving);
             tokio::spawn(worker.run(opened));
             openings.push(opening);
         }
@@ -271,19 +270,30 @@ impl Retriever {
         Duration::from_secs(self.settings.client_silence_seconds)
     }
 
-    /// Asks a source, or joins those who have asked it already. Returns once it begins to answer,
-    /// with whether it says that this is only some of what it was asked for.
+    /// Asks a source in its turn, or joins those who have asked it already. Returns once it begins to
+    /// answer, with whether it says that this is only some of what it was asked for.
     async fn follow(
         &self,
         question: &Question,
-        seat: Option<&Arc<Seat>>,
+        claim: Claim,
+    ) -> Result<(Follower, bool), source::Error> {
+        self.follow_from(question, claim, None).await
+    }
+
+    /// As [`Retriever::follow`], from a seat that is taken already, if there is one.
+    async fn follow_from(
+        &self,
+        question: &Question,
+        claim: Claim,
+        mut seat: Option<Seat>,
     ) -> Result<(Follower, bool), source::Error> {
         loop {
-            let follower = match (self.crossings.find(question), seat) {
-                (Some(follower), _) => follower,
-                (None, Some(seat)) => self.begin(question, Arc::clone(seat)),
+            let follower = match (self.crossings.find(question), seat.take()) {
+                (Some(follower), _not_needed) => follower,
+                (None, Some(seat)) => self.begin(question, seat),
                 (None, None) => {
-                    self.begin(question, Arc::new(self.seat_at(&question.source).await?))
+                    seat = self.turn(question, claim).await?;
+                    continue;
                 }
             };
             match follower.opened().await {
@@ -295,8 +305,8 @@ impl Retriever {
         }
     }
 
-    /// Asks a source, or joins those who have asked it already.
-    fn begin(&self, question: &Question, seat: Arc<Seat>) -> Follower {
+    /// Asks a source, or joins those who have asked it already. The seat is the crossing's.
+    fn begin(&self, question: &Question, seat: Seat) -> Follower {
         self.crossings.follow(question.clone(), seat, self)
     }
 
@@ -346,44 +356,48 @@ impl Retriever {
         }
     }
 
-    async fn seat_at(&self, source: &Source) -> Result<Seat, source::Error> {
-        let seat = source.seat().await;
+    /// A seat from which a source is to be asked; none once somebody else asks it the same. A worker
+    /// that waits for one holds none, neither here nor elsewhere.
+    async fn turn(&self, question: &Question, claim: Claim) -> Result<Option<Seat>, source::Error> {
+        let seat = self.seat_at(&question.source, claim);
+        let mut seat = std::pin::pin!(seat);
+        loop {
+            let begun = self.crossings.begun();
+            let mut begun = std::pin::pin!(begun);
+            begun.as_mut().enable();
+            if self.crossings.find(question).is_some() {
+                return Ok(None);
+            }
+            tokio::select! {
+                biased;
+                seat = &mut seat => return seat.map(Some),
+                () = begun => {}
+            }
+        }
+    }
+
+    async fn seat_at(&self, source: &Source, claim: Claim) -> Result<Seat, source::Error> {
+        let seat = source.seat(claim).await;
         if seat.is_err() {
             self.metrics.refused.with_label_values(&["queue"]).inc();
         }
         seat
     }
 
-    /// The jobs of each worker, all of one source, and its seat there. Seats are waited for in the
-    /// order of the sources' names and only one for each, so that no two answers can wait for each
-    /// other; more are taken where they are free.
-    async fn seat(&self, jobs: Vec<Job>) -> Result<Vec<(Vec<Job>, Option<Arc<Seat>>)>, Error> {
+    /// The jobs of each worker, all of one source. There are more workers for a source than one only
+    /// where it has seats to spare.
+    fn deal(&self, jobs: Vec<Job>) -> Vec<Vec<Job>> {
         let mut by_source: BTreeMap<Arc<str>, Vec<Job>> = BTreeMap::new();
         for job in jobs {
-            by_source
-                .entry(Arc::clone(&job.source.alias))
-                .or_default()
-                .push(job);
+            let of_source = by_source.entry(Arc::clone(&job.source.alias));
+            of_source.or_default().push(job);
         }
-        let mut seated = Vec::new();
-        for jobs in by_source.into_values() {
-            let Some(source) = jobs.first().map(|job| Arc::clone(&job.source)) else {
-                continue;
-            };
-            if !jobs.iter().any(|job| self.must_ask(job)) {
-                seated.push((jobs, None));
-                continue;
-            }
-            let mut seats = vec![Some(Arc::new(self.seat_at(&source).await?))];
-            while seats.len() < self.settings.series_at_once.min(jobs.len()) {
-                let Some(seat) = source.free_seat() else {
-                    break;
-                };
-                seats.push(Some(Arc::new(seat)));
-            }
-            seated.extend(deal(jobs, seats.len()).into_iter().zip(seats));
-        }
-        Ok(seated)
+        let deal = |jobs: Vec<Job>| {
+            let seats = jobs.first().map_or(1, |job| job.source.free_seats());
+            let hands = seats.min(self.settings.series_at_once).min(jobs.len());
+            deal(jobs, hands.max(1))
+        };
+        by_source.into_values().flat_map(deal).collect()
     }
 }
 

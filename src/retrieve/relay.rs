@@ -17,7 +17,7 @@ use crate::body;
 use crate::cache::Key;
 use crate::dicom::{TransferSyntax, TransferSyntaxes};
 use crate::instance::{Instance, Target};
-use crate::source::{self, Representation};
+use crate::source::{self, Claim, Representation};
 
 /// As many as a manifest may list.
 const MOST_TO_DECODE: usize = 200_000;
@@ -114,7 +114,7 @@ impl Relay {
             Kept::Stale(tags) => question.had = Some(tags),
             Kept::Nowhere => {}
         }
-        let mut following = self.retriever.follow(&question, None).await;
+        let mut following = self.retriever.follow(&question, self.claim()).await;
         if let Err(source::Error::NotModified) = &following {
             match self.look(&question, Knowledge::Confirmed).await {
                 Kept::Here(instance) => return self.give(*instance).await,
@@ -122,7 +122,7 @@ impl Relay {
                 // It was forgotten in the meantime.
                 Kept::Stale(_) | Kept::Nowhere => {
                     question.had = None;
-                    following = self.retriever.follow(&question, None).await;
+                    following = self.retriever.follow(&question, self.claim()).await;
                 }
             }
         }
@@ -170,7 +170,7 @@ impl Relay {
                     return Err(Halt::Failed(error));
                 }
                 question.is_repair = true;
-                match self.retriever.follow(&question, None).await {
+                match self.retriever.follow(&question, self.claim()).await {
                     Ok((follower, _is_partial)) => break follower,
                     Err(again) => error = again,
                 }
@@ -278,6 +278,13 @@ impl Relay {
         self.given += 1;
         self.retriever.count_lookup(&instance);
         Ok(self.giving.instance(instance, &self.tally).await?)
+    }
+
+    fn claim(&self) -> Claim {
+        match self.opened {
+            Some(_) => Claim::New,
+            None => Claim::Begun,
+        }
     }
 
     fn question(&self, target: &Target, form: Representation) -> Question {

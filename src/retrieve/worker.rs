@@ -20,7 +20,7 @@ use crate::body;
 use crate::dicom::{SopInstanceUid, TransferSyntax, TransferSyntaxes};
 use crate::hop::Hop;
 use crate::instance::{Instance, Target};
-use crate::source::{self, Representation, Seat};
+use crate::source::{self, Claim, Representation, Seat};
 
 /// How many instances of a series are asked for one by one in vain, while nothing has been given
 /// yet, before the whole series is taken to be missing.
@@ -54,8 +54,6 @@ pub(super) struct Worker {
     accepted: Arc<TransferSyntaxes>,
     retriever: Retriever,
     giving: Giving,
-    /// Its place among those whom the source serves at once, if it is to be asked.
-    seat: Option<Arc<Seat>>,
     opened: Option<oneshot::Sender<Opening>>,
     /// Missing instances that were known before the first one was given.
     missing: usize,
@@ -88,7 +86,6 @@ enum Passed {
 impl Worker {
     pub(super) fn new(
         jobs: Vec<Job>,
-        seat: Option<Arc<Seat>>,
         (hop, accepted): (Arc<Hop>, Arc<TransferSyntaxes>),
         retriever: &Retriever,
         giving: &Giving,
@@ -99,7 +96,6 @@ impl Worker {
             accepted,
             retriever: retriever.clone(),
             giving: giving.clone(),
-            seat,
             opened: None,
             missing: 0,
             last_error: None,
@@ -239,25 +235,31 @@ impl Worker {
     }
 
     async fn series(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
-        let wanting = self.revalidated(progress).await?;
-        let is_few = wanting * FEW <= progress.job.listing.instances.len();
-        if is_few || self.gives_instances_only(progress.job) {
+        let mut wanting = self.revalidated(progress).await?;
+        let listing = &progress.job.listing;
+        let target = listing.target();
+        let question = self.question(progress.job, target.clone(), Representation::AsStored);
+        let mut turn = Ok(None);
+        if !self.are_better_asked_for_singly(wanting, progress.job) {
+            turn = self.retriever.turn(&question, self.claim()).await;
+            // Others may have fetched them in the meantime.
+            wanting = wanting.min(self.wanting(progress));
+        }
+        if self.are_better_asked_for_singly(wanting, progress.job) {
+            drop(turn);
             self.give_kept(progress).await?;
             return self.each(progress).await;
         }
-        let listing = &progress.job.listing;
-        let target = listing.target();
-        // Before what is kept is given: what is known to be missing can then still be said.
-        let opened = self
-            .open(progress.job, target.clone(), Representation::AsStored, None)
-            .await;
-        if progress.left > wanting {
-            self.give_kept(progress).await?;
-        }
+        let opened = match turn {
+            Ok(seat) => self.open(question, seat).await,
+            Err(error) => Err(error),
+        };
+        // What is kept is given after what arrives, for a seat is taken now.
         let follower = match opened {
             Ok(follower) => follower,
             // The crossing has learned it from the source just now.
             Err(_) if self.gives_instances_only(progress.job) => {
+                self.give_kept(progress).await?;
                 return self.each(progress).await;
             }
             Err(error) => {
@@ -271,14 +273,50 @@ impl Worker {
                     absences.remember_series(&job.source, &job.listing.series);
                 }
                 self.failed(error);
-                return Ok(());
+                return self.without_source(progress).await;
             }
         };
         match self.pass_on(follower, progress).await? {
-            Passed::All | Passed::BrokenOff if progress.left == 0 || self.is_hopeless() => Ok(()),
+            Passed::All | Passed::BrokenOff if progress.left == 0 => Ok(()),
+            Passed::All | Passed::BrokenOff if self.is_hopeless() => {
+                self.without_source(progress).await
+            }
             Passed::All => self.each(progress).await,
             Passed::BrokenOff => self.rest(progress).await,
-            Passed::UntilNotAccepted => self.decoded(progress).await,
+            Passed::UntilNotAccepted => {
+                self.give_kept(progress).await?;
+                self.decoded(progress).await
+            }
+        }
+    }
+
+    fn are_better_asked_for_singly(&self, wanting: usize, job: &Job) -> bool {
+        wanting * FEW <= job.listing.instances.len() || self.gives_instances_only(job)
+    }
+
+    /// Gives what is kept where the source gives nothing. What is missing can still be said if nothing
+    /// was given before.
+    async fn without_source(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        let job = progress.job;
+        for uid in progress.awaited() {
+            let is_kept = self.holds(job, &uid, Representation::AsStored);
+            let is_missing = self.opened.is_some() && !is_kept;
+            if is_missing && progress.take_uid(&uid) {
+                self.missing += 1;
+            }
+        }
+        self.give_kept(progress).await
+    }
+
+    fn holds(&self, job: &Job, uid: &SopInstanceUid, form: Representation) -> bool {
+        let key = key(&job.source, &job.listing, uid, form);
+        self.retriever.holds(&job.source, &key)
+    }
+
+    fn claim(&self) -> Claim {
+        match self.opened {
+            Some(_) => Claim::New,
+            None => Claim::Begun,
         }
     }
 
@@ -461,11 +499,19 @@ impl Worker {
             let given = progress.given;
             let is_asked_again = not_asked == 0;
             not_asked = not_asked.saturating_sub(1);
-            let asked = begun.pop_front().flatten();
-            while begun.len() < AHEAD.min(not_asked)
-                && let Some(next) = awaited.get(begun.len())
-            {
-                begun.push_back(self.begin(progress.job, next, form));
+            let asked = match begun.pop_front() {
+                Some(asked) => asked,
+                None => self.begin(progress.job, &uid, form),
+            };
+            if asked.is_some() || self.holds(progress.job, &uid, form) {
+                while begun.len() < AHEAD.min(not_asked)
+                    && let Some(next) = awaited.get(begun.len())
+                {
+                    begun.push_back(self.begin(progress.job, next, form));
+                }
+            } else {
+                // A seat is waited for now, and none is held meanwhile.
+                begun.clear();
             }
             // Where several fail in a row, it is the source that is waited for.
             let is_patient = is_asked_again || in_vain >= TRIES;
@@ -509,7 +555,7 @@ impl Worker {
         if self.retriever.holds(&job.source, &key) {
             return None;
         }
-        let seat = Arc::new(job.source.free_seat()?);
+        let seat = job.source.free_seat()?;
         let mut question = self.question(job, job.listing.instance(uid), form);
         question.had = self.retriever.had(&job.source, &key);
         Some(self.retriever.begin(&question, seat))
@@ -566,9 +612,28 @@ impl Worker {
         }
         let job = progress.job;
         let given = progress.given;
+        let mut question = self.question(job, job.listing.instance(uid), form);
         let mut opened = match asked {
             Some(follower) => follower.opened().await.map(|_is_partial| follower),
-            None => self.open(job, job.listing.instance(uid), form, had).await,
+            None => {
+                question.had = had;
+                let turn = self.retriever.turn(&question, self.claim()).await;
+                if self.holds(job, uid, form) {
+                    // Others have fetched it in the meantime, and it may go to a slow client.
+                    drop(turn);
+                    let nothing = Knowledge::Nothing;
+                    let given = self.give_one_kept(progress, uid, form, nothing).await?;
+                    if let Ok(passed) = given {
+                        return Ok(Some(passed));
+                    }
+                    self.open(question.clone(), None).await
+                } else {
+                    match turn {
+                        Ok(seat) => self.open(question.clone(), seat).await,
+                        Err(error) => Err(error),
+                    }
+                }
+            }
         };
         if let Err(source::Error::NotModified) = &opened {
             match self
@@ -577,7 +642,10 @@ impl Worker {
             {
                 Ok(passed) => return Ok(Some(passed)),
                 // It was forgotten in the meantime.
-                Err(_) => opened = self.open(job, job.listing.instance(uid), form, None).await,
+                Err(_) => {
+                    question.had = None;
+                    opened = self.open(question, None).await;
+                }
             }
         }
         match opened {
@@ -608,14 +676,11 @@ impl Worker {
 
     async fn open(
         &self,
-        job: &Job,
-        target: Target,
-        form: Representation,
-        had: Option<HeaderValue>,
+        question: Question,
+        seat: Option<Seat>,
     ) -> Result<Follower, source::Error> {
-        let mut question = self.question(job, target, form);
-        question.had = had;
-        let following = self.retriever.follow(&question, self.seat.as_ref());
+        let claim = self.claim();
+        let following = self.retriever.follow_from(&question, claim, seat);
         let (follower, _is_partial) = following.await?;
         Ok(follower)
     }

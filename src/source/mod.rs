@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 
 pub use arrival::{Arrival, Arrivals};
 pub use offered::{Answer, Wanted};
-pub use seats::Seat;
+pub use seats::{Claim, Seat};
 pub use terms::{DEFAULT_HOURS, DEFAULT_QUEUE, Freshness, Terms};
 
 use crate::body;
@@ -244,8 +244,14 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::Crowded`] at once if too many wait, and if none becomes free in time.
-    pub async fn seat(&self) -> Result<Seat, Error> {
-        self.seats.wait().await
+    pub async fn seat(&self, claim: Claim) -> Result<Seat, Error> {
+        self.seats.wait(claim).await
+    }
+
+    /// How many seats are free now.
+    #[must_use]
+    pub fn free_seats(&self) -> usize {
+        self.seats.free_now()
     }
 
     /// A seat that is free now.

@@ -12,6 +12,10 @@ use super::{Error, Terms};
 
 /// How long a request may wait for a seat.
 const WAIT: Duration = Duration::from_secs(30);
+/// The same once its answer has begun, which would have to break off without it.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// One seat more for repairs for so many others.
+const SEATS_FOR_A_REPAIR: usize = 4;
 /// When to come again where too many wait.
 const SOON: Duration = Duration::from_secs(5);
 /// Seats that may be taken by what nobody waits for.
@@ -27,7 +31,22 @@ struct Shared {
     queue: usize,
     free: Arc<Semaphore>,
     ahead: Arc<Semaphore>,
+    repairs: Arc<Semaphore>,
+    /// Those whose answer has not begun.
+    queued: AtomicUsize,
     waiting: AtomicUsize,
+}
+
+/// For what a seat is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// An answer that has not begun. It can still be refused.
+    New,
+    /// An answer that has begun. There are no more of these than answers under way.
+    Begun,
+    /// The rest of an instance that broke off. Its answer holds seats until it comes, so these have some of
+    /// their own: they never wait for an answer that waits for a repair itself.
+    Repair,
 }
 
 /// A place among those whom a source serves at once; given back when dropped.
@@ -46,23 +65,32 @@ impl Seats {
             queue: terms.queue,
             free: Arc::new(Semaphore::new(connections)),
             ahead: Arc::new(Semaphore::new(AHEAD)),
+            repairs: Arc::new(Semaphore::new(connections.div_ceil(SEATS_FOR_A_REPAIR))),
+            queued: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
         }))
     }
 
-    pub(super) async fn wait(&self) -> Result<Seat, Error> {
+    pub(super) async fn wait(&self, claim: Claim) -> Result<Seat, Error> {
         if let Some(seat) = self.free() {
             return Ok(seat);
         }
-        let waiting = Waiting::begin(&self.0);
-        if waiting.before >= self.0.queue {
-            return Err(Error::Crowded { retry_after: SOON });
+        let _waiting = Counted::among(&self.0.waiting);
+        match claim {
+            Claim::New => {
+                let queued = Counted::among(&self.0.queued);
+                if queued.before >= self.0.queue {
+                    return Err(Error::Crowded { retry_after: SOON });
+                }
+                of(&self.0.free, WAIT).await
+            }
+            Claim::Begun => of(&self.0.free, LONGEST_WAIT).await,
+            Claim::Repair => of(&self.0.repairs, WAIT).await,
         }
-        let seat = Arc::clone(&self.0.free).acquire_owned();
-        match timeout(WAIT, seat).await {
-            Ok(Ok(seat)) => Ok(Seat { seat, ahead: None }),
-            Ok(Err(_)) | Err(_) => Err(Error::Crowded { retry_after: SOON }),
-        }
+    }
+
+    pub(super) fn free_now(&self) -> usize {
+        self.0.free.available_permits()
     }
 
     pub(super) fn free(&self) -> Option<Seat> {
@@ -90,22 +118,29 @@ impl Seats {
     }
 }
 
-/// Somebody waits, for as long as this lives.
-struct Waiting<'a> {
-    shared: &'a Shared,
-    before: usize,
-}
-
-impl<'a> Waiting<'a> {
-    fn begin(shared: &'a Shared) -> Self {
-        let before = shared.waiting.fetch_add(1, Ordering::AcqRel);
-        Self { shared, before }
+async fn of(seats: &Arc<Semaphore>, wait: Duration) -> Result<Seat, Error> {
+    match timeout(wait, Arc::clone(seats).acquire_owned()).await {
+        Ok(Ok(seat)) => Ok(Seat { seat, ahead: None }),
+        Ok(Err(_)) | Err(_) => Err(Error::Crowded { retry_after: SOON }),
     }
 }
 
-impl Drop for Waiting<'_> {
+/// One of a number, for as long as this lives.
+struct Counted<'a> {
+    number: &'a AtomicUsize,
+    before: usize,
+}
+
+impl<'a> Counted<'a> {
+    fn among(number: &'a AtomicUsize) -> Self {
+        let before = number.fetch_add(1, Ordering::AcqRel);
+        Self { number, before }
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.number.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -125,11 +160,11 @@ mod tests {
     #[tokio::test]
     async fn who_finds_the_queue_full_is_told_at_once() {
         let seats = seats(1, 1);
-        let first = seats.wait().await.expect("it is free");
-        let mut second = Box::pin(seats.wait());
+        let first = seats.wait(Claim::New).await.expect("it is free");
+        let mut second = Box::pin(seats.wait(Claim::New));
         assert!((&mut second).now_or_never().is_none());
         assert!(seats.is_waited_for());
-        let third = seats.wait().now_or_never().expect("at once");
+        let third = seats.wait(Claim::New).now_or_never().expect("at once");
         let told = Error::Crowded { retry_after: SOON };
         assert_eq!(third.expect_err("no room"), told);
         drop(first);
@@ -152,11 +187,30 @@ mod tests {
     async fn who_waits_comes_before_what_nobody_waits_for() {
         let seats = seats(1, 10);
         let ahead = seats.ahead().expect("nobody is here");
-        let mut waiting = Box::pin(seats.wait());
+        let mut waiting = Box::pin(seats.wait(Claim::New));
         assert!((&mut waiting).now_or_never().is_none());
         assert!(seats.is_waited_for());
         drop(ahead);
         assert!(seats.ahead().is_none());
         assert!(waiting.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_has_begun_is_not_refused_and_a_repair_does_not_wait_for_the_others() {
+        let seats = seats(1, 0);
+        let first = seats.wait(Claim::New).await.expect("it is free");
+        let refused = seats.wait(Claim::New).now_or_never().expect("at once");
+        assert!(refused.is_err());
+        let mut begun = Box::pin(seats.wait(Claim::Begun));
+        assert!((&mut begun).now_or_never().is_none());
+        let repair = seats.wait(Claim::Repair).now_or_never().expect("at once");
+        let repair = repair.expect("a seat of its own");
+        let mut other = Box::pin(seats.wait(Claim::Repair));
+        assert!((&mut other).now_or_never().is_none());
+        drop(repair);
+        assert!(other.await.is_ok());
+        drop(first);
+        assert!(begun.await.is_ok());
+        assert!(!seats.is_waited_for());
     }
 }

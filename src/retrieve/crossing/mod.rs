@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 pub(super) use follower::{Brought, Follower};
@@ -42,6 +43,8 @@ const AHEAD_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Crossings {
     all: Arc<Mutex<HashMap<Name, Weak<Crossing>>>>,
     room: Arc<Semaphore>,
+    /// Told of each that begins.
+    begun: Arc<Notify>,
 }
 
 /// A question that is being answered.
@@ -100,7 +103,13 @@ impl Crossings {
         Self {
             all: Arc::default(),
             room: Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))),
+            begun: Arc::default(),
         }
+    }
+
+    /// Waits until another one begins.
+    pub(super) fn begun(&self) -> Notified<'_> {
+        self.begun.notified()
     }
 
     /// The crossing that answers a question already, if it can be joined.
@@ -117,12 +126,7 @@ impl Crossings {
     }
 
     /// Joins the crossing that answers a question already, or begins it.
-    pub(super) fn follow(
-        &self,
-        question: Question,
-        seat: Arc<Seat>,
-        retriever: &Retriever,
-    ) -> Follower {
+    pub(super) fn follow(&self, question: Question, seat: Seat, retriever: &Retriever) -> Follower {
         // Those who come at the same time must not both find nothing.
         let mut all = self.all();
         if let Some(follower) = Self::find_in(&all, &question) {
@@ -148,6 +152,7 @@ impl Crossings {
         let seat = (seat, room);
         all.insert(name, Arc::downgrade(&crossing));
         drop(all);
+        self.begun.notify_waiters();
         tokio::spawn(crossing.run(self.clone(), seat, retriever.clone()));
         follower
     }
@@ -180,7 +185,7 @@ impl Crossing {
     async fn run(
         self: Arc<Self>,
         crossings: Crossings,
-        seat: (Arc<Seat>, OwnedSemaphorePermit),
+        seat: (Seat, OwnedSemaphorePermit),
         retriever: Retriever,
     ) {
         let mut dropped = Dropped::default();

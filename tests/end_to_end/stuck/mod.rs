@@ -1,6 +1,7 @@
 //! Nobody, no object and no source takes the gateway away from others.
 
 mod breaker;
+mod seats;
 mod silence;
 mod slow_sources;
 mod uploads;
