@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::body::{self, Body};
 use crate::dicom::part10::Identity;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+use crate::digest::{Digest, Rolling};
 
 /// What may be asked for: the resources of *Retrieve Instances* (PS3.18 10.4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,7 +23,7 @@ pub enum Target {
 }
 
 /// The instances that a manifest lists for one series.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Listing {
     /// The study.
     pub study: StudyInstanceUid,
@@ -30,7 +31,17 @@ pub struct Listing {
     pub series: SeriesInstanceUid,
     /// Its instances, numbered from 0.
     pub instances: HashMap<SopInstanceUid, usize>,
+    /// Of all of the above: two listings are compared without a walk over either.
+    digest: Digest,
 }
+
+impl PartialEq for Listing {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for Listing {}
 
 impl Target {
     /// The study that it is or is in.
@@ -67,6 +78,32 @@ impl Identity {
 }
 
 impl Listing {
+    /// These instances of a series, in this order.
+    #[must_use]
+    pub fn new<'a>(
+        study: &StudyInstanceUid,
+        series: &SeriesInstanceUid,
+        uids: impl ExactSizeIterator<Item = &'a SopInstanceUid>,
+    ) -> Self {
+        let mut digest = Rolling::new();
+        let mut instances = HashMap::with_capacity(uids.len());
+        for uid in [study.as_str(), series.as_str()] {
+            digest.update(uid.as_bytes());
+            digest.update(b" ");
+        }
+        for (at, uid) in uids.enumerate() {
+            digest.update(uid.as_str().as_bytes());
+            digest.update(b" ");
+            instances.insert(uid.clone(), at);
+        }
+        Self {
+            study: study.clone(),
+            series: series.clone(),
+            instances,
+            digest: digest.digest(),
+        }
+    }
+
     /// The series, as it may be asked for.
     #[must_use]
     pub fn target(&self) -> Target {

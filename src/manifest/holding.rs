@@ -236,14 +236,8 @@ fn listing(
     series: &SeriesInstanceUid,
     instances: &[Instance],
 ) -> Listing {
-    let instances = instances.iter().enumerate();
-    Listing {
-        study: study.clone(),
-        series: series.clone(),
-        instances: instances
-            .map(|(at, instance)| (instance.uid.clone(), at))
-            .collect(),
-    }
+    let uids = instances.iter().map(|instance| &instance.uid);
+    Listing::new(study, series, uids)
 }
 
 #[cfg(test)]

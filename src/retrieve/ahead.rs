@@ -27,6 +27,11 @@ const MOST_MANIFESTS: usize = 256;
 /// Time for which a series is not looked ahead at again.
 const AGAIN: Duration = Duration::from_secs(120);
 const MOST_RECENT: u64 = 10_000;
+/// Instances of a series that are looked at to see whether it is here. A request for one instance pays for
+/// no more of its series than that, however long it is.
+const SAMPLE: usize = 64;
+/// So many of these must be wanting: fewer are asked for one by one.
+const WANTING: usize = 2;
 /// Pause before a source is asked for a seat again that had none to spare.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -131,9 +136,11 @@ impl Retriever {
             && listing
                 .instances
                 .keys()
+                .take(SAMPLE)
                 .filter(|uid| is_wanting(uid))
+                .take(WANTING)
                 .count()
-                > 1
+                == WANTING
     }
 
     fn cross_ahead(

@@ -1,5 +1,7 @@
 //! What has come of one series, and what is still awaited.
 
+use std::collections::HashSet;
+
 use super::Job;
 use super::giving::Tally;
 use crate::dicom::SopInstanceUid;
@@ -9,38 +11,50 @@ use crate::metrics::Metrics;
 /// One job while it is done.
 pub(super) struct Progress<'a> {
     pub(super) job: &'a Job,
-    /// For each instance of the listing, whether it is off the list: it has come, or it is known
-    /// to be missing.
+    /// For each instance that is selected, whether it is off the list: it has come, or it is known to be
+    /// missing. A job for one instance costs nothing for the others of its listing.
     off: Vec<bool>,
     /// How many are still on the list.
     pub(super) left: usize,
     /// How many were given on.
     pub(super) given: usize,
     pub(super) tally: Tally,
+    /// Instances that the source has sent and that were gone before they were read here.
+    lost: HashSet<SopInstanceUid>,
 }
 
 impl<'a> Progress<'a> {
     pub(super) fn new(job: &'a Job, metrics: &Metrics) -> Self {
         Self {
             job,
-            off: vec![false; job.listing.instances.len()],
+            off: vec![false; job.count()],
             left: job.count(),
             given: 0,
             tally: Tally::of(&job.source, metrics),
+            lost: HashSet::new(),
         }
+    }
+
+    /// Notes that the source has an instance although it cannot be given now.
+    pub(super) fn lose(&mut self, uid: &SopInstanceUid) {
+        self.lost.insert(uid.clone());
+    }
+
+    /// Whether the source has an instance, whatever it says when it is asked for that one alone.
+    pub(super) fn was_lost(&self, uid: &SopInstanceUid) -> bool {
+        self.lost.contains(uid)
     }
 
     /// Whether an instance is selected and still on the list.
     pub(super) fn awaits(&self, identity: &Identity) -> bool {
-        let only = self.job.only.as_ref();
-        let is_meant = only.is_none_or(|only| *only == identity.sop_instance);
-        let number = self.job.listing.number(identity);
-        is_meant && number.is_some_and(|number| self.off.get(number) == Some(&false))
+        let is_listed = self.job.listing.number(identity).is_some();
+        is_listed && self.is_on(&identity.sop_instance)
     }
 
     /// Takes an instance off the list; `false` if it was off already.
-    pub(super) fn take(&mut self, number: usize) -> bool {
-        match self.off.get_mut(number) {
+    pub(super) fn take_uid(&mut self, uid: &SopInstanceUid) -> bool {
+        let place = self.place(uid);
+        match place.and_then(|place| self.off.get_mut(place)) {
             Some(off) if !*off => {
                 *off = true;
                 self.left -= 1;
@@ -50,20 +64,30 @@ impl<'a> Progress<'a> {
         }
     }
 
+    fn is_on(&self, uid: &SopInstanceUid) -> bool {
+        let off = self.place(uid).and_then(|place| self.off.get(place));
+        off == Some(&false)
+    }
+
+    /// Where an instance is in `off`, if it is selected.
+    fn place(&self, uid: &SopInstanceUid) -> Option<usize> {
+        match &self.job.only {
+            Some(only) => (only == uid).then_some(0),
+            None => self.job.listing.instances.get(uid).copied(),
+        }
+    }
+
     /// Takes everything off the list; gives how many instances that were.
     pub(super) fn take_all(&mut self) -> usize {
         self.off.fill(true);
         std::mem::take(&mut self.left)
     }
 
-    /// As [`Progress::take`], by UID.
-    pub(super) fn take_uid(&mut self, uid: &SopInstanceUid) -> bool {
-        let number = self.job.listing.instances.get(uid).copied();
-        number.is_some_and(|number| self.take(number))
-    }
-
     /// What is still on the list, in its order.
     pub(super) fn awaited(&self) -> Vec<SopInstanceUid> {
+        if let Some(only) = &self.job.only {
+            return self.is_on(only).then(|| only.clone()).into_iter().collect();
+        }
         let instances = self.job.listing.instances.iter();
         let is_on = |number: &usize| self.off.get(*number) == Some(&false);
         let mut awaited: Vec<_> = instances.filter(|(_, number)| is_on(number)).collect();
