@@ -114,6 +114,19 @@ impl Retriever {
         self.found((key, &found), accepted, question).await
     }
 
+    /// The bytes of an instance that is here and fresh, or arriving.
+    pub(super) async fn copy(&self, key: &Key, question: &Question) -> Option<Body> {
+        let found = self.cache.find(key)?;
+        if !found.is_fresh(question.source.freshness.lifetime) {
+            return None;
+        }
+        match found {
+            Found::Memory(entry) => Some(in_memory(&entry, Way::Memory).body),
+            Found::Flight(flight) => flight.follow(),
+            Found::Disk(stored) => Some(self.on_disk(&stored).await?.body),
+        }
+    }
+
     /// With which entity tags a source is asked for what is here already, if that is of use.
     pub(super) fn had(&self, source: &Source, key: &Key) -> Option<HeaderValue> {
         self.tags(source, &self.cache.find(key)?)

@@ -1,7 +1,8 @@
 //! What breaks off is fetched again, and whoever reads it does not see that.
 //!
-//! The bytes that were given already are compared with those that come now: only what begins alike
-//! can be gone on with.
+//! A digest of the bytes that the reader has is compared with that of as many bytes of the next copy: any
+//! copy that begins alike can go on, as often as it takes. Nothing of the earlier tries is needed for that,
+//! so it works for what passes by as well, and for what has meanwhile come into a tier.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,16 +11,16 @@ use bytes::{Buf, Bytes};
 
 use super::Retriever;
 use super::crossing::Question;
-use super::kept::{Kept, Knowledge};
 use crate::body::{self, Body, Emitter};
 use crate::cache::Flight;
-use crate::dicom::TransferSyntaxes;
-use crate::instance::Instance;
+use crate::digest::Rolling;
 use crate::source::{self, Claim};
 
 /// The first pause before something is tried again.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The copy that went on is not as long as its reader was told.
+const OTHER_LENGTH: body::Error = body::Error::Malformed("its length has changed");
 
 /// Pauses between tries, until it has been silent for too long.
 #[derive(Debug)]
@@ -105,8 +106,9 @@ impl Retriever {
                 is_repair: true,
                 ..question.clone()
             },
-            flight: Arc::clone(flight),
+            length: flight.length,
             given: 0,
+            digest: Rolling::new(),
         };
         let write = |out| mending.write(first, out);
         Some(Body::generate(flight.length, write))
@@ -117,10 +119,11 @@ struct Mending {
     retriever: Retriever,
     /// What to ask for again.
     question: Question,
-    /// The last try.
-    flight: Arc<Flight>,
-    /// Bytes that were given.
+    /// The exact length, where the reader was told of one.
+    length: Option<u64>,
+    /// Bytes that were given, and their digest.
     given: u64,
+    digest: Rolling,
 }
 
 impl Mending {
@@ -132,7 +135,14 @@ impl Mending {
                 Ok(Some(chunk)) => {
                     backoff = None;
                     self.given += chunk.len() as u64;
+                    if self.length.is_some_and(|length| self.given > length) {
+                        return Err(OTHER_LENGTH);
+                    }
+                    self.digest.update(&chunk);
                     out.emit(chunk).await?;
+                }
+                Ok(None) if self.length.is_some_and(|length| self.given < length) => {
+                    return Err(OTHER_LENGTH);
                 }
                 Ok(None) => return Ok(()),
                 // Another address may be faster. A trickle that never ends is no progress.
@@ -178,60 +188,59 @@ impl Mending {
         }
     }
 
+    /// Another copy, from behind the bytes that were given; `None` if it is not the same.
     async fn try_again(&self) -> Result<Option<Body>, source::Error> {
-        let instance = self.retriever.one(&self.question).await?;
-        let mut body = instance.body;
-        if self.flight.length.is_some()
-            && body.length().is_some_and(|l| self.flight.length != Some(l))
+        let mut body = self.retriever.one(&self.question).await?;
+        if let (Some(told), Some(now)) = (self.length, body.length())
+            && told != now
         {
             return Ok(None);
         }
-        let Some(mut before) = self.flight.follow() else {
-            return Ok((self.given == 0).then_some(body));
-        };
-        let (mut left, mut old, mut new) = (self.given, Bytes::new(), Bytes::new());
+        let (mut left, mut digest) = (self.given, Rolling::new());
+        let mut chunk = Bytes::new();
         while left > 0 {
-            if old.is_empty() {
-                // It broke off behind these bytes, so they are there.
-                old = before.chunk().await?.unwrap_or_default();
-            }
-            if new.is_empty() {
-                new = body.chunk().await?.unwrap_or_default();
-            }
+            chunk = match body.chunk().await? {
+                Some(chunk) => chunk,
+                // It is shorter than what was given.
+                None => return Ok(None),
+            };
             let length = usize::try_from(left).unwrap_or(usize::MAX);
-            let length = length.min(old.len()).min(new.len());
-            if length == 0 || old[..length] != new[..length] {
-                return Ok(None);
-            }
-            old.advance(length);
-            new.advance(length);
+            let length = length.min(chunk.len());
+            digest.update(&chunk[..length]);
+            chunk.advance(length);
             left -= length as u64;
         }
-        Ok(Some(if new.is_empty() {
+        if digest.digest() != self.digest.digest() {
+            return Ok(None);
+        }
+        Ok(Some(if chunk.is_empty() {
             body
         } else {
-            body.after(new)
+            body.after(chunk)
         }))
     }
 }
 
 impl Retriever {
-    /// One instance, as it is kept or comes now.
-    pub(super) async fn one(&self, question: &Question) -> Result<Instance, source::Error> {
-        let as_stored = TransferSyntaxes::AsStored;
+    /// The bytes of one instance, from a tier or as they come now. A flight is not repaired here: the
+    /// reader that asks for this is under repair itself.
+    async fn one(&self, question: &Question) -> Result<Body, source::Error> {
         if let Some(key) = question.key()
-            && let looking = self.kept(&key, &as_stored, question, Knowledge::Nothing)
-            && let Kept::Here(instance) = Box::pin(looking).await
+            && let Some(body) = self.copy(&key, question).await
         {
-            return Ok(*instance);
+            return Ok(body);
         }
         let (mut follower, _is_partial) = self.follow(question, Claim::Repair).await?;
         while let Some(arrived) = follower.next().await? {
-            let flight = arrived.flight();
+            let target = arrived.identity.target();
+            let flight = arrived.flight().filter(|_| target == question.target);
             if let Some(body) = flight.and_then(|flight| flight.follow()) {
-                return Ok(follower.instance(&arrived, body));
+                return Ok(body);
             }
         }
-        Err(source::Error::NotFound)
+        // It came, and is in a tier already.
+        let key = question.key().ok_or(source::Error::NotFound)?;
+        let copy = self.copy(&key, question).await;
+        copy.ok_or(source::Error::NotFound)
     }
 }
