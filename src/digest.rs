@@ -13,6 +13,14 @@ use twox_hash::xxhash3_128::Hasher;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(u128);
 
+impl Digest {
+    /// That of bytes that are all here.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Hasher::oneshot_with_seed(seed(), bytes))
+    }
+}
+
 /// A digest that is worked out while bytes pass. It takes about half a KiB.
 pub struct Rolling(Box<Hasher>);
 
@@ -76,6 +84,7 @@ mod tests {
         for at in [0, 1, 7, 255, 1024, bytes.len()] {
             assert_eq!(of(&[&bytes[..at], &bytes[at..]]), whole, "cut at {at}");
         }
+        assert_eq!(Digest::of(&bytes), whole);
         let mut other = bytes.clone();
         other[4999] ^= 1;
         assert_ne!(of(&[&other]), whole);

@@ -13,13 +13,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{self, timeout};
 
 use super::disk::{self, Growing};
 use super::pace::{Interest, Pace, WINDOW};
 use super::{Cache, Cargo, Entry, Key, Validity};
 use crate::body::{self, Body};
 use crate::dicom::part10::Identity;
+
+/// Time for which a slow reader of a passing flight may hold up a faster one, for each [`WINDOW`] that it
+/// reads: about 100 KiB/s. Then the flight leaves it behind, and it fetches the rest by itself. Two answers
+/// that each wait for the other one's reader get on like that, too.
+const MOST_LAG: Duration = Duration::from_secs(10);
+/// Bytes that are copied in so little time that no other request of the core notices.
+const QUICK: u64 = 1 << 20;
 
 /// An instance that is arriving.
 #[derive(Debug)]
@@ -42,6 +49,8 @@ pub struct Flight {
     is_forgotten: AtomicBool,
     /// Whether its file proved damaged: nobody can read it from the start any more.
     is_spoilt: AtomicBool,
+    /// Whether a follower of the fetch does without it.
+    is_passed_over: AtomicBool,
 }
 
 /// Room in memory for what is under way, of all flights together.
@@ -64,6 +73,8 @@ struct State {
     form: Form,
     /// What is in memory: each chunk with the offset at which it begins.
     chunks: VecDeque<(u64, Bytes)>,
+    /// Bytes at the start that are gone.
+    let_go: u64,
     arrived: u64,
     /// Bytes of [`Room`] that it takes.
     room: u64,
@@ -90,6 +101,14 @@ enum Next {
     End,
     Failed(body::Error),
     Wait,
+}
+
+/// What a passing flight waits for.
+enum Wait {
+    /// All of its readers have something to read.
+    ForReaders,
+    /// A reader waits for slower ones, which have this time left.
+    ForLaggards(Duration),
 }
 
 /// Nobody reads what passes by.
@@ -143,6 +162,12 @@ impl Room {
 }
 
 impl Flight {
+    /// Where it begins in what the fetch brings.
+    #[must_use]
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
     /// Where it ends in what the fetch brings, as far as it has arrived.
     #[must_use]
     pub fn reach(&self) -> u64 {
@@ -173,8 +198,8 @@ impl Flight {
         }
         let reader = {
             let mut state = self.state();
-            let has_start = state.chunks.front().is_some_and(|(start, _)| *start == 0);
-            if matches!(state.form, Form::Passing) && !has_start {
+            // A flight that has only begun to pass by holds no chunk yet, and has its start still.
+            if state.let_go > 0 {
                 return None;
             }
             let reader = state.next_reader;
@@ -189,6 +214,40 @@ impl Flight {
             _interest: Interest::of(&self.pace),
         };
         Some(Body::generate(self.length, |out| reading.emit(out)))
+    }
+
+    /// Whether its bytes count in this pace.
+    #[must_use]
+    pub fn is_of(&self, pace: &Pace) -> bool {
+        std::ptr::eq(&*self.pace, pace)
+    }
+
+    /// A follower of the fetch goes on past this flight without reading it. What is still to come of it
+    /// does not wait for that follower either.
+    pub fn pass_over(&self) {
+        self.is_passed_over.store(true, Ordering::Release);
+        self.pace.read_to(self.reach());
+        self.moved.notify_waiters();
+    }
+
+    fn is_passed_over(&self) -> bool {
+        self.is_passed_over.load(Ordering::Acquire)
+    }
+
+    /// Whether its first reader may still come.
+    fn is_expected(&self, state: &State) -> bool {
+        // The one that has passed it over does not; another follower may.
+        let may_come = !self.is_passed_over() || self.pace.is_shared();
+        state.next_reader == 0 && self.pace.is_awaited() && may_come
+    }
+
+    /// Lets go what the fastest reader has read; slower ones find it gone.
+    fn leave_behind(&self) {
+        let mut state = self.state();
+        let fastest = state.fastest();
+        state.let_go_until(fastest);
+        drop(state);
+        self.moved.notify_waiters();
     }
 
     fn next(&self, reader: u64, offset: u64) -> Next {
@@ -259,7 +318,7 @@ impl State {
                 let skip = usize::try_from(offset - start).unwrap_or(usize::MAX);
                 Next::Chunk(chunk.slice(skip..))
             }
-            // It passed by before this reader came for it; cannot be, and must not hang.
+            // The flight has left this reader behind.
             Some(_) | None => Next::Failed(body::Error::Abandoned),
         }
     }
@@ -272,17 +331,50 @@ impl State {
             self.arrived
         };
         let slowest = self.readers.values().copied().min().unwrap_or(nobody);
+        self.let_go_until(slowest);
+    }
+
+    fn let_go_until(&mut self, offset: u64) {
         while let Some((start, chunk)) = self.chunks.front()
-            && start + chunk.len() as u64 <= slowest
+            && start + chunk.len() as u64 <= offset
         {
+            self.let_go = start + chunk.len() as u64;
             self.chunks.pop_front();
         }
     }
 
     fn held(&self) -> u64 {
-        self.chunks
-            .front()
-            .map_or(0, |(start, _)| self.arrived - start)
+        self.arrived - self.let_go
+    }
+
+    /// Whether a reader has everything that has arrived, and waits for slower ones.
+    fn is_held_up(&self) -> bool {
+        self.fastest() == self.arrived
+    }
+
+    fn fastest(&self) -> u64 {
+        self.readers.values().copied().max().unwrap_or(0)
+    }
+}
+
+/// How long a passing flight has waited for its slowest reader.
+#[derive(Debug, Default)]
+struct Lag {
+    waited: Duration,
+    /// Where that reader was.
+    from: u64,
+}
+
+impl Lag {
+    /// Time for which the slowest reader may still be waited for; `let_go` is where it is now.
+    fn left(&mut self, let_go: u64) -> Duration {
+        if let_go >= self.from + WINDOW {
+            *self = Self {
+                waited: Duration::ZERO,
+                from: let_go,
+            };
+        }
+        MOST_LAG.saturating_sub(self.waited)
     }
 }
 
@@ -344,6 +436,7 @@ pub struct Pilot {
     writing: Option<disk::Writing>,
     /// Room on disk that it has taken, and how much of it is used.
     spill: (u64, u64),
+    lag: Lag,
     has_ended: bool,
 }
 
@@ -357,6 +450,7 @@ impl Pilot {
         let state = State {
             form: Form::Whole,
             chunks: VecDeque::new(),
+            let_go: 0,
             arrived: 0,
             room: 0,
             end: None,
@@ -375,6 +469,7 @@ impl Pilot {
             moved: Notify::new(),
             is_forgotten: AtomicBool::new(false),
             is_spoilt: AtomicBool::new(false),
+            is_passed_over: AtomicBool::new(false),
         };
         cache.metrics().flights_open.inc();
         Self {
@@ -382,8 +477,16 @@ impl Pilot {
             cache: cache.clone(),
             writing: None,
             spill: (0, 0),
+            lag: Lag::default(),
             has_ended: false,
         }
+    }
+
+    /// As it is for an instance that no tier will keep: it passes by from its start.
+    pub(super) fn passing(self) -> Self {
+        self.flight.forget();
+        self.flight.state().form = Form::Passing;
+        self
     }
 
     /// What others follow.
@@ -416,6 +519,9 @@ impl Pilot {
             }
             Form::Spilled(_) => self.write(chunk).await?,
             Form::Passing => self.pass(chunk, patience).await?,
+        }
+        if self.flight.is_passed_over() {
+            self.flight.pace.read_to(self.flight.reach());
         }
         self.flight.moved.notify_waiters();
         Ok(())
@@ -473,9 +579,11 @@ impl Pilot {
             Ok(writing) => {
                 let mut state = self.flight.state();
                 state.form = Form::Spilled(writing.file());
-                state.chunks.clear();
+                let in_memory = std::mem::take(&mut state.chunks);
                 self.flight.room.give_back(std::mem::take(&mut state.room));
                 drop(state);
+                // Megabytes are freed without the lock.
+                drop(in_memory);
                 self.writing = Some(writing);
                 true
             }
@@ -526,28 +634,42 @@ impl Pilot {
     }
 
     /// Adds to what passes by, once the slowest reader is near enough.
-    async fn pass(&self, chunk: Bytes, patience: Duration) -> Result<(), Unread> {
+    async fn pass(&mut self, chunk: Bytes, patience: Duration) -> Result<(), Unread> {
+        let flight = Arc::clone(&self.flight);
         loop {
-            let moved = self.flight.moved.notified();
+            let moved = flight.moved.notified();
             let mut moved = std::pin::pin!(moved);
             moved.as_mut().enable();
-            {
-                let mut state = self.flight.state();
+            let wait = {
+                let mut state = flight.state();
                 state.let_go();
                 let taken = state.room.saturating_sub(state.held());
                 state.room -= taken;
-                self.flight.room.give_back(taken);
-                // Who waits for the fetch may not have come for this one yet.
-                let is_expected = state.next_reader == 0 && self.flight.pace.is_awaited();
-                if state.readers.is_empty() && !is_expected {
+                flight.room.give_back(taken);
+                if state.readers.is_empty() && !flight.is_expected(&state) {
                     return Err(Unread);
                 }
                 if state.held() < WINDOW {
                     break;
                 }
-            }
-            if timeout(patience, moved).await.is_err() {
-                return Err(Unread);
+                if state.is_held_up() {
+                    Wait::ForLaggards(self.lag.left(state.let_go))
+                } else {
+                    Wait::ForReaders
+                }
+            };
+            match wait {
+                Wait::ForReaders => {
+                    timeout(patience, moved).await.map_err(|_elapsed| Unread)?;
+                }
+                Wait::ForLaggards(left) => {
+                    let began = time::Instant::now();
+                    let has_moved = timeout(left.min(patience), moved).await.is_ok();
+                    self.lag.waited += began.elapsed();
+                    if !has_moved {
+                        flight.leave_behind();
+                    }
+                }
             }
         }
         self.add(chunk);
@@ -568,7 +690,7 @@ impl Pilot {
             return Err(body::Error::Truncated);
         }
         match form {
-            Form::Whole => self.keep_in_memory(),
+            Form::Whole => self.keep_in_memory().await,
             Form::Spilled(_) => self.keep_on_disk().await,
             Form::Passing => {}
         }
@@ -582,16 +704,34 @@ impl Pilot {
         self.end(Err(error));
     }
 
-    fn keep_in_memory(&self) {
-        let entry = {
-            let mut state = self.flight.state();
-            let bytes = joined(&state.chunks, state.arrived);
-            state.chunks = VecDeque::from([(0, bytes.clone())]);
-            self.flight.room.give_back(std::mem::take(&mut state.room));
-            let identity = self.flight.identity.clone();
-            Arc::new(Entry::new(identity, bytes, self.flight.validity.copied()))
+    async fn keep_in_memory(&self) {
+        // Its readers need no copy.
+        if self.flight.is_forgotten() {
+            return;
+        }
+        let (chunks, arrived) = {
+            let state = self.flight.state();
+            (state.chunks.clone(), state.arrived)
         };
-        self.cache.keep(&self.flight, entry);
+        // The copy is made without the lock: nothing more arrives, and readers read the chunks.
+        let bytes = if arrived <= QUICK {
+            joined(&chunks, arrived)
+        } else {
+            let joining = spawn_blocking(move || joined(&chunks, arrived));
+            let Ok(bytes) = joining.await else {
+                return;
+            };
+            bytes
+        };
+        let chunks = {
+            let mut state = self.flight.state();
+            self.flight.room.give_back(std::mem::take(&mut state.room));
+            std::mem::replace(&mut state.chunks, VecDeque::from([(0, bytes.clone())]))
+        };
+        drop(chunks);
+        let identity = self.flight.identity.clone();
+        let entry = Entry::new(identity, bytes, self.flight.validity.copied());
+        self.cache.keep(&self.flight, Arc::new(entry));
     }
 
     async fn keep_on_disk(&mut self) {

@@ -258,3 +258,134 @@ async fn a_fetch_that_nobody_wants_or_reads_stops() {
     pace.count(3 << 20);
     assert_eq!(pace.go_on(PATIENCE).await, Ok(()), "nobody need want it");
 }
+
+/// A flight that passes by from its start.
+fn take_off_unkept(cache: &Cache) -> (Pilot, Arc<Pace>) {
+    let pace = Arc::new(Pace::new());
+    let cargo = Cargo {
+        identity: identity(1),
+        length: None,
+    };
+    let terms = Terms {
+        is_no_store: true,
+        ..TERMS
+    };
+    let pilot = cache.take_off(key(1), cargo, &terms, &pace);
+    (pilot.expect("it is not known"), pace)
+}
+
+#[tokio::test]
+async fn a_flight_that_passes_by_can_be_followed_before_its_first_bytes() {
+    use crate::cache::pace::Interest;
+    // There is no tier, there is none for this one, and the source does not want it kept.
+    for (memory, is_no_store) in [(0, false), (1 << 10, false), (64 << 20, true)] {
+        let (cache, _folder) = cache(memory, 0);
+        let (mut pilot, pace) = match is_no_store {
+            true => take_off_unkept(&cache),
+            false => take_off(&cache, Some(CHUNK as u64)),
+        };
+        let _interest = Interest::of(&pace);
+        let reader = pilot.flight().follow().expect("the start");
+        assert!(!pilot.flight().will_be_kept() && cache.find(&key(1)).is_none());
+        pilot.push(chunk(0), PATIENCE).await.expect("a reader");
+        pilot.land().await.expect("its length");
+        assert!(read(reader).await == Ok(chunks(1)), "{memory}");
+    }
+}
+
+#[tokio::test]
+async fn a_flight_that_passes_by_waits_for_its_first_reader() {
+    use crate::cache::pace::Interest;
+    let (cache, _folder) = cache(0, 0);
+    for count in [1, 15] {
+        let (mut pilot, pace) = take_off_unkept(&cache);
+        let _interest = Interest::of(&pace);
+        let flight = Arc::clone(pilot.flight());
+        for at in 0..count {
+            pilot
+                .push(chunk(at), PATIENCE)
+                .await
+                .expect("it is awaited");
+        }
+        pilot.land().await.expect("no length was promised");
+        let reader = flight.follow().expect("it has not begun to let go");
+        assert!(read(reader).await == Ok(chunks(count)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_passes_by_holds_no_more_than_a_window_for_a_reader_that_does_not_come() {
+    use crate::cache::pace::Interest;
+    let (cache, _folder) = cache(0, 0);
+    let (mut pilot, pace) = take_off_unkept(&cache);
+    let _interest = Interest::of(&pace);
+    let mut pushed = 0;
+    while pilot.push(chunk(0), PATIENCE).await.is_ok() {
+        pushed += CHUNK;
+        assert!(pushed <= WINDOW as usize + CHUNK);
+    }
+    assert!(pushed >= WINDOW as usize);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_stops_is_left_behind_and_the_other_goes_on() {
+    let (cache, _folder) = cache(0, 0);
+    let (mut pilot, _pace) = take_off_unkept(&cache);
+    let flight = Arc::clone(pilot.flight());
+    let (fast, mut stopped) = (flight.follow(), flight.follow().expect("the start"));
+    let reading = tokio::spawn(read(fast.expect("the start")));
+    for at in 0..80 {
+        pilot
+            .push(chunk(at), 20 * PATIENCE)
+            .await
+            .expect("a reader");
+    }
+    pilot.land().await.expect("no length was promised");
+    assert!(reading.await.expect("no panic") == Ok(chunks(80)));
+    assert_eq!(stopped.chunk().await, Err(body::Error::Abandoned));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_is_not_left_behind() {
+    let (cache, _folder) = cache(0, 0);
+    let (mut pilot, _pace) = take_off_unkept(&cache);
+    let flight = Arc::clone(pilot.flight());
+    let (fast, slow) = (flight.follow(), flight.follow());
+    let reading = tokio::spawn(read(fast.expect("the start")));
+    // 128 KiB/s.
+    let mut slow = slow.expect("the start");
+    let slowly = tokio::spawn(async move {
+        let mut all = Vec::new();
+        while let Some(chunk) = slow.chunk().await? {
+            all.extend_from_slice(&chunk);
+            time::sleep(Duration::from_millis(500)).await;
+        }
+        Ok::<_, body::Error>(all)
+    });
+    for at in 0..80 {
+        pilot.push(chunk(at), PATIENCE).await.expect("a reader");
+    }
+    pilot.land().await.expect("no length was promised");
+    assert!(reading.await.expect("no panic") == Ok(chunks(80)));
+    assert!(slowly.await.expect("no panic") == Ok(chunks(80)));
+}
+
+#[tokio::test]
+async fn what_is_passed_over_holds_up_no_fetch() {
+    use crate::cache::pace::Interest;
+    let (cache, _folder) = cache(64 << 20, 0);
+    let (mut pilot, pace) = take_off(&cache, None);
+    let _interest = Interest::of(&pace);
+    pilot.push(chunk(0), PATIENCE).await.expect("room");
+    pilot.flight().pass_over();
+    for at in 1..80 {
+        pilot.push(chunk(at), PATIENCE).await.expect("room");
+        assert!(pace.go_on(PATIENCE).now_or_never().is_some(), "{at}");
+    }
+    drop(pilot);
+    // What passes by ends there.
+    let (mut pilot, pace) = take_off_unkept(&cache);
+    let _interest = Interest::of(&pace);
+    pilot.flight().pass_over();
+    assert_eq!(pilot.push(chunk(0), PATIENCE).await, Err(Unread));
+}

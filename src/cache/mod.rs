@@ -250,14 +250,19 @@ impl Cache {
         if let Some(flight) = board.get(&key).filter(|flight| flight.can_be_joined()) {
             return Err(Known(Found::Flight(Arc::clone(flight))));
         }
+        let has_room = self.has_room_for(cargo.length);
         let pilot = Pilot::new(self, key.clone(), (cargo, validity), pace);
-        let flight = Arc::clone(pilot.flight());
-        if terms.is_no_store {
-            flight.forget();
-        } else {
-            board.insert(key, flight);
+        if terms.is_no_store || !has_room {
+            // Another fetch must not find it: it would hold this one up, or miss the start.
+            return Ok(pilot.passing());
         }
+        board.insert(key, Arc::clone(pilot.flight()));
         Ok(pilot)
+    }
+
+    /// Whether there is a tier for an instance of this length.
+    fn has_room_for(&self, length: Option<u64>) -> bool {
+        self.0.disk.is_some() || self.0.memory.admits(length.unwrap_or(1).max(1))
     }
 
     /// Opens an instance on disk, and takes it to memory if it is small enough; all of it has been
@@ -402,7 +407,7 @@ impl Cache {
     /// Whether anything is kept at all.
     #[must_use]
     pub fn keeps_something(&self) -> bool {
-        self.0.memory.admits(1) || self.0.disk.is_some()
+        self.has_room_for(None)
     }
 
     /// The memory tier.

@@ -68,6 +68,18 @@ impl Pace {
         self.moved.notify_waiters();
     }
 
+    /// Lets it end as soon as nobody waits for it.
+    pub fn run_no_more_ahead(&self) {
+        self.is_ahead.store(false, Ordering::Release);
+        self.moved.notify_waiters();
+    }
+
+    /// Whether more than one follower or reader wants it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.interested.load(Ordering::Acquire) > 1
+    }
+
     /// Whether somebody wants it.
     #[must_use]
     pub fn is_wanted(&self) -> bool {

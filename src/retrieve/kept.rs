@@ -114,16 +114,21 @@ impl Retriever {
         self.found((key, &found), accepted, question).await
     }
 
-    /// The bytes of an instance that is here and fresh, or arriving.
-    pub(super) async fn copy(&self, key: &Key, question: &Question) -> Option<Body> {
+    /// An instance that is here and fresh, or arriving; `follow` says how its flight is read.
+    pub(super) async fn copy(
+        &self,
+        key: &Key,
+        question: &Question,
+        follow: &impl Fn(&Arc<Flight>) -> Option<Body>,
+    ) -> Option<Instance> {
         let found = self.cache.find(key)?;
         if !found.is_fresh(question.source.freshness.lifetime) {
             return None;
         }
         match found {
-            Found::Memory(entry) => Some(in_memory(&entry, Way::Memory).body),
-            Found::Flight(flight) => flight.follow(),
-            Found::Disk(stored) => Some(self.on_disk(&stored).await?.body),
+            Found::Memory(entry) => Some(in_memory(&entry, Way::Memory)),
+            Found::Flight(flight) => Some(collapsed(&flight, follow(&flight)?)),
+            Found::Disk(stored) => self.on_disk(&stored, question).await,
         }
     }
 
@@ -160,13 +165,7 @@ impl Retriever {
     }
 
     fn joined(&self, flight: &Arc<Flight>, question: &Question) -> Option<Instance> {
-        Some(Instance {
-            identity: flight.identity.clone(),
-            body: self.mended(flight, question)?,
-            way: Way::Collapsed,
-            sha256: None,
-            stamp: None,
-        })
+        Some(collapsed(flight, self.mended(flight, question)?))
     }
 
     async fn on_disk(&self, stored: &Arc<Stored>, question: &Question) -> Option<Instance> {
@@ -240,6 +239,17 @@ impl Question {
             }),
             Target::Study(_) | Target::Series(..) => None,
         }
+    }
+}
+
+/// An instance that somebody else fetches.
+fn collapsed(flight: &Flight, body: Body) -> Instance {
+    Instance {
+        identity: flight.identity.clone(),
+        body,
+        way: Way::Collapsed,
+        sha256: None,
+        stamp: None,
     }
 }
 

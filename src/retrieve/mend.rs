@@ -14,6 +14,7 @@ use super::crossing::Question;
 use crate::body::{self, Body, Emitter};
 use crate::cache::Flight;
 use crate::digest::Rolling;
+use crate::instance::Instance;
 use crate::source::{self, Claim};
 
 /// The first pause before something is tried again.
@@ -190,7 +191,9 @@ impl Mending {
 
     /// Another copy, from behind the bytes that were given; `None` if it is not the same.
     async fn try_again(&self) -> Result<Option<Body>, source::Error> {
-        let mut body = self.retriever.one(&self.question).await?;
+        // A flight is followed as it is: its reader is under repair here.
+        let copy = self.retriever.one(&self.question, Flight::follow).await?;
+        let mut body = copy.body;
         if let (Some(told), Some(now)) = (self.length, body.length())
             && told != now
         {
@@ -222,25 +225,26 @@ impl Mending {
 }
 
 impl Retriever {
-    /// The bytes of one instance, from a tier or as they come now. A flight is not repaired here: the
-    /// reader that asks for this is under repair itself.
-    async fn one(&self, question: &Question) -> Result<Body, source::Error> {
-        if let Some(key) = question.key()
-            && let Some(body) = self.copy(&key, question).await
-        {
-            return Ok(body);
+    /// One instance, from a tier or as it comes now; `follow` says how its flight is read.
+    pub(super) async fn one(
+        &self,
+        question: &Question,
+        follow: impl Fn(&Arc<Flight>) -> Option<Body>,
+    ) -> Result<Instance, source::Error> {
+        let key = question.key().ok_or(source::Error::NotFound)?;
+        if let Some(instance) = self.copy(&key, question, &follow).await {
+            return Ok(instance);
         }
         let (mut follower, _is_partial) = self.follow(question, Claim::Repair).await?;
         while let Some(arrived) = follower.next().await? {
-            let target = arrived.identity.target();
-            let flight = arrived.flight().filter(|_| target == question.target);
-            if let Some(body) = flight.and_then(|flight| flight.follow()) {
-                return Ok(body);
+            let is_meant = arrived.identity.target() == question.target;
+            let flight = arrived.flight().filter(|_| is_meant);
+            if let Some(body) = flight.as_ref().and_then(&follow) {
+                return Ok(follower.instance(&arrived, body));
             }
         }
         // It came, and is in a tier already.
-        let key = question.key().ok_or(source::Error::NotFound)?;
-        let copy = self.copy(&key, question).await;
-        copy.ok_or(source::Error::NotFound)
+        let instance = self.copy(&key, question, &follow).await;
+        instance.ok_or(source::Error::NotFound)
     }
 }

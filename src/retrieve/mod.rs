@@ -39,7 +39,7 @@ use crate::source::{self, Arrivals, Ask, Claim, Seat, Source};
 use ahead::Ahead;
 use crossing::{Crossings, Follower, Question};
 use giving::Giving;
-use manners::Manners;
+use manners::{Manner, Manners};
 use relay::Relay;
 use worker::{Opening, Worker};
 
@@ -268,6 +268,12 @@ impl Retriever {
     #[must_use]
     pub fn client_silence(&self) -> Duration {
         Duration::from_secs(self.settings.client_silence_seconds)
+    }
+
+    /// Whether several answers share what a source sends: only where it is kept can each of them read it
+    /// at its own pace.
+    fn shares(&self, source: &Source) -> bool {
+        self.cache.keeps_something() && !self.manners.has(source, Manner::NoStore)
     }
 
     /// Asks a source in its turn, or joins those who have asked it already. Returns once it begins to

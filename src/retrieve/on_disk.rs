@@ -93,7 +93,8 @@ impl OnDisk {
         let mut backoff = self.retriever.backoff();
         let mut looks = 0;
         loop {
-            let error = match self.retriever.one(&self.question).await {
+            let mended = |flight: &_| self.retriever.mended(flight, &self.question);
+            let error = match self.retriever.one(&self.question, mended).await {
                 Ok(instance) => return Ok(instance),
                 Err(error) => error,
             };

@@ -9,18 +9,17 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::crossing::{Arrived, Follower, Question};
+use super::crossing::{Arrived, Follower, MOST_INSTANCES, Question, TOO_MANY};
 use super::giving::{Giving, Stop, Tally};
 use super::kept::{Kept, Knowledge};
 use super::{Errand, Retriever};
 use crate::body;
 use crate::cache::Key;
 use crate::dicom::{TransferSyntax, TransferSyntaxes};
+use crate::digest::{Digest, Rolling};
 use crate::instance::{Instance, Target};
 use crate::source::{self, Claim, Representation};
 
-/// As many as a manifest may list.
-const MOST_TO_DECODE: usize = 200_000;
 /// How many the source may fail to decode before it is taken to decode none.
 const TRIES: usize = 4;
 
@@ -39,8 +38,8 @@ pub(super) struct Relay {
     is_partial: bool,
     /// What is accepted in another transfer syntax only.
     to_decode: Vec<Target>,
-    /// What has come.
-    known: HashSet<(Target, Representation)>,
+    /// The digest of each instance that has come, and in which form: [`MOST_INSTANCES`] of 16 bytes.
+    known: HashSet<Digest>,
     given: usize,
 }
 
@@ -161,6 +160,9 @@ impl Relay {
             let Halt::Failed(mut error) = halt else {
                 return Err(halt);
             };
+            if self.is_full() {
+                return Err(Halt::Failed(error));
+            }
             if self.given > given {
                 backoff = self.retriever.backoff();
             }
@@ -181,21 +183,31 @@ impl Relay {
     async fn pass_on(&mut self, follower: &mut Follower, form: Representation) -> Result<(), Halt> {
         while let Some(arrived) = follower.next().await? {
             let target = arrived.identity.target();
-            if self.known.contains(&(target.clone(), form)) {
+            let known = digest(&target, form);
+            if self.known.contains(&known) {
                 follower.pass_over(&arrived);
-            } else if self.accepted.permit(&arrived.identity.transfer_syntax) {
+                continue;
+            }
+            if self.is_full() {
+                return Err(TOO_MANY.into());
+            }
+            if self.accepted.permit(&arrived.identity.transfer_syntax) {
                 self.arrived(&arrived, follower, form).await?;
-                self.known.insert((target, form));
             } else {
-                self.known.insert((target.clone(), form));
                 follower.pass_over(&arrived);
                 self.ask_decoded(target)?;
             }
+            self.known.insert(known);
         }
         if follower.is_contested() {
             return Err(body::Error::Conflicting.into());
         }
         Ok(())
+    }
+
+    /// Whether the source has sent as many instances as are passed on.
+    fn is_full(&self) -> bool {
+        self.known.len() >= MOST_INSTANCES
     }
 
     async fn arrived(
@@ -222,9 +234,8 @@ impl Relay {
     }
 
     fn ask_decoded(&mut self, target: Target) -> Result<(), Halt> {
-        if self.to_decode.len() >= MOST_TO_DECODE {
-            let error = source::Error::Malformed("it holds too many instances");
-            return Err(Halt::Failed(error));
+        if self.to_decode.len() >= MOST_INSTANCES {
+            return Err(TOO_MANY.into());
         }
         self.to_decode.push(target);
         Ok(())
@@ -298,6 +309,16 @@ impl Relay {
             is_repair: false,
         }
     }
+}
+
+fn digest(target: &Target, form: Representation) -> Digest {
+    let mut digest = Rolling::new();
+    digest.update(target.path().as_bytes());
+    digest.update(match form {
+        Representation::AsStored => b" stored",
+        Representation::ExplicitVrLittleEndian => b" explicit",
+    });
+    digest.digest()
 }
 
 impl From<Stop> for Halt {

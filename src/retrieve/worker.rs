@@ -614,7 +614,14 @@ impl Worker {
         let given = progress.given;
         let mut question = self.question(job, job.listing.instance(uid), form);
         let mut opened = match asked {
-            Some(follower) => follower.opened().await.map(|_is_partial| follower),
+            Some(follower) => match follower.opened().await {
+                Ok(_is_partial) => Ok(follower),
+                // Another answer asked first, and this one must ask for itself.
+                Err(source::Error::BrokeOff(body::Error::Abandoned)) if follower.has_joined => {
+                    self.open(question.clone(), None).await
+                }
+                Err(error) => Err(error),
+            },
             None => {
                 question.had = had;
                 let turn = self.retriever.turn(&question, self.claim()).await;
@@ -660,7 +667,7 @@ impl Worker {
             Err(error) => {
                 let question = self.question(job, job.listing.instance(uid), form);
                 self.retriever.heed(&question, Some(&error));
-                if is_definite(&error) {
+                if is_definite(&error) && !progress.was_lost(uid) {
                     let absences = &self.retriever.absences;
                     absences.remember(&job.source, &job.listing.series, uid, form);
                 }
@@ -750,7 +757,10 @@ impl Worker {
         let Some(body) = arrived.flight().and_then(mend) else {
             let form = question.representation;
             let given = self.give_one_kept(progress, uid, form, Knowledge::Nothing);
-            return given.await.map(drop);
+            if given.await?.is_err() {
+                progress.lose(uid);
+            }
+            return Ok(());
         };
         progress.take_uid(uid);
         let instance = follower.instance(arrived, body);

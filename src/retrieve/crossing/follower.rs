@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::{Arrived, Crossing, Log, Question};
 use crate::body::{self, Body};
+use crate::cache::Flight;
 use crate::cache::pace::Interest;
 use crate::dicom::SopInstanceUid;
 use crate::instance::{Instance, Way};
@@ -32,6 +33,7 @@ const SETTLING: Duration = Duration::from_millis(500);
 pub(in crate::retrieve) struct Follower {
     pub(super) crossing: Arc<Crossing>,
     interest: Interest,
+    /// Its place in the log.
     at: usize,
     /// Whether somebody else had asked already.
     pub(in crate::retrieve) has_joined: bool,
@@ -49,13 +51,39 @@ pub(in crate::retrieve) enum Brought {
 }
 
 impl Follower {
-    pub(super) fn of(crossing: Arc<Crossing>, has_joined: bool) -> Self {
+    /// The one that the crossing begins for.
+    pub(super) fn first(crossing: Arc<Crossing>) -> Self {
+        let at = crossing.log().join();
         Self {
             interest: Interest::of(&crossing.pace),
             crossing,
-            at: 0,
-            has_joined,
+            at,
+            has_joined: false,
         }
+    }
+
+    /// Another one, if the crossing is still under way and its log is such that it `can` be joined.
+    pub(super) fn join(crossing: Arc<Crossing>, can: impl FnOnce(&Log) -> bool) -> Option<Self> {
+        // It is counted before the log is looked at: a crossing that nobody wants ends.
+        let interest = Interest::of(&crossing.pace);
+        let at = {
+            let mut log = crossing.log();
+            if log.end.is_some() || log.is_sole || !can(&log) {
+                return None;
+            }
+            log.join()
+        };
+        Some(Self {
+            interest,
+            crossing,
+            at,
+            has_joined: true,
+        })
+    }
+
+    /// How it ends for a follower that must go by itself, since the crossing is for its first one only.
+    fn turned_away(&self, log: &Log) -> Option<body::Error> {
+        (log.is_sole && self.has_joined).then_some(body::Error::Abandoned)
     }
 
     /// Waits until the source begins to answer. Gives whether it says that this is only some of it.
@@ -63,11 +91,14 @@ impl Follower {
     /// # Errors
     /// Why it gives nothing.
     pub(in crate::retrieve) async fn opened(&self) -> Result<bool, source::Error> {
-        let opened = |log: &Log| match (log.is_partial, &log.end) {
-            (Some(is_partial), _) => Some(Ok(is_partial)),
-            (None, Some(Err(error))) => Some(Err(error.clone())),
-            (None, Some(Ok(()))) => Some(Ok(false)),
-            (None, None) => None,
+        let opened = |log: &mut Log| match (self.turned_away(log), &log.end, log.is_partial) {
+            (Some(error), _, _) => Some(Err(error.into())),
+            // Whether a crossing can be shared shows when its first instance comes.
+            (None, None, Some(_)) if self.has_joined && log.count() == 0 => None,
+            (None, _, Some(is_partial)) => Some(Ok(is_partial)),
+            (None, Some(Err(error)), None) => Some(Err(error.clone())),
+            (None, Some(Ok(())), None) => Some(Ok(false)),
+            (None, None, None) => None,
         };
         self.crossing.until(opened).await
     }
@@ -78,14 +109,21 @@ impl Follower {
     /// Why the answer broke off.
     pub(in crate::retrieve) async fn next(&mut self) -> Result<Option<Arrived>, body::Error> {
         let at = self.at;
-        let next = |log: &Log| match (log.arrived.get(at), &log.end) {
-            (Some(arrived), _) => Some(Ok(Some(arrived.clone()))),
-            (None, Some(Ok(()))) => Some(Ok(None)),
-            (None, Some(Err(error))) => Some(Err(error.late(body::Error::Disconnected))),
-            (None, None) => None,
+        let next = |log: &mut Log| {
+            if let Some(error) = self.turned_away(log) {
+                return Some(Err(error));
+            }
+            if let Some(arrived) = log.at(at).cloned() {
+                log.go(at, at + 1);
+                return Some(Ok(Some(arrived)));
+            }
+            log.end.as_ref().map(|end| match end {
+                Ok(()) => Ok(None),
+                Err(error) => Err(error.late(body::Error::Disconnected)),
+            })
         };
         let next = self.crossing.until(next).await?;
-        self.at += 1;
+        self.at += usize::from(next.is_some());
         Ok(next)
     }
 
@@ -97,6 +135,7 @@ impl Follower {
     pub(in crate::retrieve) async fn bring(&mut self, uid: &SopInstanceUid) -> Brought {
         let own_fetches = Arc::clone(&self.crossing.own_fetches);
         let patience = self.patience(uid);
+        self.go_to(uid);
         let arrives = self.find(uid);
         let mut arrives = std::pin::pin!(arrives);
         if let Some(patience) = patience
@@ -121,15 +160,34 @@ impl Follower {
         }
     }
 
+    /// Goes to an instance in the log, without looking at those before it; to the end of the log if it has
+    /// not arrived yet.
+    fn go_to(&mut self, uid: &SopInstanceUid) {
+        let mut log = self.crossing.log();
+        let place = log.place_of(uid).filter(|place| !log.has_released(*place));
+        let to = place.unwrap_or(log.count());
+        log.go(self.at, to);
+        self.at = to;
+        let last = log.count().checked_sub(1).and_then(|last| log.at(last));
+        let last = last.filter(|_| place.is_none()).cloned();
+        drop(log);
+        if let Some(last) = last {
+            // It does without everything that has arrived.
+            let pace = self.interest.pace();
+            pace.read_to(pace.arrived());
+            self.pass_over(&last);
+        }
+    }
+
     /// How long it is worth waiting for an instance, which may not have arrived yet; `None`: not at all.
     fn patience(&self, uid: &SopInstanceUid) -> Option<Duration> {
         let listing = self.crossing.question.listing.as_ref()?;
         let place = *listing.instances.get(uid)?;
         let log = self.crossing.log();
-        if log.seen.contains(uid) {
-            return Some(LONGEST_ANSWER);
+        if let Some(place) = log.place_of(uid) {
+            return (!log.has_released(place)).then_some(LONGEST_ANSWER);
         }
-        let arrived = log.arrived.len();
+        let arrived = log.count();
         let (Some(opened), 1..) = (log.opened, arrived) else {
             return (place < NEAR).then_some(LONGEST_ANSWER);
         };
@@ -165,14 +223,14 @@ impl Follower {
         self.crossing.pace.run_ahead(bytes);
         let crossing = Arc::clone(&self.crossing);
         async move {
-            let ended = |log: &Log| log.end.as_ref().map(drop);
+            let ended = |log: &mut Log| log.end.as_ref().map(drop);
             crossing.until(ended).await;
         }
     }
 
     /// Waits for the end of the source's answer, while it goes on: it may still contradict itself.
     pub(in crate::retrieve) async fn settle(&self) {
-        let ended = |log: &Log| log.end.as_ref().map(drop);
+        let ended = |log: &mut Log| log.end.as_ref().map(drop);
         let ended = self.crossing.until(ended);
         let mut ended = std::pin::pin!(ended);
         loop {
@@ -196,8 +254,16 @@ impl Follower {
 
     /// Lets the crossing go on past an instance that this follower does not read.
     pub(in crate::retrieve) fn pass_over(&self, arrived: &Arrived) {
-        if let Some(flight) = arrived.flight() {
-            self.interest.pace().read_to(flight.reach());
+        // One of another crossing goes at the pace of that.
+        let own = |flight: &Arc<Flight>| flight.is_of(self.interest.pace());
+        if let Some(flight) = arrived.flight().filter(own) {
+            flight.pass_over();
         }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.crossing.log().leave(self.at);
     }
 }

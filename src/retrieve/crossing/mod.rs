@@ -3,12 +3,16 @@
 //! A crossing splits what arrives into flights. Those who follow it see every instance that is
 //! meant, in the order of arrival, also if they come later. It goes on while somebody wants it, and
 //! no faster than its fastest follower reads, but for what it may run ahead.
+//!
+//! Where nothing is kept a second follower could not have all of it without holding up the first one.
+//! Such a crossing has one follower; each answer has its own.
 
 mod copies;
 mod follower;
+mod log;
 mod question;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -16,6 +20,7 @@ use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 pub(super) use follower::{Brought, Follower};
+pub(super) use log::{Arrived, MOST_INSTANCES};
 pub(super) use question::Question;
 
 use super::Retriever;
@@ -24,11 +29,11 @@ use super::manners::Manner;
 use crate::body;
 use crate::cache::pace::{Halt, Pace};
 use crate::cache::{Cargo, Flight, Key, Known, Pilot, Terms};
-use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
 use crate::instance::{Listing, Target};
 use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat, Source};
 use copies::Copies;
+use log::Log;
 use question::Name;
 
 /// What gateways say for a source of theirs that gives single instances only.
@@ -37,6 +42,8 @@ const NOT_IMPLEMENTED: source::Error = source::Error::Status(501);
 const SOON: Duration = Duration::from_secs(5);
 /// How long a source is kept waiting by what nobody waits for.
 const AHEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// Why an answer without a manifest ends at [`MOST_INSTANCES`].
+pub(super) const TOO_MANY: body::Error = body::Error::Malformed("it holds too many instances");
 
 /// The crossings that are under way.
 #[derive(Debug, Clone)]
@@ -59,27 +66,6 @@ pub(super) struct Crossing {
     own_fetches: Arc<Semaphore>,
 }
 
-#[derive(Debug, Default)]
-struct Log {
-    opened: Option<Instant>,
-    /// Whether the source has begun to answer, and if so whether it says that this is only some of it.
-    is_partial: Option<bool>,
-    arrived: Vec<Arrived>,
-    /// Flights that not even the fastest follower has passed: nothing else may keep them.
-    ahead: VecDeque<Arc<Flight>>,
-    seen: HashSet<SopInstanceUid>,
-    /// Whether the source gave one instance twice, with different bytes.
-    is_contested: bool,
-    end: Option<Result<(), source::Error>>,
-}
-
-/// An instance that arrived.
-#[derive(Debug, Clone)]
-pub(super) struct Arrived {
-    pub(super) identity: Identity,
-    flight: Weak<Flight>,
-}
-
 /// What was left out of an answer.
 #[derive(Debug, Default)]
 struct Dropped {
@@ -88,13 +74,6 @@ struct Dropped {
     duplicate: u64,
     conflicting: u64,
     not_whole: u64,
-}
-
-impl Arrived {
-    /// The flight that brings it, if that is still to be had.
-    pub(super) fn flight(&self) -> Option<Arc<Flight>> {
-        self.flight.upgrade()
-    }
 }
 
 impl Crossings {
@@ -119,10 +98,12 @@ impl Crossings {
 
     fn find_in(all: &HashMap<Name, Weak<Crossing>>, question: &Question) -> Option<Follower> {
         let crossing = all.get(&question.name())?.upgrade()?;
-        let follower = Follower::of(crossing, true);
-        let crossing = &follower.crossing;
-        let is_open = crossing.log().end.is_none();
-        (is_open && crossing.question.means_the_same(question)).then_some(follower)
+        if !crossing.question.means_the_same(question) {
+            return None;
+        }
+        // With a manifest it is known what was released before, and that is asked for by itself.
+        let is_listed = question.listing.is_some();
+        Follower::join(crossing, |log| is_listed || log.is_complete())
     }
 
     /// Joins the crossing that answers a question already, or begins it.
@@ -133,6 +114,7 @@ impl Crossings {
             return follower;
         }
         let name = question.name();
+        let is_shared = retriever.shares(&question.source);
         let crossing = Arc::new(Crossing {
             question,
             pace: Arc::new(Pace::new()),
@@ -141,7 +123,7 @@ impl Crossings {
             began: Instant::now(),
             own_fetches: Arc::new(Semaphore::new(follower::OWN_FETCHES)),
         });
-        let follower = Follower::of(Arc::clone(&crossing), false);
+        let follower = Follower::first(Arc::clone(&crossing));
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
             let refused = &retriever.metrics.refused;
             refused.with_label_values(&["fetches"]).inc();
@@ -150,7 +132,9 @@ impl Crossings {
             return follower;
         };
         let seat = (seat, room);
-        all.insert(name, Arc::downgrade(&crossing));
+        if is_shared {
+            all.insert(name, Arc::downgrade(&crossing));
+        }
         drop(all);
         self.begun.notify_waiters();
         tokio::spawn(crossing.run(self.clone(), seat, retriever.clone()));
@@ -163,8 +147,7 @@ impl Crossings {
         let crossing = self.all().get(&name)?.upgrade()?;
         let is_same = |other: &Arc<Listing>| Arc::ptr_eq(other, listing) || other == listing;
         let is_meant = crossing.question.listing.as_ref().is_some_and(is_same);
-        let is_open = crossing.log().end.is_none();
-        (is_meant && is_open).then(|| Follower::of(crossing, true))
+        is_meant.then(|| Follower::join(crossing, |_log| true))?
     }
 
     fn remove(&self, crossing: &Arc<Crossing>) {
@@ -190,21 +173,18 @@ impl Crossing {
     ) {
         let mut dropped = Dropped::default();
         let outcome = tokio::select! {
-            outcome = self.bring(&retriever, &mut dropped) => outcome,
+            outcome = self.bring(&crossings, &retriever, &mut dropped) => outcome,
             () = self.pace.unwanted() => Err(body::Error::Abandoned.into()),
         };
         dropped.report(&self.question.source, &retriever);
         crossings.remove(&self);
-        self.note(|log| {
-            log.end = Some(outcome);
-            // Who needs them holds them, and what has landed is kept elsewhere.
-            log.seen = HashSet::new();
-        });
+        self.note(|log| log.close(outcome));
         drop(seat);
     }
 
     async fn bring(
-        &self,
+        self: &Arc<Self>,
+        crossings: &Crossings,
         retriever: &Retriever,
         dropped: &mut Dropped,
     ) -> Result<(), source::Error> {
@@ -225,8 +205,14 @@ impl Crossing {
         let mut arrivals = opened?;
         self.learn(&arrivals, retriever);
         let is_partial = arrivals.is_partial();
+        let is_no_store = self.is_no_store(&arrivals);
+        if is_no_store {
+            crossings.remove(self);
+            self.pace.run_no_more_ahead();
+        }
         self.note(|log| {
             log.is_partial = Some(is_partial);
+            log.is_sole = is_no_store;
             log.opened = Some(Instant::now());
         });
         let tally = Tally::of(&question.source, &retriever.metrics);
@@ -248,13 +234,18 @@ impl Crossing {
                         }
                     }
                 }
+                Arrival::Instance(..) | Arrival::NotWhole(..) if self.log().is_full() => {
+                    return Err(TOO_MANY.into());
+                }
                 Arrival::Instance(identity, length) => {
                     let uid = identity.sop_instance.clone();
                     let fetch = (&mut arrivals, &tally);
                     match self.instance(identity, length, fetch, retriever).await {
                         // The answer goes on with the next one.
                         Err(body::Error::NotWhole(_)) => dropped.not_whole += 1,
-                        brought => brought?,
+                        // Those who come now could not have it.
+                        Ok(Some(flight)) if !flight.will_be_kept() => crossings.remove(self),
+                        brought => drop(brought?),
                     }
                     if let Some(digest) = arrivals.digest() {
                         copies.note(&uid, digest);
@@ -329,7 +320,7 @@ impl Crossing {
 
     fn learn(&self, arrivals: &Arrivals, retriever: &Retriever) {
         let (source, manners) = (&self.question.source, &retriever.manners);
-        if arrivals.is_no_store() && source.freshness.obeys_no_store {
+        if self.is_no_store(arrivals) {
             manners.learn(source, Manner::NoStore);
         }
         // Who can tell what has changed names what it gives.
@@ -338,13 +329,18 @@ impl Crossing {
         }
     }
 
+    fn is_no_store(&self, arrivals: &Arrivals) -> bool {
+        self.question.source.freshness.obeys_no_store && arrivals.is_no_store()
+    }
+
+    /// Brings one instance. Gives its flight, unless it is here already.
     async fn instance(
         &self,
         identity: Identity,
         length: Option<u64>,
         (arrivals, tally): (&mut Arrivals, &Tally),
         retriever: &Retriever,
-    ) -> Result<(), body::Error> {
+    ) -> Result<Option<Arc<Flight>>, body::Error> {
         let patience = retriever.client_silence();
         self.pause(patience).await?;
         tally.fetched_instances.inc();
@@ -353,21 +349,30 @@ impl Crossing {
             Ok(pilot) => pilot,
             Err(Known(found)) => {
                 self.arrived(identity, found.flight());
-                return arrivals.pass_over().await;
+                return arrivals.pass_over().await.map(|()| None);
             }
         };
-        self.arrived(identity, Some(pilot.flight()));
+        let flight = Arc::clone(pilot.flight());
+        // Followers see it once its first bytes are in it: then it shows whether it passes by.
+        let mut unseen = Some(identity);
         loop {
             match arrivals.chunk().await {
                 Ok(Some(chunk)) => {
                     tally.fetched_bytes.inc_by(chunk.len() as u64);
-                    if pilot.push(chunk, patience).await.is_err() {
+                    let pushed = pilot.push(chunk, patience).await;
+                    if let Some(identity) = unseen.take() {
+                        self.arrived(identity, Some(&flight));
+                    }
+                    if pushed.is_err() {
                         pilot.crash(body::Error::Abandoned);
-                        return Ok(());
+                        return Ok(Some(flight));
                     }
                 }
-                Ok(None) => return pilot.land().await,
+                Ok(None) => return pilot.land().await.map(|()| Some(flight)),
                 Err(error) => {
+                    if let Some(identity) = unseen.take() {
+                        self.arrived(identity, Some(&flight));
+                    }
                     pilot.crash(error.clone());
                     return Err(error);
                 }
@@ -390,7 +395,7 @@ impl Crossing {
         let terms = Terms {
             lifetime: freshness.lifetime,
             etag: arrivals.etag().filter(|_| is_one),
-            is_no_store: freshness.obeys_no_store && arrivals.is_no_store(),
+            is_no_store: self.is_no_store(arrivals),
         };
         let cargo = Cargo {
             identity: identity.clone(),
@@ -417,28 +422,15 @@ impl Crossing {
     }
 
     fn has_seen(&self, identity: &Identity) -> bool {
-        self.log().seen.contains(&identity.sop_instance)
+        self.log().has_seen(&identity.sop_instance)
     }
 
     fn arrived(&self, identity: Identity, flight: Option<&Arc<Flight>>) {
         self.note(|log| {
-            let read = self.pace.read();
-            while log
-                .ahead
-                .front()
-                .is_some_and(|flight| flight.reach() <= read)
-            {
-                log.ahead.pop_front();
-            }
-            log.seen.insert(identity.sop_instance.clone());
-            // What runs ahead is found where it is kept.
-            if !self.pace.is_ahead() {
-                log.ahead.extend(flight.cloned());
-            }
-            log.arrived.push(Arrived {
-                identity,
-                flight: flight.map_or_else(Weak::new, Arc::downgrade),
-            });
+            // Nothing has been given yet: the others begin again, each by itself.
+            let is_first = log.count() == 0;
+            log.is_sole |= is_first && flight.is_some_and(|flight| !flight.will_be_kept());
+            log.add(identity, flight, &self.pace);
         });
     }
 
@@ -452,12 +444,12 @@ impl Crossing {
     }
 
     /// Waits until `look` finds something in the log.
-    async fn until<T>(&self, look: impl Fn(&Log) -> Option<T>) -> T {
+    async fn until<T>(&self, mut look: impl FnMut(&mut Log) -> Option<T>) -> T {
         loop {
             let moved = self.moved.notified();
             let mut moved = std::pin::pin!(moved);
             moved.as_mut().enable();
-            if let Some(found) = look(&self.log()) {
+            if let Some(found) = look(&mut self.log()) {
                 return found;
             }
             moved.await;

@@ -1,6 +1,8 @@
 //! Nobody, no object and no source takes the gateway away from others.
 
 mod breaker;
+mod crossings;
+mod repairs;
 mod seats;
 mod silence;
 mod slow_sources;

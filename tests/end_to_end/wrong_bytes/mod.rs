@@ -3,4 +3,5 @@
 mod conflicts;
 mod damaged_files;
 mod keys;
+mod nothing_kept;
 mod whole;
