@@ -56,5 +56,5 @@ async fn a_late_answer_shares_a_crossing_of_which_everything_is_to_be_had() {
 
 #[tokio::test]
 async fn a_late_answer_gets_everything_of_a_crossing_that_has_released_some() {
-    assert_eq!(two_answers(5_000).await, 2);
+    assert_eq!(two_answers(8_000).await, 2);
 }
