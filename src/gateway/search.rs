@@ -355,7 +355,7 @@ impl Searched {
         // PS3.18 10.6.3.3: what stands in the path is not repeated, what does not is.
         let level = self.scope.level;
         if level == Level::Study || self.scope.study.is_none() || with_all {
-            row.append(&mut study_row(&holding.patient, study, root));
+            row.append(&mut study_row(study, root));
         }
         if level == Level::Study {
             return row;

@@ -130,7 +130,7 @@ impl Gateway {
                     self.plan(&manifest.holding, &target, asking)?,
                 ));
             }
-            let row = study_row(&manifest.holding.patient, study, &root);
+            let row = study_row(study, &root);
             studies.push((viewers::ohif_study(&row), series));
         }
         let body = Body::generate(None, |out| async move {
@@ -210,11 +210,10 @@ fn studies(manifest: &Registered) -> Vec<String> {
 }
 
 fn listed(manifest: &Registered, root: &str) -> Vec<weasis::Study> {
-    let patient = &manifest.holding.patient;
     let studies = manifest.holding.studies.iter();
     studies
         .map(|study| weasis::Study {
-            row: study_row(patient, study, root),
+            row: study_row(study, root),
             series: study
                 .series
                 .iter()

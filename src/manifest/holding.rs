@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::model::{Instance, Patient, Series, Study};
+use super::model::{Instance, Series, Study};
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::{HomeCommunityId, Location};
 use crate::instance::{Listing, Target};
@@ -12,8 +12,6 @@ use crate::instance::{Listing, Target};
 /// What a DICOMweb root holds.
 #[derive(Debug)]
 pub struct Holding {
-    /// Whose studies they are.
-    pub patient: Patient,
     /// The studies, with nothing in them but what may be retrieved.
     pub studies: Vec<Study>,
     index: HashMap<StudyInstanceUid, StudyIndex>,
@@ -52,7 +50,7 @@ pub struct Selected<'a> {
 impl Holding {
     /// What one manifest lists.
     #[must_use]
-    pub fn new(patient: Patient, studies: Vec<Study>, community: Option<&HomeCommunityId>) -> Self {
+    pub fn new(studies: Vec<Study>, community: Option<&HomeCommunityId>) -> Self {
         let indexed = studies.iter().enumerate();
         let index = indexed.map(|(position, study)| {
             let series = study.series.iter();
@@ -62,7 +60,6 @@ impl Holding {
         });
         Self {
             index: index.collect(),
-            patient,
             studies,
         }
     }
@@ -86,7 +83,7 @@ impl Holding {
             let Some(study) = holding.studies.get(index.position) else {
                 continue;
             };
-            listed.push((&holding.patient, study));
+            listed.push(study);
             for (series, shelves) in study.series.iter().zip(&index.shelves) {
                 let at = *of_series.entry(&series.uid).or_insert(all.len());
                 if at == all.len() {
@@ -98,8 +95,8 @@ impl Holding {
                 }
             }
         }
-        let (patient, first) = *listed.first()?;
-        let mut united = described_by(first, listed.iter().map(|(_, study)| *study));
+        let first = *listed.first()?;
+        let mut united = described_by(first, listed.iter().copied());
         let mut shelves = Vec::new();
         for mut found in all {
             found.sort_by_key(|(_, shelf)| !is_located(&shelf.locations, shelf.community.as_ref()));
@@ -109,7 +106,6 @@ impl Holding {
         }
         let index = StudyIndex::new(0, &united, shelves);
         Some(Self {
-            patient: patient.clone(),
             index: HashMap::from([(study.clone(), index)]),
             studies: vec![united],
         })
@@ -189,6 +185,7 @@ fn described_by<'a>(first: &Study, all: impl Iterator<Item = &'a Study>) -> Stud
     }
     Study {
         uid: first.uid.clone(),
+        patient: Arc::clone(&first.patient),
         date: first.date.clone(),
         time: first.time.clone(),
         timezone: first.timezone.clone(),
@@ -283,7 +280,7 @@ mod tests {
             ],
         });
         let manifest = crate::manifest::read(bundle.to_string().as_bytes()).expect("a manifest");
-        Arc::new(Holding::new(manifest.patient, manifest.studies, None))
+        Arc::new(Holding::new(manifest.studies, None))
     }
 
     fn united(holdings: &[Arc<Holding>], located: &str) -> Holding {

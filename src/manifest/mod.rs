@@ -8,6 +8,7 @@ mod id;
 pub mod kos;
 mod model;
 mod outline;
+mod patient;
 mod registered;
 pub(crate) mod retrieve_url;
 mod rows;

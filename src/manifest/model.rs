@@ -3,6 +3,8 @@
 //! Only `series` and `instances` decide what may be retrieved; everything else describes. Dates and
 //! times keep the DICOM spelling (PS3.5 6.2: `YYYYMMDD`, `HHMMSS.FFFFFF`, `&ZZXX`), in which searches compare them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
@@ -15,8 +17,6 @@ pub struct Manifest {
     pub format: Format,
     /// The document's own identifier: SOP Instance UID of a KOS, `Bundle.identifier` of a Bundle.
     pub document_id: Option<Box<str>>,
-    /// Whose study it is. Patient data: never logged.
-    pub patient: Patient,
     /// The studies it refers to: one in MADO, sometimes several in classic XDS-I.b.
     pub studies: Vec<Study>,
     /// What was wrong with it and was tolerated.
@@ -94,6 +94,8 @@ pub struct Code {
 pub struct Study {
     /// Study Instance UID.
     pub uid: StudyInstanceUid,
+    /// The patient of this study, and of no other one unless they share it. Patient data: never logged.
+    pub patient: Arc<Patient>,
     /// `YYYYMMDD`.
     pub date: Option<Box<str>>,
     /// `HHMMSS.FFFFFF`, as exact as known.
@@ -206,6 +208,9 @@ pub enum Warning {
     /// The same instance is listed more than once; once is kept. How often it was left out.
     #[error("{0} instances are listed more than once")]
     Duplicates(u32),
+    /// Entries for one study name different patients: the study is shown without a patient.
+    #[error("study {0} is listed with different patients and is shown without one")]
+    PatientsDiffer(StudyInstanceUid),
     /// The manifest uses temporary or draft codes.
     #[error("temporary or draft codes are used")]
     OldCodes,

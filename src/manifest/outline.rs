@@ -1,5 +1,7 @@
 //! What is known of a study without reading the manifests that list it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::model::{Patient, Study};
@@ -11,7 +13,7 @@ pub struct Outline {
     /// Study Instance UID.
     pub uid: StudyInstanceUid,
     /// Whose study it is.
-    pub patient: Patient,
+    pub patient: Arc<Patient>,
     /// `YYYYMMDD`.
     pub date: Option<Box<str>>,
     /// `HHMMSS.FFFFFF`.
@@ -33,7 +35,7 @@ pub struct Outline {
 impl Outline {
     /// What is known of a study.
     #[must_use]
-    pub fn of(patient: &Patient, study: &Study) -> Self {
+    pub fn of(study: &Study) -> Self {
         let series = study.series.iter();
         // A study of several orders has no one accession number.
         let accession = match study.accessions.as_slice() {
@@ -42,7 +44,7 @@ impl Outline {
         };
         Self {
             uid: study.uid.clone(),
-            patient: patient.clone(),
+            patient: Arc::clone(&study.patient),
             date: study.date.clone(),
             time: study.time.clone(),
             timezone: study.timezone.clone(),

@@ -50,7 +50,7 @@ impl Registered {
     ) -> Result<Self, UnknownSeries> {
         narrow(&mut manifest, &registration.series)?;
         let community = registration.home_community_id.as_ref();
-        let holding = Holding::new(manifest.patient, manifest.studies, community);
+        let holding = Holding::new(manifest.studies, community);
         Ok(Self {
             id,
             registration,

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::model::{Instance, Patient, Series, Study};
+use super::model::{Instance, Series, Study};
 use super::outline::Outline;
 use crate::search::Row;
 
@@ -12,8 +12,8 @@ const UTF_8: &str = "ISO_IR 192";
 
 /// The attributes of a study. `root` is the DICOMweb root that it is retrieved from.
 #[must_use]
-pub fn study_row(patient: &Patient, study: &Study, root: &str) -> Row {
-    outline_row(&Outline::of(patient, study), root)
+pub fn study_row(study: &Study, root: &str) -> Row {
+    outline_row(&Outline::of(study), root)
 }
 
 /// The attributes of a study, by what is known without its series.

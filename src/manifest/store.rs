@@ -542,7 +542,7 @@ fn media_type(format: Format) -> &'static str {
 
 fn outlines(holding: &Holding) -> Vec<Arc<Outline>> {
     let studies = holding.studies.iter();
-    let outlines = studies.map(|study| Arc::new(Outline::of(&holding.patient, study)));
+    let outlines = studies.map(|study| Arc::new(Outline::of(study)));
     outlines.collect()
 }
 

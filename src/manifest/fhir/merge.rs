@@ -2,10 +2,11 @@
 //! declared is compared with what is there.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::Warnings;
 use super::study::Reading;
-use crate::manifest::{Series, Study, Warning};
+use crate::manifest::{Patient, Series, Study, Warning};
 
 /// One study for each Study Instance UID, in the order in which they first stand in the Bundle.
 pub(super) fn merge(readings: Vec<Reading>, warnings: &mut Warnings) -> Vec<Study> {
@@ -33,12 +34,24 @@ fn merge_studies(readings: Vec<Reading>, warnings: &mut Warnings) -> Vec<Reading
         {
             Some(known) => {
                 known.study.series.extend(reading.study.series);
+                join_patients(&mut known.study, reading.study.patient, warnings);
                 warnings.malformed("repeated study");
             }
             None => merged.push(reading),
         }
     }
     merged
+}
+
+/// The patient that both entries for a study name, or none if they name two.
+fn join_patients(study: &mut Study, other: Arc<Patient>, warnings: &mut Warnings) {
+    let differ = Warning::PatientsDiffer(study.uid.clone());
+    if warnings.seen.contains(&differ) || study.patient.disagrees_with(&other) {
+        warnings.add(differ);
+        study.patient = Arc::default();
+    } else if *study.patient == Patient::default() {
+        study.patient = other;
+    }
 }
 
 fn merge_series(series: Vec<Series>, warnings: &mut Warnings) -> Vec<Series> {

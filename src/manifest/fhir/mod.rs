@@ -113,17 +113,6 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
             study::read(study, &directory, &mut warnings).map_err(|fault| fault.within(&path))?;
         readings.push(reading);
     }
-    let patient = readings
-        .iter_mut()
-        .find_map(|reading| reading.patient.take())
-        .unwrap_or_default();
-    // The model has one patient; that images of another one may be among them must not go unsaid.
-    let mut others = readings
-        .iter()
-        .filter_map(|reading| reading.patient.as_ref());
-    if others.any(|other| *other != patient) {
-        warnings.malformed("patient of another study");
-    }
     let mut studies = merge::merge(readings, &mut warnings);
     if let [study] = &mut *studies {
         study::add_orders(study, &entries.orders, &mut warnings);
@@ -132,7 +121,6 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     Ok(Manifest {
         format,
         document_id,
-        patient,
         studies,
         warnings: warnings.list,
     })

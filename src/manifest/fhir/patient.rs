@@ -55,13 +55,24 @@ pub(super) fn read(members: PatientMembers, warnings: &mut Warnings) -> Patient 
     }
 }
 
+/// A patient of whom only an identifier is known.
+pub(super) fn identified(identifier: Identifier) -> Patient {
+    Patient {
+        ids: vec![id(identifier)],
+        ..Patient::default()
+    }
+}
+
+fn id(identifier: Identifier) -> PatientId {
+    PatientId {
+        value: identifier.value,
+        issuer: identifier.issuer,
+    }
+}
+
 fn ids(identifiers: List<Identifier>, warnings: &mut Warnings) -> Vec<PatientId> {
     let mut identifiers = identifiers.read("patient identifier", warnings);
     identifiers.sort_by_key(|identifier| identifier.is_secondary);
-    let id = |identifier: Identifier| PatientId {
-        value: identifier.value,
-        issuer: identifier.issuer,
-    };
     identifiers.into_iter().map(id).collect()
 }
 

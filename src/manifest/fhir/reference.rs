@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::concept::Identifier;
 use super::endpoint::Endpoint;
 use super::patient::PatientMembers;
 use super::resource::{Entries, Entry, Order};
@@ -11,7 +12,7 @@ pub(super) struct Directory<'a> {
     endpoints: Index<'a, Endpoint>,
     patients: Index<'a, PatientMembers>,
     orders: Index<'a, Order>,
-    only_patient: Option<&'a PatientMembers>,
+    all_patients: &'a [Entry<PatientMembers>],
 }
 
 /// Resolves the references that stand in one resource.
@@ -37,10 +38,7 @@ impl<'a> Directory<'a> {
             endpoints: Index::new("Endpoint", &entries.endpoints),
             patients: Index::new("Patient", &entries.patients),
             orders: Index::new("ServiceRequest", &entries.orders),
-            only_patient: match &*entries.patients {
-                [patient] => Some(&patient.resource),
-                _ => None,
-            },
+            all_patients: &entries.patients,
         }
     }
 }
@@ -79,7 +77,26 @@ impl<'a> Resolver<'a> {
 
     /// The patient of the Bundle, if there is but one.
     pub(super) fn only_patient(&self) -> Option<&'a PatientMembers> {
-        self.bundle.only_patient
+        match self.bundle.all_patients {
+            [patient] => Some(&patient.resource),
+            _ => None,
+        }
+    }
+
+    /// The patient of the Bundle who has this identifier, if there is but one.
+    pub(super) fn identified_patient(&self, wanted: &Identifier) -> Option<&'a PatientMembers> {
+        let is_same_issuer = |id: &Identifier| {
+            id.issuer == wanted.issuer || id.issuer.is_none() || wanted.issuer.is_none()
+        };
+        let has_it = |patient: &&Entry<PatientMembers>| {
+            let mut ids = patient.resource.identifier.items.iter();
+            ids.any(|id| id.value == wanted.value && is_same_issuer(id))
+        };
+        let mut having = self.bundle.all_patients.iter().filter(has_it);
+        match (having.next(), having.next()) {
+            (Some(patient), None) => Some(&patient.resource),
+            _ => None,
+        }
     }
 
     fn directory(&self, reference: &str) -> &'a Directory<'a> {

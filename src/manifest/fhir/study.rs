@@ -1,6 +1,7 @@
 //! One ImagingStudy and what it refers to become a study of the model.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use time::UtcOffset;
 
@@ -28,7 +29,6 @@ const LONGEST_ACCESSION: usize = 256;
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) study: Study,
-    pub(super) patient: Option<Patient>,
     pub(super) declared_instances: Option<u32>,
 }
 
@@ -51,14 +51,17 @@ pub(super) fn read(
     let resolver = Resolver::new(bundle, &contained, full_url.as_deref());
     let uid = study_instance_uid(&study.identifier)?;
     let series = series_list(std::mem::take(&mut study.series))?;
+    let patient = patient_of(std::mem::take(&mut study.subject), &resolver, warnings);
     Ok(Reading {
-        patient: patient_of(std::mem::take(&mut study.subject), &resolver, warnings),
         declared_instances: count(
             std::mem::take(&mut study.number_of_instances),
             "number of instances",
             warnings,
         ),
-        study: describe(uid, *study, series, &resolver, warnings),
+        study: Study {
+            patient: Arc::new(patient),
+            ..describe(uid, *study, series, &resolver, warnings)
+        },
     })
 }
 
@@ -95,27 +98,44 @@ fn series_list(series: Member<SeriesList>) -> Result<Vec<ListedSeries>, Fault> {
     }
 }
 
-// A study that names no subject means the only patient there is; one whose subject is nowhere to be
-// found means somebody else.
+// A study without a subject means the only patient there is. A subject that cannot be read, or is
+// nowhere to be found, may be anybody: then the study has no patient rather than another's.
 fn patient_of(
     subject: Member<Reference>,
     resolver: &Resolver<'_>,
     warnings: &mut Warnings,
-) -> Option<Patient> {
-    let members = match subject
-        .read("subject", warnings)
-        .and_then(|subject| subject.reference)
-    {
-        None => resolver.only_patient()?,
-        Some(reference) => {
+) -> Patient {
+    let is_absent = matches!(subject, Member::Absent);
+    let members = match subject.read("subject", warnings) {
+        None if is_absent => resolver.only_patient(),
+        None => None,
+        Some(Reference {
+            reference: Some(reference),
+            ..
+        }) => {
             let found = resolver.patient(&reference);
             if found.is_none() {
                 warnings.add(Warning::UnresolvedReference("patient"));
             }
-            found?
+            found
+        }
+        Some(Reference {
+            reference: None,
+            identifier,
+        }) => {
+            let Some(identifier) = identifier else {
+                return Patient::default();
+            };
+            match resolver.identified_patient(&identifier) {
+                Some(members) => Some(members),
+                // The Bundle does not describe this patient; the identifier is all that is known.
+                None => return patient::identified(*identifier),
+            }
         }
     };
-    Some(patient::read(members.clone(), warnings))
+    members.map_or_else(Patient::default, |members| {
+        patient::read(members.clone(), warnings)
+    })
 }
 
 fn describe(
@@ -161,6 +181,7 @@ fn describe(
         declared_series: count(study.number_of_series, "number of series", warnings),
         series,
         uid,
+        patient: Arc::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::ihe::{Location, RetrieveLocationUid};
-use crate::manifest::{Accession, Code, PatientId, Series};
+use crate::manifest::{Accession, Code, Patient, PatientId, Series};
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 const KOS: &str = "1.2.840.10008.5.1.4.1.1.88.59";
@@ -119,14 +119,14 @@ fn reads_the_example_of_the_implementation_guide() {
     let manifest = read(&bytes).expect("a manifest");
     assert_eq!(manifest.format, Format::FhirR4);
     assert_eq!(manifest.document_id, boxed("mado-bundle--2047166865"));
-    assert_eq!(manifest.patient.name, boxed("DOE^John"));
-    assert_eq!(manifest.patient.birth_date, boxed("19770530"));
-    assert_eq!(manifest.patient.sex, boxed("M"));
+    assert_eq!(manifest.studies[0].patient.name, boxed("DOE^John"));
+    assert_eq!(manifest.studies[0].patient.birth_date, boxed("19770530"));
+    assert_eq!(manifest.studies[0].patient.sex, boxed("M"));
     let id = PatientId {
         value: "UV59569735".into(),
         issuer: boxed("http://example.org/fhir/mrn-ids"),
     };
-    assert_eq!(manifest.patient.ids, [id]);
+    assert_eq!(manifest.studies[0].patient.ids, [id]);
     assert_eq!(manifest.warnings, [Warning::OpaqueLocation("ACME".into())]);
 }
 
@@ -883,7 +883,7 @@ fn warns_of_orders_and_patients_that_are_nowhere() {
         manifest(&bundle).warnings,
         [Warning::UnresolvedReference("patient")]
     );
-    assert_eq!(manifest(&bundle).patient.sex, None);
+    assert_eq!(manifest(&bundle).studies[0].patient.sex, None);
 }
 
 #[test]
@@ -904,18 +904,18 @@ fn reads_the_patient_that_the_study_means() {
     };
     let bundle = with("/entry/-", patient("a", "DOE"));
     // Without a subject, the only patient is meant.
-    assert_eq!(manifest(&bundle).patient.name, boxed("DOE^Jane"));
+    assert_eq!(manifest(&bundle).studies[0].patient.name, boxed("DOE^Jane"));
     let bundle = set(bundle, "/entry/-", patient("b", "ROE"));
     assert_eq!(
-        manifest(&bundle).patient,
-        crate::manifest::Patient::default()
+        manifest(&bundle).studies[0].patient,
+        std::sync::Arc::new(Patient::default())
     );
     let bundle = set(
         bundle,
         &format!("{STUDY}/subject"),
         json!({ "reference": "Patient/b" }),
     );
-    let patient = manifest(&bundle).patient;
+    let patient = Patient::clone(&manifest(&bundle).studies[0].patient);
     assert_eq!(
         (patient.name, patient.birth_date, patient.sex),
         (boxed("ROE^Jane"), boxed("19800229"), boxed("F"))
@@ -932,25 +932,80 @@ fn reads_the_patient_that_the_study_means() {
 }
 
 #[test]
-fn warns_when_studies_are_of_different_patients() {
+fn each_study_has_its_own_patient_or_none() {
     let mut second = small()["entry"][0].clone();
     second["resource"]["identifier"][0]["value"] = json!("1.2.33");
-    second["resource"]["subject"] = json!({ "reference": "Patient/b" });
-    let patient = |id: &str, gender: &str| json!({ "resource": { "resourceType": "Patient", "id": id, "gender": gender } });
-    let bundle = with(
-        &format!("{STUDY}/subject"),
-        json!({ "reference": "Patient/a" }),
-    );
-    let bundle = set(bundle, "/entry/-", second);
-    let bundle = set(bundle, "/entry/-", patient("a", "male"));
-    let same = set(bundle.clone(), "/entry/-", patient("b", "male"));
-    assert_eq!(manifest(&same).warnings, []);
-    let other = set(bundle, "/entry/-", patient("b", "female"));
-    assert_eq!(manifest(&other).patient.sex, boxed("M"));
-    assert_eq!(
-        manifest(&other).warnings,
-        [Warning::Malformed("patient of another study")]
-    );
+    let patient = |id: &str, sex: &str| {
+        json!({ "resource": {
+            "resourceType": "Patient", "id": id, "gender": sex,
+            "identifier": [{ "system": "urn:oid:1.2.50", "value": id }],
+        } })
+    };
+    let sexes = |subject: Value| {
+        let mut second = second.clone();
+        second["resource"]["subject"] = subject;
+        let bundle = with(
+            &format!("{STUDY}/subject"),
+            json!({ "reference": "Patient/a" }),
+        );
+        let bundle = set(bundle, "/entry/-", second);
+        let bundle = set(bundle, "/entry/-", patient("a", "male"));
+        let bundle = set(bundle, "/entry/-", patient("b", "female"));
+        let studies = manifest(&bundle).studies;
+        assert_eq!(studies[0].patient.sex, boxed("M"));
+        studies[1].patient.clone()
+    };
+    assert_eq!(sexes(json!({ "reference": "Patient/b" })).sex, boxed("F"));
+    assert_eq!(sexes(json!({ "reference": "Patient/a" })).sex, boxed("M"));
+    let by_identifier = |value: &str| {
+        sexes(json!({ "identifier": { "system": "urn:oid:1.2.50", "value": value } }))
+    };
+    assert_eq!(by_identifier("b").sex, boxed("F"));
+    let elsewhere = by_identifier("c");
+    assert_eq!((&*elsewhere.ids[0].value, &elsewhere.sex), ("c", &None));
+    for unclear in [
+        json!({ "reference": "Patient/c" }),
+        json!({ "display": "b" }),
+        json!(7),
+        json!(null),
+    ] {
+        assert_eq!(*sexes(unclear.clone()), Patient::default(), "{unclear}");
+    }
+}
+
+#[test]
+fn a_subject_that_cannot_be_read_is_not_the_only_patient() {
+    let patient = json!({ "resource": { "resourceType": "Patient", "id": "a", "gender": "male" } });
+    let bundle = with(&format!("{STUDY}/subject"), json!({ "display": "Anna" }));
+    let bundle = set(bundle, "/entry/-", patient);
+    assert_eq!(*manifest(&bundle).studies[0].patient, Patient::default());
+}
+
+#[test]
+fn a_study_that_is_listed_with_two_patients_has_none() {
+    let patient = |id: &str| {
+        json!({ "resource": {
+            "resourceType": "Patient", "id": id,
+            "identifier": [{ "system": "urn:oid:1.2.50", "value": id }],
+        } })
+    };
+    let entry = |subject: &str| {
+        let mut entry = small()["entry"][0].clone();
+        entry["resource"]["subject"] = json!({ "reference": format!("Patient/{subject}") });
+        entry
+    };
+    let mut bundle = small();
+    bundle["entry"][0] = entry("a");
+    for next in [entry("b"), entry("a"), patient("a"), patient("b")] {
+        bundle = set(bundle, "/entry/-", next);
+    }
+    let read = manifest(&bundle);
+    let [study] = &read.studies[..] else {
+        panic!("one study");
+    };
+    assert_eq!(*study.patient, Patient::default());
+    let differ = Warning::PatientsDiffer(study.uid.clone());
+    assert!(read.warnings.contains(&differ), "{:?}", read.warnings);
 }
 
 #[test]
@@ -1078,7 +1133,7 @@ fn reads_the_r5_variant() {
     let manifest = manifest(&r5());
     assert_eq!(manifest.format, Format::FhirR5);
     assert_eq!(manifest.warnings, []);
-    assert_eq!(manifest.patient.sex, boxed("O"));
+    assert_eq!(manifest.studies[0].patient.sex, boxed("O"));
     let study = &manifest.studies[0];
     assert_eq!((study.modalities.len(), study.viewer_urls.len()), (1, 1));
     assert_eq!(

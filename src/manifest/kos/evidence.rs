@@ -1,6 +1,7 @@
 //! The Current Requested Procedure Evidence Sequence (0040,A375): what a document selects.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -263,6 +264,7 @@ impl Listing {
         Self {
             study: Study {
                 uid,
+                patient: Arc::default(),
                 date: None,
                 time: None,
                 timezone: None,

@@ -18,6 +18,8 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use super::model::{Format, Generation, Manifest, Study, Warning};
 use crate::dicom::part10::{self, File};
 use crate::dicom::{CharacterSet, dataset};
@@ -97,15 +99,17 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     }
     header.describe_requests(&mut evidence, described, &mut reader);
     let timezone = header.timezone(&mut reader);
+    // One document, one patient (PS3.3 C.7.1.1), also where it lists several studies.
+    let patient = Arc::new(header.patient(&mut reader));
     let mut studies = evidence.finish(&mut reader);
     for study in &mut studies {
+        study.patient = Arc::clone(&patient);
         study.timezone.clone_from(&timezone);
         check_counts(study, &mut reader);
     }
     Ok(Manifest {
         format: Format::Kos(title.generation()),
         document_id: header.document_id(&mut reader),
-        patient: header.patient(&mut reader),
         studies,
         warnings: reader.into_warnings(),
     })

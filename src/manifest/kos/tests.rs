@@ -285,7 +285,7 @@ fn reads_published_example_a() {
         .into()]
     );
     assert_eq!(
-        manifest.patient.ids,
+        manifest.studies[0].patient.ids,
         [PatientId {
             value: "UV59569735".into(),
             issuer: Some("1.3.6.1.4.1.19376.1.1.100.1".into()),
@@ -738,8 +738,8 @@ fn reads_wrong_representations_relations_and_containers() {
     let series = first_series(&manifest);
     assert_eq!(series.modality.as_deref(), Some("CT"));
     assert_eq!(series.description.as_deref(), Some("Thorax"));
-    assert_eq!(&*manifest.patient.ids[0].value, "P1");
-    assert_eq!(manifest.patient.name, None);
+    assert_eq!(&*manifest.studies[0].patient.ids[0].value, "P1");
+    assert_eq!(manifest.studies[0].patient.name, None);
     assert_eq!(&*only_study(&manifest).accessions[0].value, "77");
     for part in [
         "a value representation",
@@ -889,7 +889,7 @@ fn gathers_numbers_and_who_gave_them() {
         accessions,
         [pair("A1", "1.2"), pair("A1", "1.3"), pair("A2", "1.2")]
     );
-    let ids = manifest.patient.ids.iter();
+    let ids = manifest.studies[0].patient.ids.iter();
     let ids: Vec<_> = ids
         .map(|id| {
             (
@@ -921,7 +921,7 @@ fn leaves_out_malformed_values_and_says_so() {
         (&None, &None, &None)
     );
     assert_eq!(study.description, None);
-    assert_eq!(manifest.patient.sex, None);
+    assert_eq!(manifest.studies[0].patient.sex, None);
     for part in [
         "a date",
         "a time",

@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod damaged_files;
+mod disagreements;
 mod keys;
 mod nothing_kept;
 mod whole;

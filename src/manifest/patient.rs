@@ -1,0 +1,193 @@
+//! Whether two manifests mean different patients: their identifiers by issuer, and where these
+//! cannot tell, name, birth date and sex.
+
+use std::collections::HashSet;
+
+use super::model::{Patient, PatientId};
+
+/// Identifiers of one patient that are compared; a manifest may list thousands.
+const MOST_COMPARED: usize = 64;
+
+/// What the identifiers of two patients tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// One issuer gave both the same identifier.
+    Same,
+    /// One issuer gave them different identifiers and none in common.
+    Different,
+    /// There is no issuer that gave an identifier to both, or nobody says who did.
+    Open,
+}
+
+impl Patient {
+    /// Whether this is certainly, or too probably, another patient.
+    ///
+    /// An identifier means something together with its issuer (PS3.3 C.7.1.1): the same one under
+    /// the same issuer settles it, a different one under the same issuer too. Otherwise birth date,
+    /// sex and name must not contradict each other; a name may be written differently.
+    #[must_use]
+    pub fn disagrees_with(&self, other: &Self) -> bool {
+        match by_identifiers(&self.ids, &other.ids) {
+            Verdict::Same => false,
+            Verdict::Different => true,
+            Verdict::Open => self.contradicts(other),
+        }
+    }
+
+    fn contradicts(&self, other: &Self) -> bool {
+        let differ = |one: &Option<Box<str>>, other: &Option<Box<str>>| match (one, other) {
+            (Some(one), Some(other)) => one != other,
+            (None, _) | (_, None) => false,
+        };
+        let is_birth_date_shared = self.birth_date.is_some() && self.birth_date == other.birth_date;
+        differ(&self.birth_date, &other.birth_date)
+            || differ(&self.sex, &other.sex)
+            || names_differ(
+                self.name.as_deref(),
+                other.name.as_deref(),
+                is_birth_date_shared,
+            )
+    }
+}
+
+fn by_identifiers(one: &[PatientId], other: &[PatientId]) -> Verdict {
+    let compared = |ids: &[PatientId]| -> Vec<(String, String)> {
+        let given = ids.iter().take(MOST_COMPARED).map(|id| {
+            let issuer = id.issuer.as_deref().unwrap_or_default();
+            (id.value.trim().to_owned(), issuer.trim().to_lowercase())
+        });
+        given.filter(|(value, _)| !value.is_empty()).collect()
+    };
+    let (one, other) = (compared(one), compared(other));
+    let pairs = || one.iter().flat_map(|a| other.iter().map(move |b| (a, b)));
+    if pairs().any(|(a, b)| a == b && !a.1.is_empty()) {
+        return Verdict::Same;
+    }
+    // The same text without an issuer on one side at least: probable, and not certain.
+    if pairs().any(|(a, b)| a.0 == b.0 && (a.1.is_empty() || b.1.is_empty())) {
+        return Verdict::Open;
+    }
+    // Two that name no issuer are taken to mean the same one: that of the study's own archive.
+    if pairs().any(|(a, b)| a.1 == b.1) {
+        return Verdict::Different;
+    }
+    Verdict::Open
+}
+
+/// Whether names are of different people. Order, case, separators, titles and middle names that
+/// only one of them has do not matter. With the same birth date, one part in common is enough:
+/// names change, and are transcribed.
+fn names_differ(one: Option<&str>, other: Option<&str>, is_birth_date_shared: bool) -> bool {
+    let (one, other) = (
+        parts(one.unwrap_or_default()),
+        parts(other.unwrap_or_default()),
+    );
+    if one.is_empty() || other.is_empty() {
+        return false;
+    }
+    if is_birth_date_shared {
+        one.is_disjoint(&other)
+    } else {
+        !one.is_subset(&other) && !other.is_subset(&one)
+    }
+}
+
+fn parts(name: &str) -> HashSet<String> {
+    let parts = name.split(|c: char| !c.is_alphanumeric());
+    let parts = parts.filter(|part| !part.is_empty());
+    parts.map(str::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `ids` as `value@issuer`, blank-separated; then name, birth date and sex.
+    fn patient(ids: &str, [name, birth_date, sex]: [&str; 3]) -> Patient {
+        let known = |text: &str| (!text.is_empty()).then(|| text.into());
+        let ids = ids.split_whitespace().map(|id| {
+            let (value, issuer) = id.split_once('@').unwrap_or((id, ""));
+            PatientId {
+                value: value.into(),
+                issuer: known(issuer),
+            }
+        });
+        Patient {
+            ids: ids.collect(),
+            name: known(name),
+            birth_date: known(birth_date),
+            sex: known(sex),
+        }
+    }
+
+    fn disagree(one: &Patient, other: &Patient) -> bool {
+        let disagree = one.disagrees_with(other);
+        assert_eq!(disagree, other.disagrees_with(one), "it is symmetric");
+        disagree
+    }
+
+    #[test]
+    fn identifiers_are_compared_by_issuer() {
+        for (one, other, expected) in [
+            ("1@A", "1@A", false),
+            ("1@A", "2@A", true),
+            ("1@A", "1@a", false),
+            // Several: one in common settles it.
+            ("1@A 7@N", "2@A 7@N", false),
+            ("1@A 7@N", "2@A 8@N", true),
+            // Different issuers say nothing of each other.
+            ("1@A", "2@B", false),
+            ("1@A", "1@B", false),
+            // Without issuers.
+            ("1", "1", false),
+            ("1", "2", true),
+            ("1", "1@A", false),
+            ("1", "2@A", false),
+            ("1", "", false),
+            ("", "", false),
+        ] {
+            let unnamed = ["", "", ""];
+            let (a, b) = (patient(one, unnamed), patient(other, unnamed));
+            assert_eq!(disagree(&a, &b), expected, "{one} / {other}");
+        }
+    }
+
+    #[test]
+    fn the_same_identifier_of_one_issuer_outweighs_name_and_birth_date() {
+        let one = patient("1@A", ["DOE^Jane", "19800101", "F"]);
+        let other = patient("1@A", ["ROE^Jane", "19800110", "M"]);
+        assert!(!disagree(&one, &other));
+    }
+
+    #[test]
+    fn where_identifiers_cannot_tell_the_person_is_compared() {
+        let born = "19800101";
+        for (one, other, expected) in [
+            (["DOE^John", "", ""], ["Doe, John", "", ""], false),
+            (["DOE^John", "", ""], ["John Doe", "", ""], false),
+            (["DOE^John", "", ""], ["DOE^John^Q^Dr", "", ""], false),
+            (["DOE^John", "", ""], ["ROE^John", "", ""], true),
+            (["DOE^John", born, ""], ["DOE^John", "19800102", ""], true),
+            (["DOE^John", born, "M"], ["DOE^John", born, "F"], true),
+            // A name that changed, or is transcribed in another way.
+            (
+                ["MUELLER^Anna", born, "F"],
+                ["Müller^Anna", born, ""],
+                false,
+            ),
+            (["DOE^John", born, ""], ["ROE^Anna", born, ""], true),
+            (
+                ["山田^太郎", "", ""],
+                ["Yamada^Tarou=山田^太郎", "", ""],
+                false,
+            ),
+            (["", born, ""], ["DOE^John", "", "M"], false),
+            (["^^", "", ""], ["DOE^John", "", ""], false),
+        ] {
+            for ids in [["1@A", "2@B"], ["1", "1@B"], ["", ""]] {
+                let (a, b) = (patient(ids[0], one), patient(ids[1], other));
+                assert_eq!(disagree(&a, &b), expected, "{one:?} / {other:?} / {ids:?}");
+            }
+        }
+    }
+}
