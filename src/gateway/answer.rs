@@ -128,6 +128,24 @@ pub(super) fn value(text: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(text).map_err(|_invalid| Error::Internal)
 }
 
+/// A document that is written while it is read. A short one is written at once: then its length is
+/// known, and a client that leaves costs nothing more.
+pub(super) async fn written_document(
+    mut body: Body,
+    content_type: &'static str,
+) -> Result<Response<Body>, Error> {
+    let first = body.chunk().await?.unwrap_or_default();
+    let body = match body.chunk().await? {
+        None => Body::full(first),
+        Some(second) => body.after(second).after(first),
+    };
+    let mut response = json_document(String::new());
+    *response.body_mut() = body;
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    Ok(response)
+}
+
 /// A document of our own, which nobody else may keep.
 pub(super) fn json_document(text: String) -> Response<Body> {
     let mut response = Response::new(Body::full(text));

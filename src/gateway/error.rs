@@ -279,6 +279,7 @@ fn of_store(error: &store::Error) -> StatusCode {
         store::Error::Manifest(error) => of_manifest(error),
         store::Error::UnknownSeries(_) => StatusCode::UNPROCESSABLE_ENTITY,
         store::Error::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        store::Error::Lost => StatusCode::GONE,
         store::Error::Full => StatusCode::INSUFFICIENT_STORAGE,
         store::Error::Io(error) if error.kind() == ErrorKind::StorageFull => {
             StatusCode::INSUFFICIENT_STORAGE

@@ -187,6 +187,11 @@ impl Gateway {
 }
 
 impl Asking {
+    /// Where the list of manifests is.
+    pub(super) fn manifests(&self) -> String {
+        format!("{}/manifests", self.front.url)
+    }
+
     /// Where a manifest is.
     pub(super) fn link(&self, id: Id) -> String {
         format!("{}/manifests/{id}", self.front.url)

@@ -4,19 +4,23 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderValue, LINK, LOCATION};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use super::answer::{json_document, value};
+use super::answer::{json_document, value, written_document};
 use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::dicom::MediaType;
-use crate::manifest::{Format, Id, Registered, Series, Store, Study, handed_out, store};
+use crate::manifest::store::Listed;
+use crate::manifest::{Id, Registered, Store, handed_out, store};
+use crate::present::document::document;
 use crate::request::accept::ManifestForm;
-use crate::request::{self, accept};
+use crate::request::{self, Page, accept};
+
+pub(super) const JSON: &str = "application/json";
 
 impl Gateway {
     /// `POST manifests`.
@@ -42,11 +46,11 @@ impl Gateway {
             let plan = self.plan_of_all(&manifest.holding, asking)?;
             self.retriever.fetch_ahead(plan);
         }
-        let mut response = json_response(&self.summary(asking, &manifest, false));
+        let location = asking.link(manifest.id);
+        let mut response = self.summary(asking, manifest, false).await?;
         if is_new {
             *response.status_mut() = StatusCode::CREATED;
         }
-        let location = asking.link(manifest.id);
         response.headers_mut().insert(LOCATION, value(&location)?);
         Ok(response)
     }
@@ -77,23 +81,54 @@ impl Gateway {
         Ok(registered?)
     }
 
-    /// `GET manifests`.
-    pub(super) fn list(&self, head: &Parts, asking: &Asking) -> Result<Response<Body>, Error> {
+    /// `GET manifests`: one page, newest first.
+    pub(super) async fn list(
+        &self,
+        head: &Parts,
+        asking: &Asking,
+    ) -> Result<Response<Body>, Error> {
+        /// Records that are looked at together.
+        const AT_ONCE: usize = 64;
         accept::json(&accept_fields(head))?;
-        let manifests: Vec<Value> = self
-            .manifests
-            .list()
-            .into_iter()
-            .map(|(id, record)| {
-                json!({
-                    "id": id.to_string(),
-                    "registered_at": record.registered_at,
-                    "media_type": record.media_type,
-                    "links": links(asking, id),
-                })
-            })
-            .collect();
-        Ok(json_response(&json!({ "manifests": manifests })))
+        let Page { limit, before } = request::page(head.uri.query())?;
+        let manifests = Arc::clone(&self.manifests);
+        let all = asking.manifests();
+        // What is deleted while the list is written must not let it run into the next page.
+        let end = manifests.end_of_page(before, limit);
+        let next = end.map(|end| format!("{all}?limit={limit}&before={end}"));
+        let link = next.as_ref().map(|next| format!("<{next}>; rel=\"next\""));
+        let body = document(|mut writer| async move {
+            writer.text("{\"manifests\":[").await?;
+            let (mut before, mut left) = (before, limit);
+            let mut comma = "\n";
+            while left > 0 {
+                let listed = manifests.list(before, left.min(AT_ONCE));
+                let listed = listed
+                    .into_iter()
+                    .take_while(|listed| end.is_none_or(|end| listed.sequence >= end));
+                let mut has_some = false;
+                for listed in listed {
+                    has_some = true;
+                    left -= 1;
+                    before = Some(listed.sequence);
+                    writer.text(comma).await?;
+                    comma = ",\n";
+                    writer.json(&entry(&listed, &all)).await?;
+                }
+                if !has_some {
+                    break;
+                }
+            }
+            writer.text("],\n\"next\":").await?;
+            writer.json(&Value::from(next)).await?;
+            writer.text("}\n").await?;
+            Ok(writer)
+        });
+        let mut response = written_document(body, JSON).await?;
+        if let Some(link) = link {
+            response.headers_mut().insert(LINK, value(&link)?);
+        }
+        Ok(response)
     }
 
     /// `GET manifests/{id}`; with `?instances=true` the SOP Instance UIDs are listed too.
@@ -114,11 +149,7 @@ impl Gateway {
                 .any(|pair| pair.eq_ignore_ascii_case("instances=true"))
         });
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
-        Ok(json_response(&self.summary(
-            asking,
-            &manifest,
-            with_instances,
-        )))
+        self.summary(asking, manifest, with_instances).await
     }
 
     /// The manifest itself, with what it selects to be retrieved here.
@@ -142,7 +173,7 @@ impl Gateway {
             let series = series.map(|series| series.uid.as_str()).collect();
             Ok(handed_out(&document, &series, &root)?)
         });
-        let mut response = json_response(&Value::Null);
+        let mut response = json_document(String::new());
         *response.body_mut() = Body::full(written.await??);
         let media_type = HeaderValue::from_static(media_type);
         response.headers_mut().insert(CONTENT_TYPE, media_type);
@@ -167,100 +198,20 @@ impl Gateway {
             .manifests
             .set(self.manifests.count().try_into().unwrap_or(i64::MAX));
     }
-
-    fn summary(&self, asking: &Asking, manifest: &Registered, with_instances: bool) -> Value {
-        let mut warnings: Vec<String> = manifest.warnings.iter().map(ToString::to_string).collect();
-        let community = manifest.registration.home_community_id.as_ref();
-        if community.is_some_and(|id| !self.is_ours(id) && self.registry.community(id).is_none()) {
-            warnings.push("the manifest's community is not configured here".to_owned());
-        }
-        let studies = manifest.holding.studies.iter();
-        let link = asking.link(manifest.id);
-        let studies: Vec<Value> = studies
-            .map(|study| {
-                self.study_summary((manifest, study, with_instances), &link, &mut warnings)
-            })
-            .collect();
-        json!({
-            "id": manifest.id.to_string(),
-            "format": format_name(manifest.format),
-            "home_community_id":
-                manifest.registration.home_community_id.as_ref().map(ToString::to_string),
-            "studies": studies,
-            "instances": manifest.holding.instances(),
-            "links": links(asking, manifest.id),
-            "warnings": warnings,
-        })
-    }
-
-    fn study_summary(
-        &self,
-        (manifest, study, with_instances): (&Registered, &Study, bool),
-        link: &str,
-        warnings: &mut Vec<String>,
-    ) -> Value {
-        let link = format!("{link}/dicomweb/studies/{}", study.uid);
-        let community = manifest.registration.home_community_id.as_ref();
-        let series: Vec<Value> = study
-            .series
-            .iter()
-            .map(|series| {
-                let found = self.registry.resolve(&series.locations, community);
-                let is_located = found.is_some();
-                if !is_located {
-                    let uid = &series.uid;
-                    warnings.push(format!("series {uid} is not at any configured location"));
-                }
-                series_summary(&link, series, is_located, with_instances)
-            })
-            .collect();
-        json!({
-            "study_instance_uid": study.uid.as_str(),
-            "study_date": study.date,
-            "study_description": study.description,
-            "modalities": study.modalities,
-            "series": series,
-            "link": link,
-        })
-    }
 }
 
-fn links(asking: &Asking, id: Id) -> Value {
-    let manifest = asking.link(id);
+fn entry(listed: &Listed, all: &str) -> Value {
+    let id = listed.id.to_string();
+    json!({
+        "links": links(&format!("{all}/{id}")),
+        "id": id,
+        "registered_at": listed.registered_at,
+        "media_type": listed.media_type,
+    })
+}
+
+pub(super) fn links(manifest: &str) -> Value {
     json!({ "manifest": manifest, "dicomweb": format!("{manifest}/dicomweb") })
-}
-
-fn series_summary(
-    study_link: &str,
-    series: &Series,
-    is_located: bool,
-    with_instances: bool,
-) -> Value {
-    let mut summary = json!({
-        "series_instance_uid": series.uid.as_str(),
-        "series_number": series.number,
-        "modality": series.modality,
-        "series_description": series.description,
-        "instances": series.instances.len(),
-        "located": is_located,
-        "link": format!("{study_link}/series/{}", series.uid),
-    });
-    if with_instances {
-        let uids = series
-            .instances
-            .iter()
-            .map(|instance| instance.uid.as_str());
-        summary["sop_instance_uids"] = uids.collect();
-    }
-    summary
-}
-
-fn format_name(format: Format) -> &'static str {
-    match format {
-        Format::Kos(_) => "kos",
-        Format::FhirR4 => "fhir-r4",
-        Format::FhirR5 => "fhir-r5",
-    }
 }
 
 /// Only media types that a page of a foreign origin cannot send without asking first. A form can send
@@ -278,10 +229,6 @@ fn check_media_type(head: &Parts) -> Result<(), Error> {
         ) => Ok(()),
         Some(_) | None => Err(Error::UnsupportedMediaType),
     }
-}
-
-fn json_response(document: &Value) -> Response<Body> {
-    json_document(format!("{document:#}\n"))
 }
 
 fn now() -> u64 {

@@ -26,6 +26,7 @@ mod per_client;
 mod place;
 mod rendered;
 mod search;
+mod summary;
 mod syntax;
 mod upload;
 mod viewers;
@@ -302,7 +303,7 @@ impl Gateway {
         self.permit(asking, &resource)?;
         match (&head.method, resource) {
             (&Method::POST, Resource::Manifests) => self.register(head, asking, body).await,
-            (&Method::GET | &Method::HEAD, Resource::Manifests) => self.list(head, asking),
+            (&Method::GET | &Method::HEAD, Resource::Manifests) => self.list(head, asking).await,
             (&Method::GET | &Method::HEAD, Resource::Manifest(id)) => {
                 self.show(head, asking, id).await
             }

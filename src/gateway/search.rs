@@ -15,13 +15,16 @@ use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::dicom::StudyInstanceUid;
 use crate::manifest::{
-    Holding, Known, Series, Study, instance_row, outline_row, series_row, study_row,
+    Holding, Known, Outline, Series, Study, instance_row, outline_row, series_row, study_row,
 };
 use crate::present::metadata;
 use crate::request::{MetadataForm, Parsed, Root, Scope, accept, search};
 use crate::retrieve::Missing;
 use crate::search::{Query, Row};
 use crate::sub_resource::Level;
+
+/// Records of manifests that are looked through together.
+const MANIFESTS_AT_ONCE: usize = 256;
 
 /// More rows than these are looked through where blocking is allowed.
 const MOST_AT_ONCE: usize = 2000;
@@ -90,57 +93,72 @@ impl Gateway {
 
     /// A search in all registered manifests. What their records tell is looked at first; only those
     /// that may hold something are read.
-    async fn search_everything(&self, searched: Searched) -> Result<Found, Error> {
-        let known = self.manifests.studies();
-        let searching = spawn_blocking(move || {
-            let mut known = known;
-            known.retain(|known| searched.may_be_in(known));
-            (searched, known)
-        });
-        let (mut searched, known) = searching.await.map_err(|_panic| Error::Internal)?;
+    async fn search_everything(&self, mut searched: Searched) -> Result<Found, Error> {
         let query = &searched.query;
         let most = query
             .limit
             .map_or(MOST_OF_ALL, |limit| limit.min(MOST_OF_ALL));
         let mut page = Page::new(query.offset, most);
         let mut is_unreadable = false;
-        for known in known {
-            if page.is_exceeded {
-                break;
-            }
-            // What the record says is all that there is to say.
-            if searched.scope.level == Level::Study && known.manifests.len() == 1 {
-                page.add(|| outline_row(&known.outline, &searched.root));
-                continue;
-            }
-            let study = &known.outline.uid;
-            let holding = match self.united(study, known.manifests).await {
-                Ok(holding) => holding,
-                Err(Error::NotFound) => continue,
-                Err(_) => {
-                    is_unreadable = true;
+        let mut before = None;
+        while !page.is_exceeded {
+            let manifests = Arc::clone(&self.manifests);
+            let searching = spawn_blocking(move || {
+                let (mut known, next) = manifests.studies(before, MANIFESTS_AT_ONCE);
+                known.retain(|known| searched.may_be_in(known));
+                (searched, known, next)
+            });
+            let known;
+            (searched, known, before) = searching.await.map_err(|_panic| Error::Internal)?;
+            for known in known {
+                if page.is_exceeded {
+                    break;
+                }
+                // What the record says is all that there is to say.
+                if searched.scope.level == Level::Study && known.manifests.len() == 1 {
+                    page.add(|| PageRow::Study(known.outline));
                     continue;
                 }
-            };
-            let of_study = |(position, ..): &Position| {
-                holding
-                    .studies
-                    .get(*position)
-                    .is_some_and(|found| found.uid == *study)
-            };
-            let (back, found) = searched.positions_in(&holding).await?;
-            searched = back;
-            for position in found.into_iter().filter(of_study) {
-                page.add(|| searched.row(&holding, position, false));
+                let study = &known.outline.uid;
+                let holding = match self.united(study, known.manifests).await {
+                    Ok(holding) => holding,
+                    Err(Error::NotFound) => continue,
+                    Err(_) => {
+                        is_unreadable = true;
+                        continue;
+                    }
+                };
+                let of_study = |(position, ..): &Position| {
+                    holding
+                        .studies
+                        .get(*position)
+                        .is_some_and(|found| found.uid == *study)
+                };
+                let (back, matches) = searched.matches_in(&holding).await?;
+                searched = back;
+                for position in matches.into_positions().filter(of_study) {
+                    page.add(|| {
+                        let row = searched.row(&holding, position, false);
+                        PageRow::Written(written_row(&row))
+                    });
+                }
+            }
+            if before.is_none() {
+                break;
             }
         }
+        let left = match page.is_exceeded {
+            true if page.most == MOST_OF_ALL => Left::TooMany,
+            true => Left::Some,
+            false => Left::Nothing,
+        };
+        let rows = page.rows.into_iter().map(move |row| match row {
+            PageRow::Study(outline) => written_row(&outline_row(&outline, &searched.root)),
+            PageRow::Written(row) => row,
+        });
         Ok(Found {
-            left: match page.is_exceeded {
-                true if page.most == MOST_OF_ALL => Left::TooMany,
-                true => Left::Some,
-                false => Left::Nothing,
-            },
-            rows: Box::new(page.rows.into_iter()),
+            left,
+            rows: Box::new(rows),
             is_unreadable,
         })
     }
@@ -195,9 +213,16 @@ impl Found {
 struct Page {
     skip: usize,
     most: usize,
-    rows: Vec<Bytes>,
+    rows: Vec<PageRow>,
     /// Whether there is more than fits.
     is_exceeded: bool,
+}
+
+enum PageRow {
+    /// The store holds it in any case: it is written when it is its turn.
+    Study(Arc<Outline>),
+    /// Its manifest need not be held until then.
+    Written(Bytes),
 }
 
 impl Page {
@@ -210,15 +235,68 @@ impl Page {
         }
     }
 
-    fn add(&mut self, row: impl FnOnce() -> Row) {
+    fn add(&mut self, row: impl FnOnce() -> PageRow) {
         if self.skip > 0 {
             self.skip -= 1;
         } else if self.rows.len() < self.most {
-            self.rows.push(written_row(&row()));
+            self.rows.push(row());
         } else {
             self.is_exceeded = true;
         }
     }
+}
+
+/// What of a holding is found: all that is in scope, or those of it whose bit is set. A position for
+/// each of 200,000 instances would take megabytes for as long as a client takes to read.
+struct Matches {
+    /// Study, series, and how many are in scope there.
+    groups: Vec<(usize, usize, usize)>,
+    bits: Option<Vec<u64>>,
+    count: usize,
+}
+
+impl Matches {
+    fn all(groups: Vec<(usize, usize, usize)>) -> Self {
+        Self {
+            count: groups.iter().map(|(_, _, many)| many).sum(),
+            groups,
+            bits: None,
+        }
+    }
+
+    fn only(mut self, is_match: impl Fn(Position) -> bool) -> Self {
+        let mut bits = vec![0_u64; self.count.div_ceil(64)];
+        let mut count = 0;
+        for (at, position) in in_groups(self.groups.iter().copied()).enumerate() {
+            if is_match(position)
+                && let Some(word) = bits.get_mut(at / 64)
+            {
+                *word |= 1 << (at % 64);
+                count += 1;
+            }
+        }
+        self.bits = Some(bits);
+        self.count = count;
+        self
+    }
+
+    fn into_positions(self) -> impl Iterator<Item = Position> {
+        let bits = self.bits;
+        let is_set = move |at: usize| {
+            bits.as_ref().is_none_or(|bits| {
+                bits.get(at / 64)
+                    .is_some_and(|word| word >> (at % 64) & 1 == 1)
+            })
+        };
+        let positions = in_groups(self.groups.into_iter()).enumerate();
+        positions.filter_map(move |(at, position)| is_set(at).then_some(position))
+    }
+}
+
+fn in_groups(
+    groups: impl Iterator<Item = (usize, usize, usize)>,
+) -> impl Iterator<Item = Position> {
+    groups.flat_map(|(study, series, many)| (0..many).map(move |at| (study, series, at)))
 }
 
 fn written_row(row: &Row) -> Bytes {
@@ -235,9 +313,9 @@ struct Searched {
 impl Searched {
     /// What is found in one holding.
     async fn within(self, holding: Arc<Holding>, known: KnownInstances) -> Result<Found, Error> {
-        let (searched, found) = self.positions_in(&holding).await?;
-        let (from, to, left) = searched.query.page(found.len());
-        let mut positions = found.into_iter().skip(from).take(to - from);
+        let (searched, matches) = self.matches_in(&holding).await?;
+        let (from, to, left) = searched.query.page(matches.count);
+        let mut positions = matches.into_positions().skip(from).take(to - from);
         let rows = std::iter::from_fn(move || {
             let position = positions.next()?;
             let mut row = searched.row(&holding, position, false);
@@ -254,15 +332,15 @@ impl Searched {
         })
     }
 
-    async fn positions_in(self, holding: &Arc<Holding>) -> Result<(Self, Vec<Position>), Error> {
-        if holding.instances() <= MOST_AT_ONCE {
-            let found = self.found(holding);
-            return Ok((self, found));
+    async fn matches_in(self, holding: &Arc<Holding>) -> Result<(Self, Matches), Error> {
+        if holding.instances() <= MOST_AT_ONCE || self.query.keys.is_empty() {
+            let matches = self.matches(holding);
+            return Ok((self, matches));
         }
         let holding = Arc::clone(holding);
         let searching = spawn_blocking(move || {
-            let found = self.found(&holding);
-            (self, found)
+            let matches = self.matches(&holding);
+            (self, matches)
         });
         searching.await.map_err(|_panic| Error::Internal)
     }
@@ -303,18 +381,17 @@ impl Searched {
         self.query.finds(&row)
     }
 
-    fn found(&self, holding: &Holding) -> Vec<Position> {
-        let has_keys = !self.query.keys.is_empty();
-        let mut found = self.positions(holding);
-        if has_keys {
-            found.retain(|position| self.query.finds(&self.row(holding, *position, true)));
+    fn matches(&self, holding: &Holding) -> Matches {
+        let all = Matches::all(self.in_scope(holding));
+        if self.query.keys.is_empty() {
+            return all;
         }
-        found
+        all.only(|position| self.query.finds(&self.row(holding, position, true)))
     }
 
-    /// Everything in scope.
-    fn positions(&self, holding: &Holding) -> Vec<Position> {
-        let mut found = Vec::new();
+    /// Everything in scope: study, series, and how many results there are in it.
+    fn in_scope(&self, holding: &Holding) -> Vec<(usize, usize, usize)> {
+        let mut groups = Vec::new();
         let studies = holding.studies.iter().enumerate();
         let is_wanted = |study: &Study| {
             self.scope
@@ -324,7 +401,7 @@ impl Searched {
         };
         for (s, study) in studies.filter(|(_, study)| is_wanted(study)) {
             if self.scope.level == Level::Study {
-                found.push((s, 0, 0));
+                groups.push((s, 0, 1));
                 continue;
             }
             let is_wanted = |series: &Series| {
@@ -336,12 +413,12 @@ impl Searched {
             let series = study.series.iter().enumerate();
             for (e, series) in series.filter(|(_, series)| is_wanted(series)) {
                 match self.scope.level {
-                    Level::Instance => found.extend((0..series.instances.len()).map(|i| (s, e, i))),
-                    Level::Series | Level::Study => found.push((s, e, 0)),
+                    Level::Instance => groups.push((s, e, series.instances.len())),
+                    Level::Series | Level::Study => groups.push((s, e, 1)),
                 }
             }
         }
-        found
+        groups
     }
 
     /// The attributes of a result. `with_all`: those of everything above it too, which may be

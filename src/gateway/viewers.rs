@@ -3,24 +3,26 @@
 use std::sync::Arc;
 
 use http::Response;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::json_document;
+use super::answer::{json_document, written_document};
 use super::metadata::described;
+use super::material::Context;
 use super::one::broken_off;
+use super::summary::opened;
 use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::{self, Body};
 use crate::dicom::TransferSyntaxes;
 use crate::instance::Target;
-use crate::manifest::{Id, Registered, instance_row, series_row, study_row};
+use crate::manifest::{Id, Registered, Series, instance_row, series_row, study_row};
+use crate::present::document::{Writer, document};
 use crate::present::{metadata, viewers, weasis};
 use crate::request::{Root, Viewer, accept};
-use crate::retrieve::Missing;
+use crate::retrieve::{Missing, Plan};
 
 /// `[viewers]`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -99,13 +101,10 @@ impl Gateway {
                 let document = viewers::ohif_proxy(&root, &format!("{}/wado", asking.link(id)));
                 Ok(json_document(format!("{document:#}\n")))
             }
-            Viewer::OhifJson => self.ohif_json(asking, &manifest, root),
+            Viewer::OhifJson => self.ohif_json(asking, manifest, root),
             Viewer::Weasis => {
-                let text = weasis::manifest(&id.to_string(), &root, &listed(&manifest, &root));
-                let mut response = json_document(text);
-                let xml = HeaderValue::from_static("application/xml");
-                response.headers_mut().insert(CONTENT_TYPE, xml);
-                Ok(response)
+                let body = document(|writer| for_weasis(manifest, root, writer));
+                written_document(body, "application/xml").await
             }
         }
     }
@@ -114,80 +113,124 @@ impl Gateway {
     fn ohif_json(
         &self,
         asking: &Asking,
-        manifest: &Arc<Registered>,
+        manifest: Arc<Registered>,
         root: String,
     ) -> Result<Response<Body>, Error> {
-        let context = self.context(asking).patient();
-        let retriever = self.retriever.clone();
-        let mut studies = Vec::new();
+        let mut plans = Vec::new();
         for study in &manifest.holding.studies {
-            let mut series = Vec::new();
             for one in &study.series {
                 let target = Target::Series(study.uid.clone(), one.uid.clone());
-                let row = series_row(study, one, &root);
-                series.push((
-                    viewers::ohif_series(&row),
-                    self.plan(&manifest.holding, &target, asking)?,
-                ));
+                plans.push(self.plan(&manifest.holding, &target, asking)?);
             }
-            let row = study_row(study, &root);
-            studies.push((viewers::ohif_study(&row), series));
         }
-        let body = Body::generate(None, |out| async move {
-            let mut before = "{\"studies\":[";
-            for (study, series) in studies {
-                out.emit(format!("{before}{}", opened(&study, "series")).into())
-                    .await?;
-                before = ",";
-                let mut before = "";
-                for (series, plan) in series {
-                    // What is at no configured place is not listed: OHIF would wait for it.
-                    if plan.jobs.is_empty() {
-                        continue;
-                    }
-                    let head = format!("{before}{}", opened(&series, "instances"));
-                    out.emit(head.into()).await?;
-                    before = ",";
-                    let starting = retriever.start(plan, TransferSyntaxes::AsStored);
-                    let mut retrieval = starting
-                        .await
-                        .map_err(|_told_nobody| body::Error::Disconnected)?;
-                    // A document cannot say that something is missing: then it breaks off.
-                    if retrieval.missing != Missing::Nothing {
-                        return Err(body::Error::Missing(1));
-                    }
-                    let mut before = "";
-                    while let Some(instance) = retrieval.instances.next().await? {
-                        let path = instance.identity.target().path();
-                        let described = described(&context, instance).await;
-                        let mut described = described.map_err(broken_off)?;
-                        let most = metadata::most_of_text(&described.json);
-                        described.share.grow(most).await?;
-                        let json = metadata::rooted(&described.json, &root);
-                        let natural = natural(&json)?;
-                        let url = format!(
-                            "dicomweb:{root}/{path}?accept=application/dicom%3B%20transfer-syntax%3D*"
-                        );
-                        let one = json!({ "metadata": natural, "url": url });
-                        let one = format!("{before}{one}").into();
-                        Body::full(described.share.hold(one)).give(&out).await?;
-                        before = ",";
-                    }
-                    out.emit("]}".into()).await?;
-                }
-                out.emit("]}".into()).await?;
-            }
-            let end = if before == "," {
-                "]}"
-            } else {
-                "{\"studies\":[]}"
-            };
-            out.emit(end.into()).await
-        });
+        let ohif = Ohif {
+            context: self.context(asking).patient(),
+            manifest,
+            root,
+        };
         let mut response = json_document(String::new());
-        *response.body_mut() = body;
+        *response.body_mut() = document(|writer| ohif.write(plans, writer));
         Ok(response)
     }
+}
+
+/// What OHIF's `dicomjson` document is written from.
+struct Ohif {
+    manifest: Arc<Registered>,
+    root: String,
+    context: Arc<Context>,
+}
+
+impl Ohif {
+    /// `plans`: one for each series, in the order of the manifest.
+    async fn write(self, plans: Vec<Plan>, mut writer: Writer) -> Result<Writer, body::Error> {
+        let root = &self.root;
+        let mut plans = plans.into_iter();
+        writer.text("{\"studies\":[").await?;
+        let mut before_study = "";
+        for study in &self.manifest.holding.studies {
+            let of_study = viewers::ohif_study(&study_row(study, root));
+            let head = opened(&of_study.into(), "series");
+            writer.text(&format!("{before_study}{head}")).await?;
+            before_study = ",";
+            let mut before = "";
+            for (series, plan) in study.series.iter().zip(plans.by_ref()) {
+                // What is at no configured place is not listed: OHIF would wait for it.
+                if plan.jobs.is_empty() {
+                    continue;
+                }
+                let of_series = viewers::ohif_series(&series_row(study, series, root));
+                let head = opened(&of_series.into(), "instances");
+                writer.text(&format!("{before}{head}")).await?;
+                before = ",";
+                self.instances(plan, &mut writer).await?;
+                writer.text("]}").await?;
+            }
+            writer.text("]}").await?;
+        }
+        writer.text("]}").await?;
+        Ok(writer)
+    }
+
+    async fn instances(&self, plan: Plan, writer: &mut Writer) -> Result<(), body::Error> {
+        let Self { root, context, .. } = self;
+        let starting = context.retriever.start(plan, TransferSyntaxes::AsStored);
+        let mut retrieval = starting
+            .await
+            .map_err(|_told_nobody| body::Error::Disconnected)?;
+        // A document cannot say that something is missing: then it breaks off.
+        if retrieval.missing != Missing::Nothing {
+            return Err(body::Error::Missing(1));
+        }
+        let mut before = "";
+        while let Some(instance) = retrieval.instances.next().await? {
+            let path = instance.identity.target().path();
+            let described = described(context, instance).await;
+            let mut described = described.map_err(broken_off)?;
+            let most = metadata::most_of_text(&described.json);
+            described.share.grow(most).await?;
+            let json = metadata::rooted(&described.json, root);
+            let natural = natural(&json)?;
+            let url =
+                format!("dicomweb:{root}/{path}?accept=application/dicom%3B%20transfer-syntax%3D*");
+            let one = json!({ "metadata": natural, "url": url });
+            let one = format!("{before}{one}").into();
+            writer.body(Body::full(described.share.hold(one))).await?;
+            before = ",";
+        }
+        Ok(())
+    }
+}
+
+/// Weasis' manifest of everything that is selected.
+async fn for_weasis(
+    manifest: Arc<Registered>,
+    root: String,
+    mut writer: Writer,
+) -> Result<Writer, body::Error> {
+    let id = manifest.id.to_string();
+    writer.text(&weasis::beginning(&id, &root)).await?;
+    for study in &manifest.holding.studies {
+        let has_some = |series: &&Series| !series.instances.is_empty();
+        let mut listed = study.series.iter().filter(has_some).peekable();
+        if listed.peek().is_none() {
+            continue;
+        }
+        let row = study_row(study, &root);
+        writer.text(&weasis::study(&row)).await?;
+        for series in listed {
+            let row = series_row(study, series, &root);
+            writer.text(&weasis::series(&row)).await?;
+            for instance in &series.instances {
+                let row = instance_row(study, series, instance, &root);
+                writer.text(&weasis::instance(&row)).await?;
+            }
+            writer.text(weasis::SERIES_END).await?;
+        }
+        writer.text(weasis::STUDY_END).await?;
+    }
+    writer.text(weasis::END).await?;
+    Ok(writer)
 }
 
 fn natural(json: &[u8]) -> Result<Value, body::Error> {
@@ -196,38 +239,9 @@ fn natural(json: &[u8]) -> Result<Value, body::Error> {
     Ok(viewers::naturalized(&set).into())
 }
 
-/// An object that goes on with a list.
-fn opened(attributes: &Map<String, Value>, list: &str) -> String {
-    let mut text = Value::Object(attributes.clone()).to_string();
-    text.pop();
-    let comma = if attributes.is_empty() { "" } else { "," };
-    format!("{text}{comma}\"{list}\":[")
-}
-
 fn studies(manifest: &Registered) -> Vec<String> {
     let studies = manifest.holding.studies.iter();
     studies.map(|study| study.uid.to_string()).collect()
-}
-
-fn listed(manifest: &Registered, root: &str) -> Vec<weasis::Study> {
-    let studies = manifest.holding.studies.iter();
-    studies
-        .map(|study| weasis::Study {
-            row: study_row(study, root),
-            series: study
-                .series
-                .iter()
-                .map(|series| weasis::Series {
-                    row: series_row(study, series, root),
-                    instances: series
-                        .instances
-                        .iter()
-                        .map(|instance| instance_row(study, series, instance, root))
-                        .collect(),
-                })
-                .collect(),
-        })
-        .collect()
 }
 
 // RAD TF-2 4.106.4.1.2: study level, with the UIDs of the studies.

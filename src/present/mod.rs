@@ -3,6 +3,7 @@
 pub mod adopted;
 pub mod animation;
 pub mod capabilities;
+pub mod document;
 pub mod forwarded;
 mod instances;
 pub mod metadata;

@@ -6,24 +6,6 @@ use serde_json::Value;
 
 use crate::search::Row;
 
-/// What a Weasis manifest (its version 2.5) says of a study.
-#[derive(Debug)]
-pub struct Study {
-    /// The attributes of the study.
-    pub row: Row,
-    /// What it says of its series.
-    pub series: Vec<Series>,
-}
-
-/// What a Weasis manifest says of a series.
-#[derive(Debug)]
-pub struct Series {
-    /// The attributes of the series.
-    pub row: Row,
-    /// Those of its instances: without any, Weasis' schema does not allow a series.
-    pub instances: Vec<Row>,
-}
-
 /// What Weasis' schema allows as the value of an attribute.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
@@ -135,38 +117,56 @@ const INSTANCE: Tagged = Tagged {
     ],
 };
 
-/// The manifest that Weasis takes, as its schema has it: it asks the root for what is listed.
+/// How a manifest begins: Weasis asks the root for what is listed.
 #[must_use]
-pub fn manifest(id: &str, root: &str, studies: &[Study]) -> String {
+pub fn beginning(id: &str, root: &str) -> String {
     let mut out = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <manifest xmlns=\"http://www.weasis.org/xsd/2.5\" \
-         xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\">\n",
+         xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\">\n  <arcQuery",
     );
-    let mut start = String::from("<arcQuery");
-    attribute(&mut start, "arcId", id);
-    attribute(&mut start, "baseUrl", root);
-    attribute(&mut start, "queryMode", "DICOM_WEB");
-    let _ = writeln!(out, "  {start}>");
-    for study in studies.iter().filter(|study| !study.series.is_empty()) {
-        element(&mut out, &PATIENT, &study.row);
-        out.push_str(">\n");
-        element(&mut out, &STUDY, &study.row);
-        out.push_str(">\n");
-        for series in &study.series {
-            element(&mut out, &SERIES, &series.row);
-            out.push_str(" WadoTransferSyntaxUID=\"*\">\n");
-            for instance in &series.instances {
-                element(&mut out, &INSTANCE, instance);
-                out.push_str("/>\n");
-            }
-            out.push_str("        </Series>\n");
-        }
-        out.push_str("      </Study>\n    </Patient>\n");
-    }
-    out.push_str("  </arcQuery>\n</manifest>\n");
+    attribute(&mut out, "arcId", id);
+    attribute(&mut out, "baseUrl", root);
+    attribute(&mut out, "queryMode", "DICOM_WEB");
+    out.push_str(">\n");
     out
 }
+
+/// How a study begins, by its attributes. The schema does not allow one without series.
+#[must_use]
+pub fn study(row: &Row) -> String {
+    let mut out = String::new();
+    element(&mut out, &PATIENT, row);
+    out.push_str(">\n");
+    element(&mut out, &STUDY, row);
+    out.push_str(">\n");
+    out
+}
+
+/// How a series begins, by its attributes. The schema does not allow one without instances.
+#[must_use]
+pub fn series(row: &Row) -> String {
+    let mut out = String::new();
+    element(&mut out, &SERIES, row);
+    out.push_str(" WadoTransferSyntaxUID=\"*\">\n");
+    out
+}
+
+/// An instance, by its attributes.
+#[must_use]
+pub fn instance(row: &Row) -> String {
+    let mut out = String::new();
+    element(&mut out, &INSTANCE, row);
+    out.push_str("/>\n");
+    out
+}
+
+/// How a series ends.
+pub const SERIES_END: &str = "        </Series>\n";
+/// How a study ends.
+pub const STUDY_END: &str = "      </Study>\n    </Patient>\n";
+/// How a manifest ends.
+pub const END: &str = "  </arcQuery>\n</manifest>\n";
 
 /// The beginning of an element, without its `>`.
 fn element(out: &mut String, what: &Tagged, row: &Row) {
@@ -208,23 +208,25 @@ mod tests {
 
     #[test]
     fn a_manifest_escapes_what_it_says() {
-        let study = Study {
-            row: row(json!({
-                "0020000D": {"vr": "UI", "Value": ["1.2"]},
-                "00100010": {"vr": "PN", "Value": [{"Alphabetic": "A\"<B>"}]},
-            })),
-            series: vec![Series {
-                row: row(json!({
-                    "0020000E": {"vr": "UI", "Value": ["1.2.3"]},
-                    "00200011": {"vr": "IS", "Value": [7]},
-                })),
-                instances: vec![row(json!({
-                    "00080018": {"vr": "UI", "Value": ["1.2.3.4"]},
-                    "00200013": {"vr": "IS", "Value": [1]},
-                }))],
-            }],
-        };
-        let text = manifest("x", "http://h/a?b&c", &[study]);
+        let of_study = row(json!({
+            "0020000D": {"vr": "UI", "Value": ["1.2"]},
+            "00100010": {"vr": "PN", "Value": [{"Alphabetic": "A\"<B>"}]},
+        }));
+        let of_series = row(json!({
+            "0020000E": {"vr": "UI", "Value": ["1.2.3"]},
+            "00200011": {"vr": "IS", "Value": [7]},
+        }));
+        let of_instance = row(json!({
+            "00080018": {"vr": "UI", "Value": ["1.2.3.4"]},
+            "00200013": {"vr": "IS", "Value": [1]},
+        }));
+        let text = [
+            beginning("x", "http://h/a?b&c"),
+            study(&of_study),
+            series(&of_series),
+            instance(&of_instance),
+        ]
+        .concat();
         for expected in [
             "baseUrl=\"http://h/a?b&amp;c\"",
             "PatientName=\"A&quot;&lt;B&gt;\"",

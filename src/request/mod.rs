@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod accept_bulk;
+mod listing;
 pub mod rendering;
 mod resource;
 mod search;
@@ -10,6 +11,7 @@ pub mod xc_wado;
 
 pub use accept::{Acceptable, MetadataForm, Payload};
 pub use accept_bulk::BulkAcceptable;
+pub use listing::{MOST_LISTED, Page, page};
 pub use rendering::Rendered;
 pub use resource::{Error, Grammar, Resource, Root, Viewer, XcWadoPath, registration};
 pub use search::{Parsed, Scope, search};

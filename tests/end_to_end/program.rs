@@ -159,6 +159,11 @@ impl Program {
         self.log.borrow().clone()
     }
 
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends it a signal: `-HUP` and others.
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.process.id().to_string();

@@ -1,12 +1,8 @@
 //! What is registered, by every key that it is looked up with.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
 
-use super::files::{ASIDE, DOCUMENT, RECORD};
-use super::record::{Record, read_record};
+use super::record::Record;
 use crate::dicom::StudyInstanceUid;
 use crate::manifest::id::Id;
 
@@ -14,55 +10,47 @@ use crate::manifest::id::Id;
 pub(super) struct Entries {
     pub(super) records: BTreeMap<Id, Record>,
     pub(super) by_digest: HashMap<[u8; 32], Id>,
-    /// Newest first.
-    by_age: BTreeSet<(Reverse<u64>, Id)>,
-    /// Those that list a study, newest first.
+    /// In the order of their registration.
+    by_sequence: BTreeMap<u64, Id>,
+    /// Those that list a study, in the order of their registration.
     pub(super) by_study: HashMap<StudyInstanceUid, Vec<Id>>,
     pub(super) bytes: u64,
 }
 
 impl Entries {
-    pub(super) fn add_file(&mut self, path: &Path) {
-        let stem = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default();
-        match (Id::parse(stem), path.extension().and_then(|e| e.to_str())) {
-            (Some(id), Some(RECORD)) => match read_record(path) {
-                Ok(record) => self.add(id, record),
-                Err(error) => tracing::error!(%error, "the record of a manifest is damaged"),
-            },
-            // Half of a registration that a crash cut short.
-            (Some(_), Some(DOCUMENT)) if !path.with_extension(RECORD).exists() => {
-                let _ = fs::remove_file(path);
-            }
-            // What was being written aside when the process was killed.
-            _ if stem.starts_with(ASIDE) => {
-                let _ = fs::remove_file(path);
-            }
-            _ => {}
+    /// What was found on disk. Records of the first version have no sequence: they are numbered by
+    /// their age, and come before all others.
+    pub(super) fn of(mut found: Vec<(Id, Record)>) -> Self {
+        found.sort_by_key(|(id, record)| (record.sequence, record.registered_at, *id));
+        let mut entries = Self::default();
+        for (id, mut record) in found {
+            record.sequence = record.sequence.max(entries.next_sequence());
+            entries.add(id, record);
         }
+        entries
+    }
+
+    /// The number of the next registration.
+    pub(super) fn next_sequence(&self) -> u64 {
+        let last = self.by_sequence.last_key_value();
+        last.map_or(1, |(sequence, _)| sequence + 1)
     }
 
     pub(super) fn add(&mut self, id: Id, record: Record) {
         self.bytes += record.length;
         self.by_digest.insert(record.digest, id);
-        self.by_age.insert((Reverse(record.registered_at), id));
+        self.by_sequence.insert(record.sequence, id);
         for outline in &record.studies {
             let manifests = self.by_study.entry(outline.uid.clone()).or_default();
-            let age = (Reverse(record.registered_at), id);
-            let records = &self.records;
-            let at = manifests.partition_point(|other| {
-                let other_age = records.get(other).map(|other| other.registered_at);
-                (Reverse(other_age.unwrap_or(0)), *other) < age
-            });
-            manifests.insert(at, id);
+            // A manifest lists a study once, and comes after all that are here.
+            manifests.push(id);
         }
         self.records.insert(id, record);
     }
 
-    pub(super) fn newest_first(&self) -> impl Iterator<Item = (Id, &Record)> {
-        let ids = self.by_age.iter();
+    /// Those that were registered before `sequence`, the newest first.
+    pub(super) fn newest_before(&self, sequence: u64) -> impl Iterator<Item = (Id, &Record)> {
+        let ids = self.by_sequence.range(..sequence).rev();
         ids.filter_map(|(_, id)| Some((*id, self.records.get(id)?)))
     }
 
@@ -71,8 +59,11 @@ impl Entries {
             return false;
         };
         self.bytes -= record.length;
-        self.by_digest.remove(&record.digest);
-        self.by_age.remove(&(Reverse(record.registered_at), id));
+        // A copy of its files may have been put there under another name.
+        if self.by_digest.get(&record.digest) == Some(&id) {
+            self.by_digest.remove(&record.digest);
+        }
+        self.by_sequence.remove(&record.sequence);
         for outline in &record.studies {
             let Some(manifests) = self.by_study.get_mut(&outline.uid) else {
                 continue;

@@ -7,6 +7,7 @@
 
 mod entries;
 mod files;
+mod opening;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use moka::sync::Cache;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::holding::Holding;
 use super::id::Id;
@@ -27,11 +27,10 @@ use super::outline::Outline;
 use super::registered::{Registered, Registration, UnknownSeries};
 use super::{Format, MAX_MANIFEST};
 use crate::dicom::StudyInstanceUid;
-use crate::ihe::HomeCommunityId;
 use entries::Entries;
-use files::{DOCUMENT, RECORD, write_whole};
+use files::{DOCUMENT, RECORD};
 pub use record::Record;
-use record::StoredRecord;
+use record::digest;
 
 // What an instance of a parsed manifest takes, index included, rounded up.
 const BYTES_AN_INSTANCE: usize = 400;
@@ -73,6 +72,9 @@ pub enum Error {
     /// There is no room for another one.
     #[error("no further manifest can be registered until others are deleted")]
     Full,
+    /// Its document was deleted, cut or changed on disk.
+    #[error("the document of this manifest is lost; registering it again restores it")]
+    Lost,
     /// The disk fails.
     #[error("the manifest cannot be stored")]
     Io(#[from] io::Error),
@@ -91,12 +93,25 @@ pub struct Store {
     united: Cache<(StudyInstanceUid, Vec<Id>), Arc<Holding>>,
 }
 
+/// A registered manifest, as a list of them has it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its name.
+    pub id: Id,
+    /// Its place in the order of registration.
+    pub sequence: u64,
+    /// Seconds since 1970 when it was registered.
+    pub registered_at: u64,
+    /// `application/dicom` or `application/fhir+json`.
+    pub media_type: String,
+}
+
 /// A registered study.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// What the newest of the manifests says of it, without reading that.
+    /// What the first of the manifests says of it, without reading that.
     pub outline: Arc<Outline>,
-    /// The manifests that list it, newest first.
+    /// The manifests that list it, in the order of their registration.
     pub manifests: Vec<Id>,
 }
 
@@ -105,17 +120,14 @@ impl Store {
     /// not.
     ///
     /// # Errors
-    /// If the directory cannot be made or read. A single damaged record is reported in the log and
-    /// left where it is.
+    /// If the directory cannot be made or read. Damaged records and foreign files are counted in the
+    /// log and left where they are.
     pub fn open(directory: &Path, settings: Settings) -> io::Result<Self> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)?;
-        let mut entries = Entries::default();
-        for file in fs::read_dir(directory)? {
-            entries.add_file(&file?.path());
-        }
+        let entries = opening::read_all(directory)?;
         let parsed = Cache::builder()
             .weigher(|_id, manifest: &Arc<Registered>| weight(&manifest.holding))
             .max_capacity(settings.memory_mebibytes << 20)
@@ -149,24 +161,25 @@ impl Store {
             return Err(Error::TooLarge);
         }
         let digest = digest(document, &registration);
-        if let Some(known) = self.find(&digest)? {
+        if let Some(known) = self.known(&digest, document)? {
             return Ok((known, false));
         }
         let manifest = super::read(document)?;
         let registered = Registered::new(random_id()?, registration.clone(), manifest)?;
         let registered = Arc::new(registered);
+        let _one_at_a_time = lock(&self.writing);
+        if let Some(known) = self.known(&digest, document)? {
+            return Ok((known, false));
+        }
         let record = Record {
             registered_at: now,
             media_type: media_type(registered.format).to_owned(),
+            sequence: self.read_entries(Entries::next_sequence),
             registration,
             studies: outlines(&registered.holding),
             digest,
             length: document.len() as u64,
         };
-        let _one_at_a_time = lock(&self.writing);
-        if let Some(known) = self.find(&digest)? {
-            return Ok((known, false));
-        }
         self.write(&registered, record, document)?;
         Ok((registered, true))
     }
@@ -174,7 +187,7 @@ impl Store {
     /// A registered manifest; `None` if there is none under this id.
     ///
     /// # Errors
-    /// If it is there and cannot be read.
+    /// [`Error::Lost`] or another one if it is registered and cannot be read.
     pub fn load(&self, id: Id) -> Result<Option<Arc<Registered>>, Error> {
         // The records decide what is registered, the cache only spares parsing.
         let Some(record) = self.record(id) else {
@@ -183,8 +196,8 @@ impl Store {
         if let Some(registered) = self.parsed.get(&id) {
             return Ok(Some(registered));
         }
-        let document = fs::read(self.path(id, DOCUMENT))?;
-        let manifest = super::read(&document)?;
+        let document = record.document(&self.path(id, DOCUMENT))?;
+        let manifest = super::read(&document.ok_or(Error::Lost)?)?;
         let registered = Arc::new(Registered::new(id, record.registration, manifest)?);
         self.parsed.insert(id, Arc::clone(&registered));
         Ok(Some(registered))
@@ -200,12 +213,13 @@ impl Store {
     /// A registered manifest as it came; `None` if there is none under this id.
     ///
     /// # Errors
-    /// If it is there and cannot be read.
+    /// [`Error::Lost`] or another one if it is registered and cannot be read.
     pub fn document(&self, id: Id) -> Result<Option<Vec<u8>>, Error> {
-        match self.record(id) {
-            Some(_) => Ok(Some(fs::read(self.path(id, DOCUMENT))?)),
-            None => Ok(None),
-        }
+        let Some(record) = self.record(id) else {
+            return Ok(None);
+        };
+        let document = record.document(&self.path(id, DOCUMENT))?;
+        document.ok_or(Error::Lost).map(Some)
     }
 
     /// What is known of a registered manifest without reading it.
@@ -214,38 +228,57 @@ impl Store {
         self.read_entries(|entries| entries.records.get(&id).cloned())
     }
 
-    /// All registered manifests, newest first.
+    /// At most so many of the registered manifests, newest first; those that were registered before
+    /// `before`, if that is given.
     #[must_use]
-    pub fn list(&self) -> Vec<(Id, Record)> {
+    pub fn list(&self, before: Option<u64>, at_most: usize) -> Vec<Listed> {
         self.read_entries(|entries| {
-            let newest_first = entries.newest_first();
-            let all = newest_first.map(|(id, record)| (id, record.clone()));
-            all.collect()
+            let newest_first = entries.newest_before(before.unwrap_or(u64::MAX));
+            let listed = newest_first.take(at_most).map(|(id, record)| Listed {
+                id,
+                sequence: record.sequence,
+                registered_at: record.registered_at,
+                media_type: record.media_type.clone(),
+            });
+            listed.collect()
         })
     }
 
-    /// The manifests that list a study, newest first.
+    /// Where a page of so many ends, if there is anything behind it: the sequence of its last one.
+    #[must_use]
+    pub fn end_of_page(&self, before: Option<u64>, limit: usize) -> Option<u64> {
+        self.read_entries(|entries| {
+            let mut rest = entries.newest_before(before.unwrap_or(u64::MAX));
+            let (_, last) = rest.nth(limit.checked_sub(1)?)?;
+            rest.next().map(|_more| last.sequence)
+        })
+    }
+
+    /// The manifests that list a study, in the order of their registration.
     #[must_use]
     pub fn of_study(&self, study: &StudyInstanceUid) -> Vec<Id> {
         self.read_entries(|entries| entries.by_study.get(study).cloned().unwrap_or_default())
     }
 
-    /// All registered studies, that of the newest manifest first.
+    /// Registered studies, the one whose first manifest is the newest first: those of at most so many
+    /// manifests, registered before `before` if that is given, and where to go on.
     #[must_use]
-    pub fn studies(&self) -> Vec<Known> {
+    pub fn studies(&self, before: Option<u64>, manifests: usize) -> (Vec<Known>, Option<u64>) {
         self.read_entries(|entries| {
-            let newest_first = entries.newest_first();
-            let known = newest_first.flat_map(|(id, record)| {
-                let studies = record.studies.iter();
-                studies.filter_map(move |outline| {
+            let mut known = Vec::new();
+            let mut last = None;
+            let newest_first = entries.newest_before(before.unwrap_or(u64::MAX));
+            for (id, record) in newest_first.take(manifests) {
+                last = Some(record.sequence);
+                known.extend(record.studies.iter().filter_map(|outline| {
                     let manifests = entries.by_study.get(&outline.uid)?;
                     (manifests.first() == Some(&id)).then(|| Known {
                         outline: Arc::clone(outline),
                         manifests: manifests.clone(),
                     })
-                })
-            });
-            known.collect()
+                }));
+            }
+            (known, last)
         })
     }
 
@@ -286,16 +319,37 @@ impl Store {
             return Ok(false);
         }
         // The record first: what is left without one is no manifest.
-        fs::remove_file(self.path(id, RECORD))?;
-        fs::remove_file(self.path(id, DOCUMENT))?;
+        files::remove(&self.path(id, RECORD))?;
+        files::remove(&self.path(id, DOCUMENT))?;
         Ok(true)
     }
 
-    fn find(&self, digest: &[u8; 32]) -> Result<Option<Arc<Registered>>, Error> {
-        match self.read_entries(|entries| entries.by_digest.get(digest).copied()) {
-            Some(id) => self.load(id),
-            None => Ok(None),
+    /// The manifest that was registered with this digest before. What is lost of it on disk is
+    /// written anew.
+    fn known(&self, digest: &[u8; 32], document: &[u8]) -> Result<Option<Arc<Registered>>, Error> {
+        let id = self.read_entries(|entries| entries.by_digest.get(digest).copied());
+        let Some((id, record)) = id.and_then(|id| Some((id, self.record(id)?))) else {
+            return Ok(None);
+        };
+        let path = self.path(id, DOCUMENT);
+        let is_there = files::length(&path) == Some(record.length);
+        let loaded = match self.load(id) {
+            Err(Error::Lost) => None,
+            loaded => loaded?,
+        };
+        if let Some(registered) = loaded.filter(|_registered| is_there) {
+            return Ok(Some(registered));
         }
+        let manifest = super::read(document)?;
+        let registered = Registered::new(id, record.registration.clone(), manifest)?;
+        let registered = Arc::new(registered);
+        files::write_whole(&path, document)?;
+        if !files::is_file(&self.path(id, RECORD)) {
+            record.write(&self.path(id, RECORD))?;
+        }
+        self.parsed.insert(id, Arc::clone(&registered));
+        tracing::warn!("the lost document of a manifest was restored by registering it again");
+        Ok(Some(registered))
     }
 
     fn write(
@@ -312,10 +366,8 @@ impl Store {
         if is_full {
             return Err(Error::Full);
         }
-        let stored = serde_json::to_vec(&StoredRecord::from(&record)).map_err(io::Error::from)?;
-        write_whole(&self.path(id, DOCUMENT), document)?;
-        write_whole(&self.path(id, RECORD), &stored)?;
-        fs::File::open(&self.directory)?.sync_all()?;
+        files::write_whole(&self.path(id, DOCUMENT), document)?;
+        record.write(&self.path(id, RECORD))?;
         self.parsed.insert(id, Arc::clone(registered));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.add(id, record);
@@ -329,22 +381,6 @@ impl Store {
     fn read_entries<T>(&self, read: impl FnOnce(&Entries) -> T) -> T {
         read(&self.entries.read().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-fn digest(document: &[u8], registration: &Registration) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    // Neither an OID nor a UID holds a line break: the options have one spelling.
-    let home = registration
-        .home_community_id
-        .as_ref()
-        .map_or("", HomeCommunityId::as_str);
-    hash.update(format!("{home}\n"));
-    for series in &registration.series {
-        hash.update(format!("{series}\n"));
-    }
-    hash.update("\n");
-    hash.update(document);
-    hash.finalize().into()
 }
 
 fn media_type(format: Format) -> &'static str {

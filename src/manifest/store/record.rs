@@ -1,18 +1,22 @@
 //! What is known of a registered manifest without reading its document.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::files::{DOCUMENT, write_whole};
-use super::{outlines, random_id};
+use super::files;
 use crate::dicom::SeriesInstanceUid;
 use crate::ihe::HomeCommunityId;
 use crate::manifest::outline::Outline;
-use crate::manifest::registered::{Registered, Registration};
+use crate::manifest::registered::Registration;
+
+/// What records say changes with this: outlines of an older version are made anew.
+const VERSION: u32 = 1;
+/// Records that are read have at most so many bytes: 10,000 studies with long texts have fewer.
+const LONGEST: u64 = 128 << 20;
 
 /// What is known of a registered manifest without reading it.
 #[derive(Debug, Clone)]
@@ -21,6 +25,8 @@ pub struct Record {
     pub registered_at: u64,
     /// `application/dicom` or `application/fhir+json`.
     pub media_type: String,
+    /// The how-manyth registration it was: later ones have larger numbers.
+    pub(super) sequence: u64,
     pub(super) registration: Registration,
     pub(super) studies: Vec<Arc<Outline>>,
     pub(super) digest: [u8; 32],
@@ -37,28 +43,54 @@ pub(super) struct StoredRecord {
     /// The first records did not have it.
     #[serde(default)]
     studies: Option<Vec<Arc<Outline>>>,
+    /// Which [`VERSION`] wrote it; the first records did not say.
+    #[serde(default)]
+    version: u32,
+    #[serde(default)]
+    sequence: u64,
     /// SHA-256 of document and options, in hexadecimal.
     digest: String,
     length: u64,
 }
 
-pub(super) fn read_record(path: &Path) -> io::Result<Record> {
-    let stored: StoredRecord = serde_json::from_slice(&fs::read(path)?)?;
-    let damaged = || io::Error::from(io::ErrorKind::InvalidData);
-    if !path.with_extension(DOCUMENT).exists() {
-        return Err(io::ErrorKind::NotFound.into());
+/// A record as it was found, and whether this version of the gateway wrote it.
+pub(super) struct Found {
+    pub(super) record: Record,
+    pub(super) is_current: bool,
+}
+
+/// Reads a record.
+pub(super) fn read_record(path: &Path) -> io::Result<Found> {
+    let stored: StoredRecord = serde_json::from_slice(&files::read(path, LONGEST)?)?;
+    let is_current = stored.version == VERSION && stored.studies.is_some();
+    let record = Record::try_from(stored).map_err(|_damaged| io::ErrorKind::InvalidData)?;
+    Ok(Found { record, is_current })
+}
+
+impl Record {
+    /// Writes the record.
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        files::write_whole(path, &serde_json::to_vec(&StoredRecord::from(self))?)
     }
-    let is_complete = stored.studies.is_some();
-    let mut record = Record::try_from(stored).map_err(|_damaged| damaged())?;
-    if !is_complete {
-        let document = fs::read(path.with_extension(DOCUMENT))?;
-        let manifest = crate::manifest::read(&document).map_err(io::Error::other)?;
-        let registration = record.registration.clone();
-        let registered = Registered::new(random_id()?, registration, manifest);
-        record.studies = outlines(&registered.map_err(io::Error::other)?.holding);
-        write_whole(path, &serde_json::to_vec(&StoredRecord::from(&record))?)?;
+
+    /// The document that was registered; `None` if it is not there as it was.
+    pub(super) fn document(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        if files::length(path) != Some(self.length) {
+            return Ok(None);
+        }
+        let document = match files::read(path, self.length) {
+            Ok(document) => document,
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::NotFound
+                    | io::ErrorKind::InvalidData
+                    | io::ErrorKind::PermissionDenied => Ok(None),
+                    _ => Err(error),
+                };
+            }
+        };
+        Ok((digest(&document, &self.registration) == self.digest).then_some(document))
     }
-    Ok(record)
 }
 
 impl From<&Record> for StoredRecord {
@@ -77,6 +109,8 @@ impl From<&Record> for StoredRecord {
                 .map(ToString::to_string)
                 .collect(),
             studies: Some(record.studies.clone()),
+            version: VERSION,
+            sequence: record.sequence,
             digest: record
                 .digest
                 .iter()
@@ -105,6 +139,7 @@ impl TryFrom<StoredRecord> for Record {
         Ok(Self {
             registered_at: stored.registered_at,
             media_type: stored.media_type,
+            sequence: stored.sequence,
             registration: Registration {
                 home_community_id: home.map_err(|_not_an_oid| Damaged)?,
                 series: series
@@ -127,4 +162,20 @@ fn parse_digest(text: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
     }
     Some(digest)
+}
+/// What tells a registration from any other: its document and its options.
+pub(super) fn digest(document: &[u8], registration: &Registration) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    // Neither an OID nor a UID holds a line break: the options have one spelling.
+    let home = registration
+        .home_community_id
+        .as_ref()
+        .map_or("", HomeCommunityId::as_str);
+    hash.update(format!("{home}\n"));
+    for series in &registration.series {
+        hash.update(format!("{series}\n"));
+    }
+    hash.update("\n");
+    hash.update(document);
+    hash.finalize().into()
 }

@@ -102,7 +102,7 @@ fn study() -> StudyInstanceUid {
 }
 
 #[test]
-fn a_study_has_the_manifests_that_list_it_newest_first() {
+fn a_study_has_the_manifests_that_list_it_in_the_order_of_registration() {
     let directory = tempfile::tempdir().expect("a directory");
     let bytes = BUNDLE.as_bytes();
     let ids = {
@@ -116,8 +116,9 @@ fn a_study_has_the_manifests_that_list_it_newest_first() {
         all.map(|one| one.expect("registered").0.id)
     };
     let store = store(directory.path());
-    assert_eq!(store.of_study(&study()), [ids[2], ids[0], ids[1]]);
-    let [known] = &store.studies()[..] else {
+    // Whatever the clock said.
+    assert_eq!(store.of_study(&study()), ids);
+    let [known] = &store.studies(None, 9).0[..] else {
         panic!("one study");
     };
     assert_eq!((known.outline.series, known.outline.instances), (1, 1));
@@ -125,7 +126,7 @@ fn a_study_has_the_manifests_that_list_it_newest_first() {
     for id in ids {
         store.forget(id).expect("forgotten");
     }
-    assert!(store.of_study(&study()).is_empty() && store.studies().is_empty());
+    assert!(store.of_study(&study()).is_empty() && store.studies(None, 9).0.is_empty());
 }
 
 #[test]
@@ -136,6 +137,7 @@ fn a_record_of_an_earlier_version_is_completed() {
     let text = fs::read_to_string(&path).expect("a record");
     let mut record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     record["studies"].take();
+    record.as_object_mut().expect("an object").remove("version");
     fs::write(&path, record.to_string()).expect("written");
     for _ in 0..2 {
         let store = store(directory.path());
@@ -172,7 +174,7 @@ fn a_damaged_record_does_not_hide_the_others() {
 fn what_a_crash_leaves_behind_is_cleared_away() {
     let directory = tempfile::tempdir().expect("a directory");
     let half = Id::from_random([7; 16]);
-    for name in [format!("{half}.manifest"), ".aside-abc".into()] {
+    for name in [format!("{half}.manifest"), ".aside-aBc123".into()] {
         fs::write(directory.path().join(name), "{").expect("written");
     }
     assert_eq!(store(directory.path()).count(), 0);
@@ -190,4 +192,163 @@ fn a_full_store_refuses() {
     let refused = store.register(BUNDLE.as_bytes(), Registration::default(), 7);
     assert!(matches!(refused, Err(Error::Full)));
     assert_eq!(fs::read_dir(directory.path()).expect("files").count(), 0);
+}
+
+#[test]
+fn outlines_of_an_earlier_version_are_made_anew() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let id = register(&store(directory.path())).0.id;
+    let path = directory.path().join(format!("{id}.json"));
+    let text = fs::read_to_string(&path).expect("a record");
+    let mut record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    // It had the patient of another study.
+    record["studies"][0]["patient"]["name"] = "Somebody^Else".into();
+    record.as_object_mut().expect("an object").remove("version");
+    fs::write(&path, record.to_string()).expect("written");
+    let store = store(directory.path());
+    assert_eq!(store.studies(None, 9).0[0].outline.patient.name, None);
+    assert_eq!(fs::read_to_string(&path).expect("a record"), text);
+}
+
+#[test]
+fn the_order_of_registration_survives_a_clock_that_goes_back_and_a_restart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let register = |store: &Store, series: &str, now| {
+        let registered = store.register(BUNDLE.as_bytes(), narrowed(series), now);
+        registered.expect("registered").0.id
+    };
+    let first = register(&store(directory.path()), "1.2.2", 9);
+    let again = store(directory.path());
+    let second = register(&again, "1.2.3", 5);
+    for store in [again, store(directory.path())] {
+        assert_eq!(store.of_study(&study()), [first, second]);
+        let listed: Vec<Id> = store.list(None, 9).iter().map(|one| one.id).collect();
+        assert_eq!(listed, [second, first]);
+        let page = store.end_of_page(None, 1).expect("there is more");
+        assert_eq!(store.list(Some(page), 9)[0].id, first);
+        assert_eq!(store.end_of_page(None, 2), None);
+        assert_eq!(store.end_of_page(None, 0), None);
+    }
+}
+
+/// What happens to a document on disk.
+fn damages(path: &Path) -> [(&'static str, Box<dyn Fn() + '_>); 4] {
+    let changed = move || {
+        let mut bytes = fs::read(path).expect("readable");
+        bytes[40] ^= 1;
+        fs::write(path, bytes).expect("written");
+    };
+    [
+        (
+            "deleted",
+            Box::new(move || fs::remove_file(path).expect("removed")),
+        ),
+        (
+            "emptied",
+            Box::new(move || fs::write(path, "").expect("written")),
+        ),
+        ("changed", Box::new(changed)),
+        (
+            "a pipe",
+            Box::new(move || {
+                fs::remove_file(path).expect("removed");
+                pipe(path);
+            }),
+        ),
+    ]
+}
+
+fn pipe(path: &Path) {
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).expect("a pipe");
+}
+
+#[test]
+fn a_lost_document_is_told_and_restored_by_registering_it_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let id = register(&store(directory.path())).0.id;
+    let path = directory.path().join(format!("{id}.manifest"));
+    for (what, damage) in damages(&path) {
+        damage();
+        let store = store(directory.path());
+        assert!(matches!(store.load(id), Err(Error::Lost)), "{what}");
+        assert!(matches!(store.document(id), Err(Error::Lost)), "{what}");
+        assert_eq!(store.list(None, 9)[0].id, id, "{what}");
+        let (restored, is_new) = register(&store);
+        assert_eq!((restored.id, is_new), (id, false), "{what}");
+        let document = store.document(id).expect("readable");
+        assert_eq!(document.as_deref(), Some(BUNDLE.as_bytes()), "{what}");
+    }
+    assert!(
+        store(directory.path())
+            .load(id)
+            .expect("readable")
+            .is_some()
+    );
+}
+
+#[test]
+fn a_document_that_is_lost_while_it_is_in_memory_is_restored_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store(directory.path());
+    let id = register(&store).0.id;
+    let [record, document] =
+        ["json", "manifest"].map(|name| directory.path().join(format!("{id}.{name}")));
+    for lost in [&record, &document] {
+        fs::remove_file(lost).expect("removed");
+    }
+    assert_eq!(register(&store).0.id, id);
+    assert!(record.exists() && document.exists());
+}
+
+#[test]
+fn a_manifest_whose_files_are_gone_can_be_forgotten() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store(directory.path());
+    let id = register(&store).0.id;
+    fs::remove_file(directory.path().join(format!("{id}.manifest"))).expect("removed");
+    assert!(store.forget(id).expect("forgotten"));
+    assert_eq!(fs::read_dir(directory.path()).expect("files").count(), 0);
+}
+
+#[test]
+fn what_is_not_the_stores_own_is_neither_opened_nor_removed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let id = register(&store(directory.path())).0.id;
+    let at = |name: &str| directory.path().join(name);
+    let other = Id::from_random([7; 16]);
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let target = elsewhere.path().join("precious");
+    fs::write(&target, "{}").expect("written");
+    for name in [
+        "notes.txt",
+        ".aside-notes.txt",
+        "x.manifest",
+        ".aside-é12345",
+    ] {
+        fs::write(at(name), "{}").expect("written");
+    }
+    let named = [
+        format!("{other}.json"),
+        format!("{}.manifest", Id::from_random([8; 16])),
+        ".aside-aaaaaa".to_owned(),
+    ];
+    pipe(&at(&named[0]));
+    fs::create_dir(at(&named[1])).expect("a folder");
+    std::os::unix::fs::symlink(&target, at(&named[2])).expect("a link");
+    // A document beside a record that is no file of ours: whose it is cannot be told.
+    fs::write(at(&format!("{other}.manifest")), "{}").expect("written");
+    let names = || {
+        let files = fs::read_dir(directory.path()).expect("files");
+        let names = files.map(|file| file.expect("a file").file_name());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    let store = store(directory.path());
+    assert_eq!(store.count(), 1);
+    assert!(store.load(id).expect("readable").is_some());
+    assert_eq!(names(), before);
+    assert!(target.exists());
 }

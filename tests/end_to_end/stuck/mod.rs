@@ -2,6 +2,8 @@
 
 mod breaker;
 mod crossings;
+mod documents;
+mod lists;
 mod repairs;
 mod seats;
 mod silence;

@@ -1,0 +1,148 @@
+//! Lists and whole documents about manifests are paged, and written while they are read: neither
+//! their number nor their size is held in memory for each client that asks.
+
+use std::collections::HashSet;
+use std::fs;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::program::Program;
+use crate::rig::{Answer, Rig, Stream};
+use crate::study::{Study, at};
+
+/// A manifest of its own, however many there are.
+fn manifest(number: u32) -> Vec<u8> {
+    Study::new(number).with(1, at(10)).fhir()
+}
+
+fn ids(list: &Value) -> Vec<String> {
+    let listed = list["manifests"].as_array().expect("a list").iter();
+    let ids = listed.map(|one| one["id"].as_str().expect("an id").to_owned());
+    ids.collect()
+}
+
+/// The path of the next page (RFC 8288), if there is one.
+fn next(rig: &Rig, answer: &Answer) -> Option<String> {
+    let link = answer.field("link");
+    let url = link.strip_prefix('<')?.strip_suffix(">; rel=\"next\"")?;
+    assert_eq!(answer.json()["next"], url);
+    let path = url.strip_prefix(&format!("http://{}", rig.public));
+    Some(path.expect("an address of ours").to_owned())
+}
+
+#[tokio::test]
+async fn pages_stay_right_while_manifests_come_and_go() {
+    let rig = Rig::start("");
+    let mut registered = Vec::new();
+    for number in 0..12 {
+        registered.push(rig.register(manifest(number)).await.id);
+    }
+    // Newest first.
+    registered.reverse();
+    let mut seen = Vec::new();
+    let mut path = "/manifests?limit=5".to_owned();
+    for page in 0..3 {
+        let answer = rig.get(&path, &[]).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let head = rig.head(&path, &[]).await;
+        assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0));
+        assert_eq!(head.field("link"), answer.field("link"));
+        seen.extend(ids(&answer.json()));
+        // One that was seen, the one that the next page would begin with, and a new one.
+        let last = seen.len() - 1;
+        rig.delete(&format!("/manifests/{}", seen[last])).await;
+        rig.register(manifest(100 + page)).await;
+        match next(&rig, &answer) {
+            Some(next) => path = next,
+            None => break,
+        }
+    }
+    assert_eq!(seen, registered);
+    for path in ["/manifests?limit=x", "/manifests?before=-1"] {
+        let answer = rig.get(path, &[]).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        answer.problem();
+    }
+    let none = rig.get("/manifests?limit=0", &[]).await;
+    assert_eq!(ids(&none.json()).len(), 0);
+    assert!(next(&rig, &none).is_none());
+}
+
+#[tokio::test]
+async fn a_long_list_is_written_while_it_is_read() {
+    let rig = Rig::start("");
+    let mut registered = HashSet::new();
+    for number in 0..400 {
+        registered.insert(rig.register(manifest(number)).await.id);
+    }
+    let answer = rig.get("/manifests", &[]).await;
+    let listed: HashSet<String> = ids(&answer.json()).into_iter().collect();
+    assert_eq!(listed, registered);
+    assert!(answer.body.len() > 100_000);
+    // Its length is not known before all of it was written.
+    assert_eq!(answer.field("content-length"), "");
+    let short = rig.get("/manifests?limit=3", &[]).await;
+    assert_eq!(short.field("content-length"), short.body.len().to_string());
+}
+
+/// A Bundle of one series with so many instances.
+fn large(instances: usize) -> Vec<u8> {
+    let instances: Vec<Value> = (0..instances)
+        .map(|number| {
+            let uid = format!("2.25.300.1.1000000000000000000000000{number}");
+            json!({ "uid": uid, "number": number, "sopClass": {
+                "system": "urn:ietf:rfc:3986", "code": "urn:oid:1.2.840.10008.5.1.4.1.1.2" } })
+        })
+        .collect();
+    let document = json!({ "resourceType": "Bundle", "type": "collection", "entry": [
+        { "fullUrl": "urn:uuid:study", "resource": {
+            "resourceType": "ImagingStudy", "status": "available",
+            "identifier": [{ "system": "urn:dicom:uid", "value": "urn:oid:2.25.300" }],
+            "series": [{ "uid": "2.25.300.1", "modality": { "code": "CT" }, "instance": instances }],
+        }}
+    ]});
+    document.to_string().into_bytes()
+}
+
+/// The memory of a process in KiB.
+fn memory(process: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().nth(1));
+    kibibytes.expect("a number").parse().expect("a number")
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_hold_a_chunk_and_not_a_document() {
+    const INSTANCES: usize = 100_000;
+    const CLIENTS: usize = 16;
+    let program = Program::serve("").await;
+    let registered = program.register("", large(INSTANCES)).await;
+    for path in [
+        format!("/manifests/{}?instances=true", registered.id),
+        format!("/manifests/{}/viewers/weasis.xml", registered.id),
+        format!("{}studies/2.25.300/instances", registered.root),
+        format!("{}studies/2.25.300/instances?Modality=CT", registered.root),
+    ] {
+        let whole = program.get(&path, &[]).await;
+        assert_eq!(whole.status, StatusCode::OK);
+        assert!(whole.body.len() > 4_000_000, "{path}: {}", whole.body.len());
+        let named = whole.body.windows(8).filter(|text| text == b"2.25.300");
+        assert!(named.count() >= INSTANCES, "{path}");
+        let before = memory(program.process());
+        let mut held: Vec<Stream> = Vec::new();
+        for _ in 0..CLIENTS {
+            held.push(program.open(&path, &[]).await);
+        }
+        let grown = memory(program.process()).saturating_sub(before);
+        // Whole documents would take 70 MiB and more; allocators keep some of what was freed.
+        assert!(
+            grown < 24 << 10,
+            "{path}: {grown} KiB for {CLIENTS} clients"
+        );
+        for answer in held {
+            assert_eq!(answer.read().await.body.len(), whole.body.len());
+        }
+    }
+}
