@@ -78,16 +78,15 @@ impl Record {
         if files::length(path) != Some(self.length) {
             return Ok(None);
         }
+        const LOST: [io::ErrorKind; 3] = [
+            io::ErrorKind::NotFound,
+            io::ErrorKind::InvalidData,
+            io::ErrorKind::PermissionDenied,
+        ];
         let document = match files::read(path, self.length) {
             Ok(document) => document,
-            Err(error) => {
-                return match error.kind() {
-                    io::ErrorKind::NotFound
-                    | io::ErrorKind::InvalidData
-                    | io::ErrorKind::PermissionDenied => Ok(None),
-                    _ => Err(error),
-                };
-            }
+            Err(error) if LOST.contains(&error.kind()) => return Ok(None),
+            Err(error) => return Err(error),
         };
         Ok((digest(&document, &self.registration) == self.digest).then_some(document))
     }

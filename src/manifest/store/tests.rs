@@ -231,8 +231,10 @@ fn the_order_of_registration_survives_a_clock_that_goes_back_and_a_restart() {
     }
 }
 
+type Damage<'a> = (&'static str, Box<dyn Fn() + 'a>);
+
 /// What happens to a document on disk.
-fn damages(path: &Path) -> [(&'static str, Box<dyn Fn() + '_>); 4] {
+fn damages(path: &Path) -> [Damage<'_>; 4] {
     let changed = move || {
         let mut bytes = fs::read(path).expect("readable");
         bytes[40] ^= 1;
