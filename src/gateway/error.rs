@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::hosts::InvalidHost;
 use crate::body::{self, Body};
 use crate::budget;
 use crate::dicom::{dataset, part10};
-use crate::manifest::{fhir, kos, store};
+use crate::manifest::{Conflict, Disagreement, fhir, kos, store};
 use crate::request::{self, accept};
 use crate::{access, hop, manifest, object, pixels, retrieve, source};
 
@@ -171,12 +171,15 @@ impl Error {
             let cause = self.source().map(ToString::to_string).unwrap_or_default();
             tracing::error!(error = %self, cause, "a request failed");
         }
-        let problem = json!({
+        let mut problem = json!({
             "type": "about:blank",
             "title": status.canonical_reason().unwrap_or("Error"),
             "status": status.as_u16(),
             "detail": self.to_string(),
         });
+        if let Self::Store(store::Error::Conflict(Conflict(disagreements))) = self {
+            problem["conflicts"] = disagreements.iter().map(conflict).collect();
+        }
         let mut response = Response::new(Body::full(problem.to_string()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -268,6 +271,18 @@ impl Error {
     }
 }
 
+/// On what a manifest disagrees with others, of which nothing is told.
+fn conflict(disagreement: &Disagreement) -> Value {
+    let on_patient = disagreement.patient.then_some("patient");
+    let on_location = (disagreement.instances > 0).then_some("location");
+    let on: Vec<_> = on_patient.into_iter().chain(on_location).collect();
+    json!({
+        "study_instance_uid": disagreement.study.as_str(),
+        "disagrees_on": on,
+        "instances": disagreement.instances,
+    })
+}
+
 /// Whoever comes before the time has passed comes for nothing.
 fn whole_seconds(time: Duration) -> u64 {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
@@ -278,6 +293,7 @@ fn of_store(error: &store::Error) -> StatusCode {
     match error {
         store::Error::Manifest(error) => of_manifest(error),
         store::Error::UnknownSeries(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        store::Error::Conflict(_) => StatusCode::CONFLICT,
         store::Error::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         store::Error::Lost => StatusCode::GONE,
         store::Error::Full => StatusCode::INSUFFICIENT_STORAGE,

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 use super::{Error, Gateway};
+use crate::community::Registry;
 use crate::dicom::StudyInstanceUid;
-use crate::manifest::{Holding, Id, Registered, Store};
+use crate::ihe::{HomeCommunityId, Location};
+use crate::manifest::{Disagreement, Holding, Id, Place, Registered, Store};
 use crate::request::Root;
+use crate::source::{Kind, Source};
 
 impl Gateway {
     /// What a DICOMweb root has of a study, and perhaps more.
@@ -61,6 +64,19 @@ impl Gateway {
         Ok(united)
     }
 
+    /// On what a manifest disagrees with those registered before it.
+    pub(super) async fn disagreements(
+        &self,
+        manifest: &Arc<Registered>,
+    ) -> Result<Vec<Disagreement>, Error> {
+        if !self.manifests.shares_a_study(manifest) {
+            return Ok(Vec::new());
+        }
+        let (manifest, registry) = (Arc::clone(manifest), Arc::clone(&self.registry));
+        self.read(move |manifests| manifests.disagreements(&manifest, &locate(&registry)))
+            .await
+    }
+
     pub(super) async fn load(&self, id: Id) -> Result<Option<Arc<Registered>>, Error> {
         if let Some(manifest) = self.manifests.loaded(id) {
             return Ok(Some(manifest));
@@ -81,5 +97,37 @@ impl Gateway {
         let manifests = Arc::clone(&self.manifests);
         let reading = spawn_blocking(move || read(&manifests));
         reading.await.map_err(|_panic| Error::Internal)
+    }
+}
+
+/// What tells the place that locations of a manifest mean.
+pub(super) fn locate(
+    registry: &Registry,
+) -> impl Fn(&[Location], Option<&HomeCommunityId>) -> Option<Place> + '_ {
+    |locations, community| {
+        let (source, _via) = registry.resolve(locations, community)?;
+        Some(place(&source))
+    }
+}
+
+fn place(source: &Source) -> Place {
+    let alias = || Arc::clone(&source.alias);
+    match &source.kind {
+        // One server may go by two Retrieve Location UIDs, as in IHE's own example.
+        Kind::WadoRs(server) => Place {
+            server: server
+                .bases()
+                .next()
+                .map_or_else(alias, |base| base.as_str().into()),
+            behind: None,
+        },
+        Kind::WadoUri(_) | Kind::Folder(_) => Place {
+            server: alias(),
+            behind: None,
+        },
+        Kind::XcWado(gateway) => Place {
+            server: alias(),
+            behind: Some(gateway.location().clone()),
+        },
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::answer::{json_document, value, written_document};
+use super::holding::locate;
 use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::dicom::MediaType;
@@ -64,15 +65,17 @@ impl Gateway {
     where
         B: http_body::Body<Data = Bytes> + Unpin,
     {
-        let registration = request::registration(head.uri.query())?;
+        let submission = request::registration(head.uri.query())?;
         check_media_type(head)?;
         let upload = self
             .uploads
             .read(asking.account.client(), &head.headers, body)
             .await?;
+        let registry = Arc::clone(&self.registry);
         let register = move |manifests: &Store| {
             let began = Instant::now();
-            let registered = manifests.register(&upload.bytes, registration, now());
+            let locate = locate(&registry);
+            let registered = manifests.register(&upload.bytes, submission, now(), &locate);
             (registered, began.elapsed())
         };
         let (registered, taken) = self.read(register).await?;

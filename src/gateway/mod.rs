@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, HeaderName, HeaderValue};
+use http::header::{ACCEPT, ALLOW, HeaderName, HeaderValue, WARNING};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
@@ -72,6 +72,8 @@ use hosts::Hosts;
 use observe::{Observed, Transaction};
 use per_client::PerClient;
 
+/// Said where all manifests are one.
+const LEFT_OUT: &str = "299 xcwado \"manifests that name another patient are left out\"";
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
 
@@ -95,7 +97,7 @@ pub struct Gateway {
     pseudonym: Pseudonym,
     xc_wado: XcWadoSettings,
     access: Access,
-    registry: Registry,
+    registry: Arc<Registry>,
     manifests: Arc<Store>,
     retriever: Retriever,
     /// Answers under way.
@@ -188,7 +190,7 @@ impl Gateway {
             pseudonym: Pseudonym::of(assembly.registry.home_community_id()),
             xc_wado: assembly.xc_wado,
             access: assembly.access,
-            registry: assembly.registry,
+            registry: Arc::new(assembly.registry),
             manifests: Arc::new(assembly.manifests),
             streams: PerClient::new(assembly.retriever.streams_per_client()),
             retriever: assembly.retriever,
@@ -357,8 +359,13 @@ impl Gateway {
         let plan = self.plan(&holding, target, asking)?;
         let retrieval = self.fetch(plan, &acceptable.syntaxes, asking).await?;
         let place = asking.root_place(root);
-        self.instances(head, (retrieval, acceptable), place, target)
-            .await
+        let answer = self.instances(head, (retrieval, acceptable), place, target);
+        let mut response = answer.await?;
+        if holding.left_out(target.study()) > 0 {
+            let warning = HeaderValue::from_static(LEFT_OUT);
+            response.headers_mut().append(WARNING, warning);
+        }
+        Ok(response)
     }
 
     /// Which instances a target selects, and which source has them.

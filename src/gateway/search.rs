@@ -99,7 +99,7 @@ impl Gateway {
             .limit
             .map_or(MOST_OF_ALL, |limit| limit.min(MOST_OF_ALL));
         let mut page = Page::new(query.offset, most);
-        let mut is_unreadable = false;
+        let (mut is_unreadable, mut has_left_out) = (false, false);
         let mut before = None;
         while !page.is_exceeded {
             let manifests = Arc::clone(&self.manifests);
@@ -128,6 +128,7 @@ impl Gateway {
                         continue;
                     }
                 };
+                has_left_out |= holding.left_out(study) > 0;
                 let of_study = |(position, ..): &Position| {
                     holding
                         .studies
@@ -160,6 +161,7 @@ impl Gateway {
             left,
             rows: Box::new(rows),
             is_unreadable,
+            has_left_out,
         })
     }
 }
@@ -170,6 +172,8 @@ struct Found {
     left: Left,
     /// Whether there are manifests that could not be looked into.
     is_unreadable: bool,
+    /// Whether manifests are left out, for they name another patient than one before them.
+    has_left_out: bool,
 }
 
 /// What else is found.
@@ -186,6 +190,7 @@ impl Found {
             rows: Box::new(std::iter::empty()),
             left: Left::Nothing,
             is_unreadable: false,
+            has_left_out: false,
         }
     }
 
@@ -205,7 +210,10 @@ impl Found {
         let unreadable = self
             .is_unreadable
             .then(|| "Some manifests cannot be read and were not searched".to_owned());
-        left.into_iter().chain(unreadable).collect()
+        let left_out = self
+            .has_left_out
+            .then(|| "manifests that name another patient are left out".to_owned());
+        left.into_iter().chain(unreadable).chain(left_out).collect()
     }
 }
 
@@ -313,6 +321,8 @@ struct Searched {
 impl Searched {
     /// What is found in one holding.
     async fn within(self, holding: Arc<Holding>, known: KnownInstances) -> Result<Found, Error> {
+        let scope = self.scope.study.as_ref();
+        let has_left_out = scope.is_some_and(|study| holding.left_out(study) > 0);
         let (searched, matches) = self.matches_in(&holding).await?;
         let (from, to, left) = searched.query.page(matches.count);
         let mut positions = matches.into_positions().skip(from).take(to - from);
@@ -329,6 +339,7 @@ impl Searched {
                 _ => Left::Nothing,
             },
             is_unreadable: false,
+            has_left_out,
         })
     }
 

@@ -9,7 +9,7 @@ use super::answer::written_document;
 use super::manifests::{JSON, links};
 use super::{Asking, Error, Gateway};
 use crate::body::{self, Body};
-use crate::manifest::{Format, Registered, Series, Study};
+use crate::manifest::{Disagreement, Format, Registered, Series, Study};
 use crate::present::document::{Writer, document};
 
 impl Gateway {
@@ -22,7 +22,7 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let summary = Summary {
             link: asking.link(manifest.id),
-            warnings: self.warnings(&manifest),
+            warnings: self.warnings(&manifest).await?,
             located: self.located_series(&manifest),
             with_instances,
             manifest,
@@ -31,13 +31,16 @@ impl Gateway {
         written_document(body, JSON).await
     }
 
-    fn warnings(&self, manifest: &Registered) -> Vec<String> {
+    async fn warnings(&self, manifest: &Arc<Registered>) -> Result<Vec<String>, Error> {
         let mut warnings: Vec<String> = manifest.warnings.iter().map(ToString::to_string).collect();
         let community = manifest.registration.home_community_id.as_ref();
         if community.is_some_and(|id| !self.is_ours(id) && self.registry.community(id).is_none()) {
             warnings.push("the manifest's community is not configured here".to_owned());
         }
-        warnings
+        for disagreement in self.disagreements(manifest).await? {
+            warnings.extend(in_conflict(&disagreement));
+        }
+        Ok(warnings)
     }
 
     /// Whether there is a source for each series, in the order of the manifest.
@@ -137,6 +140,29 @@ impl Summary {
             format!("series {uid} is not at any configured location")
         })
     }
+}
+
+/// What becomes of a study where all manifests are one, and this one is not the first.
+fn in_conflict(disagreement: &Disagreement) -> impl Iterator<Item = String> + use<> {
+    let Disagreement {
+        study,
+        patient,
+        instances,
+    } = disagreement;
+    let on_patient = patient.then(|| {
+        format!(
+            "study {study}: a manifest that was registered before names another patient; \
+             the root over all manifests leaves this one out"
+        )
+    });
+    // What is left out leads nowhere there.
+    let on_location = (!patient && *instances > 0).then(|| {
+        format!(
+            "study {study}: a manifest that was registered before has {instances} instances at \
+             another location; the root over all manifests retrieves them from there"
+        )
+    });
+    on_patient.into_iter().chain(on_location)
 }
 
 /// An object that goes on with a list.

@@ -4,7 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::model::{Instance, Series, Study};
+use super::conflict::{Disagreement, Locate};
+use super::model::{Instance, Patient, Series, Study};
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::{HomeCommunityId, Location};
 use crate::instance::{Listing, Target};
@@ -24,6 +25,10 @@ struct StudyIndex {
     series: HashMap<SeriesInstanceUid, usize>,
     /// For each series of the study. More than one where manifests list different instances.
     shelves: Vec<Vec<Shelf>>,
+    /// The patients that its manifests name; none disagrees with another.
+    patients: Vec<Arc<Patient>>,
+    /// How many manifests are left out, for they name another patient.
+    left_out: usize,
 }
 
 /// Instances of one series that a manifest says to be in one place.
@@ -65,15 +70,18 @@ impl Holding {
     }
 
     /// One study, with everything that any of these lists of it. What the first says of the study
-    /// holds. An instance that several list is looked for where `is_located` says that it can be
-    /// found, and there in the order of the list.
+    /// holds; one that names another patient than those before it is left out. An instance that
+    /// several list is looked for where `is_located` says that it can be found, and there in the
+    /// order of the list.
     #[must_use]
     pub fn united(
         holdings: &[Arc<Self>],
         study: &StudyInstanceUid,
         is_located: impl Fn(&[Location], Option<&HomeCommunityId>) -> bool,
     ) -> Option<Self> {
-        let mut listed = Vec::new();
+        let mut listed: Vec<&Study> = Vec::new();
+        let mut patients: Vec<Arc<Patient>> = Vec::new();
+        let mut left_out = 0;
         let mut of_series: HashMap<&SeriesInstanceUid, usize> = HashMap::new();
         let mut all: Vec<Vec<(&Series, &Shelf)>> = Vec::new();
         for holding in holdings {
@@ -83,6 +91,13 @@ impl Holding {
             let Some(study) = holding.studies.get(index.position) else {
                 continue;
             };
+            if disagrees(&patients, &study.patient) {
+                left_out += 1;
+                continue;
+            }
+            if !patients.contains(&study.patient) {
+                patients.push(Arc::clone(&study.patient));
+            }
             listed.push(study);
             for (series, shelves) in study.series.iter().zip(&index.shelves) {
                 let at = *of_series.entry(&series.uid).or_insert(all.len());
@@ -99,12 +114,17 @@ impl Holding {
         let mut united = described_by(first, listed.iter().copied());
         let mut shelves = Vec::new();
         for mut found in all {
+            let (first, _) = *found.first()?;
             found.sort_by_key(|(_, shelf)| !is_located(&shelf.locations, shelf.community.as_ref()));
-            let (series, on_shelves) = united_series(&found)?;
+            let (series, on_shelves) = united_series(first, &found);
             united.series.push(series);
             shelves.push(on_shelves);
         }
-        let index = StudyIndex::new(0, &united, shelves);
+        let index = StudyIndex {
+            patients,
+            left_out,
+            ..StudyIndex::new(0, &united, shelves)
+        };
         Some(Self {
             index: HashMap::from([(study.clone(), index)]),
             studies: vec![united],
@@ -135,6 +155,34 @@ impl Holding {
         is_listed.then_some(selected)
     }
 
+    /// How many manifests that list a study are left out of it, for they name another patient.
+    #[must_use]
+    pub fn left_out(&self, study: &StudyInstanceUid) -> usize {
+        self.index.get(study).map_or(0, |index| index.left_out)
+    }
+
+    /// On what a study of another manifest disagrees with what is here.
+    #[must_use]
+    pub fn disagreement(
+        &self,
+        study: &Study,
+        community: Option<&HomeCommunityId>,
+        locate: &Locate<'_>,
+    ) -> Option<Disagreement> {
+        let index = self.index.get(&study.uid)?;
+        let patient = disagrees(&index.patients, &study.patient);
+        let instances = study
+            .series
+            .iter()
+            .map(|series| index.elsewhere(series, community, locate))
+            .sum();
+        (patient || instances > 0).then(|| Disagreement {
+            study: study.uid.clone(),
+            patient,
+            instances,
+        })
+    }
+
     /// How many instances may be retrieved.
     #[must_use]
     pub fn instances(&self) -> usize {
@@ -152,8 +200,41 @@ impl StudyIndex {
                 .map(|(at, series)| (series.uid.clone(), at))
                 .collect(),
             shelves,
+            patients: vec![Arc::clone(&study.patient)],
+            left_out: 0,
         }
     }
+}
+
+impl StudyIndex {
+    /// How many instances of a series are here at another place than it says.
+    fn elsewhere(
+        &self,
+        series: &Series,
+        community: Option<&HomeCommunityId>,
+        locate: &Locate<'_>,
+    ) -> usize {
+        let at = self.series.get(&series.uid).copied();
+        let shelves = at.and_then(|at| self.shelves.get(at)).into_iter().flatten();
+        let Some(place) = locate(&series.locations, community) else {
+            return 0;
+        };
+        let others = shelves.filter(|shelf| {
+            let other = locate(&shelf.locations, shelf.community.as_ref());
+            other.is_some_and(|other| other.differs_from(&place))
+        });
+        let listed = |shelf: &Shelf| {
+            let instances = series.instances.iter();
+            let here = instances.filter(|one| shelf.listing.instances.contains_key(&one.uid));
+            here.count()
+        };
+        others.map(listed).sum()
+    }
+}
+
+fn disagrees(known: &[Arc<Patient>], patient: &Arc<Patient>) -> bool {
+    // Most manifests of one study come from one hand.
+    !known.contains(patient) && known.iter().any(|known| known.disagrees_with(patient))
 }
 
 impl Shelf {
@@ -200,9 +281,9 @@ fn described_by<'a>(first: &Study, all: impl Iterator<Item = &'a Study>) -> Stud
     }
 }
 
-/// One series of all that list it; each instance is on the first shelf that has it.
-fn united_series(found: &[(&Series, &Shelf)]) -> Option<(Series, Vec<Shelf>)> {
-    let (first, _) = found.first()?;
+/// One series of all that list it, as the first of them describes it; each instance is on the first
+/// shelf that has it.
+fn united_series(first: &Series, found: &[(&Series, &Shelf)]) -> (Series, Vec<Shelf>) {
     let mut seen: HashSet<&SopInstanceUid> = HashSet::new();
     let mut shelves = Vec::new();
     let mut instances: Vec<Instance> = Vec::new();
@@ -222,10 +303,29 @@ fn united_series(found: &[(&Series, &Shelf)]) -> Option<(Series, Vec<Shelf>)> {
         shelves.push(own);
         instances.extend(new);
     }
-    let mut united = (*first).clone();
-    united.declared_instances = None;
-    united.instances = instances;
-    Some((united, shelves))
+    let united = Series {
+        declared_instances: None,
+        instances,
+        ..described(first)
+    };
+    (united, shelves)
+}
+
+/// What is said of a series, without its instances.
+fn described(series: &Series) -> Series {
+    Series {
+        uid: series.uid.clone(),
+        number: series.number,
+        modality: series.modality.clone(),
+        description: series.description.clone(),
+        date: series.date.clone(),
+        time: series.time.clone(),
+        body_site: series.body_site.clone(),
+        laterality: series.laterality.clone(),
+        declared_instances: series.declared_instances,
+        locations: series.locations.clone(),
+        instances: Vec::new(),
+    }
 }
 
 fn listing(

@@ -1,6 +1,7 @@
 //! What a manifest selects: one model for every format it comes in, and the manifests that are
 //! registered.
 
+mod conflict;
 pub mod fhir;
 mod handed_out;
 mod holding;
@@ -14,6 +15,7 @@ pub(crate) mod retrieve_url;
 mod rows;
 pub mod store;
 
+pub use conflict::{Conflict, Disagreement, Locate, OnConflict, Place};
 pub use handed_out::handed_out;
 pub use holding::{Holding, Selected};
 pub use id::Id;
@@ -22,7 +24,7 @@ pub use model::{
     Study, Warning,
 };
 pub use outline::Outline;
-pub use registered::{Registered, Registration, UnknownSeries};
+pub use registered::{Registered, Registration, Submission, UnknownSeries};
 pub use rows::{instance_row, outline_row, series_row, study_row};
 pub use store::{Known, Store};
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::conflict::OnConflict;
 use super::holding::Holding;
 use super::id::Id;
 use super::model::{Format, Manifest, Warning};
@@ -16,6 +17,15 @@ pub struct Registration {
     pub home_community_id: Option<HomeCommunityId>,
     /// The series it is narrowed to, sorted; empty: all.
     pub series: Vec<SeriesInstanceUid>,
+}
+
+/// How a manifest comes to be registered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Submission {
+    /// The options that it is registered with.
+    pub registration: Registration,
+    /// What becomes of it if it disagrees with those registered before.
+    pub on_conflict: OnConflict,
 }
 
 /// A manifest under its id, narrowed to what was asked for.

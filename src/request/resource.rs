@@ -12,7 +12,7 @@ use super::xc_wado::{self, Tolerance, XcWado};
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::HomeCommunityId;
 use crate::instance::Target;
-use crate::manifest::{Id, Registration};
+use crate::manifest::{Id, OnConflict, Registration, Submission};
 use crate::sub_resource::{Level, SubResource};
 
 /// A resource of the public listener.
@@ -293,8 +293,9 @@ fn decode(segment: &str) -> Cow<'_, str> {
 ///
 /// # Errors
 /// [`Error::Query`].
-pub fn registration(query: Option<&str>) -> Result<Registration, Error> {
+pub fn registration(query: Option<&str>) -> Result<Submission, Error> {
     let mut registration = Registration::default();
+    let mut on_conflict = None;
     for (name, value) in pairs(query.unwrap_or_default()) {
         match name.to_ascii_lowercase().as_str() {
             "homecommunityid" if registration.home_community_id.is_none() => {
@@ -304,12 +305,19 @@ pub fn registration(query: Option<&str>) -> Result<Registration, Error> {
             }
             "homecommunityid" => return Err(Error::Query("homeCommunityId")),
             "series" => registration.series.extend(series_list(&value)?),
+            "conflict" if on_conflict.is_none() && value == "keep_first" => {
+                on_conflict = Some(OnConflict::KeepFirst);
+            }
+            "conflict" => return Err(Error::Query("conflict")),
             _ => return Err(Error::UnknownParameter),
         }
     }
     registration.series.sort();
     registration.series.dedup();
-    Ok(registration)
+    Ok(Submission {
+        registration,
+        on_conflict: on_conflict.unwrap_or_default(),
+    })
 }
 
 fn series_list(list: &str) -> Result<Vec<SeriesInstanceUid>, Error> {
@@ -476,10 +484,13 @@ mod tests {
         ));
         let narrowed = read.expect("a restriction");
         assert_eq!(
-            narrowed.home_community_id.map(|id| id.to_string()),
+            narrowed
+                .registration
+                .home_community_id
+                .map(|id| id.to_string()),
             Some("1.2.3".into())
         );
-        assert_eq!(narrowed.series.len(), 2);
+        assert_eq!(narrowed.registration.series.len(), 2);
         for query in [
             "series=",
             "series=1.2,x",

@@ -225,6 +225,12 @@ impl XcWado {
         gateway.bases.get(&gateway.client, &question).await
     }
 
+    /// Which location of the community it is.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
     fn object(&self, [path, query]: [&str; 2]) -> Object {
         Object::at(&[&self.key(), path, query])
     }

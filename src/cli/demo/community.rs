@@ -13,7 +13,7 @@ use crate::cli::Failure;
 use crate::cli::start::{Parts, Sockets};
 use crate::config::Config;
 use crate::ihe::HomeCommunityId;
-use crate::manifest::{Id, Registration};
+use crate::manifest::{Id, Registration, Submission};
 
 /// A community whose sockets are bound.
 #[derive(Debug)]
@@ -199,8 +199,13 @@ impl Ready {
             home_community_id: Some(community),
             ..Registration::default()
         };
+        let submission = Submission {
+            registration,
+            ..Submission::default()
+        };
         let store = &self.parts.manifests;
-        let registered = store.register(manifest, registration, now);
+        // The demonstration's own manifests lead to one place each.
+        let registered = store.register(manifest, submission, now, &|_, _| None);
         let (manifest, _is_new) = registered.map_err(Failure::new)?;
         Ok(manifest.id)
     }

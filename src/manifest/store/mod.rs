@@ -21,10 +21,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use moka::sync::Cache;
 use serde::Deserialize;
 
+use super::conflict::{Conflict, Disagreement, Locate, OnConflict};
 use super::holding::Holding;
 use super::id::Id;
 use super::outline::Outline;
-use super::registered::{Registered, Registration, UnknownSeries};
+use super::registered::{Registered, Submission, UnknownSeries};
 use super::{Format, MAX_MANIFEST};
 use crate::dicom::StudyInstanceUid;
 use entries::Entries;
@@ -66,6 +67,9 @@ pub enum Error {
     /// It is to be narrowed to what it does not have.
     #[error(transparent)]
     UnknownSeries(#[from] UnknownSeries),
+    /// It disagrees with what is registered.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
     /// It is larger than [`MAX_MANIFEST`].
     #[error("the manifest is larger than {} MiB", MAX_MANIFEST >> 20)]
     TooLarge,
@@ -147,16 +151,21 @@ impl Store {
     }
 
     /// Registers a manifest. `true`: it is new; `false`: the same bytes were registered before
-    /// with the same options.
+    /// with the same options. `locate` says where what a manifest lists is.
     ///
     /// # Errors
     /// Why it is not registered.
     pub fn register(
         &self,
         document: &[u8],
-        registration: Registration,
+        submission: Submission,
         now: u64,
+        locate: &Locate<'_>,
     ) -> Result<(Arc<Registered>, bool), Error> {
+        let Submission {
+            registration,
+            on_conflict,
+        } = submission;
         if document.len() > MAX_MANIFEST {
             return Err(Error::TooLarge);
         }
@@ -171,6 +180,13 @@ impl Store {
         if let Some(known) = self.known(&digest, document)? {
             return Ok((known, false));
         }
+        let disagreements = match on_conflict {
+            OnConflict::Refuse => self.disagreements(&registered, locate),
+            OnConflict::KeepFirst => Vec::new(),
+        };
+        if !disagreements.is_empty() {
+            return Err(Conflict(disagreements).into());
+        }
         let record = Record {
             registered_at: now,
             media_type: media_type(registered.format).to_owned(),
@@ -182,6 +198,60 @@ impl Store {
         };
         self.write(&registered, record, document)?;
         Ok((registered, true))
+    }
+
+    /// On what a manifest disagrees with those registered before it, as far as these can be read:
+    /// one that is lost or damaged must not hold up others.
+    #[must_use]
+    pub fn disagreements(&self, manifest: &Registered, locate: &Locate<'_>) -> Vec<Disagreement> {
+        let community = manifest.registration.home_community_id.as_ref();
+        let studies = manifest.holding.studies.iter();
+        let disagreements = studies.filter_map(|study| {
+            let before = self.before(manifest.id, &study.uid);
+            let united = self.united_before(&study.uid, before, locate)?;
+            united.disagreement(study, community, locate)
+        });
+        disagreements.collect()
+    }
+
+    /// Whether a manifest lists a study that one registered before it lists too.
+    #[must_use]
+    pub fn shares_a_study(&self, manifest: &Registered) -> bool {
+        let mut studies = manifest.holding.studies.iter();
+        studies.any(|study| !self.before(manifest.id, &study.uid).is_empty())
+    }
+
+    /// The manifests that list a study and were registered before this one.
+    fn before(&self, id: Id, study: &StudyInstanceUid) -> Vec<Id> {
+        let mut all = self.of_study(study);
+        if let Some(at) = all.iter().position(|other| *other == id) {
+            all.truncate(at);
+        }
+        all
+    }
+
+    fn united_before(
+        &self,
+        study: &StudyInstanceUid,
+        ids: Vec<Id>,
+        locate: &Locate<'_>,
+    ) -> Option<Arc<Holding>> {
+        if ids.is_empty() {
+            return None;
+        }
+        if let Some(united) = self.united(study, &ids) {
+            return Some(united);
+        }
+        let loaded = ids.iter().filter_map(|id| self.load(*id).ok().flatten());
+        let holdings: Vec<_> = loaded.map(|one| Arc::clone(&one.holding)).collect();
+        let united = Holding::united(&holdings, study, |locations, community| {
+            locate(locations, community).is_some()
+        });
+        let united = Arc::new(united?);
+        if holdings.len() == ids.len() {
+            self.keep_united(study, ids, &united);
+        }
+        Some(united)
     }
 
     /// A registered manifest; `None` if there is none under this id.

@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 use crate::dicom::SeriesInstanceUid;
 use crate::instance::Target;
+use crate::manifest::registered::Registration;
 
 const BUNDLE: &str = r#"{
   "resourceType": "Bundle", "type": "collection",
@@ -26,9 +27,19 @@ fn store(directory: &Path) -> Store {
 }
 
 fn register(store: &Store) -> (Arc<Registered>, bool) {
-    store
-        .register(BUNDLE.as_bytes(), Registration::default(), 7)
-        .expect("registered")
+    submit(store, Registration::default(), 7).expect("registered")
+}
+
+fn submit(
+    store: &Store,
+    registration: Registration,
+    now: u64,
+) -> Result<(Arc<Registered>, bool), Error> {
+    let submission = Submission {
+        registration,
+        ..Submission::default()
+    };
+    store.register(BUNDLE.as_bytes(), submission, now, &|_, _| None)
 }
 
 fn narrowed(series: &str) -> Registration {
@@ -57,9 +68,7 @@ fn the_same_bytes_and_options_are_the_same_manifest() {
     assert!(is_new);
     let (again, is_new) = register(&store);
     assert!(!is_new && again.id == first.id);
-    let (other, is_new) = store
-        .register(BUNDLE.as_bytes(), narrowed("1.2.2"), 8)
-        .expect("registered");
+    let (other, is_new) = submit(&store, narrowed("1.2.2"), 8).expect("registered");
     assert!(is_new && other.id != first.id);
     assert_eq!(store.count(), 2);
 }
@@ -68,12 +77,10 @@ fn the_same_bytes_and_options_are_the_same_manifest() {
 fn narrowing_hides_the_other_series() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = store(directory.path());
-    let (manifest, _) = store
-        .register(BUNDLE.as_bytes(), narrowed("1.2.2"), 8)
-        .expect("registered");
+    let (manifest, _) = submit(&store, narrowed("1.2.2"), 8).expect("registered");
     assert!(selects(&manifest, ["1.2.1", "1.2.2"]));
     assert!(!selects(&manifest, ["1.2.1", "1.2.3"]));
-    let refused = store.register(BUNDLE.as_bytes(), narrowed("1.2.9"), 8);
+    let refused = submit(&store, narrowed("1.2.9"), 8);
     assert!(matches!(refused, Err(Error::UnknownSeries(_))));
 }
 
@@ -104,10 +111,9 @@ fn study() -> StudyInstanceUid {
 #[test]
 fn a_study_has_the_manifests_that_list_it_in_the_order_of_registration() {
     let directory = tempfile::tempdir().expect("a directory");
-    let bytes = BUNDLE.as_bytes();
     let ids = {
         let store = store(directory.path());
-        let register = |registration, now| store.register(bytes, registration, now);
+        let register = |registration, now| submit(&store, registration, now);
         let all = [
             register(narrowed("1.2.2"), 8),
             register(Registration::default(), 7),
@@ -189,7 +195,7 @@ fn a_full_store_refuses() {
         ..Settings::default()
     };
     let store = Store::open(directory.path(), settings).expect("a store");
-    let refused = store.register(BUNDLE.as_bytes(), Registration::default(), 7);
+    let refused = submit(&store, Registration::default(), 7);
     assert!(matches!(refused, Err(Error::Full)));
     assert_eq!(fs::read_dir(directory.path()).expect("files").count(), 0);
 }
@@ -214,7 +220,7 @@ fn outlines_of_an_earlier_version_are_made_anew() {
 fn the_order_of_registration_survives_a_clock_that_goes_back_and_a_restart() {
     let directory = tempfile::tempdir().expect("a directory");
     let register = |store: &Store, series: &str, now| {
-        let registered = store.register(BUNDLE.as_bytes(), narrowed(series), now);
+        let registered = submit(store, narrowed(series), now);
         registered.expect("registered").0.id
     };
     let first = register(&store(directory.path()), "1.2.2", 9);

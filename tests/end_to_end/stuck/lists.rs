@@ -122,8 +122,14 @@ async fn clients_that_do_not_read_hold_a_chunk_and_not_a_document() {
     // With at least so many bytes for each instance.
     for (path, each) in [
         (format!("/manifests/{}?instances=true", registered.id), 40),
-        (format!("/manifests/{}/viewers/weasis.xml", registered.id), 100),
-        (format!("{}studies/2.25.300/instances", registered.root), 400),
+        (
+            format!("/manifests/{}/viewers/weasis.xml", registered.id),
+            100,
+        ),
+        (
+            format!("{}studies/2.25.300/instances", registered.root),
+            400,
+        ),
     ] {
         let mut held: Vec<Stream> = Vec::new();
         let open = async |held: &mut Vec<Stream>| {
@@ -140,7 +146,10 @@ async fn clients_that_do_not_read_hold_a_chunk_and_not_a_document() {
         let grown = memory(program.process()).saturating_sub(before);
         let whole = CLIENTS * INSTANCES * each / 1024;
         // Beside a chunk each connection has its buffers.
-        assert!(grown < whole / 3, "{path}: {grown} KiB, whole documents: {whole} KiB");
+        assert!(
+            grown < whole / 3,
+            "{path}: {grown} KiB, whole documents: {whole} KiB"
+        );
     }
     let path = format!("/manifests/{}?instances=true", registered.id);
     let whole = program.get(&path, &[]).await.json();
