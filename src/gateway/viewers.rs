@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::answer::{json_document, written_document};
-use super::metadata::described;
 use super::material::Context;
+use super::metadata::described;
 use super::one::broken_off;
 use super::summary::opened;
 use super::{Asking, Error, Gateway, accept_fields};
