@@ -59,6 +59,9 @@ pub enum Error {
     /// There is no such manifest, or it does not select what is asked for.
     #[error("there is nothing here")]
     NotFound,
+    /// The manifest declares instances and lists none, so there is nothing to ask a source for.
+    #[error("the manifest declares instances here and does not list them; no source was asked")]
+    NotListed,
     /// The body's media type is none of a manifest.
     #[error("a manifest comes as application/dicom or application/fhir+json")]
     UnsupportedMediaType,
@@ -123,6 +126,7 @@ impl Error {
         match self {
             Self::Request(request::Error::Unknown)
             | Self::NotFound
+            | Self::NotListed
             | Self::NotOffered
             | Self::OfInstancesOnly => StatusCode::NOT_FOUND,
             Self::Instance(error) => of_instance(error),
@@ -221,6 +225,7 @@ impl Error {
             | Self::Memory(_)
             | Self::NotAcceptable(_)
             | Self::NotFound
+            | Self::NotListed
             | Self::UnsupportedMediaType
             | Self::Upload
             | Self::UploadSlow

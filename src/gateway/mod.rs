@@ -373,6 +373,9 @@ impl Gateway {
         let mut plan = Plan::new(Arc::clone(&asking.hop));
         for (selected, source) in self.located(holding, target).ok_or(Error::NotFound)? {
             let (listing, only) = (selected.listing, selected.only);
+            if listing.instances.is_empty() {
+                continue;
+            }
             match source {
                 Some(source) => plan.jobs.push(Job {
                     source,
@@ -382,6 +385,11 @@ impl Gateway {
                 None => plan.not_locatable += only.map_or(listing.instances.len(), |_one| 1),
             }
         }
+        let unlisted = holding.unlisted(target);
+        if plan.jobs.is_empty() && plan.not_locatable == 0 && unlisted > 0 {
+            return Err(Error::NotListed);
+        }
+        plan.not_locatable += unlisted;
         Ok(plan)
     }
 
@@ -403,7 +411,10 @@ impl Gateway {
     fn plan_of_all(&self, holding: &Holding, asking: &Asking) -> Result<Plan, Error> {
         let mut plan = Plan::new(Arc::clone(&asking.hop));
         for study in &holding.studies {
-            let of_study = self.plan(holding, &Target::Study(study.uid.clone()), asking)?;
+            let of_study = match self.plan(holding, &Target::Study(study.uid.clone()), asking) {
+                Err(Error::NotListed) => continue,
+                of_study => of_study?,
+            };
             plan.jobs.extend(of_study.jobs);
             plan.not_locatable += of_study.not_locatable;
         }

@@ -180,6 +180,7 @@ fn series_summary(study_link: &str, series: &Series, is_located: bool) -> Value 
         "modality": series.modality,
         "series_description": series.description,
         "instances": series.instances.len(),
+        "unlisted": series.unlisted(),
         "located": is_located,
         "link": format!("{study_link}/series/{}", series.uid),
     })

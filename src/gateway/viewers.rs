@@ -120,7 +120,13 @@ impl Gateway {
         for study in &manifest.holding.studies {
             for one in &study.series {
                 let target = Target::Series(study.uid.clone(), one.uid.clone());
-                plans.push(self.plan(&manifest.holding, &target, asking)?);
+                let mut plan = match self.plan(&manifest.holding, &target, asking) {
+                    Err(Error::NotListed) => Plan::new(Arc::clone(&asking.hop)),
+                    plan => plan?,
+                };
+                // The document lists what the manifest lists, and cannot say what that lacks.
+                plan.not_locatable -= one.unlisted().min(plan.not_locatable);
+                plans.push(plan);
             }
         }
         let ohif = Ohif {

@@ -155,6 +155,26 @@ impl Holding {
         is_listed.then_some(selected)
     }
 
+    /// How many instances of a target are declared and not listed.
+    #[must_use]
+    pub fn unlisted(&self, target: &Target) -> usize {
+        let Some(index) = self.index.get(target.study()) else {
+            return 0;
+        };
+        let Some(study) = self.studies.get(index.position) else {
+            return 0;
+        };
+        match target {
+            Target::Study(_) => study.series.iter().map(Series::unlisted).sum(),
+            Target::Series(_, series) => {
+                let at = index.series.get(series);
+                let series = at.and_then(|at| study.series.get(*at));
+                series.map_or(0, Series::unlisted)
+            }
+            Target::Instance(..) => 0,
+        }
+    }
+
     /// How many manifests that list a study are left out of it, for they name another patient.
     #[must_use]
     pub fn left_out(&self, study: &StudyInstanceUid) -> usize {
@@ -303,8 +323,9 @@ fn united_series(first: &Series, found: &[(&Series, &Shelf)]) -> (Series, Vec<Sh
         shelves.push(own);
         instances.extend(new);
     }
+    let declared = found.iter().filter_map(|(one, _)| one.declared_instances);
     let united = Series {
-        declared_instances: None,
+        declared_instances: declared.max(),
         instances,
         ..described(first)
     };

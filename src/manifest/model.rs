@@ -147,6 +147,21 @@ pub struct Series {
     pub instances: Vec<Instance>,
 }
 
+impl Series {
+    /// How many instances there are that the manifest does not list, so that nobody can ask for
+    /// them: those that it declares beyond (FHIR R4 ImagingStudy.series.numberOfInstances may be larger
+    /// than what is listed). A series that lists none and declares nothing has one at least.
+    #[must_use]
+    pub fn unlisted(&self) -> usize {
+        let listed = self.instances.len();
+        let declared = self.declared_instances.map_or_else(
+            || usize::from(listed == 0),
+            |declared| usize::try_from(declared).unwrap_or(usize::MAX),
+        );
+        declared.saturating_sub(listed)
+    }
+}
+
 /// One instance of a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
@@ -192,6 +207,16 @@ pub enum Warning {
         declared: u32,
         /// The number listed.
         listed: u32,
+    },
+    /// A series declares more instances than it lists. Those are missing from every answer.
+    #[error(
+        "series {series} has {unlisted} instances that are declared and not listed: they are missing from what is retrieved"
+    )]
+    Unlisted {
+        /// The series.
+        series: SeriesInstanceUid,
+        /// How many are not listed.
+        unlisted: usize,
     },
     /// A series has neither a Retrieve Location UID nor a Retrieve URL that could be read.
     #[error("series {0} has no location")]

@@ -28,7 +28,7 @@ pub struct Outline {
     pub modalities: Vec<Box<str>>,
     /// How many series are listed.
     pub series: usize,
-    /// How many instances are listed.
+    /// How many instances are listed or declared.
     pub instances: usize,
 }
 
@@ -52,7 +52,9 @@ impl Outline {
             accession,
             modalities: study.modalities.clone(),
             series: study.series.len(),
-            instances: series.map(|series| series.instances.len()).sum(),
+            instances: series
+                .map(|series| series.instances.len() + series.unlisted())
+                .sum(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What a manifest tells a search: studies, series and instances as attributes (PS3.18 tables
-//! 10.6.3-3 to 10.6.3-5). Counts are those of what is listed, whatever the manifest declares.
+//! 10.6.3-3 to 10.6.3-5). Counts are those of what is listed, or declared where that is more.
 
 use serde_json::{Value, json};
 
@@ -90,7 +90,12 @@ pub fn series_row(study: &Study, series: &Series, root: &str) -> Row {
     put(&mut row, "0020000E", "UI", [uid.as_str()]);
     put(&mut row, "00200011", "IS", series.number);
     put_known(&mut row, "00200060", "CS", laterality);
-    put(&mut row, "00201209", "IS", [series.instances.len()]);
+    put(
+        &mut row,
+        "00201209",
+        "IS",
+        [series.instances.len() + series.unlisted()],
+    );
     put_known(&mut row, "00400244", "DA", series.date.as_deref());
     put_known(&mut row, "00400245", "TM", series.time.as_deref());
     row

@@ -85,7 +85,8 @@ pub struct Plan {
     pub hop: Arc<Hop>,
     /// One for each series.
     pub jobs: Vec<Job>,
-    /// Instances that are selected and that no configured source holds.
+    /// Instances that are selected and that no configured source holds, or that the manifest declares
+    /// without listing them.
     pub not_locatable: usize,
 }
 

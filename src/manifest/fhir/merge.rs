@@ -99,11 +99,17 @@ fn compare(reading: &Reading, warnings: &mut Warnings) {
     warnings.count("series", reading.study.declared_series, series.len());
     warnings.count("instances", reading.declared_instances, instances);
     for series in series {
-        warnings.count(
-            "instances",
-            series.declared_instances,
-            series.instances.len(),
-        );
+        match series.unlisted() {
+            0 => warnings.count(
+                "instances",
+                series.declared_instances,
+                series.instances.len(),
+            ),
+            unlisted => warnings.add(Warning::Unlisted {
+                series: series.uid.clone(),
+                unlisted,
+            }),
+        }
         if series.locations.is_empty() {
             warnings.add(Warning::NoLocation(series.uid.clone()));
         }

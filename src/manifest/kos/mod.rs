@@ -186,12 +186,18 @@ impl Title {
 fn check_counts(study: &Study, reader: &mut Reader) {
     check_count("series", study.declared_series, study.series.len(), reader);
     for series in &study.series {
-        check_count(
-            "instances",
-            series.declared_instances,
-            series.instances.len(),
-            reader,
-        );
+        match series.unlisted() {
+            0 => check_count(
+                "instances",
+                series.declared_instances,
+                series.instances.len(),
+                reader,
+            ),
+            unlisted => reader.warn(Warning::Unlisted {
+                series: series.uid.clone(),
+                unlisted,
+            }),
+        }
     }
 }
 

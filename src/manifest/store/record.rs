@@ -14,7 +14,7 @@ use crate::manifest::outline::Outline;
 use crate::manifest::registered::Registration;
 
 /// What records say changes with this: outlines of an older version are made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Records that are read have at most so many bytes: 10,000 studies with long texts have fewer.
 const LONGEST: u64 = 128 << 20;
 

@@ -5,4 +5,5 @@ mod damaged_files;
 mod disagreements;
 mod keys;
 mod nothing_kept;
+mod promised;
 mod whole;
