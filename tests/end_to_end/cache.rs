@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
 use crate::origin::{Gate, Origin, honest};
-use crate::rig::{AS_STORED, Rig, sorted};
+use crate::rig::{AS_STORED, Registered, Rig, sorted};
 use crate::study::{EXPLICIT, Study, at};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -282,7 +282,8 @@ async fn the_same_uid_at_two_places_is_two_things() {
     let (one, other) = (Origin::of(&ours).await, Origin::of(&theirs).await);
     let rig = Rig::start(&format!("{}{}", one.location(10), other.location(11)));
     for study in [&ours, &theirs, &ours] {
-        let root = rig.register(study.fhir()).await.root;
+        let registering = rig.post("/manifests?conflict=keep_first", &[], study.fhir());
+        let root = Registered::of(&registering.await).root;
         let read = instances(&rig, &format!("{root}{}", study.path())).await;
         assert_eq!(read, sorted(study.bytes()));
     }

@@ -118,7 +118,7 @@ async fn whether_a_community_a_location_or_a_study_is_unknown_cannot_be_told() {
         assert_eq!(seen(&answer), expected, "{what}");
     }
     // Viewers still get what is ours, and nothing of the other community.
-    let registered = format!("/manifests?homeCommunityId={THERE}");
+    let registered = format!("/manifests?homeCommunityId={THERE}&conflict=keep_first");
     for (location, expected) in [(10, 200), (20, 404)] {
         let study = Study::new(1).with(1, at(location));
         for (rig, expected) in [(&off, expected), (&on, 200)] {
