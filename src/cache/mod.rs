@@ -101,6 +101,10 @@ pub struct Terms<'a> {
     pub is_no_store: bool,
 }
 
+/// Ends the entity tag of an instance in a `multipart/related`, after its SHA-256, which alone is the tag of
+/// the instance as it is stored.
+pub const IN_PARTS: &str = "-multipart";
+
 impl Found {
     /// Whether it serves without asking its source, where that is so for `lifetime`.
     #[must_use]
@@ -121,9 +125,11 @@ impl Found {
             Self::Flight(_) => return None,
             Self::Disk(stored) => (&stored.validity, stored.sha256),
         };
-        let ours = format!("\"{}\"", hex(&sha256));
+        let sha256 = hex(&sha256);
+        // The forms in which it can be asked for; either tells that the instance is the same.
+        let ours = format!("\"{sha256}\", W/\"{sha256}{IN_PARTS}\"");
         Some(match validity.etag() {
-            Some(etag) if etag.trim_start_matches("W/") != ours => format!("{etag}, {ours}"),
+            Some(etag) if !ours.contains(etag) => format!("{etag}, {ours}"),
             Some(_) | None => ours,
         })
     }

@@ -68,8 +68,9 @@ impl Bound {
                     length * 7
                 }
                 _ => {
-                    // A byte of a text becomes three of UTF-8 at most.
-                    self.largest_text = self.largest_text.max(length * 3);
+                    let high = bytes.iter().filter(|byte| !byte.is_ascii()).count() as u64;
+                    // Such a byte becomes three of UTF-8 at most.
+                    self.largest_text = self.largest_text.max(length + high * 2);
                     bytes.iter().map(|byte| most_of(*byte, vr)).sum()
                 }
             })

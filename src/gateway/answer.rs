@@ -1,7 +1,7 @@
 //! Instances as an answer: what is said at its head, and what the client wants of them.
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_LOCATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, VARY, WARNING,
+    CACHE_CONTROL, CONTENT_LOCATION, CONTENT_TYPE, HeaderName, HeaderValue, VARY, WARNING,
 };
 use http::request::Parts;
 use http::{Response, StatusCode};
@@ -16,7 +16,9 @@ use crate::request::{Acceptable, Payload};
 use crate::retrieve::{Missing, Retrieval};
 
 /// RFC 9211.
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub(super) const HIT: &str = "xcwado; hit";
+pub(super) const MISS: &str = "xcwado; fwd=miss";
 
 impl Gateway {
     /// Instances of `target`, as the client accepts them.
@@ -41,11 +43,13 @@ impl Gateway {
         };
         let status = match &first {
             Some(instance) => status_of(instance.way),
-            None if is_kept => "xcwado; hit",
-            None => "xcwado; fwd=miss",
+            None if is_kept => HIT,
+            None => MISS,
         };
-        let tag = first.as_ref().and_then(|instance| instance.sha256);
-        let tag = tag.map(EntityTag::new);
+        let is_alone = acceptable.payload == Payload::Single;
+        let tag = first
+            .as_ref()
+            .and_then(|instance| tag_of(instance, is_alone));
         let presented = match (first, acceptable.payload) {
             (Some(instance), Payload::Single) => present::single(instance),
             (first, _) => {
@@ -60,33 +64,28 @@ impl Gateway {
             return Ok(response);
         }
         headers.insert(CACHE_CONTROL, self.cache_control.clone());
-        match (acceptable.payload, tag) {
-            (Payload::Single, tag) => {
-                let asked = (&head.method, &head.headers);
-                Ok(conditional::answer(asked, tag.as_ref(), response))
+        Ok(match acceptable.payload {
+            Payload::Single => {
+                conditional::answer((&head.method, &head.headers), tag.as_ref(), response)
             }
-            (Payload::Multipart, Some(tag)) => tagged(head, &tag, response),
-            (Payload::Multipart, None) => Ok(response),
-        }
+            Payload::Multipart => conditional::whole(&head.headers, tag.as_ref(), response),
+        })
+    }
+}
+
+/// The entity tag of an instance, alone or in parts; none while it is being fetched.
+fn tag_of(instance: &Instance, is_alone: bool) -> Option<EntityTag> {
+    let form = if is_alone { "alone" } else { "in parts" };
+    match (instance.sha256, instance.stamp) {
+        (Some(sha256), _) if is_alone => Some(EntityTag::of_stored(sha256)),
+        (Some(sha256), _) => Some(EntityTag::in_parts(sha256)),
+        (None, Some(stamp)) => Some(EntityTag::made(stamp, form)),
+        (None, None) => None,
     }
 }
 
 async fn first_of(instances: &mut Instances) -> Result<Instance, body::Error> {
     instances.next().await?.ok_or(body::Error::Missing(1))
-}
-
-/// The answer with an instance in a `multipart/related`, or that the client has it.
-fn tagged(
-    head: &Parts,
-    tag: &EntityTag,
-    mut response: Response<Body>,
-) -> Result<Response<Body>, Error> {
-    response.headers_mut().insert(ETAG, value(&tag.weak())?);
-    if tag.is_had(&head.headers) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.body_mut() = Body::empty();
-    }
-    Ok(response)
 }
 
 fn status_of(way: Way) -> &'static str {
@@ -152,5 +151,7 @@ pub(super) fn json_document(text: String) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    // Some of them have other forms.
+    headers.insert(VARY, HeaderValue::from_static("accept"));
     response
 }

@@ -5,7 +5,7 @@ use dicom_core::Tag;
 use http::Response;
 use http::request::Parts;
 
-use super::answer::response;
+use super::conditional::EntityTag;
 use super::material::One;
 use super::one::{frames_of, skimmed};
 use super::place::Place;
@@ -19,7 +19,6 @@ use crate::present::Presented;
 use crate::present::parts::{self, Part, with_syntax};
 use crate::request::BulkAcceptable;
 use crate::request::accept_bulk::{self, OCTET_STREAM, Representation, Stored};
-use crate::retrieve::Missing;
 use crate::sub_resource::{Frames, SubResource};
 
 const PIXEL_DATA: &str = "7FE00010";
@@ -48,6 +47,7 @@ impl Gateway {
         let instance = one.open().await?;
         let stored = instance.identity.transfer_syntax.clone();
         let location = place.of_sub_resource(target, resource);
+        let digest = instance.digest();
         let mut skimmed = skimmed(&one, instance.body, extent_for(path)).await?;
         // What is not found where it is takes as much again.
         skimmed.make_room(skimmed.bytes()).await?;
@@ -86,9 +86,12 @@ impl Gateway {
                 is_as_stored: true,
             }
         };
+        let form = format!("bulk data {path} {given:?} below {}", place.root());
+        let tag = digest.map(|digest| EntityTag::made(digest, &form));
         if !given.is_multipart {
             let content_type = given.media_type;
-            return self.alone(head, Presented { content_type, body }, &location);
+            let presented = Presented { content_type, body };
+            return self.alone(head, presented, &location, tag.as_ref());
         }
         let parts = vec![Part {
             location: location.clone(),
@@ -98,9 +101,7 @@ impl Gateway {
         let content_type = with_syntax(OCTET_STREAM, &plain_syntax);
         let how = (boundary()?, OCTET_STREAM, content_type);
         let presented = parts::multipart(parts, body, open, how);
-        let mut response = response(presented, Missing::Nothing, &location)?;
-        self.keepable(&mut response, Missing::Nothing);
-        Ok(response)
+        self.together(head, presented, &location, tag.as_ref())
     }
 }
 

@@ -2,16 +2,22 @@
 //! (§14) of an answer that is one instance.
 
 use http::header::{
-    ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
+    RANGE,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use sha2::{Digest, Sha256};
 
 use crate::body::Body;
-use crate::cache::hex;
+use crate::cache::{IN_PARTS, hex};
 
-/// An entity tag: the SHA-256 of an instance, by which the same bytes are known everywhere.
+/// An entity tag. Each representation of a resource has its own (RFC 9110 8.8.3): a client that has one of
+/// them does not have the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct EntityTag(String);
+pub(super) struct EntityTag {
+    opaque: String,
+    is_weak: bool,
+}
 
 /// What a request wants of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,29 +34,83 @@ enum Wanted {
 }
 
 impl EntityTag {
-    pub(super) fn new(sha256: [u8; 32]) -> Self {
-        Self(hex(&sha256))
+    /// That of an instance as it is stored: its SHA-256, by which the same bytes are known everywhere.
+    pub(super) fn of_stored(sha256: [u8; 32]) -> Self {
+        Self {
+            opaque: hex(&sha256),
+            is_weak: false,
+        }
     }
 
-    /// As it stands for bytes that are always the same.
-    fn strong(&self) -> String {
-        format!("\"{}\"", self.0)
+    /// That of the same in a `multipart/related`, whose boundary is another one each time.
+    pub(super) fn in_parts(sha256: [u8; 32]) -> Self {
+        Self {
+            opaque: format!("{}{IN_PARTS}", hex(&sha256)),
+            is_weak: true,
+        }
     }
 
-    /// As it stands for an answer whose boundaries are others each time.
-    pub(super) fn weak(&self) -> String {
-        format!("W/{}", self.strong())
+    /// That of anything else that is made of an instance with this digest. `representation` tells it from
+    /// everything else that is made of it. A later version may make other bytes of the same.
+    pub(super) fn made(digest: [u8; 32], representation: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in [&digest, env!("CARGO_PKG_VERSION").as_bytes(), b"\0"] {
+            hash.update(part);
+        }
+        hash.update(representation);
+        let opaque: [u8; 32] = hash.finalize().into();
+        Self {
+            opaque: hex(&opaque),
+            is_weak: true,
+        }
     }
 
-    /// Whether the client has it (§13.1.2, where weak tags count).
-    pub(super) fn is_had(&self, headers: &HeaderMap) -> bool {
-        let fields = headers.get_all(IF_NONE_MATCH).iter();
-        let mut tags = fields.filter_map(|field| field.to_str().ok());
-        tags.any(|tags| {
-            let mut tags = tags.split(',').map(str::trim);
-            tags.any(|tag| tag == "*" || tag.trim_start_matches("W/") == self.strong())
-        })
+    fn quoted(&self) -> String {
+        format!("\"{}\"", self.opaque)
     }
+
+    fn field(&self) -> String {
+        let weak = if self.is_weak { "W/" } else { "" };
+        format!("{weak}{}", self.quoted())
+    }
+}
+
+/// Whether the client has what the answer would be (RFC 9110 13.1.2, where weak tags count). `*`: whatever it
+/// would be.
+pub(super) fn is_had(headers: &HeaderMap, tag: Option<&EntityTag>) -> bool {
+    let fields = headers.get_all(IF_NONE_MATCH).iter();
+    let mut tags = fields.filter_map(|field| field.to_str().ok());
+    let quoted = tag.map(EntityTag::quoted);
+    tags.any(|tags| {
+        let mut tags = tags.split(',').map(str::trim);
+        tags.any(|tag| tag == "*" || quoted.as_deref() == Some(tag.trim_start_matches("W/")))
+    })
+}
+
+/// Makes of a whole answer that cannot be given in parts what the client wants of it.
+pub(super) fn whole(
+    headers: &HeaderMap,
+    tag: Option<&EntityTag>,
+    mut whole: Response<Body>,
+) -> Response<Body> {
+    let field = tag.and_then(|tag| HeaderValue::try_from(tag.field()).ok());
+    whole.headers_mut().extend(field.map(|field| (ETAG, field)));
+    if is_had(headers, tag) {
+        not_modified(whole)
+    } else {
+        whole
+    }
+}
+
+/// RFC 9110 15.4.5: what the answer would have said of itself that caches need, and nothing of the
+/// representation.
+fn not_modified(whole: Response<Body>) -> Response<Body> {
+    let (mut head, _body) = whole.into_parts();
+    head.status = StatusCode::NOT_MODIFIED;
+    for field in [CONTENT_TYPE, CONTENT_ENCODING, ACCEPT_RANGES] {
+        head.headers.remove(field);
+    }
+    Response::from_parts(head, Body::empty())
 }
 
 /// Makes of the answer with a whole instance what the client wants of it.
@@ -61,11 +121,9 @@ pub(super) fn answer(
 ) -> Response<Body> {
     let length = whole.body().length();
     let wanted = Wanted::of((method, headers), tag, length);
+    let whole = self::whole(headers, tag, whole);
     let (mut head, body) = whole.into_parts();
-    if let Some(tag) = tag.and_then(|tag| HeaderValue::try_from(tag.strong()).ok()) {
-        head.headers.insert(ETAG, tag);
-    }
-    if length.is_some() {
+    if length.is_some() && wanted != Wanted::Nothing {
         let bytes = HeaderValue::from_static("bytes");
         head.headers.insert(ACCEPT_RANGES, bytes);
     }
@@ -77,11 +135,7 @@ pub(super) fn answer(
             .extend(range.map(|range| (CONTENT_RANGE, range)));
     };
     let body = match wanted {
-        Wanted::All => body,
-        Wanted::Nothing => {
-            head.status = StatusCode::NOT_MODIFIED;
-            Body::empty()
-        }
+        Wanted::All | Wanted::Nothing => body,
         Wanted::Part { first, last } => {
             let range = format!("bytes {first}-{last}/{whole_length}");
             ranged(StatusCode::PARTIAL_CONTENT, range);
@@ -103,12 +157,14 @@ impl Wanted {
         tag: Option<&EntityTag>,
         length: Option<u64>,
     ) -> Self {
-        if tag.is_some_and(|tag| tag.is_had(headers)) {
+        if is_had(headers, tag) {
             return Self::Nothing;
         }
         let is_same = match headers.get(IF_RANGE) {
-            // A date is no strong validator here, and so never matches.
-            Some(field) => tag.is_some_and(|tag| field.as_bytes() == tag.strong().as_bytes()),
+            // §13.1.5: only a strong validator matches; a date is none here.
+            Some(field) => {
+                tag.is_some_and(|tag| !tag.is_weak && field.as_bytes() == tag.quoted().as_bytes())
+            }
             None => true,
         };
         match (headers.get(RANGE), length) {
@@ -157,7 +213,7 @@ mod tests {
     use super::*;
 
     fn tag() -> EntityTag {
-        EntityTag::new([0xab; 32])
+        EntityTag::of_stored([0xab; 32])
     }
 
     fn wanted(fields: &[(&'static str, &str)]) -> Wanted {
@@ -207,11 +263,11 @@ mod tests {
 
     #[test]
     fn a_range_of_something_else_is_everything() {
-        let strong = tag().strong();
+        let strong = tag().quoted();
         let range = ("range", "bytes=1-2");
         assert_eq!(wanted(&[range, ("if-range", &strong)]), part(1, 2));
         for other in [
-            &*tag().weak(),
+            &*format!("W/{strong}"),
             "\"other\"",
             "Mon, 23 Nov 2026 00:00:00 GMT",
             "",
@@ -221,8 +277,40 @@ mod tests {
     }
 
     #[test]
+    fn each_representation_has_a_tag_of_its_own() {
+        let digest = [7; 32];
+        let tags = [
+            EntityTag::of_stored(digest),
+            EntityTag::in_parts(digest),
+            EntityTag::made(digest, "a"),
+            EntityTag::made(digest, "b"),
+            EntityTag::made([8; 32], "a"),
+        ];
+        for (at, tag) in tags.iter().enumerate() {
+            for (of, other) in tags.iter().enumerate() {
+                let field = HeaderValue::try_from(other.field()).expect("a tag");
+                let headers = HeaderMap::from_iter([(IF_NONE_MATCH, field)]);
+                assert_eq!(is_had(&headers, Some(tag)), at == of, "{tag:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_weak_tag_permits_no_range() {
+        let tag = EntityTag::in_parts([7; 32]);
+        for field in [tag.field(), tag.quoted()] {
+            let field = HeaderValue::try_from(field).expect("a tag");
+            let range = HeaderValue::from_static("bytes=1-2");
+            let headers = HeaderMap::from_iter([(RANGE, range), (IF_RANGE, field)]);
+            let wanted = Wanted::of((&Method::GET, &headers), Some(&tag), Some(9));
+            assert_eq!(wanted, Wanted::All);
+        }
+    }
+
+    #[test]
     fn what_the_client_has_is_not_sent() {
-        let (strong, weak) = (tag().strong(), tag().weak());
+        let strong = tag().quoted();
+        let weak = format!("W/{strong}");
         let listed = format!("\"x\" , {weak},\"y\"");
         for had in [&*strong, &weak, &listed, "*"] {
             assert_eq!(wanted(&[("if-none-match", had)]), Wanted::Nothing, "{had}");

@@ -6,11 +6,13 @@ use http::{HeaderMap, Response};
 
 use super::all_values::Which;
 use super::answer::response;
-use super::{Asking, Error, Gateway, boundary, conditional};
+use super::conditional::EntityTag;
+use super::{Asking, Error, Gateway, boundary, conditional, heads};
 use crate::body::Body;
 use crate::instance::Target;
 use crate::present::Presented;
 use crate::present::metadata::Form;
+use crate::request::accept_bulk::OCTET_STREAM;
 use crate::request::{MetadataForm, Root};
 use crate::retrieve::Missing;
 use crate::sub_resource::{BulkdataPath, FrameForm, SubResource};
@@ -29,6 +31,10 @@ impl Gateway {
         let holding = self.holding(root, target.study()).await?;
         let plan = self.plan(&holding, target, asking)?;
         let place = asking.root_place(root);
+        if heads::is_of_many(head, target) {
+            let location = place.of_sub_resource(target, resource);
+            return self.head_of_derived(head, &plan, resource, &location);
+        }
         let what = (&place, target, resource);
         if let Some(response) = self.offered(head, &plan, what).await? {
             return Ok(response);
@@ -84,14 +90,45 @@ impl Gateway {
         head: &Parts,
         presented: Presented,
         location: &str,
+        tag: Option<&EntityTag>,
     ) -> Result<Response<Body>, Error> {
         let mut response = response(presented, Missing::Nothing, location)?;
         self.keepable(&mut response, Missing::Nothing);
         Ok(conditional::answer(
             (&head.method, &head.headers),
-            None,
+            tag,
             response,
         ))
+    }
+
+    /// An answer that cannot be given in parts.
+    pub(super) fn together(
+        &self,
+        head: &Parts,
+        presented: Presented,
+        location: &str,
+        tag: Option<&EntityTag>,
+    ) -> Result<Response<Body>, Error> {
+        let mut response = response(presented, Missing::Nothing, location)?;
+        self.keepable(&mut response, Missing::Nothing);
+        Ok(conditional::whole(&head.headers, tag, response))
+    }
+
+    /// That the client has what is asked for, if it does: then nothing has to be made.
+    pub(super) fn unchanged(
+        &self,
+        head: &Parts,
+        location: &str,
+        tag: Option<&EntityTag>,
+    ) -> Result<Option<Response<Body>>, Error> {
+        if !conditional::is_had(&head.headers, tag) {
+            return Ok(None);
+        }
+        let presented = Presented {
+            content_type: OCTET_STREAM.to_owned(),
+            body: Body::empty(),
+        };
+        self.together(head, presented, location, tag).map(Some)
     }
 }
 

@@ -5,6 +5,7 @@ use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use http::request::Parts;
 
 use super::bulkdata::document_type;
+use super::conditional::EntityTag;
 use super::material::One;
 use super::metadata::described;
 use super::one::{OneFrame, frames_of, skimmed};
@@ -43,6 +44,12 @@ impl Gateway {
         } else {
             return Ok(None);
         };
+        let tag = instance
+            .digest()
+            .map(|digest| EntityTag::made(digest, media_type));
+        if let Some(unchanged) = self.unchanged(head, location, tag.as_ref())? {
+            return Ok(Some(unchanged));
+        }
         let mut described = described(&one.context, instance).await?;
         described
             .share
@@ -57,7 +64,7 @@ impl Gateway {
             content_type: media_type.to_owned(),
             body: Body::full(described.share.hold(text)),
         };
-        let mut response = self.alone(head, presented, location)?;
+        let mut response = self.alone(head, presented, location, tag.as_ref())?;
         response
             .headers_mut()
             .insert(CONTENT_SECURITY_POLICY, SANDBOX);
@@ -72,6 +79,7 @@ impl Gateway {
         location: &str,
     ) -> Result<Option<Response<Body>>, Error> {
         let instance = one.open().await?;
+        let digest = instance.digest();
         let syntax = instance.identity.transfer_syntax.clone();
         let video = media_type_of(&syntax);
         let is_video = video.starts_with("video/");
@@ -96,7 +104,10 @@ impl Gateway {
                 content_type: video.to_owned(),
                 body,
             };
-            return self.alone(head, presented, location).map(Some);
+            let tag = digest.map(|digest| EntityTag::made(digest, video));
+            return self
+                .alone(head, presented, location, tag.as_ref())
+                .map(Some);
         }
         let skimmed = skimmed(one, instance.body, Extent::ToPixelData).await?;
         let Some(large) = skimmed.large(ENCAPSULATED_DOCUMENT).copied() else {
@@ -111,7 +122,8 @@ impl Gateway {
             content_type: kind.to_owned(),
             body: again.slice(large.offset, large.length.unwrap_or(0)),
         };
-        let mut response = self.alone(head, presented, location)?;
+        let tag = digest.map(|digest| EntityTag::made(digest, kind));
+        let mut response = self.alone(head, presented, location, tag.as_ref())?;
         if kind != "application/pdf" {
             response
                 .headers_mut()

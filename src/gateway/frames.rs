@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Response;
 use http::request::Parts;
 
-use super::answer::response;
+use super::conditional::EntityTag;
 use super::material::One;
 use super::one::{OneFrame, broken_off, frames_of};
 use super::place::Place;
@@ -19,7 +19,6 @@ use crate::present::Presented;
 use crate::present::parts::{self, Part, with_syntax};
 use crate::request::BulkAcceptable;
 use crate::request::accept_bulk::{self, OCTET_STREAM, Stored, media_type_of};
-use crate::retrieve::Missing;
 use crate::sub_resource::{FrameForm, Frames, SubResource};
 
 impl Gateway {
@@ -46,6 +45,20 @@ impl Gateway {
         };
         let multipart = accept_bulk::Default::Multipart;
         let given = acceptable.choose(as_stored, is_one, multipart)?;
+        let location = place.of_sub_resource(
+            target,
+            &SubResource::Frames(frames.clone(), FrameForm::Pixels),
+        );
+        let form = format!(
+            "frames {numbers:?} {given:?} {stored} below {}",
+            place.root()
+        );
+        let tag = instance
+            .digest()
+            .map(|digest| EntityTag::made(digest, &form));
+        if let Some(unchanged) = self.unchanged(head, &location, tag.as_ref())? {
+            return Ok(unchanged);
+        }
         let frame = OneFrame::new(one, stored, kept);
         let is_decoded = !given.is_as_stored && frame.is_compressed();
         let syntax = if is_decoded {
@@ -61,13 +74,9 @@ impl Gateway {
             frame.stored(instance, first).await?
         };
         let content_type = with_syntax(&given.media_type, &syntax);
-        let location = place.of_sub_resource(
-            target,
-            &SubResource::Frames(frames.clone(), FrameForm::Pixels),
-        );
         if !given.is_multipart {
             let presented = Presented { content_type, body };
-            return self.alone(head, presented, &location);
+            return self.alone(head, presented, &location, tag.as_ref());
         }
         let root = place.of(target);
         let parts = numbers.drain(..).map(|what| Part {
@@ -87,9 +96,7 @@ impl Gateway {
         };
         let how = (boundary()?, given.media_type.as_str(), content_type);
         let presented = parts::multipart(parts.collect(), body, open, how);
-        let mut response = response(presented, Missing::Nothing, &location)?;
-        self.keepable(&mut response, Missing::Nothing);
-        Ok(response)
+        self.together(head, presented, &location, tag.as_ref())
     }
 }
 

@@ -7,11 +7,12 @@ use http::Response;
 use http::request::Parts;
 
 use super::answer::response;
+use super::conditional::EntityTag;
 use super::derive::{encoded, takes_gzip, written};
 use super::material::{Context, Material};
 use super::one::broken_off;
 use super::place::Place;
-use super::{Error, Gateway, accept_fields};
+use super::{Error, Gateway, accept_fields, conditional};
 use crate::body::{self, Body};
 use crate::budget::Share;
 use crate::dicom::TransferSyntaxes;
@@ -34,14 +35,23 @@ impl Gateway {
         let form = accept::metadata(head.uri.query(), &accept_fields(head))?;
         let include = included(head.uri.query())?;
         let gzip = form == MetadataForm::Json && takes_gzip(&head.headers);
+        let location = place.of_sub_resource(target, &SubResource::Metadata);
+        let representation = format!("{form:?} {gzip} {include:?} below {}", place.root());
         let form = written(form, gzip)?;
         if let Some(offered) = self.offered_metadata(&material, &place).await {
             return given((offered, include), (form, gzip), &place, target);
         }
+        let mut tag = None;
         let (mut instances, missing) = match target {
             // A file is opened where it is, and its pixels are not read.
             Target::Instance(..) => {
                 let instance = material.one()?.open().await?;
+                let digest = instance.digest();
+                tag = digest.map(|digest| EntityTag::made(digest, &representation));
+                if let Some(mut unchanged) = self.unchanged(head, &location, tag.as_ref())? {
+                    encoded(&mut unchanged, false);
+                    return Ok(unchanged);
+                }
                 (Instances::of(instance), Missing::Nothing)
             }
             Target::Study(_) | Target::Series(..) => {
@@ -63,11 +73,13 @@ impl Gateway {
         };
         let how = (form, place.root().to_owned(), include);
         let presented = metadata::metadata(Some(first), instances, describing, how);
-        let location = place.of_sub_resource(target, &SubResource::Metadata);
         let mut response = response(presented, missing, &location)?;
         self.keepable(&mut response, missing);
         encoded(&mut response, gzip);
-        Ok(response)
+        if missing != Missing::Nothing {
+            return Ok(response);
+        }
+        Ok(conditional::whole(&head.headers, tag.as_ref(), response))
     }
 }
 

@@ -13,6 +13,7 @@ mod forget;
 mod forward;
 mod frames;
 mod front;
+mod heads;
 mod holding;
 mod hosts;
 mod known;
@@ -357,10 +358,15 @@ impl Gateway {
         let acceptable = acceptable(head, target)?;
         let holding = self.holding(root, target.study()).await?;
         let plan = self.plan(&holding, target, asking)?;
-        let retrieval = self.fetch(plan, &acceptable.syntaxes, asking).await?;
         let place = asking.root_place(root);
-        let answer = self.instances(head, (retrieval, acceptable), place, target);
-        let mut response = answer.await?;
+        let mut response = if heads::is_of_many(head, target) {
+            let location = place.of(target);
+            self.head_of_instances(head, &plan, &location, acceptable.payload)?
+        } else {
+            let retrieval = self.fetch(plan, &acceptable.syntaxes, asking).await?;
+            let answer = self.instances(head, (retrieval, acceptable), place, target);
+            answer.await?
+        };
         if holding.left_out(target.study()) > 0 {
             let warning = HeaderValue::from_static(LEFT_OUT);
             response.headers_mut().append(WARNING, warning);

@@ -7,19 +7,20 @@ use http::Response;
 use http::request::Parts;
 
 use super::answer::response;
+use super::conditional::EntityTag;
+use super::heads::media_type;
 use super::material::{Material, One};
 use super::one::{OneFrame, broken_off, frames_in, frames_of, skimmed};
 use super::place::Place;
 use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::{self, Body};
-use crate::instance::Target;
+use crate::instance::{Instance, Target};
 use crate::object::{self, Extent, Skimmed, lettering, shading};
 use crate::pixels::{Format, Lettering, Rendering, Wanted};
 use crate::present::parts::{self, Part};
 use crate::present::{Presented, animation};
 use crate::request::rendering::Annotation;
 use crate::request::{Rendered, rendering};
-use crate::retrieve::Missing;
 use crate::sub_resource::{FrameForm, SubResource};
 
 /// How large a thumbnail is if nobody says so.
@@ -109,14 +110,21 @@ impl Gateway {
         location: &str,
     ) -> Result<Response<Body>, Error> {
         let format = rendering::picture(head.uri.query(), &accept_fields(head))?;
-        let frames = match format {
-            Format::Gif => frames_of(&one).await?.1.geometry.frames,
-            Format::Jpeg | Format::Png => 1,
+        let (digest, frames) = match format {
+            Format::Gif => {
+                let (instance, kept) = frames_of(&one).await?;
+                (instance.digest(), kept.geometry.frames)
+            }
+            Format::Jpeg | Format::Png => (None, 1),
         };
         if frames == 1 {
             return self.pictures(head, one, wanted, (location, &[1])).await;
         }
         let easel = Easel::new(one, wanted, format);
+        let tag = digest.map(|digest| easel.tag(digest, "all"));
+        if let Some(unchanged) = self.unchanged(head, location, tag.as_ref())? {
+            return Ok(unchanged);
+        }
         let first = animation::begun(&easel.paint(1).await?).ok_or(Error::Internal)?;
         let easel = easel.patient();
         let body = Body::generate(None, move |out| async move {
@@ -133,9 +141,7 @@ impl Gateway {
             content_type: media_type(format).to_owned(),
             body,
         };
-        let mut response = response(presented, Missing::Nothing, location)?;
-        self.keepable(&mut response, Missing::Nothing);
-        Ok(response)
+        self.together(head, presented, location, tag.as_ref())
     }
 
     /// Pictures of frames of one instance.
@@ -149,14 +155,20 @@ impl Gateway {
         let format = rendering::picture(head.uri.query(), &accept_fields(head))?;
         let easel = Easel::new(one, wanted, format);
         let first = numbers.first().copied().unwrap_or(1);
-        let picture = easel.paint(first).await?;
+        let instance = easel.one.open().await?;
+        let what = format!("{numbers:?} at {location}");
+        let tag = instance.digest().map(|digest| easel.tag(digest, &what));
+        if let Some(unchanged) = self.unchanged(head, location, tag.as_ref())? {
+            return Ok(unchanged);
+        }
+        let picture = easel.paint_opened(instance, first).await?;
         let content_type = media_type(format);
-        let response = if let [_] = numbers {
+        if let [_] = numbers {
             let presented = Presented {
                 content_type: content_type.to_owned(),
                 body: Body::full(picture),
             };
-            self.alone(head, presented, location)?
+            self.alone(head, presented, location, tag.as_ref())
         } else {
             let parts = numbers.iter().map(|&what| Part {
                 location: location.to_owned(),
@@ -175,11 +187,8 @@ impl Gateway {
             };
             let how = (boundary()?, content_type, content_type.to_owned());
             let presented = parts::multipart(parts.collect(), Body::full(picture), open, how);
-            let mut response = response(presented, Missing::Nothing, location)?;
-            self.keepable(&mut response, Missing::Nothing);
-            response
-        };
-        Ok(response)
+            self.together(head, presented, location, tag.as_ref())
+        }
     }
 
     /// A picture of one frame, as WADO-URI asks for it.
@@ -192,11 +201,17 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let mut easel = Easel::new(one, wanted, format);
         easel.region = region;
+        let instance = easel.one.open().await?;
+        let tag = instance.digest();
+        let tag = tag.map(|digest| easel.tag(digest, &format!("{frame}")));
+        if let Some(unchanged) = self.unchanged(head, location, tag.as_ref())? {
+            return Ok(unchanged);
+        }
         let presented = Presented {
             content_type: media_type(format).to_owned(),
-            body: Body::full(easel.paint(frame).await?),
+            body: Body::full(easel.paint_opened(instance, frame).await?),
         };
-        self.alone(head, presented, location)
+        self.alone(head, presented, location, tag.as_ref())
     }
 
     /// A picture of each instance, in a `multipart/related`. What is no image is left out.
@@ -259,14 +274,6 @@ impl Gateway {
     }
 }
 
-fn media_type(format: Format) -> &'static str {
-    match format {
-        Format::Jpeg => "image/jpeg",
-        Format::Png => "image/png",
-        Format::Gif => "image/gif",
-    }
-}
-
 /// Where pictures of one instance are made.
 struct Easel {
     one: One,
@@ -297,6 +304,17 @@ impl Easel {
     /// A picture of a frame, counted from 1.
     async fn paint(&self, number: u32) -> Result<Bytes, Error> {
         let instance = self.one.open().await?;
+        self.paint_opened(instance, number).await
+    }
+
+    /// The entity tag of pictures of `what`, of an instance with this digest.
+    fn tag(&self, digest: [u8; 32], what: &str) -> EntityTag {
+        let (wanted, format, region) = (&self.wanted, self.format, &self.region);
+        let representation = format!("{what} {format:?} {wanted:?} {region:?}");
+        EntityTag::made(digest, &representation)
+    }
+
+    async fn paint_opened(&self, instance: Instance, number: u32) -> Result<Bytes, Error> {
         let syntax = instance.identity.transfer_syntax.clone();
         let digest = instance.digest();
         let mut skimmed = skimmed(&self.one, instance.body, Extent::ToPixelData).await?;

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sha2::{Digest, Sha256};
+
 use super::material::{Context, One};
 use super::one::{OneFrame, broken_off, frames_in, skimmed};
 use super::{Asking, Error, Gateway};
@@ -164,12 +166,17 @@ impl Rewriting {
 
 /// The same instance in other bytes.
 fn rewritten(instance: Instance) -> Instance {
+    // They are told from others by what they were made of.
+    let stamp = instance.digest().map(|digest| {
+        let syntax = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN;
+        Sha256::digest([&digest, syntax.as_bytes()].concat()).into()
+    });
     let mut identity = instance.identity;
     identity.transfer_syntax = TransferSyntax::explicit_vr_little_endian();
     Instance {
         identity,
         sha256: None,
-        stamp: None,
+        stamp,
         ..instance
     }
 }

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use super::crossing::Question;
 use super::giving::Tally;
 use super::manners::Manner;
-use super::{Job, Plan, Retriever};
+use super::{Job, Missing, Plan, Retriever};
 use crate::body::Body;
 use crate::cache::disk::Stored;
 use crate::cache::{Entry, Flight, Found, Key, Read};
@@ -192,6 +192,40 @@ impl Retriever {
                 !holds(uid) && bringing().is_none()
             }
             None => !job.listing.instances.keys().all(holds),
+        }
+    }
+
+    /// What is known to be missing from an answer before any source is asked: what has no source, and what
+    /// its source was found to lack.
+    #[must_use]
+    pub fn missing(&self, plan: &Plan) -> Missing {
+        let absent: usize = plan.jobs.iter().map(|job| self.absent(job)).sum();
+        match plan.not_locatable + absent {
+            0 => Missing::Nothing,
+            missing => Missing::Some {
+                missing,
+                selected: plan.not_locatable + plan.count(),
+            },
+        }
+    }
+
+    fn absent(&self, job: &Job) -> usize {
+        let Some(absent) = self.absences.of(&job.source, &job.listing.series) else {
+            return 0;
+        };
+        let form = Representation::AsStored;
+        let is_absent = |uid: &SopInstanceUid| {
+            let is_told = absent.series || absent.instances.contains(&(uid.clone(), form));
+            is_told && !self.holds(&job.source, &key(&job.source, &job.listing, uid, form))
+        };
+        match &job.only {
+            Some(uid) => usize::from(is_absent(uid)),
+            None => job
+                .listing
+                .instances
+                .keys()
+                .filter(|uid| is_absent(uid))
+                .count(),
         }
     }
 

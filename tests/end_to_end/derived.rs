@@ -20,7 +20,7 @@ const ANY_FRAME: (&str, &str) = (
 );
 
 /// A study of one series with these instances: transfer syntax, and what follows the UIDs.
-fn study(instances: &[(&str, Vec<u8>)]) -> Study {
+pub(crate) fn study(instances: &[(&str, Vec<u8>)]) -> Study {
     let mut study = Study::new(1).with(0, at(10));
     let (study_uid, series_uid) = (study.uid.clone(), study.series[0].uid.clone());
     for (number, (syntax, rest)) in instances.iter().enumerate() {
@@ -53,12 +53,12 @@ fn long_text(tag: u32, vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn number(tag: u32, value: u16) -> Vec<u8> {
+pub(crate) fn number(tag: u32, value: u16) -> Vec<u8> {
     long_text(tag, b"US", &value.to_le_bytes())
 }
 
 /// The attributes of an image of 4 by 2 pixels.
-fn image(frames: usize, bits: u16) -> Vec<u8> {
+pub(crate) fn image(frames: usize, bits: u16) -> Vec<u8> {
     [
         number(0x0028_0002, 1),
         text(0x0028_0004, b"CS", "MONOCHROME2"),
@@ -72,12 +72,12 @@ fn image(frames: usize, bits: u16) -> Vec<u8> {
     .concat()
 }
 
-fn native(frames: usize, bits: u16, pixels: &[u8]) -> Vec<u8> {
+pub(crate) fn native(frames: usize, bits: u16, pixels: &[u8]) -> Vec<u8> {
     [image(frames, bits), long(0x7FE0_0010, b"OW", pixels)].concat()
 }
 
 /// Encapsulated pixel data: an offset table, and fragments.
-fn encapsulated(frames: usize, table: &[u32], fragments: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn encapsulated(frames: usize, table: &[u32], fragments: &[&[u8]]) -> Vec<u8> {
     let mut bytes = image(frames, 8);
     bytes.extend([
         0xE0, 0x7F, 0x10, 0, b'O', b'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF,

@@ -76,9 +76,10 @@ async fn an_instance_that_the_client_has_is_not_sent_again() {
         );
         // In parts the boundaries are others each time.
         let parts = case.rig.get(&case.path, &[AS_STORED]).await;
-        assert_eq!(parts.field("etag"), format!("W/{tag}"));
+        let weak = parts.field("etag").to_owned();
+        assert!(weak.starts_with("W/\"") && !weak.contains(&tag), "{weak}");
         assert_eq!(parts.instances(), std::slice::from_ref(&case.bytes));
-        let had = [AS_STORED, ("if-none-match", &tag)];
+        let had = [AS_STORED, ("if-none-match", &weak)];
         let parts = case.rig.get(&case.path, &had).await;
         assert_eq!(parts.status, StatusCode::NOT_MODIFIED);
         assert_eq!(case.origin.asked().len(), 1);

@@ -166,9 +166,19 @@ impl Program {
 
     /// Sends it a signal: `-HUP` and others.
     pub(crate) fn signal(&self, signal: &str) {
-        let pid = self.process.id().to_string();
-        let sent = Command::new("kill").args([signal, &pid]).status();
-        assert!(sent.expect("kill").success());
+        send_signal(self.process.id(), signal);
+    }
+
+    /// The processes in which it decodes frames.
+    pub(crate) fn decoders(&self) -> Vec<u32> {
+        let parent = self.process.id().to_string();
+        let processes = fs::read_dir("/proc").expect("processes").flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let is_decoder = |pid: &u32| {
+            let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            words.ends_with(&format!("decode-frames\0{parent}\0"))
+        };
+        pids.filter(is_decoder).collect()
     }
 
     /// Ends it at once, as a crash does.
@@ -184,6 +194,14 @@ impl Drop for Program {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Sends a process a signal: `-HUP` and others.
+pub(crate) fn send_signal(pid: u32, signal: &str) {
+    let sent = Command::new("kill")
+        .args([signal, &pid.to_string()])
+        .status();
+    assert!(sent.expect("kill").success());
 }
 
 /// Reads a log as it is written, so that nobody waits for room in the pipe.

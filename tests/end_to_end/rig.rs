@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use xcwado::access::Access;
@@ -319,6 +319,24 @@ pub(crate) async fn raw_status(address: SocketAddr, request: &[u8]) -> Option<u1
 
 fn method_has_body(method: Option<&Method>) -> bool {
     method == Some(&Method::POST)
+}
+
+/// Sends a request as the client 127.0.0.`last`.
+pub(crate) async fn open_as(
+    last: u8,
+    address: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> Stream {
+    let socket = connect_as(last, address).await;
+    try_open(socket, request).await.expect("an answer")
+}
+
+/// A connection of the client 127.0.0.`last`.
+pub(crate) async fn connect_as(last: u8, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let own = SocketAddr::from(([127, 0, 0, last], 0));
+    socket.bind(own).expect("an address of this machine");
+    socket.connect(address).await.expect("a connection")
 }
 
 /// Sends a request over a connection of its own.

@@ -3,9 +3,13 @@
 mod breaker;
 mod crossings;
 mod documents;
+mod ends;
+mod heads;
 mod lists;
+mod memory;
 mod repairs;
 mod seats;
 mod silence;
 mod slow_sources;
+mod turns;
 mod uploads;

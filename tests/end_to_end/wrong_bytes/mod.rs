@@ -6,4 +6,5 @@ mod disagreements;
 mod keys;
 mod nothing_kept;
 mod promised;
+mod tags;
 mod whole;
