@@ -308,10 +308,7 @@ mod tests {
         assert_eq!(activity.verdict(PATIENCE), Verdict::Shut);
         drop(waiting);
         pass(299).await;
-        assert_eq!(
-            activity.verdict(PATIENCE),
-            Verdict::Fine(Duration::from_secs(1))
-        );
+        assert_eq!(activity.verdict(PATIENCE), Verdict::Shut);
         pass(1).await;
         assert_eq!(activity.verdict(PATIENCE), Verdict::Stalled);
         activity.wrote(512);

@@ -68,7 +68,10 @@ impl Program {
             false => "[retrieve]\nrepair_seconds = 1\n",
         };
         // What stands before the first table belongs to the listener.
-        let at = settings.find('[').unwrap_or(settings.len());
+        let at = match settings.starts_with('[') {
+            true => 0,
+            false => settings.find("\n[").map_or(settings.len(), |at| at + 1),
+        };
         let (of_listener, tables) = settings.split_at(at);
         let settings = format!(
             "home_community_id = \"{community}\"\n[listen]\naddress = \"127.0.0.1:0\"\n\

@@ -34,7 +34,7 @@ impl Listening {
         let origin = Origin::start(move |asked| honest(&held, asked).held_at(300_000, &shut)).await;
         let partner = |last: u32, name: &str| {
             format!(
-                "[[community]]\nhome_community_id = \"1.3.6.1.4.1.99999.{last}\"\n\
+                "[[community]]\nalias = \"partner-{last}\"\nhome_community_id = \"1.3.6.1.4.1.99999.{last}\"\n\
                  certificate_names = [\"{name}\"]\n"
             )
         };
