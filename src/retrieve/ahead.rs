@@ -16,8 +16,9 @@ use super::crossing::Question;
 use super::manners::Manner;
 use super::{Job, Plan, Retriever};
 use crate::cache::LookAhead;
-use crate::dicom::SeriesInstanceUid;
+use crate::dicom::{SeriesInstanceUid, SopInstanceUid};
 use crate::hop::Hop;
+use crate::instance::Listing;
 use crate::source::{Kind, Representation, Seat};
 
 /// Crossings ahead at the same time, of everybody together.
@@ -121,7 +122,7 @@ impl Retriever {
         let listing = &job.listing;
         let form = Representation::AsStored;
         let name = (job.source.key(), listing.series.clone());
-        let is_wanting = |uid| {
+        let is_wanting = |uid: &SopInstanceUid| {
             let key = super::kept::key(&job.source, listing, uid, form);
             !self.holds(&job.source, &key)
         };
@@ -133,14 +134,7 @@ impl Retriever {
             && !self.manners.has(&job.source, Manner::InstancesOnly)
             && listing.instances.len() > 1
             && !self.ahead.recent.contains_key(&name)
-            && listing
-                .instances
-                .keys()
-                .take(SAMPLE)
-                .filter(|uid| is_wanting(uid))
-                .take(WANTING)
-                .count()
-                == WANTING
+            && lacks_some(listing, is_wanting)
     }
 
     fn cross_ahead(
@@ -168,5 +162,43 @@ impl Retriever {
             ended.await;
             drop(permit);
         })
+    }
+}
+
+/// Whether enough of a series is wanting, as far as a sample of it tells.
+fn lacks_some(listing: &Listing, is_wanting: impl Fn(&SopInstanceUid) -> bool) -> bool {
+    let sample = listing.instances.keys().take(SAMPLE);
+    let wanting = sample.filter(|uid| is_wanting(uid));
+    wanting.take(WANTING).count() == WANTING
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::retrieve::progress::test::listing;
+
+    #[test]
+    fn a_request_for_one_instance_looks_at_a_sample_of_its_series() {
+        let listing = listing(100_000);
+        for (is_here, most, lacks) in [(true, SAMPLE, false), (false, WANTING, true)] {
+            let looks = Cell::new(0);
+            let is_wanting = |_: &SopInstanceUid| {
+                looks.set(looks.get() + 1);
+                !is_here
+            };
+            assert_eq!(lacks_some(&listing, is_wanting), lacks);
+            assert_eq!(looks.get(), most);
+        }
+        // Of a short one, all of it.
+        for (instances, lacks) in [(0, false), (1, false), (2, true)] {
+            assert_eq!(
+                lacks_some(&crate::retrieve::progress::test::listing(instances), |_| {
+                    true
+                }),
+                lacks
+            );
+        }
     }
 }

@@ -95,3 +95,70 @@ impl<'a> Progress<'a> {
         awaited.into_iter().map(|(uid, _)| uid.clone()).collect()
     }
 }
+
+#[cfg(test)]
+pub(super) mod test {
+    //! Listings of any length.
+
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
+    use crate::instance::Listing;
+    use crate::source::folder::Folder;
+    use crate::source::{Kind, Source, Terms};
+
+    pub(in crate::retrieve) fn listing(instances: usize) -> Listing {
+        let uids: Vec<_> = (1..=instances).map(uid).collect();
+        let study = StudyInstanceUid::parse("1.2").expect("a UID");
+        let series = SeriesInstanceUid::parse("1.2.3").expect("a UID");
+        Listing::new(&study, &series, uids.iter())
+    }
+
+    fn uid(at: usize) -> SopInstanceUid {
+        SopInstanceUid::parse(&format!("1.2.3.{at}")).expect("a UID")
+    }
+
+    fn job(instances: usize, only: Option<SopInstanceUid>) -> Job {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(folder.path()).expect("an empty folder");
+        Job {
+            source: Arc::new(Source::new("here", Kind::Folder(folder), Terms::default())),
+            listing: Arc::new(listing(instances)),
+            only,
+        }
+    }
+
+    #[test]
+    fn a_job_for_one_instance_costs_nothing_for_the_others_of_its_series() {
+        let job = job(100_000, Some(uid(77_777)));
+        let mut progress = Progress::new(&job, &Metrics::new());
+        assert_eq!((progress.left, progress.off.len()), (1, 1));
+        assert_eq!(progress.awaited(), [uid(77_777)]);
+        assert!(!progress.take_uid(&uid(1)), "it is not selected");
+        assert!(progress.take_uid(&uid(77_777)));
+        assert!(!progress.take_uid(&uid(77_777)), "it is off the list");
+        assert_eq!((progress.left, progress.awaited().len()), (0, 0));
+    }
+
+    #[test]
+    fn a_job_for_a_series_goes_by_its_order() {
+        let job = job(5, None);
+        let mut progress = Progress::new(&job, &Metrics::new());
+        assert!(progress.take_uid(&uid(2)) && progress.take_uid(&uid(5)));
+        assert!(!progress.take_uid(&uid(6)), "it is not listed");
+        assert_eq!(progress.awaited(), [uid(1), uid(3), uid(4)]);
+        progress.lose(&uid(3));
+        assert!(progress.was_lost(&uid(3)) && !progress.was_lost(&uid(4)));
+        assert_eq!((progress.take_all(), progress.left), (3, 0));
+    }
+
+    #[test]
+    fn listings_are_compared_by_their_digests() {
+        assert_eq!(listing(1000), listing(1000));
+        assert_ne!(listing(1000), listing(999));
+        let (study, series) = (listing(0).study, listing(0).series);
+        let swapped = [uid(2), uid(1)];
+        assert_ne!(listing(2), Listing::new(&study, &series, swapped.iter()));
+    }
+}
