@@ -168,6 +168,8 @@ impl Gateway {
             // It is handed out in the format that it came in.
             return Err(accept::NotAcceptable.into());
         }
+        // The document as it is stored, and as it is written.
+        let share = asking.account.share(record.length() * 2).await?;
         let root = format!("{}/dicomweb", asking.link(id));
         let written = self.read(move |manifests| -> Result<_, store::Error> {
             let document = manifests.document(id)?.unwrap_or_default();
@@ -177,7 +179,7 @@ impl Gateway {
             Ok(handed_out(&document, &series, &root)?)
         });
         let mut response = json_document(String::new());
-        *response.body_mut() = Body::full(written.await??);
+        *response.body_mut() = Body::full(share.hold(written.await??.into()));
         let media_type = HeaderValue::from_static(media_type);
         response.headers_mut().insert(CONTENT_TYPE, media_type);
         Ok(response)

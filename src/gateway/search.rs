@@ -66,7 +66,7 @@ impl Gateway {
                 Err(Error::NotFound) => Found::nothing(),
                 Err(error) => return Err(error),
             },
-            (Root::All, None) => self.search_everything(searched).await?,
+            (Root::All, None) => self.search_everything(asking, searched).await?,
         };
         warnings.extend(found.warnings());
         let gzip = form == MetadataForm::Json && takes_gzip(&head.headers);
@@ -93,7 +93,12 @@ impl Gateway {
 
     /// A search in all registered manifests. What their records tell is looked at first; only those
     /// that may hold something are read.
-    async fn search_everything(&self, mut searched: Searched) -> Result<Found, Error> {
+    async fn search_everything(
+        &self,
+        asking: &Asking,
+        mut searched: Searched,
+    ) -> Result<Found, Error> {
+        let mut share = asking.account.share(0).await?;
         let query = &searched.query;
         let most = query
             .limit
@@ -143,6 +148,7 @@ impl Gateway {
                         PageRow::Written(written_row(&row))
                     });
                 }
+                share.grow(page.written).await?;
             }
             if before.is_none() {
                 break;
@@ -153,9 +159,13 @@ impl Gateway {
             true => Left::Some,
             false => Left::Nothing,
         };
-        let rows = page.rows.into_iter().map(move |row| match row {
-            PageRow::Study(outline) => written_row(&outline_row(&outline, &searched.root)),
-            PageRow::Written(row) => row,
+        let rows = page.rows.into_iter().map(move |row| {
+            // Until the last one was given.
+            let _share = &share;
+            match row {
+                PageRow::Study(outline) => written_row(&outline_row(&outline, &searched.root)),
+                PageRow::Written(row) => row,
+            }
         });
         Ok(Found {
             left,
@@ -222,6 +232,8 @@ struct Page {
     skip: usize,
     most: usize,
     rows: Vec<PageRow>,
+    /// Bytes of rows that are written.
+    written: u64,
     /// Whether there is more than fits.
     is_exceeded: bool,
 }
@@ -239,6 +251,7 @@ impl Page {
             skip,
             most,
             rows: Vec::new(),
+            written: 0,
             is_exceeded: false,
         }
     }
@@ -247,7 +260,11 @@ impl Page {
         if self.skip > 0 {
             self.skip -= 1;
         } else if self.rows.len() < self.most {
-            self.rows.push(row());
+            let row = row();
+            if let PageRow::Written(row) = &row {
+                self.written += row.len() as u64;
+            }
+            self.rows.push(row);
         } else {
             self.is_exceeded = true;
         }

@@ -68,6 +68,12 @@ pub(super) fn read_record(path: &Path) -> io::Result<Found> {
 }
 
 impl Record {
+    /// How many bytes its document has.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Writes the record.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         files::write_whole(path, &serde_json::to_vec(&StoredRecord::from(self))?)

@@ -156,3 +156,40 @@ async fn clients_that_do_not_read_hold_a_chunk_and_not_a_document() {
     let listed = &whole["studies"][0]["series"][0]["sop_instance_uids"];
     assert_eq!(listed.as_array().map(Vec::len), Some(INSTANCES));
 }
+
+#[tokio::test]
+async fn manifests_that_are_handed_out_take_their_size_from_the_budget() {
+    const CLIENTS: usize = 16;
+    let rig = Rig::start("[limits]\nmemory = \"256 MiB\"\nmemory_wait_seconds = 1\n");
+    let registered = rig.register(large(60_000)).await;
+    let path = format!("/manifests/{}", registered.id);
+    let accept = ("accept", "application/fhir+json");
+    let length = rig.get(&path, &[accept]).await.body.len();
+    let mut held = Vec::new();
+    for _ in 0..CLIENTS {
+        held.push(rig.open(&path, &[accept]).await);
+    }
+    let refused = |answer: &&Stream| answer.status == StatusCode::SERVICE_UNAVAILABLE;
+    let refused = held.iter().filter(refused).count();
+    let given = held
+        .iter()
+        .filter(|one| one.status == StatusCode::OK)
+        .count();
+    assert_eq!(given + refused, CLIENTS);
+    assert!(
+        given >= 2 && refused >= 1,
+        "{given} given, {refused} refused"
+    );
+    assert!(given * length <= 128 << 20, "{given} of {length} bytes");
+    // What was read, or given up, is there for others.
+    drop(held);
+    for _ in 0..50 {
+        let again = rig.get(&path, &[accept]).await;
+        if again.status == StatusCode::OK {
+            assert_eq!(again.body.len(), length);
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    panic!("the memory is not given back");
+}
