@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::Entry;
 use super::disk::Pending;
+use super::memory::cost;
 
 /// Files that are written at the same time.
 const WRITERS: usize = 2;
@@ -89,6 +90,7 @@ struct Queue {
 #[derive(Debug)]
 struct Item {
     instance: Instance,
+    /// As the memory tier counts them.
     bytes: u64,
     pending: Pending,
 }
@@ -140,7 +142,7 @@ impl Behind {
         if !entry.progress.go(&[IDLE], QUEUED) {
             return Ok(());
         }
-        let bytes = entry.bytes.len() as u64;
+        let bytes = cost(pending.key(), entry);
         let mut queue = self.queue();
         if queue.len() >= MOST {
             entry.progress.go(&[QUEUED], IDLE);
@@ -179,7 +181,7 @@ impl Behind {
 
     /// Puts an instance to the front of the queue.
     pub(super) fn hurry(self: &Arc<Self>, entry: Arc<Entry>, pending: Pending, writer: Writer) {
-        let bytes = entry.bytes.len() as u64;
+        let bytes = cost(pending.key(), &entry);
         let mut queue = self.queue();
         if queue.len() >= MOST || !entry.progress.go(&[IDLE, QUEUED], URGENT) {
             return;
@@ -304,3 +306,7 @@ impl Writer {
         self.0.metrics().cache_not_written.inc();
     }
 }
+
+#[cfg(test)]
+#[path = "behind_tests.rs"]
+mod tests;

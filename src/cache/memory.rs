@@ -233,6 +233,11 @@ fn cache(bytes: u64, metrics: &Metrics) -> Cache<Key, Arc<Entry>> {
         .build()
 }
 
+/// Bytes of memory that an entry takes, as this tier counts them.
+pub(super) fn cost(key: &Key, entry: &Arc<Entry>) -> u64 {
+    u64::from(weight(key, entry)) * UNIT
+}
+
 fn weight(key: &Key, entry: &Arc<Entry>) -> u32 {
     let bytes = entry.bytes.len() + key.size() + OVERHEAD;
     u32::try_from((bytes as u64).div_ceil(UNIT)).unwrap_or(u32::MAX)

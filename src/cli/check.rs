@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use url::Url;
 
 use super::Failure;
-use super::start::{Opened, Parts, block_on};
+use super::start::{Opened, block_on, manifests};
 use super::table::{self, row};
 use crate::credentials::{Certificate, now};
 use crate::source::client::Client;
@@ -19,19 +19,20 @@ use crate::source::{self, Kind, Source};
 const SOON_DAYS: i64 = 21;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let (_config, parts) = Parts::load(path)?;
+    let (config, opened) = Opened::load(path)?;
+    let manifests = manifests(&config)?;
     block_on(async {
         let mut report = Report::default();
-        for site in parts.opened.registry.sites() {
+        for site in opened.registry.sites() {
             report.source(&site.source).await;
         }
-        let communities = parts.opened.registry.communities();
+        let communities = opened.registry.communities();
         for gateway in communities.filter_map(|community| community.gateway.as_ref()) {
             report.gateway(gateway).await;
         }
-        report.own_certificates(&parts.opened);
+        report.own_certificates(&opened);
         report.print();
-        println!("{} manifests are registered", parts.manifests.count());
+        println!("{} manifests are registered", manifests.count());
         match report.problems {
             0 => Ok(()),
             1 => Err(Failure("1 problem".into())),

@@ -1,9 +1,13 @@
 //! Settings become a gateway that is ready to serve.
 
+use std::fmt;
+use std::fs::{DirBuilder, File, TryLockError};
 use std::future::Future;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,6 +31,7 @@ pub(super) struct Parts {
     pub(super) cache: Cache,
     pub(super) metrics: Metrics,
     pub(super) opened: Opened,
+    lock: Lock,
 }
 
 /// What settings name, opened.
@@ -41,35 +46,24 @@ pub(super) struct Opened {
 }
 
 impl Parts {
-    /// Reads settings and opens what they name.
+    /// Reads settings, opens what they name, and takes the data directory for this process.
     pub(super) fn load(path: &Path) -> Result<(Config, Self), Failure> {
-        let (config, mut problems) = Config::look(path).map_err(Failure::new)?;
-        let opened = Opened::open(&config, &mut problems);
-        match opened {
-            Some(opened) if problems.0.is_empty() => {
-                let parts = Self::with(opened, &config)?;
-                Ok((config, parts))
-            }
-            Some(_) | None => Err(Failure::new(problems)),
-        }
-    }
-
-    fn with(opened: Opened, config: &Config) -> Result<Self, Failure> {
-        let directory = config.data_directory.join("manifests");
-        let manifests = Store::open(&directory, config.manifests.clone()).map_err(|error| {
-            Failure(format!("data_directory: {}: {error}", directory.display()))
-        })?;
+        let (config, opened) = Opened::load(path)?;
+        let lock = Lock::take(&config.data_directory)?;
+        let manifests = manifests(&config)?;
         let metrics = Metrics::new();
         let directory = config.data_directory.join("instances");
         let cache = Cache::open(&config.cache, &directory, &metrics).map_err(|error| {
             Failure(format!("data_directory: {}: {error}", directory.display()))
         })?;
-        Ok(Self {
+        let parts = Self {
             manifests,
             cache,
             metrics,
             opened,
-        })
+            lock,
+        };
+        Ok((config, parts))
     }
 
     /// Serves until the process is told to stop.
@@ -104,7 +98,51 @@ impl Parts {
         };
         let drain = Duration::from_secs(config.listen.drain_seconds);
         server::run(listeners, gateway, self.metrics, drain, shutdown).await;
+        drop(self.lock);
         Ok(())
+    }
+}
+
+/// The store of manifests. It may be opened beside a gateway that runs: only that one writes there.
+pub(super) fn manifests(config: &Config) -> Result<Store, Failure> {
+    let directory = config.data_directory.join("manifests");
+    Store::open(&directory, config.manifests.clone())
+        .map_err(|error| Failure(format!("data_directory: {}: {error}", directory.display())))
+}
+
+/// The data directory, which belongs to one process at a time: two would delete each other's files. The lock
+/// ends with the process, however it ends.
+#[derive(Debug)]
+struct Lock(#[expect(dead_code, reason = "it is held, not read")] Option<File>);
+
+impl Lock {
+    fn take(directory: &Path) -> Result<Self, Failure> {
+        let failed = |error: &dyn fmt::Display| {
+            let directory = directory.display();
+            Failure(format!("data_directory: {directory}: {error}"))
+        };
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory);
+        made.map_err(|error| failed(&error))?;
+        // A pipe or a link in its place must neither block nor be followed.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let opened = options.custom_flags(flags).open(directory.join("lock"));
+        let file = opened.map_err(|error| failed(&format!("lock: {error}")))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(Some(file))),
+            Err(TryLockError::WouldBlock) => Err(failed(
+                &"another xcwado uses it; stop that one, or give this one a directory of its own",
+            )),
+            // Some network file systems know no locks.
+            Err(TryLockError::Error(error)) => {
+                tracing::warn!(%error, "the data directory cannot be locked: nothing else may use it");
+                Ok(Self(None))
+            }
+        }
     }
 }
 
@@ -114,6 +152,15 @@ fn program() -> PathBuf {
 }
 
 impl Opened {
+    /// Reads settings and opens the sources and credentials that they name; nothing in the data directory.
+    pub(super) fn load(path: &Path) -> Result<(Config, Self), Failure> {
+        let (config, mut problems) = Config::look(path).map_err(Failure::new)?;
+        match Self::open(&config, &mut problems) {
+            Some(opened) if problems.0.is_empty() => Ok((config, opened)),
+            Some(_) | None => Err(Failure::new(problems)),
+        }
+    }
+
     /// Opens everything and gathers what is wrong; `None` if anything is.
     fn open(config: &Config, problems: &mut Problems) -> Option<Self> {
         let mut told = |all: Vec<Problem>| {

@@ -75,3 +75,35 @@ async fn what_is_served_after_a_kill_is_exact() {
     }
     assert!(from_disk > 0.0, "nothing was ever kept");
 }
+
+// What comes in a burst waits to be written; what was a hit does not wait behind it.
+#[tokio::test]
+async fn what_was_given_from_the_cache_a_second_before_a_kill_is_there_again() {
+    let study = Study::new(1).with_series(at(10), vec![(EXPLICIT, 8000); 3000]);
+    let whole = sorted(study.bytes());
+    let origin = Origin::of(&study).await;
+    let settings = format!("[cache]\nlook_ahead = \"off\"\n{}", origin.location(10));
+    let gateway = Program::serve(&settings).await;
+    let root = gateway.register("", study.fhir()).await.root;
+    let path = format!("{root}{}", study.path());
+    assert!(sorted(gateway.get(&path, &[AS_STORED]).await.instances()) == whole);
+    let instances = study.instances();
+    let last = &instances[2900..];
+    for instance in last {
+        let answer = gateway
+            .get(&format!("{root}{}", instance.path()), &[AS_STORED])
+            .await;
+        assert!(answer.field("cache-status").contains("hit"), "{answer:?}");
+    }
+    sleep(Duration::from_secs(1)).await;
+    let asked = origin.asked().len();
+    let gateway = gateway.killed_and_started().await;
+    for instance in last {
+        let answer = gateway
+            .get(&format!("{root}{}", instance.path()), &[AS_STORED])
+            .await;
+        assert!(answer.instances() == std::slice::from_ref(&instance.bytes));
+        assert_eq!(answer.field("cache-status"), "xcwado; hit; detail=disk");
+    }
+    assert_eq!(origin.asked().len(), asked);
+}

@@ -107,6 +107,12 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
     /// Whether the key was forgotten since this began.
     #[must_use]
     pub fn is_forgotten(&self) -> bool {

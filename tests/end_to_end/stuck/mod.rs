@@ -4,6 +4,8 @@ mod breaker;
 mod crossings;
 mod documents;
 mod ends;
+mod files;
+mod forgotten;
 mod heads;
 mod lists;
 mod memory;

@@ -428,3 +428,70 @@ async fn those_who_find_one_damaged_file_at_the_same_time_cost_its_source_one_an
     }
     assert_eq!(origin.asked().len(), asked + 1);
 }
+
+// Readers of a large instance that is arriving follow the file that it goes to.
+#[tokio::test]
+async fn a_file_that_is_damaged_while_it_grows_gives_no_wrong_byte_and_is_not_kept() {
+    // A source is not read further than 1 MiB ahead of its readers: they have not come so far.
+    let unread = |path: &Path| fs::metadata(path).expect("a file").len() - (400 << 10);
+    let cut = |path: &Path| {
+        let file = OpenOptions::new().write(true).open(path);
+        file.expect("a file")
+            .set_len(unread(path))
+            .expect("shorter");
+    };
+    for name in ["a bit", "truncated"] {
+        let study = Study::new(1).with_series(at(10), vec![(EXPLICIT, 40 << 20)]);
+        let (held, gate) = (study.instances(), Gate::new());
+        let waits = gate.clone();
+        let origin = Origin::start(move |asked| {
+            let reply = honest(&held, asked);
+            match waits.is_open() {
+                true => reply,
+                false => reply.held_at(30 << 20, &waits),
+            }
+        })
+        .await;
+        let directory = tempfile::tempdir().expect("a directory");
+        let rig = Rig::start_in(directory.path(), &origin.location(10));
+        let root = rig.register(study.fhir()).await.root;
+        let path = format!("{root}{}", study.instances()[0].path());
+        let whole = &study.instances()[0].bytes;
+        let mut answer = rig.open(&path, &[SINGLE]).await;
+        answer.read_at_least(1 << 20).await;
+        let file = timeout(LONG, stalled(directory.path())).await;
+        let file = file.expect("it goes to a file, until its reader is too far behind");
+        match name {
+            "truncated" => cut(&file),
+            _ => flip(&file, unread(&file)),
+        }
+        gate.open();
+        let answer = timeout(LONG, answer.read())
+            .await
+            .expect("it does not hang");
+        assert!(whole.starts_with(&answer.body), "{name}: a wrong byte");
+        assert!(!answer.is_whole() || answer.body == whole, "{name}");
+        for _ in 0..2 {
+            let again = timeout(LONG, rig.get(&path, &[SINGLE]))
+                .await
+                .expect("no loop");
+            assert!(again.is_whole() && again.body == whole, "{name}");
+        }
+    }
+}
+
+/// The file that an instance goes to, once it does not grow any more.
+async fn stalled(directory: &Path) -> PathBuf {
+    let mut known = 0;
+    loop {
+        sleep(Duration::from_millis(500)).await;
+        let Some(file) = files(directory).pop() else {
+            continue;
+        };
+        let length = fs::metadata(&file).map_or(0, |file| file.len());
+        if length > 4 << 20 && length == known {
+            return file;
+        }
+        known = length;
+    }
+}
