@@ -371,6 +371,12 @@ impl Gateway {
             let warning = HeaderValue::from_static(LEFT_OUT);
             response.headers_mut().append(WARNING, warning);
         }
+        let beyond = holding.declared_beyond(target);
+        if beyond > 0 {
+            let text = format!("299 xcwado \"{beyond} more instances are declared than listed\"");
+            let warning = HeaderValue::try_from(text).map_err(|_not_text| Error::Internal)?;
+            response.headers_mut().append(WARNING, warning);
+        }
         Ok(response)
     }
 

@@ -155,24 +155,32 @@ impl Holding {
         is_listed.then_some(selected)
     }
 
-    /// How many instances of a target are declared and not listed.
+    /// How many instances of a target are promised by series that list none.
     #[must_use]
     pub fn unlisted(&self, target: &Target) -> usize {
-        let Some(index) = self.index.get(target.study()) else {
-            return 0;
-        };
-        let Some(study) = self.studies.get(index.position) else {
-            return 0;
-        };
-        match target {
-            Target::Study(_) => study.series.iter().map(Series::unlisted).sum(),
+        self.series_of(target).map(Series::unlisted).sum()
+    }
+
+    /// How many more instances the series of a target declare than they list.
+    #[must_use]
+    pub fn declared_beyond(&self, target: &Target) -> usize {
+        self.series_of(target).map(Series::declared_beyond).sum()
+    }
+
+    /// The study's series, or the one series; none for an instance.
+    fn series_of(&self, target: &Target) -> impl Iterator<Item = &Series> {
+        let index = self.index.get(target.study());
+        let study = index.and_then(|index| self.studies.get(index.position));
+        let all = study.map_or(&[][..], |study| &study.series);
+        let series = match target {
+            Target::Study(_) => all,
             Target::Series(_, series) => {
-                let at = index.series.get(series);
-                let series = at.and_then(|at| study.series.get(*at));
-                series.map_or(0, Series::unlisted)
+                let at = index.and_then(|index| index.series.get(series).copied());
+                at.and_then(|at| all.get(at..=at)).unwrap_or_default()
             }
-            Target::Instance(..) => 0,
-        }
+            Target::Instance(..) => &[],
+        };
+        series.iter()
     }
 
     /// How many manifests that list a study are left out of it, for they name another patient.
@@ -326,6 +334,7 @@ fn united_series(first: &Series, found: &[(&Series, &Shelf)]) -> (Series, Vec<Sh
     let declared = found.iter().filter_map(|(one, _)| one.declared_instances);
     let united = Series {
         declared_instances: declared.max(),
+        is_listed_elsewhere: found.iter().any(|(one, _)| one.is_listed_elsewhere),
         instances,
         ..described(first)
     };
@@ -344,6 +353,7 @@ fn described(series: &Series) -> Series {
         body_site: series.body_site.clone(),
         laterality: series.laterality.clone(),
         declared_instances: series.declared_instances,
+        is_listed_elsewhere: series.is_listed_elsewhere,
         locations: series.locations.clone(),
         instances: Vec::new(),
     }

@@ -141,6 +141,8 @@ pub struct Series {
     pub laterality: Option<Code>,
     /// How many instances the manifest says there are; `instances.len()` is what it lists.
     pub declared_instances: Option<u32>,
+    /// Whether each of its instances is listed in another series, where it is kept.
+    pub is_listed_elsewhere: bool,
     /// Where it is, best first. Empty: the series is not locatable.
     pub locations: Vec<Location>,
     /// The instances it lists.
@@ -148,17 +150,27 @@ pub struct Series {
 }
 
 impl Series {
-    /// How many instances there are that the manifest does not list, so that nobody can ask for
-    /// them: those that it declares beyond (FHIR R4 ImagingStudy.series.numberOfInstances may be larger
-    /// than what is listed). A series that lists none and declares nothing has one at least.
+    /// How many instances are promised where none is listed: those that it declares (FHIR R4
+    /// ImagingStudy.series.instance is 0..*), or at least one. They are missing from every answer.
     #[must_use]
     pub fn unlisted(&self) -> usize {
-        let listed = self.instances.len();
-        let declared = self.declared_instances.map_or_else(
-            || usize::from(listed == 0),
-            |declared| usize::try_from(declared).unwrap_or(usize::MAX),
-        );
-        declared.saturating_sub(listed)
+        if !self.instances.is_empty() || self.is_listed_elsewhere {
+            return 0;
+        }
+        let declared = self.declared_instances.unwrap_or(1);
+        usize::try_from(declared).unwrap_or(usize::MAX)
+    }
+
+    /// How many more instances it declares than it lists, where it lists some. The manifest selects those
+    /// that it lists; FHIR R4 allows a larger number (numberOfInstances), so this is worth a warning only.
+    #[must_use]
+    pub fn declared_beyond(&self) -> usize {
+        if self.instances.is_empty() {
+            return 0;
+        }
+        let declared = self.declared_instances.unwrap_or(0);
+        let declared = usize::try_from(declared).unwrap_or(usize::MAX);
+        declared.saturating_sub(self.instances.len())
     }
 }
 

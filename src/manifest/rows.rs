@@ -1,5 +1,5 @@
 //! What a manifest tells a search: studies, series and instances as attributes (PS3.18 tables
-//! 10.6.3-3 to 10.6.3-5). Counts are those of what is listed, or declared where that is more.
+//! 10.6.3-3 to 10.6.3-5). Counts are those of what is listed, or declared where a series lists none.
 
 use serde_json::{Value, json};
 

@@ -84,11 +84,13 @@ fn keep_first(series: &mut [Series]) -> u32 {
     let mut seen = HashSet::new();
     let mut duplicates = 0;
     for series in series {
+        let is_empty = series.instances.is_empty();
         series.instances.retain(|instance| {
             let is_new = seen.insert(instance.uid.clone());
             duplicates += u32::from(!is_new);
             is_new
         });
+        series.is_listed_elsewhere = !is_empty && series.instances.is_empty();
     }
     duplicates
 }

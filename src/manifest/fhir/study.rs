@@ -223,6 +223,7 @@ fn read_series(
             .read("laterality", warnings)
             .and_then(Concept::code),
         declared_instances: count(members.number_of_instances, "number of instances", warnings),
+        is_listed_elsewhere: false,
         locations: endpoints.or(inherited).locations(study, &uid, warnings),
         instances,
         uid,

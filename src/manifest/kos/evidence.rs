@@ -341,6 +341,7 @@ impl Listing {
             body_site: None,
             laterality: None,
             declared_instances: None,
+            is_listed_elsewhere: false,
             locations: Vec::new(),
             instances: Vec::new(),
         });
