@@ -1,6 +1,6 @@
 //! An HTTP/1.1 client that reads answers and forgets them.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +55,11 @@ impl Connection {
     }
 
     pub(crate) fn get(&mut self, path: &str, accept: &str) -> Answer<'_> {
+        self.try_get(path, accept).expect("an answer")
+    }
+
+    /// As [`Connection::get`], where the server may break the connection.
+    pub(crate) fn try_get(&mut self, path: &str, accept: &str) -> io::Result<Answer<'_>> {
         self.send(&format!("GET {path}"), &format!("Accept: {accept}"), &[])
     }
 
@@ -62,20 +67,21 @@ impl Connection {
         let length = body.len();
         let fields = format!("Content-Type: {media_type}\r\nContent-Length: {length}");
         self.send(&format!("POST {path}"), &fields, body)
+            .expect("an answer")
     }
 
-    fn send(&mut self, what: &str, fields: &str, body: &[u8]) -> Answer<'_> {
+    fn send(&mut self, what: &str, fields: &str, body: &[u8]) -> io::Result<Answer<'_>> {
         let head = format!("{what} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n");
         let stream = self.0.get_mut();
-        stream.write_all(head.as_bytes()).expect("sent");
-        stream.write_all(body).expect("sent");
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body)?;
         Answer::read(&mut self.0)
     }
 }
 
 impl<'a> Answer<'a> {
-    fn read(reader: &'a mut BufReader<Box<dyn Wire>>) -> Self {
-        let first = line(reader);
+    fn read(reader: &'a mut BufReader<Box<dyn Wire>>) -> io::Result<Self> {
+        let first = line(reader)?;
         let status = first.split(' ').nth(1).and_then(|s| s.parse().ok());
         let mut answer = Self {
             reader,
@@ -84,7 +90,7 @@ impl<'a> Answer<'a> {
             left: 0,
         };
         loop {
-            let field = line(answer.reader).to_ascii_lowercase();
+            let field = line(answer.reader)?.to_ascii_lowercase();
             match field.split_once(':') {
                 Some(("content-length", length)) => {
                     answer.framing = Framing::Length;
@@ -92,21 +98,28 @@ impl<'a> Answer<'a> {
                 }
                 Some(("transfer-encoding", _)) => answer.framing = Framing::Chunked,
                 Some(_) => {}
-                None => return answer,
+                None => return Ok(answer),
             }
         }
     }
 
     /// Gives the next bytes to `take`; `None` at the proper end. Panics if the answer is cut.
     pub(crate) fn next(&mut self, take: impl FnOnce(&[u8])) -> Option<usize> {
+        self.try_next(take).expect("the answer is whole")
+    }
+
+    /// As [`Answer::next`], with an error where the answer is cut.
+    pub(crate) fn try_next(&mut self, take: impl FnOnce(&[u8])) -> io::Result<Option<usize>> {
         if self.left == 0 {
-            self.begin_chunk();
+            self.begin_chunk()?;
         }
         if self.framing == Framing::Ended {
-            return None;
+            return Ok(None);
         }
-        let bytes = self.reader.fill_buf().expect("more bytes");
-        assert!(!bytes.is_empty(), "the answer was cut off");
+        let bytes = self.reader.fill_buf()?;
+        if bytes.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let most = usize::try_from(self.left).unwrap_or(usize::MAX);
         let bytes = &bytes[..bytes.len().min(most)];
         let length = bytes.len();
@@ -114,22 +127,24 @@ impl<'a> Answer<'a> {
         self.reader.consume(length);
         self.left -= length as u64;
         if self.left == 0 && self.framing == Framing::Chunked {
-            line(self.reader);
+            line(self.reader)?;
         }
-        Some(length)
+        Ok(Some(length))
     }
 
-    fn begin_chunk(&mut self) {
+    fn begin_chunk(&mut self) -> io::Result<()> {
         match self.framing {
             Framing::Length | Framing::Ended => self.framing = Framing::Ended,
             Framing::Chunked => {
-                self.left = u64::from_str_radix(&line(self.reader), 16).expect("a chunk size");
+                let size = line(self.reader)?;
+                self.left = u64::from_str_radix(&size, 16).map_err(io::Error::other)?;
                 if self.left == 0 {
-                    line(self.reader);
+                    line(self.reader)?;
                     self.framing = Framing::Ended;
                 }
             }
         }
+        Ok(())
     }
 
     /// Reads to the end; how many bytes there were.
@@ -148,13 +163,15 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn line(reader: &mut BufReader<Box<dyn Wire>>) -> String {
+fn line(reader: &mut BufReader<Box<dyn Wire>>) -> io::Result<String> {
     let mut line = Vec::new();
     let mut limited = reader.take(64 << 10);
-    limited.read_until(b'\n', &mut line).expect("a line");
-    assert_eq!(line.pop(), Some(b'\n'), "the answer was cut off");
+    limited.read_until(b'\n', &mut line)?;
+    if line.pop() != Some(b'\n') {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     line.pop_if(|last| *last == b'\r');
-    String::from_utf8(line).expect("text")
+    String::from_utf8(line).map_err(io::Error::other)
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);

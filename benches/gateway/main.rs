@@ -4,7 +4,8 @@
 //! `throughput`, `whole`, `first-byte`, `memory`, `manifest`, `two_gateways`, `border`, `crowd`,
 //! `dead_community`, of what is kept `cache_warm`, `cache_cold`, `together`, `viewer`, `stalled` and
 //! `cache_memory`, and of what is made of instances `metadata`, `frames`,
-//! `large_object` and `ohif`. docs/PERFORMANCE.md says what is measured.
+//! `large_object` and `ohif`; `soak` is no measurement of cost: it looks for wrong answers, requests
+//! refused without need, and leaks, among faults of all kinds. docs/PERFORMANCE.md says what is measured.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it finds")]
 
 mod authority;
@@ -17,6 +18,7 @@ mod cost;
 mod crowd;
 mod dead_community;
 mod dicom;
+mod faulty;
 mod first_byte;
 mod forwarder;
 mod frames;
@@ -33,6 +35,7 @@ mod plain;
 mod process;
 mod report;
 mod settings;
+mod soak;
 mod stalled;
 mod study;
 mod throughput;
@@ -65,6 +68,7 @@ const BENCHES: [Bench; 19] = [
     ("frames", frames::run),
     ("large_object", large_object::run),
     ("ohif", ohif::run),
+    ("soak", soak::run),
 ];
 
 // This program is also the processes that it measures against: it runs itself with these words.
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["as", "origin"] => origin::serve(),
+        ["as", "faulty-origin"] => faulty::serve(),
         ["as", "origin-with-tls", certificate, key] => origin::serve_with_tls(certificate, key),
         ["as", "forwarder", upstream, delay_ms, megabits] => {
             forwarder::serve(upstream, delay_ms, megabits);

@@ -63,7 +63,9 @@ pub(crate) fn serve_with_tls(certificate: &str, private_key: &str) {
     });
 }
 
-fn accept(connection: impl Fn(TcpStream, &[u8]) -> io::Result<()> + Clone + Send + 'static) {
+pub(crate) fn accept(
+    connection: impl Fn(TcpStream, &[u8]) -> io::Result<()> + Clone + Send + 'static,
+) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     println!("{}", listener.local_addr().expect("an address"));
     let pixels: Arc<[u8]> = study::pixels(MOST_BYTES).into();
@@ -106,7 +108,7 @@ fn connection(stream: impl Read + Write, pixels: &[u8]) -> io::Result<()> {
 }
 
 /// The path of the next request; `None` when there are no more.
-fn read_request(reader: &mut impl BufRead) -> io::Result<Option<String>> {
+pub(crate) fn read_request(reader: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut first = String::new();
     if reader.read_line(&mut first)? == 0 {
         return Ok(None);

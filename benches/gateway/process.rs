@@ -38,6 +38,11 @@ impl Server {
         Self::of_our_own(&["as", "origin"])
     }
 
+    /// An origin some of whose objects are bad.
+    pub(crate) fn faulty_origin() -> Self {
+        Self::of_our_own(&["as", "faulty-origin"])
+    }
+
     pub(crate) fn plain_proxy(upstream: SocketAddr) -> Self {
         Self::of_our_own(&["as", "plain-proxy", &upstream.to_string()])
     }
@@ -158,6 +163,12 @@ impl Server {
         Self::gateway_in(directory, "warn,xcwado::cli=info", settings)
     }
 
+    /// The same, and what goes wrong is not told either: it is meant to.
+    pub(crate) fn silent_gateway(settings: &Settings) -> Self {
+        let directory = tempfile::tempdir_in("/dev/shm").expect("a directory");
+        Self::gateway_in(directory, "error,xcwado::cli=info", settings)
+    }
+
     fn gateway_in(directory: TempDir, log: &str, settings: &Settings) -> Self {
         let config = directory.path().join("config.toml");
         fs::write(&config, settings.as_str()).expect("written");
@@ -218,6 +229,11 @@ impl Server {
 
     pub(crate) fn memory(&self) -> Memory {
         memory_of(&self.proc("status"))
+    }
+
+    /// File descriptors that it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        fs::read_dir(self.proc("fd")).expect("it runs").count()
     }
 
     /// From now on, the peak is what is reached from now on.

@@ -32,6 +32,14 @@ impl Settings {
         Self::of(THEIRS)
     }
 
+    /// The same with this line more in `[retrieve]`.
+    pub(crate) fn retrieve(self, line: &str) -> Self {
+        Self(
+            self.0
+                .replace("[retrieve]\n", &format!("[retrieve]\n{line}\n")),
+        )
+    }
+
     /// A location that is the server with this DICOMweb root.
     pub(crate) fn location(self, retrieve_location_uid: &str, root: &str) -> Self {
         self.line("[[location]]")

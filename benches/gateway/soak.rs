@@ -1,0 +1,231 @@
+//! Many clients for a long time among faults of all kinds: no wrong answer, nothing sound refused,
+//! no leak.
+//!
+//! `SOAK_SECONDS` says how long each of the two gateways is tried (60): one keeps nothing, the
+//! other keeps in memory and in files.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use xcwado::multipart::{Boundary, Event, Limits, Splitter};
+
+use crate::client::{Connection, INSTANCES};
+use crate::faulty::{self, SHAPE};
+use crate::manifest;
+use crate::pair::{LOCATION, THEIRS};
+use crate::process::Server;
+use crate::report::{at_least, at_most, figure};
+use crate::settings::Settings;
+use crate::study::{STUDY, instance_uid, series_uid};
+
+const CLIENTS: u64 = 32;
+/// One request in so many asks for a whole series.
+const SERIES: u64 = 20;
+const CACHES: [(&str, &str); 2] = [
+    (
+        "nothing kept",
+        "memory = \"0\"\ndisk = \"0\"\nlook_ahead = \"off\"",
+    ),
+    // Less than the study, so that much of it comes from files and some of it anew.
+    (
+        "kept",
+        "memory = \"16 MiB\"\nlook_ahead_bytes = \"4 MiB\"\ndisk = \"48 MiB\"",
+    ),
+];
+const SINGLE: &str = "application/dicom; transfer-syntax=*";
+
+/// What came of the requests.
+#[derive(Default)]
+struct Tally {
+    sound: AtomicU64,
+    answered: AtomicU64,
+    all: AtomicU64,
+    wrong: AtomicU64,
+}
+
+/// An answer.
+struct Outcome {
+    status: u16,
+    /// `None`: it broke off.
+    body: Option<Vec<u8>>,
+}
+
+pub(crate) fn run() {
+    let seconds = std::env::var("SOAK_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let time = Duration::from_secs(seconds.unwrap_or(60));
+    let origin = Server::faulty_origin();
+    println!(
+        " {CLIENTS} clients, one object in ten is bad, {} s each",
+        time.as_secs()
+    );
+    for (name, cache) in CACHES {
+        soak(name, &gateway(origin.address, cache), time);
+    }
+}
+
+fn gateway(origin: SocketAddr, cache: &str) -> Server {
+    let settings = Settings::keeping(THEIRS, "", cache)
+        .retrieve("repair_seconds = 2\nabsence_seconds = 2")
+        .location(LOCATION, &format!("http://{origin}/"))
+        .line("[location.http]")
+        .number("first_byte_seconds", 3)
+        .number("silence_seconds", 2);
+    Server::silent_gateway(&settings)
+}
+
+fn soak(name: &str, gateway: &Server, time: Duration) {
+    let root = gateway.register("application/fhir+json", &manifest::fhir(SHAPE, &[LOCATION]));
+    let (tally, is_over) = (Tally::default(), AtomicBool::new(false));
+    let (early, late) = thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (tally, is_over, root) = (&tally, &is_over, &*root);
+            scope.spawn(move || browse(gateway.address, root, client, (tally, is_over)));
+        }
+        // What it needs at the most is reached by then.
+        thread::sleep(time / 2);
+        let early = (gateway.memory().now, gateway.open_files());
+        thread::sleep(time / 2);
+        let late = (gateway.memory().now, gateway.open_files());
+        is_over.store(true, Ordering::Relaxed);
+        (early, late)
+    });
+    let [sound, answered, all, wrong] = [&tally.sound, &tally.answered, &tally.all, &tally.wrong]
+        .map(|count| count.load(Ordering::Relaxed) as f64);
+    figure(&format!("{name}: requests"), all, "");
+    at_most(&format!("{name}: wrong answers"), wrong, 0.0, "");
+    let share = 100.0 * answered / sound;
+    at_least(
+        &format!("{name}: requests for what is sound, answered"),
+        share,
+        99.0,
+        "%",
+    );
+    let grown = late.0 - early.0;
+    at_most(
+        &format!("{name}: growth of memory in the second half"),
+        grown,
+        16.0,
+        "MiB",
+    );
+    let more = late.1 as f64 - early.1 as f64;
+    at_most(
+        &format!("{name}: growth of open files in the second half"),
+        more,
+        32.0,
+        "",
+    );
+    figure(&format!("{name}: resident at the end"), late.0, "MiB");
+}
+
+/// One client, who asks for one thing after the other.
+fn browse(gateway: SocketAddr, root: &str, client: u64, (tally, is_over): (&Tally, &AtomicBool)) {
+    let mut random = client + 1;
+    let mut connection = None;
+    while !is_over.load(Ordering::Relaxed) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let number = |of: usize, shift: u32| (random >> shift) as usize % of;
+        let (series, instance) = (number(SHAPE.series, 8), number(SHAPE.instances, 24));
+        let path = format!("{root}/studies/{STUDY}/series/{}", series_uid(series));
+        let asked = Instant::now();
+        let is_series = random.is_multiple_of(SERIES);
+        let (is_sound, is_answered, is_wrong) = if is_series {
+            let outcome = ask(&mut connection, gateway, (&path, INSTANCES));
+            let is_sound = (0..SHAPE.instances).all(|at| faulty::is_sound(series, at));
+            let parts = outcome.body.as_deref().map(parts);
+            let is_whole = outcome.status == 200 && parts.is_some();
+            let holds_all = parts.as_ref().is_some_and(|parts| {
+                let sound = |at| parts.contains(&faulty::object(series, at));
+                parts.len() == SHAPE.instances && (0..SHAPE.instances).all(sound)
+            });
+            let is_exact = parts.is_none_or(|parts| {
+                let all: Vec<_> = (0..SHAPE.instances)
+                    .map(|at| faulty::object(series, at))
+                    .collect();
+                parts.iter().all(|part| all.contains(part))
+            });
+            (is_sound, holds_all, (is_whole && !holds_all) || !is_exact)
+        } else {
+            let path = format!("{path}/instances/{}", instance_uid(series, instance));
+            let outcome = ask(&mut connection, gateway, (&path, SINGLE));
+            let is_there = outcome.status == 200 && outcome.body.is_some();
+            let is_exact = outcome.body == Some(faulty::object(series, instance));
+            let is_sound = faulty::is_sound(series, instance);
+            (is_sound, is_there && is_exact, is_there && !is_exact)
+        };
+        let count =
+            |counter: &AtomicU64, is_so| counter.fetch_add(u64::from(is_so), Ordering::Relaxed);
+        count(&tally.all, true);
+        count(&tally.sound, is_sound);
+        count(&tally.answered, is_sound && is_answered);
+        count(&tally.wrong, is_wrong);
+        if is_wrong || (is_sound && !is_answered && std::env::var_os("SOAK_TELLS").is_some()) {
+            let what = if is_wrong { "wrong" } else { "refused" };
+            let seconds = asked.elapsed().as_secs_f64();
+            println!(
+                "    {what}: series {series}, instance {instance}, {is_series}, {seconds:.2} s"
+            );
+        }
+    }
+}
+
+fn ask(
+    connection: &mut Option<Connection>,
+    gateway: SocketAddr,
+    (path, accept): (&str, &str),
+) -> Outcome {
+    let mut open = connection
+        .take()
+        .unwrap_or_else(|| Connection::open(gateway, 64 << 10));
+    let (status, body) = match read(&mut open, path, accept) {
+        Ok((status, body)) => (status, Some(body)),
+        Err((status, _error)) => (status, None),
+    };
+    // After a break the connection is of no use.
+    *connection = body.is_some().then_some(open);
+    Outcome { status, body }
+}
+
+fn read(
+    connection: &mut Connection,
+    path: &str,
+    accept: &str,
+) -> Result<(u16, Vec<u8>), (u16, io::Error)> {
+    let mut answer = connection
+        .try_get(path, accept)
+        .map_err(|error| (0, error))?;
+    let status = answer.status;
+    let mut body = Vec::new();
+    let mut next = || answer.try_next(|bytes| body.extend_from_slice(bytes));
+    while next().map_err(|error| (status, error))?.is_some() {}
+    Ok((status, body))
+}
+
+/// The parts of an answer; none if it is no multipart message.
+fn parts(body: &[u8]) -> Vec<Vec<u8>> {
+    let first = body.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let boundary = std::str::from_utf8(first)
+        .ok()
+        .and_then(|line| line.strip_prefix("--"));
+    let Some(boundary) = boundary.and_then(|text| Boundary::parse(text).ok()) else {
+        return Vec::new();
+    };
+    let mut splitter = Splitter::new(&boundary, Limits::default());
+    splitter.push(Bytes::copy_from_slice(body));
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    while let Ok(Some(event)) = splitter.next() {
+        match event {
+            Event::Part(_head) => parts.push(Vec::new()),
+            Event::Data(bytes) => parts.last_mut().expect("a part").extend_from_slice(&bytes),
+            Event::PartEnd => {}
+        }
+    }
+    parts
+}
