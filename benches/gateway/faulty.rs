@@ -62,6 +62,11 @@ pub(crate) fn is_sound(series: usize, instance: usize) -> bool {
     fault(series, instance).is_none()
 }
 
+/// What is wrong with an object, in a word.
+pub(crate) fn name(series: usize, instance: usize) -> String {
+    fault(series, instance).map_or("sound".to_owned(), |fault| format!("{fault:?}"))
+}
+
 fn fault(series: usize, instance: usize) -> Option<Fault> {
     let is_bad = series.is_multiple_of(2) && (instance + series / 2).is_multiple_of(5);
     let number = series / 2 * (SHAPE.instances / 5) + instance / 5;

@@ -36,6 +36,8 @@ const CACHES: [(&str, &str); 2] = [
         "memory = \"16 MiB\"\nlook_ahead_bytes = \"4 MiB\"\ndisk = \"48 MiB\"",
     ),
 ];
+/// Requests of which it is told what became of them.
+const MOST_TOLD: u64 = 20;
 const SINGLE: &str = "application/dicom; transfer-syntax=*";
 
 /// What came of the requests.
@@ -45,6 +47,7 @@ struct Tally {
     answered: AtomicU64,
     all: AtomicU64,
     wrong: AtomicU64,
+    told: AtomicU64,
 }
 
 /// An answer.
@@ -136,7 +139,7 @@ fn browse(gateway: SocketAddr, root: &str, client: u64, (tally, is_over): (&Tall
         let path = format!("{root}/studies/{STUDY}/series/{}", series_uid(series));
         let asked = Instant::now();
         let is_series = random.is_multiple_of(SERIES);
-        let (is_sound, is_answered, is_wrong) = if is_series {
+        let (status, is_sound, is_answered, is_wrong) = if is_series {
             let outcome = ask(&mut connection, gateway, (&path, INSTANCES));
             let is_sound = (0..SHAPE.instances).all(|at| faulty::is_sound(series, at));
             let parts = outcome.body.as_deref().map(parts);
@@ -151,14 +154,24 @@ fn browse(gateway: SocketAddr, root: &str, client: u64, (tally, is_over): (&Tall
                     .collect();
                 parts.iter().all(|part| all.contains(part))
             });
-            (is_sound, holds_all, (is_whole && !holds_all) || !is_exact)
+            (
+                outcome.status,
+                is_sound,
+                holds_all,
+                (is_whole && !holds_all) || !is_exact,
+            )
         } else {
             let path = format!("{path}/instances/{}", instance_uid(series, instance));
             let outcome = ask(&mut connection, gateway, (&path, SINGLE));
             let is_there = outcome.status == 200 && outcome.body.is_some();
             let is_exact = outcome.body == Some(faulty::object(series, instance));
             let is_sound = faulty::is_sound(series, instance);
-            (is_sound, is_there && is_exact, is_there && !is_exact)
+            (
+                outcome.status,
+                is_sound,
+                is_there && is_exact,
+                is_there && !is_exact,
+            )
         };
         let count =
             |counter: &AtomicU64, is_so| counter.fetch_add(u64::from(is_so), Ordering::Relaxed);
@@ -166,12 +179,13 @@ fn browse(gateway: SocketAddr, root: &str, client: u64, (tally, is_over): (&Tall
         count(&tally.sound, is_sound);
         count(&tally.answered, is_sound && is_answered);
         count(&tally.wrong, is_wrong);
-        if is_wrong || (is_sound && !is_answered && std::env::var_os("SOAK_TELLS").is_some()) {
-            let what = if is_wrong { "wrong" } else { "refused" };
+        let is_refused = is_sound && !is_answered;
+        if (is_wrong || is_refused) && tally.told.fetch_add(1, Ordering::Relaxed) < MOST_TOLD {
+            let what = if is_wrong { "WRONG" } else { "refused" };
+            let fault = faulty::name(series, instance);
+            let of = if is_series { "a series" } else { &*fault };
             let seconds = asked.elapsed().as_secs_f64();
-            println!(
-                "    {what}: series {series}, instance {instance}, {is_series}, {seconds:.2} s"
-            );
+            println!("    {what}: {of}, status {status}, after {seconds:.2} s");
         }
     }
 }
