@@ -189,9 +189,15 @@ async fn a_redirect_is_neither_followed_nor_passed_on() {
             for method in [Method::GET, Method::HEAD] {
                 let answer = front
                     .rig
-                    .ask(method, path, &[AS_STORED], bytes::Bytes::new())
+                    .ask(method.clone(), path, &[AS_STORED], bytes::Bytes::new())
                     .await;
-                assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{status} {path}");
+                // HEAD of a study or series asks no source where there is a manifest.
+                let is_known = path.starts_with("/manifests/") && !path.contains("/instances/");
+                let expected = match is_known && method == Method::HEAD {
+                    true => StatusCode::OK,
+                    false => StatusCode::BAD_GATEWAY,
+                };
+                assert_eq!(answer.status, expected, "{status} {path}");
                 assert_eq!(answer.field("location"), "");
                 tells_nothing(&answer, &elsewhere);
             }

@@ -32,6 +32,10 @@ config.use_DS_decimal = False
 # Files that the gateway refuses and pydicom guesses at.
 REFUSED = {
     "rtplan_truncated.dcm": "it ends in the middle",
+    # Their pixel data were taken out, which looks like a cut before them.
+    "chrJapMulti.dcm": "it describes pixels and has none",
+    "chrJapMultiExplicitIR6.dcm": "it describes pixels and has none",
+    "chrKoreanMulti.dcm": "it describes pixels and has none",
     "SC_rgb_jpeg.dcm": "it is written in Implicit VR and says that it is not",
 }
 BINARY = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
