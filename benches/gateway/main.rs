@@ -48,7 +48,7 @@ use std::process::ExitCode;
 
 type Bench = (&'static str, fn());
 
-const BENCHES: [Bench; 19] = [
+const BENCHES: [Bench; 20] = [
     ("throughput", throughput::run),
     ("whole", whole::run),
     ("first-byte", first_byte::run),
