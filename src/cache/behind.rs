@@ -6,7 +6,7 @@
 //! the front: a client that has seen a hit may count on it after a kill.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::Entry;
 use super::disk::Pending;
 use super::memory::cost;
+use super::progress::{BEING_WRITTEN, IDLE, QUEUED, URGENT, WRITTEN};
 
 /// Files that are written at the same time.
 const WRITERS: usize = 2;
@@ -24,45 +25,6 @@ const WRITERS: usize = 2;
 const MOST: usize = 1 << 16;
 /// Time without any progress after which a disk is taken to stand still.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How far an instance in memory is on its way to disk.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    stage: AtomicU8,
-    /// When it was last made sure that it is on disk, in seconds of [`Behind`].
-    looked_at: AtomicU64,
-}
-
-/// Nobody writes it.
-const IDLE: u8 = 0;
-const QUEUED: u8 = 1;
-/// It is at the front of the queue.
-const URGENT: u8 = 2;
-const BEING_WRITTEN: u8 = 3;
-const WRITTEN: u8 = 4;
-
-impl Progress {
-    /// Of what was read from disk.
-    pub(super) fn written() -> Self {
-        let progress = Self::default();
-        progress.stage.store(WRITTEN, Ordering::Relaxed);
-        progress
-    }
-
-    fn go(&self, from: &[u8], to: u8) -> bool {
-        from.iter().any(|&from| {
-            let gone = self
-                .stage
-                .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
-            gone.is_ok()
-        })
-    }
-
-    /// Whether it is time to make sure again that it is on disk: once a second.
-    fn is_due(&self, second: u64) -> bool {
-        self.looked_at.swap(second, Ordering::Relaxed) != second
-    }
-}
 
 /// What waits to be written.
 #[derive(Debug)]
@@ -168,7 +130,7 @@ impl Behind {
     /// at most once a second.
     pub(super) fn must_hurry(&self, entry: &Entry, is_on_disk: impl FnOnce() -> bool) -> bool {
         let second = self.began.elapsed().as_secs() + 1;
-        match entry.progress.stage.load(Ordering::Acquire) {
+        match entry.progress.stage() {
             URGENT | BEING_WRITTEN => false,
             QUEUED => true,
             WRITTEN => {

@@ -10,8 +10,8 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::task::spawn_blocking;
 
-use super::behind::Progress;
 use super::disk::Stored;
+use super::progress::Progress;
 use super::{Key, Validity};
 use crate::dicom::part10::Identity;
 use crate::metrics::Metrics;

@@ -10,6 +10,7 @@ mod flight;
 mod key;
 mod memory;
 pub mod pace;
+mod progress;
 mod settings;
 mod validity;
 

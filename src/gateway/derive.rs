@@ -1,8 +1,8 @@
 //! What viewers ask for besides instances: which of it is made where, and what all of it has in common.
 
-use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, HeaderValue, VARY};
+use http::Response;
+use http::header::CACHE_CONTROL;
 use http::request::Parts;
-use http::{HeaderMap, Response};
 
 use super::all_values::Which;
 use super::answer::response;
@@ -137,27 +137,6 @@ pub(super) fn written(form: MetadataForm, gzip: bool) -> Result<Form, Error> {
         MetadataForm::Json => Form::Json { gzip },
         MetadataForm::Xml => Form::Xml(boundary()?),
     })
-}
-
-/// Whether the answer may be compressed (RFC 9110 12.5.3).
-pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
-    let fields = headers.get_all(ACCEPT_ENCODING).iter();
-    let mut codings = fields
-        .filter_map(|field| field.to_str().ok())
-        .flat_map(|field| field.split(','));
-    codings.any(|coding| {
-        let mut pieces = coding.split(';').map(str::trim);
-        let is_gzip = matches!(pieces.next(), Some("gzip" | "x-gzip" | "*"));
-        is_gzip && !pieces.any(|weight| matches!(weight, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
-    })
-}
-
-pub(super) fn encoded(response: &mut Response<Body>, gzip: bool) {
-    let headers = response.headers_mut();
-    headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
-    if gzip {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
 }
 
 /// The path of a value, without the `bulkdata/` before it.

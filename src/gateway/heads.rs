@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{Method, Response};
 
 use super::answer::{CACHE_STATUS, HIT, MISS, response};
-use super::derive::{encoded, takes_gzip};
+use super::coding::{encoded, takes_gzip};
 use super::{Error, Gateway, accept_fields, boundary, conditional};
 use crate::body::Body;
 use crate::dicom::media_type::APPLICATION_DICOM;

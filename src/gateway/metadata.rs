@@ -7,8 +7,9 @@ use http::Response;
 use http::request::Parts;
 
 use super::answer::response;
+use super::coding::{encoded, takes_gzip};
 use super::conditional::EntityTag;
-use super::derive::{encoded, takes_gzip, written};
+use super::derive::written;
 use super::material::{Context, Material};
 use super::one::broken_off;
 use super::place::Place;

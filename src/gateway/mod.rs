@@ -4,6 +4,7 @@ mod all_values;
 mod answer;
 mod bulkdata;
 mod capabilities;
+mod coding;
 mod conditional;
 mod cors;
 mod derive;

@@ -9,7 +9,8 @@ use http::request::Parts;
 use tokio::task::spawn_blocking;
 
 use super::answer::{response, value};
-use super::derive::{encoded, takes_gzip, written};
+use super::coding::{encoded, takes_gzip};
+use super::derive::written;
 use super::known::KnownInstances;
 use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::Body;

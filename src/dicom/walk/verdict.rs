@@ -39,7 +39,7 @@ pub enum NotWhole {
     /// Its deflated data set has no end.
     #[error("it ends in its deflated data set")]
     DeflateCut,
-    /// Its data set inflates to more than [`MAX_INFLATED`](super::inflate::MAX_INFLATED).
+    /// Its data set inflates to more than 4 GiB.
     #[error("its deflated data set inflates to too much")]
     TooLarge,
     /// More or fewer bytes came than its source declares.
