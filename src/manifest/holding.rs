@@ -334,7 +334,7 @@ fn united_series(first: &Series, found: &[(&Series, &Shelf)]) -> (Series, Vec<Sh
     let declared = found.iter().filter_map(|(one, _)| one.declared_instances);
     let united = Series {
         declared_instances: declared.max(),
-        is_listed_elsewhere: found.iter().any(|(one, _)| one.is_listed_elsewhere),
+        is_listed_elsewhere: found.iter().all(|(one, _)| one.is_listed_elsewhere),
         instances,
         ..described(first)
     };

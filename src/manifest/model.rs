@@ -141,7 +141,7 @@ pub struct Series {
     pub laterality: Option<Code>,
     /// How many instances the manifest says there are; `instances.len()` is what it lists.
     pub declared_instances: Option<u32>,
-    /// Whether each of its instances is listed in another series, where it is kept.
+    /// Whether instances of it are listed in another series, where they are kept.
     pub is_listed_elsewhere: bool,
     /// Where it is, best first. Empty: the series is not locatable.
     pub locations: Vec<Location>,

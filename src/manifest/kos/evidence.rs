@@ -350,7 +350,10 @@ impl Listing {
 
     /// Lists an instance; false if it is there already.
     fn open_instance(&mut self, series: u32, class: SopClassUid, uid: &SopInstanceUid) -> bool {
-        if self.instance_at.contains_key(uid) {
+        if let Some((known, _)) = self.instance_at.get(uid) {
+            if *known != series {
+                self.series(series).is_listed_elsewhere = true;
+            }
             return false;
         }
         let instances = &mut self.series(series).instances;

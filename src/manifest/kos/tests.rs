@@ -513,6 +513,22 @@ fn merges_the_studies_and_series_of_a_classic_manifest() {
 }
 
 #[test]
+fn a_series_whose_instances_stand_in_another_one_lacks_none() {
+    let listed = [
+        series("1.2.3.1", ["1.2.3.1.1"], [location()]),
+        series("1.2.3.2", ["1.2.3.1.1"], [location()]),
+    ];
+    let manifest = Document::classic().listing(STUDY, listed).read();
+    let unlisted: Vec<_> = manifest.studies[0]
+        .series
+        .iter()
+        .map(|series| (series.instances.len(), series.unlisted()))
+        .collect();
+    assert_eq!(unlisted, [(1, 0), (0, 0)]);
+    assert_eq!(manifest.warnings, [Warning::Duplicates(1)]);
+}
+
+#[test]
 fn reads_what_xt_ehr_writes_beside_the_evidence() {
     let key_object = {
         let mut item = instance(SOP_CLASS, "1.2.3.1.2");
