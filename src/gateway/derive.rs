@@ -92,13 +92,9 @@ impl Gateway {
         location: &str,
         tag: Option<&EntityTag>,
     ) -> Result<Response<Body>, Error> {
-        let mut response = response(presented, Missing::Nothing, location)?;
-        self.keepable(&mut response, Missing::Nothing);
-        Ok(conditional::answer(
-            (&head.method, &head.headers),
-            tag,
-            response,
-        ))
+        let response = self.whole(presented, location)?;
+        let asked = (&head.method, &head.headers);
+        Ok(conditional::answer(asked, tag, response))
     }
 
     /// An answer that cannot be given in parts.
@@ -109,9 +105,15 @@ impl Gateway {
         location: &str,
         tag: Option<&EntityTag>,
     ) -> Result<Response<Body>, Error> {
+        let response = self.whole(presented, location)?;
+        Ok(conditional::whole(&head.headers, tag, response))
+    }
+
+    /// An answer that lacks nothing and may be kept.
+    fn whole(&self, presented: Presented, location: &str) -> Result<Response<Body>, Error> {
         let mut response = response(presented, Missing::Nothing, location)?;
         self.keepable(&mut response, Missing::Nothing);
-        Ok(conditional::whole(&head.headers, tag, response))
+        Ok(response)
     }
 
     /// That the client has what is asked for, if it does: then nothing has to be made.

@@ -375,7 +375,7 @@ impl Gateway {
         let beyond = holding.declared_beyond(target);
         if beyond > 0 {
             let text = format!("299 xcwado \"{beyond} more instances are declared than listed\"");
-            let warning = HeaderValue::try_from(text).map_err(|_not_text| Error::Internal)?;
+            let warning = answer::value(&text)?;
             response.headers_mut().append(WARNING, warning);
         }
         Ok(response)

@@ -16,7 +16,7 @@ use super::{Errand, Retriever};
 use crate::body;
 use crate::cache::Key;
 use crate::dicom::{TransferSyntax, TransferSyntaxes};
-use crate::digest::{Digest, Rolling};
+use crate::digest::Digest;
 use crate::instance::{Instance, Target};
 use crate::source::{self, Claim, Representation};
 
@@ -312,13 +312,11 @@ impl Relay {
 }
 
 fn digest(target: &Target, form: Representation) -> Digest {
-    let mut digest = Rolling::new();
-    digest.update(target.path().as_bytes());
-    digest.update(match form {
-        Representation::AsStored => b" stored",
-        Representation::ExplicitVrLittleEndian => b" explicit",
-    });
-    digest.digest()
+    let form = match form {
+        Representation::AsStored => "stored",
+        Representation::ExplicitVrLittleEndian => "explicit",
+    };
+    Digest::of(format!("{} {form}", target.path()).as_bytes())
 }
 
 impl From<Stop> for Halt {

@@ -193,6 +193,11 @@ async fn large() -> (Study, Origin) {
 const OPEN: &str = "xcwado_open_connections{listener=\"public\"}";
 const STALLED: &str = "xcwado_closed_connections_total{listener=\"public\",reason=\"stalled\"}";
 
+async fn until_nobody_is_connected(rig: &Rig) {
+    let is_so = async || rig.metric(OPEN).await == 0.0;
+    until("nobody is connected", is_so).await;
+}
+
 #[tokio::test]
 async fn a_connection_whose_client_reads_nothing_is_closed() {
     let (study, origin) = large().await;
@@ -202,10 +207,7 @@ async fn a_connection_whose_client_reads_nothing_is_closed() {
     ));
     let root = rig.register(study.fhir()).await.root;
     let path = format!("{root}{}", study.path());
-    until("nobody is connected", async || {
-        rig.metric(OPEN).await == 0.0
-    })
-    .await;
+    until_nobody_is_connected(&rig).await;
 
     let over_http1 = rig.open(&path, &[AS_STORED]).await;
     assert_eq!(over_http1.status, StatusCode::OK);
@@ -342,10 +344,7 @@ async fn connections_in_use_are_limited_for_each_client_but_a_proxy() {
         ));
         let root = rig.register(study.fhir()).await.root;
         let path = format!("{root}{}", study.path());
-        until("nobody is connected", async || {
-            rig.metric(OPEN).await == 0.0
-        })
-        .await;
+        until_nobody_is_connected(&rig).await;
         let mut in_use = Vec::new();
         for _ in 0..2 {
             let mut stream = rig.open(&path, &[AS_STORED]).await;

@@ -80,6 +80,16 @@ fn cuts() -> Vec<Damage> {
 }
 
 /// The instances of an answer, of which the one with this UID is damaged.
+/// A server that cuts an instance in every answer but that to a request for it alone.
+async fn cutting_once(study: &Study, uid: &str, damage: &Damage) -> Origin {
+    let (held, uid, damage) = (study.instances(), uid.to_owned(), Arc::clone(damage));
+    Origin::start(move |asked| match asked.is_instance() {
+        true => honest(&held, asked),
+        false => honest(&damaged(&held, &uid, &damage), asked),
+    })
+    .await
+}
+
 fn damaged(held: &[Instance], uid: &str, damage: &Damage) -> Vec<Instance> {
     let spoil = |instance: &Instance| match instance.uid == uid {
         true => Instance {
@@ -171,13 +181,7 @@ async fn an_instance_that_is_cut_once_is_fetched_again() {
     let study = study();
     for damage in cuts() {
         for instance in study.instances() {
-            let (held, uid) = (study.instances(), instance.uid.clone());
-            let damage = Arc::clone(&damage);
-            let origin = Origin::start(move |asked| match asked.is_instance() {
-                true => honest(&held, asked),
-                false => honest(&damaged(&held, &uid, &damage), asked),
-            })
-            .await;
+            let origin = cutting_once(&study, &instance.uid, &damage).await;
             let rig = Rig::start(&origin.location(LOCATION));
             let root = rig.register(study.fhir()).await.root;
             let path = format!("{root}{}", study.path());
@@ -366,13 +370,7 @@ async fn a_relay_fetches_again_what_was_cut_once() {
     let study = study();
     for damage in cuts() {
         for instance in study.instances() {
-            let (held, uid) = (study.instances(), instance.uid.clone());
-            let damage = Arc::clone(&damage);
-            let origin = Origin::start(move |asked| match asked.is_instance() {
-                true => honest(&held, asked),
-                false => honest(&damaged(&held, &uid, &damage), asked),
-            })
-            .await;
+            let origin = cutting_once(&study, &instance.uid, &damage).await;
             let rig = Rig::start(&origin.location(LOCATION));
             let path = rad_160(HERE, &location_uid(LOCATION), &study.path());
             let answer = rig.get(&path, &[AS_STORED]).await;
