@@ -12,7 +12,7 @@ use crate::community::{self, CommunitySettings, LocationSettings};
 use crate::credentials::TokenSource;
 use crate::gateway::{CorsSettings, ViewersSettings, XcWadoSettings};
 use crate::ihe::HomeCommunityId;
-use crate::manifest::store;
+use crate::library;
 use crate::{budget, cache, pixels, retrieve, server};
 
 /// All settings.
@@ -29,7 +29,7 @@ pub struct Config {
     /// `[gateway_listen]`.
     pub gateway_listen: Option<server::GatewaySettings>,
     /// `[manifests]`.
-    pub manifests: store::Settings,
+    pub manifests: library::Settings,
     /// `[retrieve]`.
     pub retrieve: retrieve::Settings,
     /// `[cache]`.

@@ -4,6 +4,11 @@
 // it; tests/architecture.rs holds everybody to that. The empty lines keep rustfmt from sorting.
 pub mod cli;
 
+#[cfg(feature = "demo")]
+pub mod demo;
+
+pub mod start;
+
 pub mod config;
 
 pub mod server;
@@ -13,6 +18,8 @@ pub mod gateway;
 pub mod access;
 
 pub mod request;
+
+pub mod library;
 
 pub mod manifest;
 
@@ -34,19 +41,19 @@ pub mod credentials;
 
 pub mod metrics;
 
-pub mod sub_resource;
+pub mod search;
 
 pub mod object;
 
 pub mod pixels;
-
-pub mod search;
 
 pub mod instance;
 
 pub mod hop;
 
 pub mod body;
+
+pub mod resource;
 
 pub mod budget;
 

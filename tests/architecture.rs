@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Modules without I/O, clock and runtime, and what is excepted.
+/// Modules without I/O, clock and runtime.
 const PURE: &[&str] = &[
     "dicom",
     "ihe",
@@ -12,11 +12,10 @@ const PURE: &[&str] = &[
     "multipart",
     "present",
     "request",
+    "resource",
     "rewrite",
     "search",
-    "sub_resource",
 ];
-const NOT_PURE: &[&[&str]] = &[&["manifest", "store"]];
 /// What a pure module must not name.
 const IMPURE: &[&[&str]] = &[
     &["tokio"],
@@ -118,10 +117,7 @@ impl Tree {
     }
 
     fn impure(&self) -> Vec<&Use> {
-        let is_pure = |module: &[String]| {
-            PURE.iter().any(|pure| starts_with(module, &[pure]))
-                && !NOT_PURE.iter().any(|except| starts_with(module, except))
-        };
+        let is_pure = |module: &[String]| PURE.iter().any(|pure| starts_with(module, &[pure]));
         let names = |used: &Use| {
             IMPURE.iter().any(|impure| starts_with(&used.path, impure))
                 || matches!(used.path.as_slice(), [.., std, time, glob] if std == "std" && time == "time" && glob == "*")

@@ -6,14 +6,14 @@ use std::path::Path;
 use time::OffsetDateTime;
 use url::Url;
 
-use super::Failure;
-use super::start::{Opened, block_on, manifests};
 use super::table::{self, row};
 use crate::credentials::{Certificate, now};
 use crate::source::client::Client;
 use crate::source::greeting::{Error, Greeting};
 use crate::source::xc_wado::RespondingGateway;
 use crate::source::{self, Kind, Source};
+use crate::start::Failure;
+use crate::start::{Opened, block_on, manifests};
 
 /// Certificates that expire within these are worth a word.
 const SOON_DAYS: i64 = 21;

@@ -16,17 +16,17 @@ use tokio::fs;
 use tokio::io::AsyncWriteExt;
 use url::Url;
 
-use super::Failure;
-use super::start::block_on;
 use crate::body;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::HomeCommunityId;
-use crate::instance::Target;
 use crate::manifest::Id;
 use crate::network::Network;
+use crate::resource::Target;
 use crate::source::client::{Client, Settings};
 use crate::source::wado_rs::WadoRs;
 use crate::source::{Arrival, Arrivals, Ask, Kind, Representation, Source, Terms};
+use crate::start::Failure;
+use crate::start::block_on;
 
 pub(super) const EXAMPLES: &str = "Examples:
   xcwado fetch manifest.dcm -o images --gateway http://127.0.0.1:8080

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::Failure;
 use super::table;
 use crate::ihe::Location;
 use crate::manifest::{self, Manifest, Series, Study};
+use crate::start::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {

@@ -5,14 +5,11 @@
 )]
 
 mod check;
-mod demo;
 mod fetch;
 mod manifest;
 mod serve;
-mod start;
 mod table;
 
-use std::fmt::Display;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +17,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+#[cfg(feature = "demo")]
+use crate::demo;
 use crate::pixels;
+use crate::start::Failure;
 
 /// A DICOMweb gateway for IHE XC-WADO and MADO imaging manifests.
 #[derive(Debug, Parser)]
@@ -42,6 +42,7 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Log::Text)]
         log: Log,
     },
+    #[cfg(feature = "demo")]
     /// Run a gateway with a generated study of its own; prints what to try
     #[command(after_help = "Example:\n  xcwado demo --port 8080")]
     Demo(demo::Arguments),
@@ -72,16 +73,6 @@ enum Log {
     Json,
 }
 
-/// Why a command failed: one sentence that says what to do.
-#[derive(Debug)]
-struct Failure(String);
-
-impl Failure {
-    fn new(what: impl Display) -> Self {
-        Self(what.to_string())
-    }
-}
-
 /// Runs the command that the process was called with. 0: done; 1: failed; 2: wrong usage.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -90,6 +81,7 @@ pub fn run() -> ExitCode {
             log_to_stderr(log, "info");
             serve::run(&config)
         }
+        #[cfg(feature = "demo")]
         Command::Demo(arguments) => {
             log_to_stderr(Log::Text, "warn");
             demo::run(&arguments)

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::Failure;
-use super::start::{Parts, block_on, listen, survive_hang_up};
 use crate::community::Registry;
 use crate::server;
+use crate::start::Failure;
+use crate::start::{Parts, block_on, listen, survive_hang_up};
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     server::raise_limit();

@@ -8,12 +8,12 @@ use url::Url;
 use super::address::{Address, further};
 use super::problem::Problems;
 use crate::ihe::RetrieveLocationUid;
+use crate::resource::Offer;
 use crate::source::client::{self, Client};
 use crate::source::folder::Folder;
 use crate::source::wado_rs::WadoRs;
 use crate::source::wado_uri::WadoUri;
 use crate::source::{DEFAULT_HOURS, DEFAULT_QUEUE, Freshness, Kind, Source, Terms};
-use crate::sub_resource::Offer;
 
 /// One `[[location]]`.
 #[derive(Debug, Clone, Deserialize)]

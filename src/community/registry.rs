@@ -11,9 +11,9 @@ use super::other::{Community, CommunitySettings};
 use super::problem::{Problem, Problems};
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
 use crate::metrics::Metrics;
+use crate::resource::Offer;
 use crate::source::Source;
 use crate::source::client::Client;
-use crate::sub_resource::Offer;
 
 /// What a registry is made from.
 #[derive(Debug, Clone, Copy)]

@@ -9,11 +9,12 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AU
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::hosts::InvalidHost;
 use crate::body::{self, Body};
 use crate::budget;
 use crate::dicom::{dataset, part10};
-use crate::manifest::{Conflict, Disagreement, fhir, kos, store};
+use crate::gateway::edge::hosts::InvalidHost;
+use crate::library;
+use crate::manifest::{Conflict, Disagreement, fhir, kos};
 use crate::request::{self, accept};
 use crate::{access, hop, manifest, object, pixels, retrieve, source};
 
@@ -79,7 +80,7 @@ pub enum Error {
     TooManyAnswers,
     /// The manifest is not registered, or cannot be read back.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] library::Error),
     /// Nothing can be retrieved.
     #[error(transparent)]
     Retrieve(#[from] retrieve::Error),
@@ -109,7 +110,7 @@ pub enum Error {
 impl Error {
     /// What a source says, as another community hears it: whether it is the community, the location
     /// or the study that is unknown is nobody's business.
-    pub(super) fn between_communities(error: source::Error) -> Self {
+    pub(crate) fn between_communities(error: source::Error) -> Self {
         if error == source::Error::NotFound {
             return Self::NotFound;
         }
@@ -166,7 +167,7 @@ impl Error {
 
     /// The answer: a problem document (RFC 9457) that says what was wrong with the request and
     /// nothing about what is behind the gateway.
-    pub(super) fn response(&self) -> Response<Body> {
+    pub(crate) fn response(&self) -> Response<Body> {
         let status = self.status();
         if matches!(
             status,
@@ -181,7 +182,7 @@ impl Error {
             "status": status.as_u16(),
             "detail": self.to_string(),
         });
-        if let Self::Store(store::Error::Conflict(Conflict(disagreements))) = self {
+        if let Self::Store(library::Error::Conflict(Conflict(disagreements))) = self {
             problem["conflicts"] = disagreements.iter().map(conflict).collect();
         }
         let mut response = Response::new(Body::full(problem.to_string()));
@@ -199,13 +200,13 @@ impl Error {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Self::Method(methods) = self {
-            super::allow(&mut response, methods);
+            crate::gateway::allow(&mut response, methods);
         }
         response
     }
 
     /// What operators are told of it, if somebody tried what they have no right to.
-    pub(super) fn event(&self) -> Option<&'static str> {
+    pub(crate) fn event(&self) -> Option<&'static str> {
         match self {
             Self::Access(access::Error::NotListed) => Some("partner_not_listed"),
             Self::Access(access::Error::Token) => Some("wrong_token"),
@@ -240,7 +241,7 @@ impl Error {
     }
 
     /// The bound of the gateway that it ran into, if metrics count it here.
-    pub(super) fn bound(&self) -> Option<&'static str> {
+    pub(crate) fn bound(&self) -> Option<&'static str> {
         if matches!(self, Self::TooManyAnswers) {
             return Some("client");
         }
@@ -294,18 +295,18 @@ fn whole_seconds(time: Duration) -> u64 {
     seconds.max(1)
 }
 
-fn of_store(error: &store::Error) -> StatusCode {
+fn of_store(error: &library::Error) -> StatusCode {
     match error {
-        store::Error::Manifest(error) => of_manifest(error),
-        store::Error::UnknownSeries(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        store::Error::Conflict(_) => StatusCode::CONFLICT,
-        store::Error::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        store::Error::Lost => StatusCode::GONE,
-        store::Error::Full => StatusCode::INSUFFICIENT_STORAGE,
-        store::Error::Io(error) if error.kind() == ErrorKind::StorageFull => {
+        library::Error::Manifest(error) => of_manifest(error),
+        library::Error::UnknownSeries(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        library::Error::Conflict(_) => StatusCode::CONFLICT,
+        library::Error::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        library::Error::Lost => StatusCode::GONE,
+        library::Error::Full => StatusCode::INSUFFICIENT_STORAGE,
+        library::Error::Io(error) if error.kind() == ErrorKind::StorageFull => {
             StatusCode::INSUFFICIENT_STORAGE
         }
-        store::Error::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        library::Error::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -2,36 +2,37 @@
 
 use std::sync::Arc;
 
-use super::{Asking, Error, Gateway};
 use crate::body;
 use crate::budget::Account;
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
+use crate::gateway::{Asking, Error, Gateway};
 use crate::hop::Hop;
-use crate::instance::{Instance, Listing, Target};
+use crate::instance::{Instance, Listing};
 use crate::pixels::Pool;
+use crate::resource::Target;
 use crate::retrieve::{Job, Missing, Plan, Retriever};
 use crate::source::Source;
 
 /// What opening and decoding instances takes; one for each answer.
 #[derive(Debug, Clone)]
-pub(super) struct Context {
-    pub(super) retriever: Retriever,
-    pub(super) decoders: Pool,
-    pub(super) account: Account,
+pub(crate) struct Context {
+    pub(crate) retriever: Retriever,
+    pub(crate) decoders: Pool,
+    pub(crate) account: Account,
     hop: Arc<Hop>,
 }
 
 /// The instances that are asked for.
 #[derive(Debug)]
-pub(super) struct Material {
-    pub(super) plan: Plan,
-    pub(super) context: Arc<Context>,
+pub(crate) struct Material {
+    pub(crate) plan: Plan,
+    pub(crate) context: Arc<Context>,
 }
 
 /// One instance.
 #[derive(Debug, Clone)]
-pub(super) struct One {
-    pub(super) context: Arc<Context>,
+pub(crate) struct One {
+    pub(crate) context: Arc<Context>,
     source: Arc<Source>,
     listing: Arc<Listing>,
     uid: SopInstanceUid,
@@ -39,7 +40,7 @@ pub(super) struct One {
 
 /// Instances in the order of their manifest. Of the series that is its turn, there is a list.
 #[derive(Debug)]
-pub(super) struct Ones {
+pub(crate) struct Ones {
     context: Arc<Context>,
     jobs: std::vec::IntoIter<Job>,
     series: Option<(Job, std::vec::IntoIter<SopInstanceUid>)>,
@@ -47,14 +48,14 @@ pub(super) struct Ones {
 
 impl Gateway {
     /// What a plan selects, for whoever asks.
-    pub(super) fn material(&self, plan: Plan, asking: &Asking) -> Material {
+    pub(crate) fn material(&self, plan: Plan, asking: &Asking) -> Material {
         Material {
             plan,
             context: self.context(asking),
         }
     }
 
-    pub(super) fn context(&self, asking: &Asking) -> Arc<Context> {
+    pub(crate) fn context(&self, asking: &Asking) -> Arc<Context> {
         Arc::new(Context {
             retriever: self.retriever.clone(),
             decoders: self.decoders.clone(),
@@ -66,7 +67,7 @@ impl Gateway {
 
 impl Context {
     /// The same, for an answer that has begun.
-    pub(super) fn patient(&self) -> Arc<Self> {
+    pub(crate) fn patient(&self) -> Arc<Self> {
         Arc::new(Self {
             account: self.account.patient(),
             ..self.clone()
@@ -74,7 +75,7 @@ impl Context {
     }
 
     /// One instance of a series.
-    pub(super) fn one(self: &Arc<Self>, job: &Job, uid: SopInstanceUid) -> One {
+    pub(crate) fn one(self: &Arc<Self>, job: &Job, uid: SopInstanceUid) -> One {
         One {
             context: Arc::clone(self),
             source: Arc::clone(&job.source),
@@ -86,7 +87,7 @@ impl Context {
 
 impl Material {
     /// The one instance that is asked for.
-    pub(super) fn one(&self) -> Result<One, Error> {
+    pub(crate) fn one(&self) -> Result<One, Error> {
         let plan = &self.plan;
         match &plan.jobs[..] {
             [job] if let Some(uid) = &job.only => Ok(self.context.one(job, uid.clone())),
@@ -96,7 +97,7 @@ impl Material {
     }
 
     /// All instances that are asked for, and what is known to be missing.
-    pub(super) fn all(self) -> Result<(Ones, Missing), Error> {
+    pub(crate) fn all(self) -> Result<(Ones, Missing), Error> {
         if self.plan.jobs.is_empty() {
             return Err(crate::retrieve::Error::NotLocatable.into());
         }
@@ -110,7 +111,7 @@ impl Material {
     }
 
     /// An instance from the middle of each series.
-    pub(super) fn middles(&self) -> impl Iterator<Item = One> {
+    pub(crate) fn middles(&self) -> impl Iterator<Item = One> {
         self.plan.jobs.iter().filter_map(|job| {
             let middle = job.listing.instances.len() / 2;
             let mut instances = job.listing.instances.iter();
@@ -122,7 +123,7 @@ impl Material {
 
 impl Ones {
     /// The same, for an answer that has begun.
-    pub(super) fn patient(self) -> Self {
+    pub(crate) fn patient(self) -> Self {
         Self {
             context: self.context.patient(),
             ..self
@@ -158,12 +159,12 @@ fn in_order(listing: &Listing) -> Vec<SopInstanceUid> {
 
 impl One {
     /// As it may be asked for.
-    pub(super) fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         self.listing.instance(&self.uid)
     }
 
     /// The same, for an answer that has begun.
-    pub(super) fn patient(&self) -> Self {
+    pub(crate) fn patient(&self) -> Self {
         Self {
             context: self.context.patient(),
             ..self.clone()
@@ -171,11 +172,11 @@ impl One {
     }
 
     /// Whether it is a file on this machine.
-    pub(super) fn is_here(&self) -> bool {
+    pub(crate) fn is_here(&self) -> bool {
         self.source.instances().is_some()
     }
 
-    pub(super) async fn open(&self) -> Result<Instance, Error> {
+    pub(crate) async fn open(&self) -> Result<Instance, Error> {
         if let Some(instance) = self.source.at_hand(&self.target()).await {
             return Ok(instance);
         }
@@ -183,7 +184,7 @@ impl One {
     }
 
     /// The instance as its source gives it in one of these transfer syntaxes.
-    pub(super) async fn fetch(&self, accepted: TransferSyntaxes) -> Result<Instance, Error> {
+    pub(crate) async fn fetch(&self, accepted: TransferSyntaxes) -> Result<Instance, Error> {
         let mut plan = Plan::new(Arc::clone(&self.context.hop));
         plan.jobs.push(Job {
             source: Arc::clone(&self.source),

@@ -1,38 +1,13 @@
 //! The story of a request: what is asked becomes what is selected, where it is, and an answer.
 
-mod all_values;
-mod answer;
-mod bulkdata;
-mod capabilities;
-mod coding;
-mod conditional;
-mod cors;
-mod derive;
-mod documents;
+mod dicomweb;
+mod edge;
 mod error;
-mod forget;
-mod forward;
-mod frames;
-mod front;
-mod heads;
-mod holding;
-mod hosts;
-mod known;
 mod manifests;
 mod material;
-mod metadata;
-mod observe;
-mod offered;
 mod one;
-mod per_client;
-mod place;
-mod rendered;
-mod search;
-mod summary;
+mod selection;
 mod syntax;
-mod upload;
-mod viewers;
-mod wado_uri;
 mod xc_wado;
 
 use std::net::IpAddr;
@@ -46,13 +21,13 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use url::Url;
 
-pub use cors::Settings as CorsSettings;
+pub use edge::cors::Settings as CorsSettings;
+pub use edge::forwarded::Proxies;
+pub use edge::hosts::{HostName, InvalidHost, NotAHostName};
+pub use edge::upload::UploadPace;
 pub use error::Error;
-pub use forget::Forgotten;
-pub use front::Proxies;
-pub use hosts::{HostName, InvalidHost, NotAHostName};
-pub use upload::UploadPace;
-pub use viewers::Settings as ViewersSettings;
+pub use manifests::forget::Forgotten;
+pub use manifests::viewers::Settings as ViewersSettings;
 pub use xc_wado::Settings as XcWadoSettings;
 
 use crate::access::{Access, Caller, Door, Peer};
@@ -61,18 +36,21 @@ use crate::budget::{self, Account, Budget, Client};
 use crate::cache::CacheControl;
 use crate::community::Registry;
 use crate::hop::{self, Hop, Pseudonym};
-use crate::instance::Target;
-use crate::manifest::{Holding, Selected, Store};
+use crate::library::Store;
+use crate::manifest::{Holding, Selected};
 use crate::metrics::Metrics;
 use crate::multipart::Boundary;
 use crate::pixels::Pool;
 use crate::request::{Acceptable, Grammar, Resource, Root};
+use crate::resource::Target;
 use crate::retrieve::{Job, Plan, Retriever};
 use crate::source::Source;
-use front::{Front, Seen};
-use hosts::Hosts;
-use observe::{Observed, Transaction};
-use per_client::PerClient;
+use dicomweb::{heads, retrieve as answer};
+use edge::forwarded::{Front, Seen};
+use edge::hosts::Hosts;
+use edge::observe::{Observed, Transaction};
+use edge::per_client::PerClient;
+use edge::{observe, upload};
 
 /// Said where all manifests are one.
 const LEFT_OUT: &str = "299 xcwado \"manifests that name another patient are left out\"";
@@ -163,7 +141,7 @@ pub struct Edge {
 
 /// Who asks, and on what way.
 #[derive(Debug)]
-struct Asking {
+pub(crate) struct Asking {
     caller: Caller,
     door: Door,
     front: Arc<Front>,

@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use super::Error;
-use super::material::One;
 use crate::body::{self, Body};
 use crate::cache::Frames as KeptFrames;
 use crate::dicom::TransferSyntax;
+use crate::gateway::Error;
+use crate::gateway::material::One;
 use crate::instance::Instance;
 use crate::object::{self, Extent, LEAST_KEPT, Layout, Skimmed, layout, plain, skim};
 use crate::pixels::{Geometry, MOST_BYTES, Made, Task, Wanted, is_decodable};
 
 /// The data set of an instance that has been opened.
-pub(super) async fn skimmed(one: &One, body: Body, extent: Extent) -> Result<Skimmed, Error> {
+pub(crate) async fn skimmed(one: &One, body: Body, extent: Extent) -> Result<Skimmed, Error> {
     let share = one.context.account.share(LEAST_KEPT).await?;
     Ok(skim(body, extent, false, share).await?)
 }
 
 /// An instance, and where its frames are.
-pub(super) async fn frames_of(one: &One) -> Result<(Instance, Arc<KeptFrames>), Error> {
+pub(crate) async fn frames_of(one: &One) -> Result<(Instance, Arc<KeptFrames>), Error> {
     let derived = one.context.retriever.cache().derived();
     let instance = one.open().await?;
     let digest = instance.digest();
@@ -32,7 +32,7 @@ pub(super) async fn frames_of(one: &One) -> Result<(Instance, Arc<KeptFrames>), 
 }
 
 /// Where the frames of an instance are that has been skimmed; they are kept by its digest.
-pub(super) async fn frames_in(
+pub(crate) async fn frames_in(
     one: &One,
     skimmed: &mut Skimmed,
     digest: Option<[u8; 32]>,
@@ -55,23 +55,23 @@ pub(super) async fn frames_in(
 }
 
 /// The frames of one instance.
-pub(super) struct OneFrame {
+pub(crate) struct OneFrame {
     one: One,
     stored: TransferSyntax,
     kept: Arc<KeptFrames>,
 }
 
 impl OneFrame {
-    pub(super) fn new(one: One, stored: TransferSyntax, kept: Arc<KeptFrames>) -> Self {
+    pub(crate) fn new(one: One, stored: TransferSyntax, kept: Arc<KeptFrames>) -> Self {
         Self { one, stored, kept }
     }
 
-    pub(super) fn is_compressed(&self) -> bool {
+    pub(crate) fn is_compressed(&self) -> bool {
         matches!(self.kept.layout, Layout::Encapsulated(_))
     }
 
     /// What they are in when they are given as they are stored.
-    pub(super) fn syntax(&self) -> TransferSyntax {
+    pub(crate) fn syntax(&self) -> TransferSyntax {
         if self.is_compressed() {
             self.stored.clone()
         } else {
@@ -80,12 +80,12 @@ impl OneFrame {
     }
 
     /// What the frames are.
-    pub(super) fn geometry(&self) -> &Geometry {
+    pub(crate) fn geometry(&self) -> &Geometry {
         &self.kept.geometry
     }
 
     /// The bytes of a frame, counted from 1.
-    pub(super) async fn stored(&self, instance: Instance, number: u32) -> Result<Body, Error> {
+    pub(crate) async fn stored(&self, instance: Instance, number: u32) -> Result<Body, Error> {
         let body = plain(instance.body, &self.stored).await?;
         let all = self.kept.layout.frames(&self.kept.geometry);
         match &self.kept.layout {
@@ -100,18 +100,18 @@ impl OneFrame {
     }
 
     /// A frame as it is stored, of the instance opened anew.
-    pub(super) async fn opened(&self, number: u32) -> Result<Body, Error> {
+    pub(crate) async fn opened(&self, number: u32) -> Result<Body, Error> {
         let instance = self.one.open().await?;
         self.stored(instance, number).await
     }
 
     /// All of a video, which is in one piece whatever the number of its frames.
-    pub(super) async fn whole_video(&self) -> Result<Body, Error> {
+    pub(crate) async fn whole_video(&self) -> Result<Body, Error> {
         self.opened(1).await
     }
 
     /// The same, for an answer that has begun.
-    pub(super) fn patient(&self) -> Self {
+    pub(crate) fn patient(&self) -> Self {
         Self {
             one: self.one.patient(),
             stored: self.stored.clone(),
@@ -121,7 +121,7 @@ impl OneFrame {
 
     /// What a decoder makes of a frame. Nothing is read before there is memory for the frame and for
     /// what is made of it.
-    pub(super) async fn made(&self, number: u32, wanted: Wanted) -> Result<Made, Error> {
+    pub(crate) async fn made(&self, number: u32, wanted: Wanted) -> Result<Made, Error> {
         let geometry = &self.kept.geometry;
         geometry.check()?;
         let compressed = self
@@ -178,7 +178,7 @@ impl OneFrame {
     }
 }
 
-pub(super) fn broken_off(error: Error) -> body::Error {
+pub(crate) fn broken_off(error: Error) -> body::Error {
     if let Error::BrokeOff(error) = error {
         return error;
     }

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use super::material::{Context, One};
-use super::one::{OneFrame, broken_off, frames_in, skimmed};
-use super::{Asking, Error, Gateway};
 use crate::dicom::{Encoding, TransferSyntax, TransferSyntaxes};
+use crate::gateway::material::{Context, One};
+use crate::gateway::one::{OneFrame, broken_off, frames_in, skimmed};
+use crate::gateway::{Asking, Error, Gateway};
 use crate::instance::{Instance, Making, Way};
 use crate::object::{self, Decoded, Extent, LEAST_KEPT};
 use crate::pixels::{self, Wanted, decodable, is_decodable};
@@ -16,7 +16,7 @@ use crate::retrieve::{Job, Plan, Retrieval};
 impl Gateway {
     /// Begins to fetch what a client gets in a transfer syntax that it accepts. Sources are asked for
     /// what they have; what cannot be made here is asked of them.
-    pub(super) async fn fetch(
+    pub(crate) async fn fetch(
         &self,
         plan: Plan,
         accepted: &TransferSyntaxes,

@@ -8,7 +8,8 @@ use super::conflict::{Disagreement, Locate};
 use super::model::{Instance, Patient, Series, Study};
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::{HomeCommunityId, Location};
-use crate::instance::{Listing, Target};
+use crate::instance::Listing;
+use crate::resource::Target;
 
 /// What a DICOMweb root holds.
 #[derive(Debug)]

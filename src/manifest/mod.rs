@@ -1,5 +1,4 @@
-//! What a manifest selects: one model for every format it comes in, and the manifests that are
-//! registered.
+//! What a manifest selects: one model for every format it comes in.
 
 mod conflict;
 pub mod fhir;
@@ -13,7 +12,6 @@ mod patient;
 mod registered;
 pub(crate) mod retrieve_url;
 mod rows;
-pub mod store;
 
 pub use conflict::{Conflict, Disagreement, Locate, OnConflict, Place};
 pub use handed_out::handed_out;
@@ -26,7 +24,6 @@ pub use model::{
 pub use outline::Outline;
 pub use registered::{Registered, Registration, Submission, UnknownSeries};
 pub use rows::{instance_row, outline_row, series_row, study_row};
-pub use store::{Known, Store};
 
 /// The largest manifest that is read, in bytes.
 pub const MAX_MANIFEST: usize = 64 << 20;

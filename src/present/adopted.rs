@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::forwarded::Unsuitable;
 use crate::dicom::SopInstanceUid;
-use crate::instance::Target;
+use crate::resource::Target;
 
 const SOP_INSTANCE_UID: &str = "00080018";
 const RETRIEVE_URL: &str = "00081190";

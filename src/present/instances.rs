@@ -2,8 +2,9 @@
 
 use crate::body::Body;
 use crate::dicom::media_type::{APPLICATION_DICOM, application_dicom};
-use crate::instance::{Instance, Instances, Target};
+use crate::instance::{Instance, Instances};
 use crate::multipart::{Boundary, Joiner};
+use crate::resource::Target;
 
 /// An answer's media type and its bytes.
 #[derive(Debug)]

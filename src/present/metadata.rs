@@ -14,9 +14,10 @@ use super::{Presented, xml};
 use crate::body::{self, Body, Emitter};
 use crate::budget::Share;
 use crate::dicom::{json, most_written};
-use crate::instance::{Instance, Instances, Target};
+use crate::instance::{Instance, Instances};
 use crate::multipart::{Boundary, Joiner};
 use crate::object::{self, Skimmed};
+use crate::resource::Target;
 use crate::search::Include;
 
 /// `application/dicom+json`.

@@ -11,9 +11,9 @@ use super::search::Scope;
 use super::xc_wado::{self, Tolerance, XcWado};
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::HomeCommunityId;
-use crate::instance::Target;
 use crate::manifest::{Id, OnConflict, Registration, Submission};
-use crate::sub_resource::{Level, SubResource};
+use crate::resource::Target;
+use crate::resource::{Level, SubResource};
 
 /// A resource of the public listener.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::Error;
 use super::resource::pairs;
 use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
+use crate::resource::Level;
 use crate::search::{AttributePath, Include, Key, Query};
-use crate::sub_resource::Level;
 
 /// What is searched: the resources of PS3.18 table 10.6.1-1.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use super::rendering::annotation;
 use super::resource::pairs;
 use crate::dicom::media_type::APPLICATION_DICOM;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxes};
-use crate::instance::Target;
 use crate::pixels::{Format, Function, Viewport, Window};
 use crate::request::Rendered;
+use crate::resource::Target;
 
 /// A request, as its query says.
 #[derive(Debug, Clone, PartialEq)]

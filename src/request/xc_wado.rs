@@ -15,9 +15,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::community::Address;
 use crate::dicom::{NotAUid, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
-use crate::instance::Target;
 use crate::manifest::retrieve_url::base_uri;
-use crate::sub_resource::{FrameForm, Level, SubResource};
+use crate::resource::Target;
+use crate::resource::{FrameForm, Level, SubResource};
 
 /// What is taken beyond the standard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

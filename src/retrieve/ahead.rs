@@ -13,7 +13,7 @@ use moka::sync::Cache as Recent;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::crossing::Question;
-use super::manners::Manner;
+use super::learned::Manner;
 use super::{Job, Plan, Retriever};
 use crate::cache::LookAhead;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid};
@@ -177,7 +177,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::retrieve::progress::test::listing;
+    use crate::retrieve::answer::progress::test::listing;
 
     #[test]
     fn a_request_for_one_instance_looks_at_a_sample_of_its_series() {
@@ -194,9 +194,10 @@ mod tests {
         // Of a short one, all of it.
         for (instances, lacks) in [(0, false), (1, false), (2, true)] {
             assert_eq!(
-                lacks_some(&crate::retrieve::progress::test::listing(instances), |_| {
-                    true
-                }),
+                lacks_some(
+                    &crate::retrieve::answer::progress::test::listing(instances),
+                    |_| { true }
+                ),
                 lacks
             );
         }

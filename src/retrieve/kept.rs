@@ -5,15 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderValue;
 
+use super::answer::delivery::Tally;
 use super::crossing::Question;
-use super::giving::Tally;
-use super::manners::Manner;
+use super::learned::Manner;
 use super::{Job, Missing, Plan, Retriever};
 use crate::body::Body;
 use crate::cache::disk::Stored;
 use crate::cache::{Entry, Flight, Found, Key, Read};
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
-use crate::instance::{Instance, Listing, Target, Way};
+use crate::instance::{Instance, Listing, Way};
+use crate::resource::Target;
 use crate::source::{self, Representation, Source};
 
 /// What an instance of a listing is kept as.

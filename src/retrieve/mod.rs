@@ -7,16 +7,13 @@
 
 mod absence;
 mod ahead;
+mod answer;
 mod crossing;
-mod forward;
-mod giving;
 mod kept;
-mod manners;
-mod mend;
+mod learned;
 mod on_disk;
-mod progress;
-mod relay;
-mod worker;
+mod pass_through;
+mod repair;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,22 +23,23 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 pub use absence::Absences;
-pub use forward::Forwarded;
+pub use pass_through::Forwarded;
 
 use crate::body;
 use crate::cache::Cache;
 use crate::dicom::part10::Identity;
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
 use crate::hop::Hop;
-use crate::instance::{Given, Instance, Instances, Listing, Target};
+use crate::instance::{Given, Instance, Instances, Listing};
 use crate::metrics::Metrics;
+use crate::resource::Target;
 use crate::source::{self, Arrivals, Ask, Claim, Seat, Source};
 use ahead::Ahead;
+use answer::delivery::Giving;
+use answer::relay::Relay;
+use answer::worker::{Opening, Worker};
 use crossing::{Crossings, Follower, Question};
-use giving::Giving;
-use manners::{Manner, Manners};
-use relay::Relay;
-use worker::{Opening, Worker};
+use learned::{Manner, Manners};
 
 /// Chunks of what is passed on unseen that are read ahead of a slow client.
 pub const CHUNKS_AHEAD: usize = 2;

@@ -35,8 +35,9 @@ pub use terms::{DEFAULT_HOURS, DEFAULT_QUEUE, Freshness, Terms};
 use crate::body;
 use crate::hop::Hop;
 use crate::ihe::RetrieveLocationUid;
-use crate::instance::{Instance, Target};
+use crate::instance::Instance;
 use crate::metrics::Metrics;
+use crate::resource::Target;
 use url::Url;
 
 use client::Client;

@@ -13,8 +13,8 @@ use super::{Error, Kind, Representation, Source};
 use crate::body;
 use crate::dicom::MediaType;
 use crate::hop::Hop;
-use crate::instance::Target;
-use crate::sub_resource::SubResource;
+use crate::resource::SubResource;
+use crate::resource::Target;
 
 /// A resource below a study, series or instance.
 #[derive(Debug, Clone, Copy)]

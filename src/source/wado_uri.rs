@@ -16,8 +16,8 @@ use super::breaker::{Object, Subject};
 use super::client::Client;
 use super::wado_rs::Parts;
 use super::{Ask, Error, NOWHERE, Representation};
-use crate::instance::Target;
 use crate::metrics::Metrics;
+use crate::resource::Target;
 
 const DICOM: HeaderValue = HeaderValue::from_static("application/dicom");
 

@@ -23,7 +23,7 @@ use xcwado::community::Registry;
 use xcwado::config::Config;
 use xcwado::dicom::MediaType;
 use xcwado::gateway::{Assembly, Gateway};
-use xcwado::manifest::Store;
+use xcwado::library::Store;
 use xcwado::metrics::Metrics;
 use xcwado::multipart::{Boundary, Event, Limits, PartHead, Splitter};
 use xcwado::pixels::Pool;

@@ -24,13 +24,14 @@ pub(super) use log::{Arrived, MOST_INSTANCES};
 pub(super) use question::Question;
 
 use super::Retriever;
-use super::giving::Tally;
-use super::manners::Manner;
+use super::answer::delivery::Tally;
+use super::learned::Manner;
 use crate::body;
 use crate::cache::pace::{Halt, Pace};
 use crate::cache::{Cargo, Flight, Key, Known, Pilot, Terms};
 use crate::dicom::part10::Identity;
-use crate::instance::{Listing, Target};
+use crate::instance::Listing;
+use crate::resource::Target;
 use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat, Source};
 use copies::Copies;
 use log::Log;

@@ -6,7 +6,8 @@ use http::HeaderValue;
 
 use crate::dicom::part10::Identity;
 use crate::hop::Hop;
-use crate::instance::{Listing, Target};
+use crate::instance::Listing;
+use crate::resource::Target;
 use crate::retrieve::is_of;
 use crate::source::{Representation, Source};
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::dicom::part10::{self, Identity};
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntax};
-use crate::instance::Target;
+use crate::resource::Target;
 
 const FIRST_READ: usize = 8 << 10;
 const MAX_DEPTH: usize = 16;

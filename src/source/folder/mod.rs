@@ -24,7 +24,8 @@ use tokio::task::spawn_blocking;
 use super::{Error, Representation};
 use crate::body::{self, Body};
 use crate::dicom::TransferSyntax;
-use crate::instance::{Instance, Target, Way};
+use crate::instance::{Instance, Way};
+use crate::resource::Target;
 use index::{Entry, Index};
 use whole::WholeFiles;
 

@@ -1,0 +1,223 @@
+//! The two communities of the demonstration: sockets, settings and what runs on them. They are set
+//! up as anybody would set them up: from a `config.toml` and certificate files.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+
+use super::certificates;
+use super::model::{Location, LocationIds};
+use crate::config::Config;
+use crate::ihe::HomeCommunityId;
+use crate::manifest::{Id, Registration, Submission};
+use crate::start::Failure;
+use crate::start::{Parts, Sockets};
+
+/// A community whose sockets are bound.
+#[derive(Debug)]
+pub(super) struct Community {
+    /// The location that it has.
+    location: Location,
+    /// Where its files are.
+    pub(super) directory: PathBuf,
+    sockets: Sockets,
+    pub(super) addresses: Addresses,
+}
+
+/// Where its gateway listens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addresses {
+    pub(super) public: SocketAddr,
+    pub(super) gateways: SocketAddr,
+    pub(super) operator: SocketAddr,
+}
+
+/// A community whose gateway is ready to serve.
+pub(super) struct Ready {
+    config: Config,
+    parts: Parts,
+    sockets: Sockets,
+}
+
+/// The homeCommunityId of the community that has a location.
+pub(super) fn home_community_id(location: Location) -> &'static str {
+    match location {
+        Location::A => "1.3.6.1.4.1.99999.1",
+        Location::B => "1.3.6.1.4.1.99999.2",
+    }
+}
+
+/// What its gateway is called in certificates.
+fn gateway_name(location: Location) -> &'static str {
+    match location {
+        Location::A => "gateway.a.demo.example",
+        Location::B => "gateway.b.demo.example",
+    }
+}
+
+fn alias(location: Location) -> &'static str {
+    match location {
+        Location::A => "community-a",
+        Location::B => "community-b",
+    }
+}
+
+/// How manifests name a location. Nobody dials this address: it would select the location if the
+/// identifier did not.
+pub(super) fn location_ids(location: Location) -> LocationIds {
+    let name = gateway_name(location).replace("gateway", "pacs");
+    LocationIds {
+        retrieve_location_uid: format!("{}.10", home_community_id(location)),
+        retrieve_url: format!("https://{name}/dicom-web/"),
+    }
+}
+
+impl Community {
+    /// Makes its certificates and binds its sockets, the public one to `port`.
+    pub(super) async fn open(location: Location, root: &Path, port: u16) -> Result<Self, Failure> {
+        let directory = root.join(alias(location));
+        std::fs::create_dir_all(&directory).map_err(Failure::new)?;
+        certificates::write(&directory, gateway_name(location))?;
+        let public = bind(port).await?;
+        let (gateways, operator) = (bind(0).await?, bind(0).await?);
+        let address = |socket: &TcpListener| socket.local_addr().map_err(Failure::new);
+        let addresses = Addresses {
+            public: address(&public)?,
+            gateways: address(&gateways)?,
+            operator: address(&operator)?,
+        };
+        let sockets = Sockets {
+            public,
+            gateways: Some(gateways),
+            operator,
+        };
+        Ok(Self {
+            location,
+            directory,
+            sockets,
+            addresses,
+        })
+    }
+
+    /// Its settings.
+    pub(super) fn config(&self) -> PathBuf {
+        self.directory.join("config.toml")
+    }
+
+    /// Writes its settings, joins it to the other one, and opens everything.
+    pub(super) fn join(self, other: &Side) -> Result<Ready, Failure> {
+        let path = self.config();
+        std::fs::write(&path, self.settings(other)).map_err(Failure::new)?;
+        let (config, parts) = Parts::load(&path)?;
+        Ok(Ready {
+            config,
+            parts,
+            sockets: self.sockets,
+        })
+    }
+
+    /// What the other community has to know of it.
+    pub(super) fn side(&self) -> Side {
+        Side {
+            location: self.location,
+            gateways: self.addresses.gateways,
+        }
+    }
+
+    fn settings(&self, other: &Side) -> String {
+        let Addresses {
+            public,
+            gateways,
+            operator,
+        } = self.addresses;
+        let ids = location_ids(self.location);
+        format!(
+            r#"# One of the two communities of the demonstration.
+home_community_id = "{home}"
+
+[listen]
+address = "{public}"
+operator_address = "{operator}"
+drain_seconds = 2
+
+# So that a viewer on this machine may show the phantom.
+[cors]
+origins = ["*"]
+
+[gateway_listen]
+address = "{gateways}"
+certificate = "gateway.pem"
+private_key = "gateway.key"
+client_authorities = "../{other_alias}/authority.pem"
+
+[[location]]
+alias = "{folder}"
+retrieve_location_uid = "{location_uid}"
+retrieve_urls = ["{retrieve_url}"]
+folder = "../{folder}"
+
+[[community]]
+alias = "{other_alias}"
+home_community_id = "{other_home}"
+gateway_url = "https://{other_gateways}/wado-rs/"
+certificate_names = ["{other_name}"]
+
+[community.http]
+authorities = "../{other_alias}/authority.pem"
+certificate = "gateway.pem"
+private_key = "gateway.key"
+"#,
+            home = home_community_id(self.location),
+            folder = self.location.folder(),
+            location_uid = ids.retrieve_location_uid,
+            retrieve_url = ids.retrieve_url,
+            other_alias = alias(other.location),
+            other_home = home_community_id(other.location),
+            other_gateways = other.gateways,
+            other_name = gateway_name(other.location),
+        )
+    }
+}
+
+/// What one community has to know of another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Side {
+    location: Location,
+    gateways: SocketAddr,
+}
+
+impl Ready {
+    /// Registers a manifest that comes from the community that has `from`.
+    pub(super) fn register(&self, manifest: &[u8], from: Location) -> Result<Id, Failure> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let community = HomeCommunityId::parse(home_community_id(from)).map_err(Failure::new)?;
+        let registration = Registration {
+            home_community_id: Some(community),
+            ..Registration::default()
+        };
+        let submission = Submission {
+            registration,
+            ..Submission::default()
+        };
+        let store = &self.parts.manifests;
+        // The demonstration's own manifests lead to one place each.
+        let registered = store.register(manifest, submission, now, &|_, _| None);
+        let (manifest, _is_new) = registered.map_err(Failure::new)?;
+        Ok(manifest.id)
+    }
+
+    /// Serves until the process is told to stop.
+    pub(super) async fn serve(self) -> Result<(), Failure> {
+        self.parts.serve(&self.config, self.sockets).await
+    }
+}
+
+async fn bind(port: u16) -> Result<TcpListener, Failure> {
+    TcpListener::bind(("127.0.0.1", port))
+        .await
+        .map_err(|error| Failure(format!("port {port}: {error}; choose another --port")))
+}

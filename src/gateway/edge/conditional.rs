@@ -1,0 +1,324 @@
+//! What a client has already, and which part of it it wants: preconditions (RFC 9110 §13) and ranges
+//! (§14) of an answer that is one instance.
+
+use http::header::{
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
+    RANGE,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use sha2::{Digest, Sha256};
+
+use crate::body::Body;
+use crate::cache::{IN_PARTS, hex};
+
+/// An entity tag. Each representation of a resource has its own (RFC 9110 8.8.3): a client that has one of
+/// them does not have the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EntityTag {
+    opaque: String,
+    is_weak: bool,
+}
+
+/// What a request wants of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    /// The client has it.
+    Nothing,
+    Part {
+        first: u64,
+        last: u64,
+    },
+    /// A part that does not exist.
+    NotThere,
+}
+
+impl EntityTag {
+    /// That of an instance as it is stored: its SHA-256, by which the same bytes are known everywhere.
+    pub(crate) fn of_stored(sha256: [u8; 32]) -> Self {
+        Self {
+            opaque: hex(&sha256),
+            is_weak: false,
+        }
+    }
+
+    /// That of the same in a `multipart/related`, whose boundary is another one each time.
+    pub(crate) fn in_parts(sha256: [u8; 32]) -> Self {
+        Self {
+            opaque: format!("{}{IN_PARTS}", hex(&sha256)),
+            is_weak: true,
+        }
+    }
+
+    /// That of anything else that is made of an instance with this digest. `representation` tells it from
+    /// everything else that is made of it. A later version may make other bytes of the same.
+    pub(crate) fn made(digest: [u8; 32], representation: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in [&digest, env!("CARGO_PKG_VERSION").as_bytes(), b"\0"] {
+            hash.update(part);
+        }
+        hash.update(representation);
+        let opaque: [u8; 32] = hash.finalize().into();
+        Self {
+            opaque: hex(&opaque),
+            is_weak: true,
+        }
+    }
+
+    fn quoted(&self) -> String {
+        format!("\"{}\"", self.opaque)
+    }
+
+    fn field(&self) -> String {
+        let weak = if self.is_weak { "W/" } else { "" };
+        format!("{weak}{}", self.quoted())
+    }
+}
+
+/// Whether the client has what the answer would be (RFC 9110 13.1.2, where weak tags count). `*`: whatever it
+/// would be.
+pub(crate) fn is_had(headers: &HeaderMap, tag: Option<&EntityTag>) -> bool {
+    let fields = headers.get_all(IF_NONE_MATCH).iter();
+    let mut tags = fields.filter_map(|field| field.to_str().ok());
+    let quoted = tag.map(EntityTag::quoted);
+    tags.any(|tags| {
+        let mut tags = tags.split(',').map(str::trim);
+        tags.any(|tag| tag == "*" || quoted.as_deref() == Some(tag.trim_start_matches("W/")))
+    })
+}
+
+/// Makes of a whole answer that cannot be given in parts what the client wants of it.
+pub(crate) fn whole(
+    headers: &HeaderMap,
+    tag: Option<&EntityTag>,
+    mut whole: Response<Body>,
+) -> Response<Body> {
+    let field = tag.and_then(|tag| HeaderValue::try_from(tag.field()).ok());
+    whole.headers_mut().extend(field.map(|field| (ETAG, field)));
+    if is_had(headers, tag) {
+        not_modified(whole)
+    } else {
+        whole
+    }
+}
+
+/// RFC 9110 15.4.5: what the answer would have said of itself that caches need, and nothing of the
+/// representation.
+fn not_modified(whole: Response<Body>) -> Response<Body> {
+    let (mut head, _body) = whole.into_parts();
+    head.status = StatusCode::NOT_MODIFIED;
+    for field in [CONTENT_TYPE, CONTENT_ENCODING, ACCEPT_RANGES] {
+        head.headers.remove(field);
+    }
+    Response::from_parts(head, Body::empty())
+}
+
+/// Makes of the answer with a whole instance what the client wants of it.
+pub(crate) fn answer(
+    (method, headers): (&Method, &HeaderMap),
+    tag: Option<&EntityTag>,
+    whole: Response<Body>,
+) -> Response<Body> {
+    let length = whole.body().length();
+    let wanted = Wanted::of((method, headers), tag, length);
+    let whole = self::whole(headers, tag, whole);
+    let (mut head, body) = whole.into_parts();
+    if length.is_some() && wanted != Wanted::Nothing {
+        let bytes = HeaderValue::from_static("bytes");
+        head.headers.insert(ACCEPT_RANGES, bytes);
+    }
+    let whole_length = length.unwrap_or_default();
+    let mut ranged = |status, range: String| {
+        head.status = status;
+        let range = HeaderValue::try_from(range).ok();
+        head.headers
+            .extend(range.map(|range| (CONTENT_RANGE, range)));
+    };
+    let body = match wanted {
+        Wanted::All | Wanted::Nothing => body,
+        Wanted::Part { first, last } => {
+            let range = format!("bytes {first}-{last}/{whole_length}");
+            ranged(StatusCode::PARTIAL_CONTENT, range);
+            body.slice(first, last - first + 1)
+        }
+        Wanted::NotThere => {
+            let range = format!("bytes */{whole_length}");
+            ranged(StatusCode::RANGE_NOT_SATISFIABLE, range);
+            head.headers.remove(CONTENT_TYPE);
+            Body::empty()
+        }
+    };
+    Response::from_parts(head, body)
+}
+
+impl Wanted {
+    fn of(
+        (method, headers): (&Method, &HeaderMap),
+        tag: Option<&EntityTag>,
+        length: Option<u64>,
+    ) -> Self {
+        if is_had(headers, tag) {
+            return Self::Nothing;
+        }
+        let is_same = match headers.get(IF_RANGE) {
+            // §13.1.5: only a strong validator matches; a date is none here.
+            Some(field) => {
+                tag.is_some_and(|tag| !tag.is_weak && field.as_bytes() == tag.quoted().as_bytes())
+            }
+            None => true,
+        };
+        match (headers.get(RANGE), length) {
+            // §14.2: ranges are defined for GET only.
+            (Some(range), Some(length)) if is_same && *method == Method::GET => {
+                range.to_str().map_or(Self::All, |r| Self::range(r, length))
+            }
+            _ => Self::All,
+        }
+    }
+
+    /// What cannot be read, and what asks for several parts, asks for everything (§14.2 permits it).
+    fn range(text: &str, length: u64) -> Self {
+        let Some((first, last)) = text.strip_prefix("bytes=").and_then(|r| r.split_once('-'))
+        else {
+            return Self::All;
+        };
+        let number = |text: &str| match text.trim() {
+            "" => Ok(None),
+            text if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                // More than fits is more than there is.
+                Ok(Some(text.parse::<u64>().unwrap_or(u64::MAX)))
+            }
+            _ => Err(()),
+        };
+        let (first, last) = match (number(first), number(last)) {
+            (Ok(Some(first)), Ok(last)) if last.is_none_or(|last| first <= last) => {
+                (first, last.unwrap_or(u64::MAX))
+            }
+            (Ok(None), Ok(Some(0))) => return Self::NotThere,
+            (Ok(None), Ok(Some(suffix))) => (length.saturating_sub(suffix), u64::MAX),
+            _ => return Self::All,
+        };
+        if first >= length {
+            return Self::NotThere;
+        }
+        Self::Part {
+            first,
+            last: last.min(length - 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag() -> EntityTag {
+        EntityTag::of_stored([0xab; 32])
+    }
+
+    fn wanted(fields: &[(&'static str, &str)]) -> Wanted {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_str(value).expect("a value"));
+        }
+        Wanted::of((&Method::GET, &headers), Some(&tag()), Some(100))
+    }
+
+    const fn part(first: u64, last: u64) -> Wanted {
+        Wanted::Part { first, last }
+    }
+
+    #[test]
+    fn a_range_is_read_as_rfc_9110_has_it() {
+        for (range, expected) in [
+            ("bytes=0-0", part(0, 0)),
+            ("bytes=0-", part(0, 99)),
+            ("bytes=10-19", part(10, 19)),
+            ("bytes=90-1000", part(90, 99)),
+            ("bytes=99-99999999999999999999999", part(99, 99)),
+            ("bytes=-1", part(99, 99)),
+            ("bytes=-100", part(0, 99)),
+            ("bytes=-1000", part(0, 99)),
+            ("bytes=100-", Wanted::NotThere),
+            ("bytes=99999999999999999999999-", Wanted::NotThere),
+            ("bytes=-0", Wanted::NotThere),
+            ("bytes=5-4", Wanted::All),
+            ("bytes=0-1,5-6", Wanted::All),
+            ("bytes=-", Wanted::All),
+            ("bytes=a-b", Wanted::All),
+            ("bytes=--1", Wanted::All),
+            ("bytes=+1-2", Wanted::All),
+            ("frames=1-2", Wanted::All),
+            ("", Wanted::All),
+        ] {
+            assert_eq!(wanted(&[("range", range)]), expected, "{range:?}");
+        }
+        let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
+        let empty = Wanted::of((&Method::GET, &headers), None, Some(0));
+        assert_eq!(empty, Wanted::NotThere);
+        for (method, length) in [(&Method::HEAD, Some(9)), (&Method::GET, None)] {
+            assert_eq!(Wanted::of((method, &headers), None, length), Wanted::All);
+        }
+    }
+
+    #[test]
+    fn a_range_of_something_else_is_everything() {
+        let strong = tag().quoted();
+        let range = ("range", "bytes=1-2");
+        assert_eq!(wanted(&[range, ("if-range", &strong)]), part(1, 2));
+        for other in [
+            &*format!("W/{strong}"),
+            "\"other\"",
+            "Mon, 23 Nov 2026 00:00:00 GMT",
+            "",
+        ] {
+            assert_eq!(wanted(&[range, ("if-range", other)]), Wanted::All);
+        }
+    }
+
+    #[test]
+    fn each_representation_has_a_tag_of_its_own() {
+        let digest = [7; 32];
+        let tags = [
+            EntityTag::of_stored(digest),
+            EntityTag::in_parts(digest),
+            EntityTag::made(digest, "a"),
+            EntityTag::made(digest, "b"),
+            EntityTag::made([8; 32], "a"),
+        ];
+        for (at, tag) in tags.iter().enumerate() {
+            for (of, other) in tags.iter().enumerate() {
+                let field = HeaderValue::try_from(other.field()).expect("a tag");
+                let headers = HeaderMap::from_iter([(IF_NONE_MATCH, field)]);
+                assert_eq!(is_had(&headers, Some(tag)), at == of, "{tag:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_weak_tag_permits_no_range() {
+        let tag = EntityTag::in_parts([7; 32]);
+        for field in [tag.field(), tag.quoted()] {
+            let field = HeaderValue::try_from(field).expect("a tag");
+            let range = HeaderValue::from_static("bytes=1-2");
+            let headers = HeaderMap::from_iter([(RANGE, range), (IF_RANGE, field)]);
+            let wanted = Wanted::of((&Method::GET, &headers), Some(&tag), Some(9));
+            assert_eq!(wanted, Wanted::All);
+        }
+    }
+
+    #[test]
+    fn what_the_client_has_is_not_sent() {
+        let strong = tag().quoted();
+        let weak = format!("W/{strong}");
+        let listed = format!("\"x\" , {weak},\"y\"");
+        for had in [&*strong, &weak, &listed, "*"] {
+            assert_eq!(wanted(&[("if-none-match", had)]), Wanted::Nothing, "{had}");
+        }
+        for other in ["\"x\"", "", "ab", "\"\""] {
+            assert_eq!(wanted(&[("if-none-match", other)]), Wanted::All, "{other}");
+        }
+        let both = [("if-none-match", "\"x\""), ("if-none-match", &strong)];
+        assert_eq!(wanted(&both), Wanted::Nothing);
+    }
+}

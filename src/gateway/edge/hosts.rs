@@ -1,0 +1,281 @@
+//! Whether a request is meant for us (RFC 9110 7.4) and comes from a page that may send it.
+//!
+//! A listener on loopback is protected by its address only until a page in a browser lets a name of
+//! its own lead there (DNS rebinding): the browser then takes the gateway for that page's server. The
+//! name stays in the request, so a name that is not ours is refused.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use http::header::{HOST, ORIGIN};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, Version};
+use serde::Deserialize;
+use url::Url;
+
+use crate::access::{Door, Peer};
+use crate::credentials::{Certificate, Name};
+use crate::gateway::edge::forwarded::Seen;
+use crate::gateway::{Error, Gateway};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const LOCALHOST: &str = "localhost";
+
+/// A host name that clients call us by.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct HostName(Box<str>);
+
+/// A text is no host name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a host name (without scheme, port and path; addresses need not be listed)")]
+pub struct NotAHostName;
+
+/// Why the host of a request cannot be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHost {
+    /// RFC 9112 3.2: HTTP/1.1 and later always name it.
+    #[error("the request names no host")]
+    Missing,
+    /// RFC 9112 3.2.
+    #[error("the request names its host twice")]
+    Repeated,
+    /// It is no host with an optional port.
+    #[error("the host of the request is not valid")]
+    Malformed,
+    /// RFC 9110 4.2.4.
+    #[error("the target of the request has user information")]
+    UserInformation,
+}
+
+/// The names that a listener answers to.
+#[derive(Debug, Clone)]
+pub(crate) struct Hosts(Vec<HostName>);
+
+/// The host that a request is for, and its port if it names one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Authority {
+    host: Host,
+    port: Option<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Host {
+    Name(HostName),
+    Address(IpAddr),
+}
+
+impl HostName {
+    fn parse(text: &str) -> Result<Self, NotAHostName> {
+        // A name that ends in a dot is the same name.
+        let text = text.strip_suffix('.').unwrap_or(text);
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let is_name = !text.is_empty() && text.len() <= 253 && text.bytes().all(is_allowed);
+        // What ends in a number is an address, however it is written (WHATWG URL).
+        let last = text.rsplit('.').next().unwrap_or_default();
+        let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_name || is_number {
+            return Err(NotAHostName);
+        }
+        Ok(Self(text.to_ascii_lowercase().into()))
+    }
+}
+
+impl TryFrom<String> for HostName {
+    type Error = NotAHostName;
+
+    fn try_from(text: String) -> Result<Self, NotAHostName> {
+        Self::parse(&text)
+    }
+}
+
+impl Host {
+    fn parse(text: &str) -> Result<Self, InvalidHost> {
+        let name = || HostName::parse(text).map(Self::Name);
+        let address = text.parse().map(Self::Address);
+        address
+            .or_else(|_not_an_address| name())
+            .map_err(|_not_a_name| InvalidHost::Malformed)
+    }
+}
+
+impl Authority {
+    /// RFC 3986 3.2.2 and 3.2.3, of names as they occur in DNS.
+    fn parse(text: &str) -> Result<Self, InvalidHost> {
+        if text.contains('@') {
+            return Err(InvalidHost::UserInformation);
+        }
+        let (host, port) = match text.strip_prefix('[') {
+            Some(bracketed) => {
+                let (address, port) = bracketed.split_once(']').ok_or(InvalidHost::Malformed)?;
+                let address = address.parse::<Ipv6Addr>();
+                let address = address.map_err(|_not_an_address| InvalidHost::Malformed)?;
+                (Host::Address(IpAddr::V6(address)), port)
+            }
+            None => {
+                let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+                (Host::parse(host)?, port)
+            }
+        };
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => None,
+            Some("") => None,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let port = digits.parse();
+                Some(port.map_err(|_too_large| InvalidHost::Malformed)?)
+            }
+            None | Some(_) => return Err(InvalidHost::Malformed),
+        };
+        Ok(Self { host, port })
+    }
+
+    /// Of a request; `None` where an old one need not name it.
+    fn of(head: &Parts) -> Result<Option<Self>, InvalidHost> {
+        let mut fields = head.headers.get_all(HOST).iter();
+        let field = fields.next();
+        if fields.next().is_some() {
+            return Err(InvalidHost::Repeated);
+        }
+        let field = field.map(|field| {
+            let text = field.to_str().map_err(|_binary| InvalidHost::Malformed)?;
+            Self::parse(text.trim())
+        });
+        let field = field.transpose()?;
+        let target = head.uri.authority();
+        let target = target
+            .map(|target| Self::parse(target.as_str()))
+            .transpose()?;
+        match (target, field, head.version) {
+            // RFC 9113 8.3.1: the two must not differ.
+            (Some(target), Some(field), Version::HTTP_2 | Version::HTTP_3) if target != field => {
+                Err(InvalidHost::Malformed)
+            }
+            (None, None, Version::HTTP_09 | Version::HTTP_10) => Ok(None),
+            (_, None, Version::HTTP_11) | (None, None, _) => Err(InvalidHost::Missing),
+            // RFC 9112 3.2.2: an absolute form counts, and not the field.
+            (target, field, _) => Ok(target.or(field)),
+        }
+    }
+
+    /// Whether a page of this origin (RFC 6454 6.2) comes from here.
+    fn is_of(&self, origin: &Url) -> bool {
+        let host = origin.host_str().map(|host| host.trim_matches(['[', ']']));
+        let host = host.and_then(|host| Host::parse(host).ok());
+        let default = match origin.scheme() {
+            "https" => Some(443),
+            "http" => Some(80),
+            _ => return false,
+        };
+        host.as_ref() == Some(&self.host) && origin.port_or_known_default() == self.port.or(default)
+    }
+}
+
+impl Hosts {
+    /// The host of a URL, and these names.
+    pub(crate) fn new(url: &Url, listed: &[HostName]) -> Self {
+        let own = url.host_str().and_then(|host| HostName::parse(host).ok());
+        Self(own.into_iter().chain(listed.iter().cloned()).collect())
+    }
+
+    /// Rebinding needs a name, so addresses are ours. So are the names in the certificate that was
+    /// shown: a client that was led here by another name has found that out in the handshake.
+    fn have(&self, host: &Host, shown: Option<&Certificate>) -> bool {
+        let Host::Name(name) = host else {
+            return true;
+        };
+        let mut certified = shown.iter().flat_map(|shown| &shown.names);
+        &*name.0 == LOCALHOST
+            || self.0.contains(name)
+            || certified.any(|certified| certifies(certified, &name.0))
+    }
+}
+
+/// Whether a name in a certificate stands for a host name (RFC 9525 6.3).
+fn certifies(certified: &Name, name: &str) -> bool {
+    let Name::Dns(certified) = certified else {
+        return false;
+    };
+    let below = certified.strip_prefix("*.");
+    let of_wildcard = name.split_once('.').map(|(_label, parent)| parent);
+    **certified == *name || (below.is_some() && below == of_wildcard)
+}
+
+impl Gateway {
+    /// Whether a request may be looked at: it is meant for us, no page of a foreign origin has a
+    /// browser change something here, and its head is not too large.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, peer: &Peer, head: &Parts) -> Result<(), Error> {
+        let seen = self.seen(peer, &head.headers);
+        let admitted = self.admit_seen(peer, head, &seen);
+        if let Err(error) = &admitted {
+            self.tell(peer, seen.client, error);
+        }
+        admitted
+    }
+
+    pub(crate) fn admit_seen(&self, peer: &Peer, head: &Parts, seen: &Seen) -> Result<(), Error> {
+        if size(head) > self.largest_head {
+            return Err(Error::HeadTooLarge);
+        }
+        let authority = Authority::of(head)?;
+        let hosts = match peer.door {
+            Door::Public => &self.hosts,
+            Door::Gateway => &self.partner_hosts,
+        };
+        let ours = peer.ours.as_deref();
+        let is_ours = |authority: &Authority| hosts.have(&authority.host, ours);
+        // A proxy that is believed which name clients use calls us by any name.
+        if !seen.is_named && !authority.as_ref().is_none_or(is_ours) {
+            return Err(Error::Misdirected);
+        }
+        if is_safe(&head.method) || self.may_change(&head.headers, authority.as_ref(), seen) {
+            Ok(())
+        } else {
+            Err(Error::CrossOrigin)
+        }
+    }
+
+    /// Whether a request that changes something comes from no page, from one of ours, or from one of
+    /// an origin that settings name. `*` names nobody.
+    fn may_change(&self, headers: &HeaderMap, authority: Option<&Authority>, seen: &Seen) -> bool {
+        let site = headers.get(SEC_FETCH_SITE).map(|site| site.as_bytes());
+        let origin = headers.get(ORIGIN);
+        let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
+        if origin.is_some_and(|origin| self.cors.names(origin)) {
+            return true;
+        }
+        match (site, origin) {
+            (Some(b"same-origin" | b"none"), _) | (None, None) => true,
+            (Some(_), _) => false,
+            // A browser that does not tell the relation yet.
+            (None, Some(origin)) => Url::parse(origin).is_ok_and(|origin| {
+                seen.front.is_of(&origin)
+                    || authority.is_some_and(|authority| authority.is_of(&origin))
+            }),
+        }
+    }
+}
+
+/// RFC 9110 9.2.1.
+fn is_safe(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+}
+
+/// About the bytes of a request's head. What goes around them in HTTP/1.1 is counted, as there is
+/// no smaller form that everybody could use.
+fn size(head: &Parts) -> usize {
+    let target = head.uri.path().len()
+        + head.uri.query().map_or(0, |query| query.len() + 1)
+        + head
+            .uri
+            .authority()
+            .map_or(0, |authority| authority.as_str().len());
+    let fields = head.headers.iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len() + 4);
+    head.method.as_str().len() + target + fields.sum::<usize>()
+}
+
+#[cfg(test)]
+#[path = "hosts_tests.rs"]
+mod tests;

@@ -1,0 +1,248 @@
+//! The resources `manifests` and `manifests/{id}`.
+
+pub(crate) mod forget;
+pub(crate) mod summary;
+pub(crate) mod viewers;
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue, LINK, LOCATION};
+use http::request::Parts;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+use crate::body::Body;
+use crate::dicom::MediaType;
+use crate::gateway::dicomweb::retrieve::{json_document, value, written_document};
+use crate::gateway::selection::locate;
+use crate::gateway::{Asking, Error, Gateway, accept_fields};
+use crate::library::Listed;
+use crate::library::{self, Store};
+use crate::manifest::{Id, Registered, handed_out};
+use crate::present::document::document;
+use crate::request::accept::ManifestForm;
+use crate::request::{self, Page, accept};
+
+pub(crate) const JSON: &str = "application/json";
+
+impl Gateway {
+    /// `POST manifests`.
+    pub(crate) async fn register<B>(
+        &self,
+        head: &Parts,
+        asking: &Asking,
+        body: B,
+    ) -> Result<Response<Body>, Error>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+    {
+        let outcome = self.try_register(head, asking, body).await;
+        let label = match &outcome {
+            Ok((_, true)) => "registered",
+            Ok((_, false)) => "known",
+            Err(_) => "refused",
+        };
+        self.metrics.registrations.with_label_values(&[label]).inc();
+        let (manifest, is_new) = outcome?;
+        self.count_manifests();
+        if self.retriever.fetches_what_is_registered() {
+            let plan = self.plan_of_all(&manifest.holding, asking)?;
+            self.retriever.fetch_ahead(plan);
+        }
+        let location = asking.link(manifest.id);
+        let mut response = self.summary(asking, manifest, false).await?;
+        if is_new {
+            *response.status_mut() = StatusCode::CREATED;
+        }
+        response.headers_mut().insert(LOCATION, value(&location)?);
+        Ok(response)
+    }
+
+    async fn try_register<B>(
+        &self,
+        head: &Parts,
+        asking: &Asking,
+        body: B,
+    ) -> Result<(Arc<Registered>, bool), Error>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+    {
+        let submission = request::registration(head.uri.query())?;
+        check_media_type(head)?;
+        let upload = self
+            .uploads
+            .read(asking.account.client(), &head.headers, body)
+            .await?;
+        let registry = Arc::clone(&self.registry);
+        let register = move |manifests: &Store| {
+            let began = Instant::now();
+            let locate = locate(&registry);
+            let registered = manifests.register(&upload.bytes, submission, now(), &locate);
+            (registered, began.elapsed())
+        };
+        let (registered, taken) = self.read(register).await?;
+        let seconds = &self.metrics.manifest_read_seconds;
+        seconds.observe(taken.as_secs_f64());
+        Ok(registered?)
+    }
+
+    /// `GET manifests`: one page, newest first.
+    pub(crate) async fn list(
+        &self,
+        head: &Parts,
+        asking: &Asking,
+    ) -> Result<Response<Body>, Error> {
+        /// Records that are looked at together.
+        const AT_ONCE: usize = 64;
+        accept::json(&accept_fields(head))?;
+        let Page { limit, before } = request::page(head.uri.query())?;
+        let manifests = Arc::clone(&self.manifests);
+        let all = asking.manifests();
+        // What is deleted while the list is written must not let it run into the next page.
+        let end = manifests.end_of_page(before, limit);
+        let next = end.map(|end| format!("{all}?limit={limit}&before={end}"));
+        let link = next.as_ref().map(|next| format!("<{next}>; rel=\"next\""));
+        let body = document(|mut writer| async move {
+            writer.text("{\"manifests\":[").await?;
+            let (mut before, mut left) = (before, limit);
+            let mut comma = "\n";
+            while left > 0 {
+                let listed = manifests.list(before, left.min(AT_ONCE));
+                let listed = listed
+                    .into_iter()
+                    .take_while(|listed| end.is_none_or(|end| listed.sequence >= end));
+                let mut has_some = false;
+                for listed in listed {
+                    has_some = true;
+                    left -= 1;
+                    before = Some(listed.sequence);
+                    writer.text(comma).await?;
+                    comma = ",\n";
+                    writer.json(&entry(&listed, &all)).await?;
+                }
+                if !has_some {
+                    break;
+                }
+            }
+            writer.text("],\n\"next\":").await?;
+            writer.json(&Value::from(next)).await?;
+            writer.text("}\n").await?;
+            Ok(writer)
+        });
+        let mut response = written_document(body, JSON).await?;
+        if let Some(link) = link {
+            response.headers_mut().insert(LINK, value(&link)?);
+        }
+        Ok(response)
+    }
+
+    /// `GET manifests/{id}`; with `?instances=true` the SOP Instance UIDs are listed too.
+    pub(crate) async fn show(
+        &self,
+        head: &Parts,
+        asking: &Asking,
+        id: Id,
+    ) -> Result<Response<Body>, Error> {
+        match accept::manifest(&accept_fields(head))? {
+            ManifestForm::Summary => {}
+            ManifestForm::Kos => return self.hand_out(asking, id, "application/dicom").await,
+            ManifestForm::Fhir => return self.hand_out(asking, id, "application/fhir+json").await,
+        }
+        let with_instances = head.uri.query().is_some_and(|query| {
+            query
+                .split('&')
+                .any(|pair| pair.eq_ignore_ascii_case("instances=true"))
+        });
+        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+        self.summary(asking, manifest, with_instances).await
+    }
+
+    /// The manifest itself, with what it selects to be retrieved here.
+    async fn hand_out(
+        &self,
+        asking: &Asking,
+        id: Id,
+        media_type: &'static str,
+    ) -> Result<Response<Body>, Error> {
+        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+        let record = self.manifests.record(id).ok_or(Error::NotFound)?;
+        if record.media_type != media_type {
+            // It is handed out in the format that it came in.
+            return Err(accept::NotAcceptable.into());
+        }
+        // The document as it is stored, and as it is written.
+        let share = asking.account.share(record.length() * 2).await?;
+        let root = format!("{}/dicomweb", asking.link(id));
+        let written = self.read(move |manifests| -> Result<_, library::Error> {
+            let document = manifests.document(id)?.unwrap_or_default();
+            let studies = manifest.holding.studies.iter();
+            let series = studies.flat_map(|study| &study.series);
+            let series = series.map(|series| series.uid.as_str()).collect();
+            Ok(handed_out(&document, &series, &root)?)
+        });
+        let mut response = json_document(String::new());
+        *response.body_mut() = Body::full(share.hold(written.await??.into()));
+        let media_type = HeaderValue::from_static(media_type);
+        response.headers_mut().insert(CONTENT_TYPE, media_type);
+        Ok(response)
+    }
+
+    /// `DELETE manifests/{id}`.
+    pub(crate) async fn forget(&self, id: Id) -> Result<Response<Body>, Error> {
+        let manifests = Arc::clone(&self.manifests);
+        let forgetting = spawn_blocking(move || manifests.forget(id));
+        if !forgetting.await.map_err(|_panic| Error::Internal)?? {
+            return Err(Error::NotFound);
+        }
+        self.count_manifests();
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        Ok(response)
+    }
+
+    pub(crate) fn count_manifests(&self) {
+        self.metrics
+            .manifests
+            .set(self.manifests.count().try_into().unwrap_or(i64::MAX));
+    }
+}
+
+fn entry(listed: &Listed, all: &str) -> Value {
+    let id = listed.id.to_string();
+    json!({
+        "links": links(&format!("{all}/{id}")),
+        "id": id,
+        "registered_at": listed.registered_at,
+        "media_type": listed.media_type,
+    })
+}
+
+pub(crate) fn links(manifest: &str) -> Value {
+    json!({ "manifest": manifest, "dicomweb": format!("{manifest}/dicomweb") })
+}
+
+/// Only media types that a page of a foreign origin cannot send without asking first. A form can send
+/// no type at all, `text/plain`, `multipart/form-data` and `application/x-www-form-urlencoded`
+/// (WHATWG Fetch, "CORS-safelisted request-header").
+fn check_media_type(head: &Parts) -> Result<(), Error> {
+    let field = head.headers.get(CONTENT_TYPE);
+    let media_type = field.and_then(|field| MediaType::parse(field.to_str().ok()?));
+    match media_type.as_ref().map(MediaType::essence) {
+        Some(
+            "application/dicom"
+            | "application/fhir+json"
+            | "application/json"
+            | "application/octet-stream",
+        ) => Ok(()),
+        Some(_) | None => Err(Error::UnsupportedMediaType),
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

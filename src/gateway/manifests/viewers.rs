@@ -1,0 +1,269 @@
+//! `manifests/{id}/viewers`: how to open what a manifest selects in a viewer.
+
+use std::sync::Arc;
+
+use http::Response;
+use http::request::Parts;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use crate::body::{self, Body};
+use crate::dicom::TransferSyntaxes;
+use crate::gateway::dicomweb::metadata::described;
+use crate::gateway::dicomweb::retrieve::{json_document, written_document};
+use crate::gateway::manifests::summary::opened;
+use crate::gateway::material::Context;
+use crate::gateway::one::broken_off;
+use crate::gateway::{Asking, Error, Gateway, accept_fields};
+use crate::manifest::{Id, Registered, Series, instance_row, series_row, study_row};
+use crate::present::document::{Writer, document};
+use crate::present::{metadata, viewers, weasis};
+use crate::request::{Root, Viewer, accept};
+use crate::resource::Target;
+use crate::retrieve::{Missing, Plan};
+
+/// `[viewers]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where an OHIF viewer is, whose data sources `dicomwebproxy` and `dicomjson` are configured.
+    pub ohif_url: Option<Url>,
+    /// Where an image display is that takes IHE Invoke Image Display (RAD-106) requests.
+    pub invoke_image_display_url: Option<Url>,
+    /// Whether the Display URIs of manifests are given. They are somebody else's, and may hold a
+    /// session token.
+    pub display_uris: bool,
+}
+
+impl Gateway {
+    /// `GET manifests/{id}/viewers`.
+    pub(crate) async fn viewers(
+        &self,
+        head: &Parts,
+        asking: &Asking,
+        id: Id,
+    ) -> Result<Response<Body>, Error> {
+        accept::json(&accept_fields(head))?;
+        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+        let place = asking.root_place(Root::Manifest(id));
+        let link = |viewer: Viewer| format!("{}/viewers/{}", asking.link(id), viewer.name());
+        let (proxy, json) = (link(Viewer::OhifProxy), link(Viewer::OhifJson));
+        let for_weasis = link(Viewer::Weasis);
+        let studies = studies(&manifest);
+        let mut ohif = json!({ "dicomwebproxy": proxy, "dicomjson": json });
+        if let Some(url) = &self.viewers.ohif_url {
+            let url = url.as_str().trim_end_matches('/');
+            let (proxy, json) = (escaped(&proxy), escaped(&json));
+            let uids = studies.join(",");
+            ohif["open"] = format!(
+                "{url}/viewer/dicomwebproxy?studyInstanceUIDs={}&url={proxy}",
+                studies.join(";")
+            )
+            .into();
+            ohif["open_dicomjson"] =
+                format!("{url}/viewer/dicomjson?StudyInstanceUIDs={uids}&url={json}").into();
+        }
+        let mut document = json!({
+            "dicomweb": place.root(),
+            "ohif": ohif,
+            "weasis": {
+                "manifest": for_weasis,
+                "open": format!("weasis://{}", escaped(&format!("$dicom:get -w \"{for_weasis}\""))),
+            },
+        });
+        if let Some(url) = &self.viewers.invoke_image_display_url {
+            document["invoke_image_display"] = invoke_image_display(url, &studies).into();
+        }
+        if self.viewers.display_uris {
+            let all = manifest.holding.studies.iter();
+            let uris: Vec<&str> = all
+                .flat_map(|study| study.viewer_urls.iter().map(|url| &**url))
+                .filter(|url| is_web(url))
+                .collect();
+            document["display_uris"] = uris.into();
+        }
+        Ok(json_document(format!("{document:#}\n")))
+    }
+
+    /// One of the documents.
+    pub(crate) async fn viewer(
+        &self,
+        asking: &Asking,
+        id: Id,
+        viewer: Viewer,
+    ) -> Result<Response<Body>, Error> {
+        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+        let root = asking.root_place(Root::Manifest(id)).root().to_owned();
+        match viewer {
+            Viewer::OhifProxy => {
+                let document = viewers::ohif_proxy(&root, &format!("{}/wado", asking.link(id)));
+                Ok(json_document(format!("{document:#}\n")))
+            }
+            Viewer::OhifJson => self.ohif_json(asking, manifest, root),
+            Viewer::Weasis => {
+                let body = document(|writer| for_weasis(manifest, root, writer));
+                written_document(body, "application/xml").await
+            }
+        }
+    }
+
+    /// Everything that is selected, with the metadata of each instance, written while it comes.
+    fn ohif_json(
+        &self,
+        asking: &Asking,
+        manifest: Arc<Registered>,
+        root: String,
+    ) -> Result<Response<Body>, Error> {
+        let mut plans = Vec::new();
+        for study in &manifest.holding.studies {
+            for one in &study.series {
+                let target = Target::Series(study.uid.clone(), one.uid.clone());
+                let mut plan = match self.plan(&manifest.holding, &target, asking) {
+                    Err(Error::NotListed) => Plan::new(Arc::clone(&asking.hop)),
+                    plan => plan?,
+                };
+                // The document lists what the manifest lists, and cannot say what that lacks.
+                plan.not_locatable -= one.unlisted().min(plan.not_locatable);
+                plans.push(plan);
+            }
+        }
+        let ohif = Ohif {
+            context: self.context(asking).patient(),
+            manifest,
+            root,
+        };
+        let mut response = json_document(String::new());
+        *response.body_mut() = document(|writer| ohif.write(plans, writer));
+        Ok(response)
+    }
+}
+
+/// What OHIF's `dicomjson` document is written from.
+struct Ohif {
+    manifest: Arc<Registered>,
+    root: String,
+    context: Arc<Context>,
+}
+
+impl Ohif {
+    /// `plans`: one for each series, in the order of the manifest.
+    async fn write(self, plans: Vec<Plan>, mut writer: Writer) -> Result<Writer, body::Error> {
+        let root = &self.root;
+        let mut plans = plans.into_iter();
+        writer.text("{\"studies\":[").await?;
+        let mut before_study = "";
+        for study in &self.manifest.holding.studies {
+            let of_study = viewers::ohif_study(&study_row(study, root));
+            let head = opened(&of_study.into(), "series");
+            writer.text(&format!("{before_study}{head}")).await?;
+            before_study = ",";
+            let mut before = "";
+            for (series, plan) in study.series.iter().zip(plans.by_ref()) {
+                // What is at no configured place is not listed: OHIF would wait for it.
+                if plan.jobs.is_empty() {
+                    continue;
+                }
+                let of_series = viewers::ohif_series(&series_row(study, series, root));
+                let head = opened(&of_series.into(), "instances");
+                writer.text(&format!("{before}{head}")).await?;
+                before = ",";
+                self.instances(plan, &mut writer).await?;
+                writer.text("]}").await?;
+            }
+            writer.text("]}").await?;
+        }
+        writer.text("]}").await?;
+        Ok(writer)
+    }
+
+    async fn instances(&self, plan: Plan, writer: &mut Writer) -> Result<(), body::Error> {
+        let Self { root, context, .. } = self;
+        let starting = context.retriever.start(plan, TransferSyntaxes::AsStored);
+        let mut retrieval = starting
+            .await
+            .map_err(|_told_nobody| body::Error::Disconnected)?;
+        // A document cannot say that something is missing: then it breaks off.
+        if retrieval.missing != Missing::Nothing {
+            return Err(body::Error::Missing(1));
+        }
+        let mut before = "";
+        while let Some(instance) = retrieval.instances.next().await? {
+            let path = instance.identity.target().path();
+            let described = described(context, instance).await;
+            let mut described = described.map_err(broken_off)?;
+            let most = metadata::most_of_text(&described.json);
+            described.share.grow(most).await?;
+            let json = metadata::rooted(&described.json, root);
+            let natural = natural(&json)?;
+            let url =
+                format!("dicomweb:{root}/{path}?accept=application/dicom%3B%20transfer-syntax%3D*");
+            let one = json!({ "metadata": natural, "url": url });
+            let one = format!("{before}{one}").into();
+            writer.body(Body::full(described.share.hold(one))).await?;
+            before = ",";
+        }
+        Ok(())
+    }
+}
+
+/// Weasis' manifest of everything that is selected.
+async fn for_weasis(
+    manifest: Arc<Registered>,
+    root: String,
+    mut writer: Writer,
+) -> Result<Writer, body::Error> {
+    let id = manifest.id.to_string();
+    writer.text(&weasis::beginning(&id, &root)).await?;
+    for study in &manifest.holding.studies {
+        let has_some = |series: &&Series| !series.instances.is_empty();
+        let mut listed = study.series.iter().filter(has_some).peekable();
+        if listed.peek().is_none() {
+            continue;
+        }
+        let row = study_row(study, &root);
+        writer.text(&weasis::study(&row)).await?;
+        for series in listed {
+            let row = series_row(study, series, &root);
+            writer.text(&weasis::series(&row)).await?;
+            for instance in &series.instances {
+                let row = instance_row(study, series, instance, &root);
+                writer.text(&weasis::instance(&row)).await?;
+            }
+            writer.text(weasis::SERIES_END).await?;
+        }
+        writer.text(weasis::STUDY_END).await?;
+    }
+    writer.text(weasis::END).await?;
+    Ok(writer)
+}
+
+fn natural(json: &[u8]) -> Result<Value, body::Error> {
+    let broken = body::Error::Malformed("the metadata are no JSON");
+    let set: Map<String, Value> = serde_json::from_slice(json).map_err(|_ours| broken)?;
+    Ok(viewers::naturalized(&set).into())
+}
+
+fn studies(manifest: &Registered) -> Vec<String> {
+    let studies = manifest.holding.studies.iter();
+    studies.map(|study| study.uid.to_string()).collect()
+}
+
+// RAD TF-2 4.106.4.1.2: study level, with the UIDs of the studies.
+fn invoke_image_display(url: &Url, studies: &[String]) -> String {
+    let mut url = url.clone();
+    url.query_pairs_mut()
+        .append_pair("requestType", "STUDY")
+        .append_pair("studyUID", &studies.join(","));
+    url.to_string()
+}
+
+/// Links that a browser follows without running anything.
+fn is_web(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}

@@ -1,0 +1,161 @@
+//! RAD-160, *Cross-Community WADO-RS Retrieve*: one rule, two roles. What belongs to our community
+//! is answered from our own sources (responding imaging gateway); what belongs to another one is
+//! asked of its gateway (initiating imaging gateway).
+
+pub(crate) mod forward;
+
+use std::sync::Arc;
+
+use http::Response;
+use http::request::Parts;
+use serde::Deserialize;
+use url::Url;
+
+use crate::access::{self, Caller};
+use crate::body::Body;
+use crate::community::{NotLocated, Offered};
+use crate::gateway::{Asking, Error, Gateway, acceptable};
+use crate::ihe::HomeCommunityId;
+use crate::request::xc_wado::Tolerance;
+use crate::request::{Grammar, XcWado, XcWadoPath};
+use crate::retrieve::Errand;
+use crate::source::Source;
+
+/// `[xc_wado]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// What stands between the public URL and `homeCommunityId`.
+    pub path: XcWadoPath,
+    /// Whether other communities are answered from our sources.
+    pub responding: bool,
+    /// Whether other communities are asked for ours.
+    pub initiating: bool,
+    /// Whether Retrieve Location UIDs may be names that are no OIDs.
+    pub opaque_location_ids: bool,
+    /// Whether a location may be named by a Retrieve URL alone.
+    pub retrieve_url_alone: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            path: XcWadoPath::default(),
+            responding: true,
+            initiating: true,
+            opaque_location_ids: false,
+            retrieve_url_alone: false,
+        }
+    }
+}
+
+impl Settings {
+    /// What they say of paths.
+    pub(crate) fn grammar(&self) -> Grammar {
+        Grammar {
+            xc_wado_path: self.path.clone(),
+            tolerance: Tolerance {
+                opaque_location_ids: self.opaque_location_ids,
+                retrieve_url_alone: self.retrieve_url_alone,
+            },
+        }
+    }
+}
+
+/// Who has what is asked for.
+pub(crate) struct Holder {
+    pub(crate) source: Arc<Source>,
+    pub(crate) offers: Vec<Offered>,
+    /// Addresses that it may use in links, each with a slash at its end.
+    pub(crate) addresses: Vec<Url>,
+}
+
+impl Gateway {
+    /// Whether a request is for the responding role.
+    pub(crate) fn is_ours(&self, community: &HomeCommunityId) -> bool {
+        community == self.registry.home_community_id()
+    }
+
+    pub(crate) async fn xc_wado(
+        &self,
+        head: &Parts,
+        asking: &Asking,
+        request: &XcWado,
+    ) -> Result<Response<Body>, Error> {
+        let holder = if self.is_ours(&request.home_community_id) {
+            self.responding(asking, request)?
+        } else {
+            self.initiating(asking, request)?
+        };
+        match &request.sub_resource {
+            None => self.relay(head, asking, request, holder).await,
+            Some(wanted) => self.forward(head, asking, request, (holder, wanted)).await,
+        }
+    }
+
+    /// Our own location, for a partner or for somebody of our own.
+    fn responding(&self, asking: &Asking, request: &XcWado) -> Result<Holder, Error> {
+        match &asking.caller {
+            Caller::Partner(_)
+            | Caller::Member {
+                with_certificate: false,
+            } => {}
+            // Certificates are asked for, so this is a door for partners, and this is none.
+            Caller::Member {
+                with_certificate: true,
+            } => return Err(access::Error::NotListed.into()),
+        }
+        if !self.xc_wado.responding {
+            return Err(Error::NotFound);
+        }
+        let site = self.registry.site(&request.location);
+        let site = site.map_err(|why| match why {
+            NotLocated::Unknown => Error::NotFound,
+            NotLocated::NotAllowed => Error::RetrieveUrlNotAllowed,
+        })?;
+        Ok(Holder {
+            source: Arc::clone(&site.source),
+            offers: site.offers.clone(),
+            addresses: self.registry.addresses(site),
+        })
+    }
+
+    /// Another community's gateway, for somebody of our own: nobody passes through us from one
+    /// community to another.
+    fn initiating(&self, asking: &Asking, request: &XcWado) -> Result<Holder, Error> {
+        let community = self.registry.community(&request.home_community_id);
+        let gateway = community.and_then(|community| community.gateway.as_ref());
+        match (community, gateway, &asking.caller) {
+            (Some(community), Some(gateway), Caller::Member { .. }) if self.xc_wado.initiating => {
+                let location = request.location.clone();
+                Ok(Holder {
+                    addresses: gateway.roots(&location),
+                    source: Arc::new(gateway.source(location)),
+                    offers: community.offers.clone(),
+                })
+            }
+            _ => Err(Error::NotFound),
+        }
+    }
+
+    /// *Get Instances*.
+    async fn relay(
+        &self,
+        head: &Parts,
+        asking: &Asking,
+        request: &XcWado,
+        holder: Holder,
+    ) -> Result<Response<Body>, Error> {
+        let acceptable = acceptable(head, &request.target)?;
+        let errand = Errand {
+            hop: Arc::clone(&asking.hop),
+            source: holder.source,
+            target: request.target.clone(),
+        };
+        let relaying = self.retriever.relay(errand, acceptable.syntaxes.clone());
+        let retrieval = relaying.await.map_err(Error::between_communities)?;
+        let place = self.place(asking, request);
+        self.instances(head, (retrieval, acceptable), place, &request.target)
+            .await
+    }
+}

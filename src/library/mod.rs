@@ -1,0 +1,479 @@
+//! Keeps registered manifests on disk, across restarts. Blocking: call it where that is allowed.
+//!
+//! A manifest is two files: the document as it came, and a record of its registration. The record
+//! is written last, aside and renamed, so what a crash leaves behind is a manifest or none. Files
+//! are readable by their owner only. Parsed manifests are kept in memory up to a bound and read
+//! again when asked for.
+
+mod entries;
+mod files;
+mod opening;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use moka::sync::Cache;
+use serde::Deserialize;
+
+use crate::dicom::StudyInstanceUid;
+use crate::manifest::{
+    self, Conflict, Disagreement, Format, Holding, Id, Locate, MAX_MANIFEST, OnConflict, Outline,
+    Registered, Submission, UnknownSeries,
+};
+use entries::Entries;
+use files::{DOCUMENT, RECORD};
+pub use record::Record;
+use record::digest;
+
+// What an instance of a parsed manifest takes, index included, rounded up.
+const BYTES_AN_INSTANCE: usize = 400;
+
+/// Bounds on registered manifests.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// How many may be registered.
+    pub most: usize,
+    /// How much disk they may take, in MiB.
+    pub disk_mebibytes: u64,
+    /// How much memory parsed ones may take, in MiB, about.
+    pub memory_mebibytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            most: 100_000,
+            disk_mebibytes: 4096,
+            memory_mebibytes: 128,
+        }
+    }
+}
+
+/// Why a manifest is not registered, or cannot be given back.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is no manifest.
+    #[error(transparent)]
+    Manifest(#[from] manifest::Error),
+    /// It is to be narrowed to what it does not have.
+    #[error(transparent)]
+    UnknownSeries(#[from] UnknownSeries),
+    /// It disagrees with what is registered.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// It is larger than [`MAX_MANIFEST`].
+    #[error("the manifest is larger than {} MiB", MAX_MANIFEST >> 20)]
+    TooLarge,
+    /// There is no room for another one.
+    #[error("no further manifest can be registered until others are deleted")]
+    Full,
+    /// Its document was deleted, cut or changed on disk.
+    #[error("the document of this manifest is lost; registering it again restores it")]
+    Lost,
+    /// The disk fails.
+    #[error("the manifest cannot be stored")]
+    Io(#[from] io::Error),
+}
+
+/// The registered manifests.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    settings: Settings,
+    entries: RwLock<Entries>,
+    /// One registration is written at a time.
+    writing: Mutex<()>,
+    parsed: Cache<Id, Arc<Registered>>,
+    /// Studies that several manifests list.
+    united: Cache<(StudyInstanceUid, Vec<Id>), Arc<Holding>>,
+}
+
+/// A registered manifest, as a list of them has it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its name.
+    pub id: Id,
+    /// Its place in the order of registration.
+    pub sequence: u64,
+    /// Seconds since 1970 when it was registered.
+    pub registered_at: u64,
+    /// `application/dicom` or `application/fhir+json`.
+    pub media_type: String,
+}
+
+/// A registered study.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// What the first of the manifests says of it, without reading that.
+    pub outline: Arc<Outline>,
+    /// The manifests that list it, in the order of their registration.
+    pub manifests: Vec<Id>,
+}
+
+impl Store {
+    /// Opens the store in a directory, which is made if need be. Records are read, documents are
+    /// not.
+    ///
+    /// # Errors
+    /// If the directory cannot be made or read. Damaged records and foreign files are counted in the
+    /// log and left where they are.
+    pub fn open(directory: &Path, settings: Settings) -> io::Result<Self> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
+        let entries = opening::read_all(directory)?;
+        let parsed = Cache::builder()
+            .weigher(|_id, manifest: &Arc<Registered>| weight(&manifest.holding))
+            .max_capacity(settings.memory_mebibytes << 20)
+            .build();
+        let united = Cache::builder()
+            .weigher(|_ids, holding: &Arc<Holding>| weight(holding))
+            .max_capacity(settings.memory_mebibytes << 18)
+            .build();
+        Ok(Self {
+            directory: directory.to_owned(),
+            settings,
+            entries: RwLock::new(entries),
+            writing: Mutex::new(()),
+            parsed,
+            united,
+        })
+    }
+
+    /// Registers a manifest. `true`: it is new; `false`: the same bytes were registered before
+    /// with the same options. `locate` says where what a manifest lists is.
+    ///
+    /// # Errors
+    /// Why it is not registered.
+    pub fn register(
+        &self,
+        document: &[u8],
+        submission: Submission,
+        now: u64,
+        locate: &Locate<'_>,
+    ) -> Result<(Arc<Registered>, bool), Error> {
+        let Submission {
+            registration,
+            on_conflict,
+        } = submission;
+        if document.len() > MAX_MANIFEST {
+            return Err(Error::TooLarge);
+        }
+        let digest = digest(document, &registration);
+        if let Some(known) = self.known(&digest, document)? {
+            return Ok((known, false));
+        }
+        let manifest = manifest::read(document)?;
+        let registered = Registered::new(random_id()?, registration.clone(), manifest)?;
+        let registered = Arc::new(registered);
+        let _one_at_a_time = lock(&self.writing);
+        if let Some(known) = self.known(&digest, document)? {
+            return Ok((known, false));
+        }
+        let disagreements = match on_conflict {
+            OnConflict::Refuse => self.disagreements(&registered, locate),
+            OnConflict::KeepFirst => Vec::new(),
+        };
+        if !disagreements.is_empty() {
+            return Err(Conflict(disagreements).into());
+        }
+        let record = Record {
+            registered_at: now,
+            media_type: media_type(registered.format).to_owned(),
+            sequence: self.read_entries(Entries::next_sequence),
+            registration,
+            studies: outlines(&registered.holding),
+            digest,
+            length: document.len() as u64,
+        };
+        self.write(&registered, record, document)?;
+        Ok((registered, true))
+    }
+
+    /// On what a manifest disagrees with those registered before it, as far as these can be read:
+    /// one that is lost or damaged must not hold up others.
+    #[must_use]
+    pub fn disagreements(&self, manifest: &Registered, locate: &Locate<'_>) -> Vec<Disagreement> {
+        let community = manifest.registration.home_community_id.as_ref();
+        let studies = manifest.holding.studies.iter();
+        let disagreements = studies.filter_map(|study| {
+            let before = self.before(manifest.id, &study.uid);
+            let united = self.united_before(&study.uid, before, locate)?;
+            united.disagreement(study, community, locate)
+        });
+        disagreements.collect()
+    }
+
+    /// Whether a manifest lists a study that one registered before it lists too.
+    #[must_use]
+    pub fn shares_a_study(&self, manifest: &Registered) -> bool {
+        let mut studies = manifest.holding.studies.iter();
+        studies.any(|study| !self.before(manifest.id, &study.uid).is_empty())
+    }
+
+    /// The manifests that list a study and were registered before this one.
+    fn before(&self, id: Id, study: &StudyInstanceUid) -> Vec<Id> {
+        let mut all = self.of_study(study);
+        if let Some(at) = all.iter().position(|other| *other == id) {
+            all.truncate(at);
+        }
+        all
+    }
+
+    fn united_before(
+        &self,
+        study: &StudyInstanceUid,
+        ids: Vec<Id>,
+        locate: &Locate<'_>,
+    ) -> Option<Arc<Holding>> {
+        if ids.is_empty() {
+            return None;
+        }
+        if let Some(united) = self.united(study, &ids) {
+            return Some(united);
+        }
+        let loaded = ids.iter().filter_map(|id| self.load(*id).ok().flatten());
+        let holdings: Vec<_> = loaded.map(|one| Arc::clone(&one.holding)).collect();
+        let united = Holding::united(&holdings, study, |locations, community| {
+            locate(locations, community).is_some()
+        });
+        let united = Arc::new(united?);
+        if holdings.len() == ids.len() {
+            self.keep_united(study, ids, &united);
+        }
+        Some(united)
+    }
+
+    /// A registered manifest; `None` if there is none under this id.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] or another one if it is registered and cannot be read.
+    pub fn load(&self, id: Id) -> Result<Option<Arc<Registered>>, Error> {
+        // The records decide what is registered, the cache only spares parsing.
+        let Some(record) = self.record(id) else {
+            return Ok(None);
+        };
+        if let Some(registered) = self.parsed.get(&id) {
+            return Ok(Some(registered));
+        }
+        let document = record.document(&self.path(id, DOCUMENT))?;
+        let manifest = manifest::read(&document.ok_or(Error::Lost)?)?;
+        let registered = Arc::new(Registered::new(id, record.registration, manifest)?);
+        self.parsed.insert(id, Arc::clone(&registered));
+        Ok(Some(registered))
+    }
+
+    /// As [`Store::load`], if that takes no reading.
+    #[must_use]
+    pub fn loaded(&self, id: Id) -> Option<Arc<Registered>> {
+        self.record(id)?;
+        self.parsed.get(&id)
+    }
+
+    /// A registered manifest as it came; `None` if there is none under this id.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] or another one if it is registered and cannot be read.
+    pub fn document(&self, id: Id) -> Result<Option<Vec<u8>>, Error> {
+        let Some(record) = self.record(id) else {
+            return Ok(None);
+        };
+        let document = record.document(&self.path(id, DOCUMENT))?;
+        document.ok_or(Error::Lost).map(Some)
+    }
+
+    /// What is known of a registered manifest without reading it.
+    #[must_use]
+    pub fn record(&self, id: Id) -> Option<Record> {
+        self.read_entries(|entries| entries.records.get(&id).cloned())
+    }
+
+    /// At most so many of the registered manifests, newest first; those that were registered before
+    /// `before`, if that is given.
+    #[must_use]
+    pub fn list(&self, before: Option<u64>, at_most: usize) -> Vec<Listed> {
+        self.read_entries(|entries| {
+            let newest_first = entries.newest_before(before.unwrap_or(u64::MAX));
+            let listed = newest_first.take(at_most).map(|(id, record)| Listed {
+                id,
+                sequence: record.sequence,
+                registered_at: record.registered_at,
+                media_type: record.media_type.clone(),
+            });
+            listed.collect()
+        })
+    }
+
+    /// Where a page of so many ends, if there is anything behind it: the sequence of its last one.
+    #[must_use]
+    pub fn end_of_page(&self, before: Option<u64>, limit: usize) -> Option<u64> {
+        self.read_entries(|entries| {
+            let mut rest = entries.newest_before(before.unwrap_or(u64::MAX));
+            let (_, last) = rest.nth(limit.checked_sub(1)?)?;
+            rest.next().map(|_more| last.sequence)
+        })
+    }
+
+    /// The manifests that list a study, in the order of their registration.
+    #[must_use]
+    pub fn of_study(&self, study: &StudyInstanceUid) -> Vec<Id> {
+        self.read_entries(|entries| entries.by_study.get(study).cloned().unwrap_or_default())
+    }
+
+    /// Registered studies, the one whose first manifest is the newest first: those of at most so many
+    /// manifests, registered before `before` if that is given, and where to go on.
+    #[must_use]
+    pub fn studies(&self, before: Option<u64>, manifests: usize) -> (Vec<Known>, Option<u64>) {
+        self.read_entries(|entries| {
+            let mut known = Vec::new();
+            let mut last = None;
+            let newest_first = entries.newest_before(before.unwrap_or(u64::MAX));
+            for (id, record) in newest_first.take(manifests) {
+                last = Some(record.sequence);
+                known.extend(record.studies.iter().filter_map(|outline| {
+                    let manifests = entries.by_study.get(&outline.uid)?;
+                    (manifests.first() == Some(&id)).then(|| Known {
+                        outline: Arc::clone(outline),
+                        manifests: manifests.clone(),
+                    })
+                }));
+            }
+            (known, last)
+        })
+    }
+
+    /// A study as several manifests have it together, if that is kept.
+    #[must_use]
+    pub fn united(&self, study: &StudyInstanceUid, manifests: &[Id]) -> Option<Arc<Holding>> {
+        self.united.get(&(study.clone(), manifests.to_vec()))
+    }
+
+    /// Keeps a study as several manifests have it together, within the bound on parsed ones.
+    pub fn keep_united(
+        &self,
+        study: &StudyInstanceUid,
+        manifests: Vec<Id>,
+        holding: &Arc<Holding>,
+    ) {
+        let key = (study.clone(), manifests);
+        self.united.insert(key, Arc::clone(holding));
+    }
+
+    /// How many are registered.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.read_entries(|entries| entries.records.len())
+    }
+
+    /// Forgets a manifest. `false`: there was none.
+    ///
+    /// # Errors
+    /// If its files cannot be removed; it is forgotten all the same until the next start.
+    pub fn forget(&self, id: Id) -> Result<bool, Error> {
+        let removed = {
+            let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+            entries.remove(id)
+        };
+        self.parsed.invalidate(&id);
+        if !removed {
+            return Ok(false);
+        }
+        // The record first: what is left without one is no manifest.
+        files::remove(&self.path(id, RECORD))?;
+        files::remove(&self.path(id, DOCUMENT))?;
+        Ok(true)
+    }
+
+    /// The manifest that was registered with this digest before. What is lost of it on disk is
+    /// written anew.
+    fn known(&self, digest: &[u8; 32], document: &[u8]) -> Result<Option<Arc<Registered>>, Error> {
+        let id = self.read_entries(|entries| entries.by_digest.get(digest).copied());
+        let Some((id, record)) = id.and_then(|id| Some((id, self.record(id)?))) else {
+            return Ok(None);
+        };
+        let path = self.path(id, DOCUMENT);
+        let is_there = files::length(&path) == Some(record.length);
+        let loaded = match self.load(id) {
+            Err(Error::Lost) => None,
+            loaded => loaded?,
+        };
+        if let Some(registered) = loaded.filter(|_registered| is_there) {
+            return Ok(Some(registered));
+        }
+        let manifest = manifest::read(document)?;
+        let registered = Registered::new(id, record.registration.clone(), manifest)?;
+        let registered = Arc::new(registered);
+        files::write_whole(&path, document)?;
+        if !files::is_file(&self.path(id, RECORD)) {
+            record.write(&self.path(id, RECORD))?;
+        }
+        self.parsed.insert(id, Arc::clone(&registered));
+        tracing::warn!("the lost document of a manifest was restored by registering it again");
+        Ok(Some(registered))
+    }
+
+    fn write(
+        &self,
+        registered: &Arc<Registered>,
+        record: Record,
+        document: &[u8],
+    ) -> Result<(), Error> {
+        let id = registered.id;
+        let is_full = self.read_entries(|entries| {
+            entries.records.len() >= self.settings.most
+                || entries.bytes + record.length > self.settings.disk_mebibytes << 20
+        });
+        if is_full {
+            return Err(Error::Full);
+        }
+        files::write_whole(&self.path(id, DOCUMENT), document)?;
+        record.write(&self.path(id, RECORD))?;
+        self.parsed.insert(id, Arc::clone(registered));
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        entries.add(id, record);
+        Ok(())
+    }
+
+    fn path(&self, id: Id, extension: &str) -> PathBuf {
+        self.directory.join(format!("{id}.{extension}"))
+    }
+
+    fn read_entries<T>(&self, read: impl FnOnce(&Entries) -> T) -> T {
+        read(&self.entries.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn media_type(format: Format) -> &'static str {
+    match format {
+        Format::Kos(_) => "application/dicom",
+        Format::FhirR4 | Format::FhirR5 => "application/fhir+json",
+    }
+}
+
+fn outlines(holding: &Holding) -> Vec<Arc<Outline>> {
+    let studies = holding.studies.iter();
+    let outlines = studies.map(|study| Arc::new(Outline::of(study)));
+    outlines.collect()
+}
+
+fn random_id() -> io::Result<Id> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(io::Error::other)?;
+    Ok(Id::from_random(bits))
+}
+
+fn weight(holding: &Holding) -> u32 {
+    u32::try_from(holding.instances().saturating_mul(BYTES_AN_INSTANCE) + 4096).unwrap_or(u32::MAX)
+}
+
+fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

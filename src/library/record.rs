@@ -1,0 +1,186 @@
+//! What is known of a registered manifest without reading its document.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::files;
+use crate::dicom::SeriesInstanceUid;
+use crate::ihe::HomeCommunityId;
+use crate::manifest::Outline;
+use crate::manifest::Registration;
+
+/// What records say changes with this: outlines of an older version are made anew.
+const VERSION: u32 = 2;
+/// Records that are read have at most so many bytes: 10,000 studies with long texts have fewer.
+const LONGEST: u64 = 128 << 20;
+
+/// What is known of a registered manifest without reading it.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Seconds since 1970 when it was registered.
+    pub registered_at: u64,
+    /// `application/dicom` or `application/fhir+json`.
+    pub media_type: String,
+    /// The how-manyth registration it was: later ones have larger numbers.
+    pub(super) sequence: u64,
+    pub(super) registration: Registration,
+    pub(super) studies: Vec<Arc<Outline>>,
+    pub(super) digest: [u8; 32],
+    pub(super) length: u64,
+}
+
+/// A record as it is on disk.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredRecord {
+    registered_at: u64,
+    media_type: String,
+    home_community_id: Option<String>,
+    series: Vec<String>,
+    /// The first records did not have it.
+    #[serde(default)]
+    studies: Option<Vec<Arc<Outline>>>,
+    /// Which [`VERSION`] wrote it; the first records did not say.
+    #[serde(default)]
+    version: u32,
+    #[serde(default)]
+    sequence: u64,
+    /// SHA-256 of document and options, in hexadecimal.
+    digest: String,
+    length: u64,
+}
+
+/// A record as it was found, and whether this version of the gateway wrote it.
+pub(super) struct Found {
+    pub(super) record: Record,
+    pub(super) is_current: bool,
+}
+
+/// Reads a record.
+pub(super) fn read_record(path: &Path) -> io::Result<Found> {
+    let stored: StoredRecord = serde_json::from_slice(&files::read(path, LONGEST)?)?;
+    let is_current = stored.version == VERSION && stored.studies.is_some();
+    let record = Record::try_from(stored).map_err(|_damaged| io::ErrorKind::InvalidData)?;
+    Ok(Found { record, is_current })
+}
+
+impl Record {
+    /// How many bytes its document has.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Writes the record.
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        files::write_whole(path, &serde_json::to_vec(&StoredRecord::from(self))?)
+    }
+
+    /// The document that was registered; `None` if it is not there as it was.
+    pub(super) fn document(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        if files::length(path) != Some(self.length) {
+            return Ok(None);
+        }
+        const LOST: [io::ErrorKind; 3] = [
+            io::ErrorKind::NotFound,
+            io::ErrorKind::InvalidData,
+            io::ErrorKind::PermissionDenied,
+        ];
+        let document = match files::read(path, self.length) {
+            Ok(document) => document,
+            Err(error) if LOST.contains(&error.kind()) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok((digest(&document, &self.registration) == self.digest).then_some(document))
+    }
+}
+
+impl From<&Record> for StoredRecord {
+    fn from(record: &Record) -> Self {
+        let registration = &record.registration;
+        Self {
+            registered_at: record.registered_at,
+            media_type: record.media_type.clone(),
+            home_community_id: registration
+                .home_community_id
+                .as_ref()
+                .map(ToString::to_string),
+            series: registration
+                .series
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            studies: Some(record.studies.clone()),
+            version: VERSION,
+            sequence: record.sequence,
+            digest: record
+                .digest
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+            length: record.length,
+        }
+    }
+}
+
+pub(super) struct Damaged;
+
+impl TryFrom<StoredRecord> for Record {
+    type Error = Damaged;
+
+    fn try_from(stored: StoredRecord) -> Result<Self, Damaged> {
+        let home = stored
+            .home_community_id
+            .as_deref()
+            .map(HomeCommunityId::parse)
+            .transpose();
+        let series = stored
+            .series
+            .iter()
+            .map(|uid| SeriesInstanceUid::parse(uid));
+        Ok(Self {
+            registered_at: stored.registered_at,
+            media_type: stored.media_type,
+            sequence: stored.sequence,
+            registration: Registration {
+                home_community_id: home.map_err(|_not_an_oid| Damaged)?,
+                series: series
+                    .collect::<Result<_, _>>()
+                    .map_err(|_not_a_uid| Damaged)?,
+            },
+            studies: stored.studies.unwrap_or_default(),
+            digest: parse_digest(&stored.digest).ok_or(Damaged)?,
+            length: stored.length,
+        })
+    }
+}
+
+fn parse_digest(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if text.len() != 64 {
+        return None;
+    }
+    for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(digest)
+}
+/// What tells a registration from any other: its document and its options.
+pub(super) fn digest(document: &[u8], registration: &Registration) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    // Neither an OID nor a UID holds a line break: the options have one spelling.
+    let home = registration
+        .home_community_id
+        .as_ref()
+        .map_or("", HomeCommunityId::as_str);
+    hash.update(format!("{home}\n"));
+    for series in &registration.series {
+        hash.update(format!("{series}\n"));
+    }
+    hash.update("\n");
+    hash.update(document);
+    hash.finalize().into()
+}

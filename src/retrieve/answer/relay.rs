@@ -1,0 +1,336 @@
+//! Everything that a source has of a target, where no manifest says what that is: the retrieve of
+//! a gateway between communities (RAD-160).
+//!
+//! It is complete when the source has ended its answer properly. What the client does not accept as
+//! it is stored is asked for again at the end, one by one, in Explicit VR Little Endian.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::delivery::{Giving, Stop, Tally};
+use crate::body;
+use crate::cache::Key;
+use crate::dicom::{TransferSyntax, TransferSyntaxes};
+use crate::digest::Digest;
+use crate::instance::Instance;
+use crate::resource::Target;
+use crate::retrieve::crossing::{Arrived, Follower, MOST_INSTANCES, Question, TOO_MANY};
+use crate::retrieve::kept::{Kept, Knowledge};
+use crate::retrieve::{Errand, Retriever};
+use crate::source::{self, Claim, Representation};
+
+/// How many the source may fail to decode before it is taken to decode none.
+const TRIES: usize = 4;
+
+/// How a relay began: whether it is known to be partial, or why there is nothing.
+pub(crate) type Opening = Result<bool, source::Error>;
+
+/// Passes on what one source has.
+pub(crate) struct Relay {
+    errand: Errand,
+    accepted: TransferSyntaxes,
+    retriever: Retriever,
+    giving: Giving,
+    tally: Tally,
+    opened: Option<oneshot::Sender<Opening>>,
+    /// Whether it is known that not everything comes.
+    is_partial: bool,
+    /// What is accepted in another transfer syntax only.
+    to_decode: Vec<Target>,
+    /// The digest of each instance that has come, and in which form: [`MOST_INSTANCES`] of 16 bytes.
+    known: HashSet<Digest>,
+    given: usize,
+}
+
+/// Why a relay stops before its time.
+enum Halt {
+    ClientLeft,
+    Failed(source::Error),
+}
+
+impl Relay {
+    pub(crate) fn new(
+        errand: Errand,
+        accepted: TransferSyntaxes,
+        retriever: &Retriever,
+        giving: Giving,
+    ) -> Self {
+        Self {
+            tally: Tally::of(&errand.source, &retriever.metrics),
+            errand,
+            accepted,
+            retriever: retriever.clone(),
+            giving,
+            opened: None,
+            is_partial: false,
+            to_decode: Vec::new(),
+            known: HashSet::new(),
+            given: 0,
+        }
+    }
+
+    /// Passes everything on. How it began is told once.
+    pub(crate) async fn run(mut self, opened: oneshot::Sender<Opening>) {
+        self.opened = Some(opened);
+        let giving = self.giving.clone();
+        giving.while_taken(self.work()).await;
+    }
+
+    async fn work(&mut self) {
+        let outcome = self.everything().await;
+        let failed = match outcome {
+            Err(Halt::ClientLeft) => return,
+            Err(Halt::Failed(error)) => Some(error),
+            Ok(()) => None,
+        };
+        // Whoever has left does not need to know anything.
+        let _ = match (self.opened.take(), failed) {
+            (Some(opened), error) => {
+                let error = error.unwrap_or(source::Error::NotFound);
+                opened.send(Err(error)).map_err(|_left| ())
+            }
+            (None, None) => self.giving.give(Ok(None)).await.map_err(|_left| ()),
+            (None, Some(error)) => {
+                let broken = self.giving.give(Err(error.late(body::Error::Missing(1))));
+                broken.await.map_err(|_left| ())
+            }
+        };
+    }
+
+    async fn everything(&mut self) -> Result<(), Halt> {
+        let target = self.errand.target.clone();
+        self.all_of(&target, Representation::AsStored).await?;
+        self.decode().await
+    }
+
+    /// Passes on what the source has of a target, in this representation.
+    async fn all_of(&mut self, target: &Target, form: Representation) -> Result<(), Halt> {
+        let mut question = self.question(target, form);
+        match self.look(&question, Knowledge::Nothing).await {
+            Kept::Here(instance) => return self.give(*instance).await,
+            Kept::NotAccepted => return self.ask_decoded(target.clone()),
+            Kept::Stale(tags) => question.had = Some(tags),
+            Kept::Nowhere => {}
+        }
+        let mut following = self.retriever.follow(&question, self.claim()).await;
+        if let Err(source::Error::NotModified) = &following {
+            match self.look(&question, Knowledge::Confirmed).await {
+                Kept::Here(instance) => return self.give(*instance).await,
+                Kept::NotAccepted => return self.ask_decoded(target.clone()),
+                // It was forgotten in the meantime.
+                Kept::Stale(_) | Kept::Nowhere => {
+                    question.had = None;
+                    following = self.retriever.follow(&question, self.claim()).await;
+                }
+            }
+        }
+        self.retriever.heed(&question, following.as_ref().err());
+        let (follower, is_partial) = following.map_err(Halt::Failed)?;
+        self.is_partial |= is_partial;
+        question.had = None;
+        self.follow_through(follower, question).await
+    }
+
+    /// Looks for what is asked, if that is one instance.
+    async fn look(&self, question: &Question, knowledge: Knowledge) -> Kept {
+        match question.key() {
+            Some(key) => {
+                let (retriever, accepted) = (&self.retriever, &self.accepted);
+                retriever.kept(&key, accepted, question, knowledge).await
+            }
+            None => Kept::Nowhere,
+        }
+    }
+
+    /// Passes on what arrives, and what has not arrived when the source breaks off, once it answers
+    /// again. It may break off at the same place each time: there must be progress.
+    async fn follow_through(
+        &mut self,
+        mut follower: Follower,
+        mut question: Question,
+    ) -> Result<(), Halt> {
+        let form = question.representation;
+        let mut backoff = self.retriever.backoff();
+        loop {
+            let given = self.given;
+            let Err(halt) = self.pass_on(&mut follower, form).await else {
+                return Ok(());
+            };
+            let Halt::Failed(mut error) = halt else {
+                return Err(halt);
+            };
+            if self.is_full() {
+                return Err(Halt::Failed(error));
+            }
+            if self.given > given {
+                backoff = self.retriever.backoff();
+            }
+            // What has not begun yet may still fail in the open.
+            follower = loop {
+                if self.opened.is_some() || !backoff.pause(&error).await {
+                    return Err(Halt::Failed(error));
+                }
+                question.is_repair = true;
+                match self.retriever.follow(&question, self.claim()).await {
+                    Ok((follower, _is_partial)) => break follower,
+                    Err(again) => error = again,
+                }
+            };
+        }
+    }
+
+    async fn pass_on(&mut self, follower: &mut Follower, form: Representation) -> Result<(), Halt> {
+        while let Some(arrived) = follower.next().await? {
+            let target = arrived.identity.target();
+            let known = digest(&target, form);
+            if self.known.contains(&known) {
+                follower.pass_over(&arrived);
+                continue;
+            }
+            if self.is_full() {
+                return Err(TOO_MANY.into());
+            }
+            if self.accepted.permit(&arrived.identity.transfer_syntax) {
+                self.arrived(&arrived, follower, form).await?;
+            } else {
+                follower.pass_over(&arrived);
+                self.ask_decoded(target)?;
+            }
+            self.known.insert(known);
+        }
+        if follower.is_contested() {
+            return Err(body::Error::Conflicting.into());
+        }
+        Ok(())
+    }
+
+    /// Whether the source has sent as many instances as are passed on.
+    fn is_full(&self) -> bool {
+        self.known.len() >= MOST_INSTANCES
+    }
+
+    async fn arrived(
+        &mut self,
+        arrived: &Arrived,
+        follower: &Follower,
+        form: Representation,
+    ) -> Result<(), Halt> {
+        let question = follower.question();
+        let mend = |flight| self.retriever.mended(&flight, question);
+        if let Some(body) = arrived.flight().and_then(mend) {
+            return self.give(follower.instance(arrived, body)).await;
+        }
+        let key = Key::of(&self.errand.source, &arrived.identity, form);
+        let nothing = Knowledge::Nothing;
+        let kept = self.retriever.kept(&key, &self.accepted, question, nothing);
+        match kept.await {
+            Kept::Here(instance) => self.give(*instance).await,
+            // It arrived, and was let go before it could be read here.
+            Kept::NotAccepted | Kept::Stale(_) | Kept::Nowhere => {
+                Box::pin(self.all_of(&arrived.identity.target(), form)).await
+            }
+        }
+    }
+
+    fn ask_decoded(&mut self, target: Target) -> Result<(), Halt> {
+        if self.to_decode.len() >= MOST_INSTANCES {
+            return Err(TOO_MANY.into());
+        }
+        self.to_decode.push(target);
+        Ok(())
+    }
+
+    async fn decode(&mut self) -> Result<(), Halt> {
+        let to_decode = std::mem::take(&mut self.to_decode);
+        let explicit = TransferSyntax::explicit_vr_little_endian();
+        if !to_decode.is_empty() && !self.accepted.permit(&explicit) {
+            return Err(Halt::Failed(source::Error::NotAcceptable));
+        }
+        let mut last = None;
+        let mut in_vain = 0;
+        for target in &to_decode {
+            match self.decoded(target).await {
+                Ok(()) => in_vain = 0,
+                // It can still be said that it does not come.
+                Err(Halt::Failed(error)) if self.opened.is_some() && in_vain < TRIES => {
+                    self.is_partial = true;
+                    in_vain += 1;
+                    last = Some(error);
+                }
+                Err(halt) => return Err(halt),
+            }
+        }
+        match (last, &self.opened) {
+            (Some(error), Some(_)) => Err(Halt::Failed(error)),
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
+    async fn decoded(&mut self, target: &Target) -> Result<(), Halt> {
+        let before = self.given;
+        self.all_of(target, Representation::ExplicitVrLittleEndian)
+            .await?;
+        if self.given > before {
+            Ok(())
+        } else {
+            // It gave nothing, or again something that is not accepted.
+            self.to_decode.clear();
+            Err(Halt::Failed(source::Error::NotAcceptable))
+        }
+    }
+
+    async fn give(&mut self, instance: Instance) -> Result<(), Halt> {
+        if let Some(opened) = self.opened.take() {
+            opened
+                .send(Ok(self.is_partial))
+                .map_err(|_client_left| Halt::ClientLeft)?;
+        }
+        self.given += 1;
+        self.retriever.count_lookup(&instance);
+        Ok(self.giving.instance(instance, &self.tally).await?)
+    }
+
+    fn claim(&self) -> Claim {
+        match self.opened {
+            Some(_) => Claim::New,
+            None => Claim::Begun,
+        }
+    }
+
+    fn question(&self, target: &Target, form: Representation) -> Question {
+        Question {
+            source: Arc::clone(&self.errand.source),
+            target: target.clone(),
+            representation: form,
+            listing: None,
+            hop: Arc::clone(&self.errand.hop),
+            had: None,
+            is_repair: false,
+        }
+    }
+}
+
+fn digest(target: &Target, form: Representation) -> Digest {
+    let form = match form {
+        Representation::AsStored => "stored",
+        Representation::ExplicitVrLittleEndian => "explicit",
+    };
+    Digest::of(format!("{} {form}", target.path()).as_bytes())
+}
+
+impl From<Stop> for Halt {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::ClientLeft => Self::ClientLeft,
+            Stop::Broken(error) => Self::from(error),
+        }
+    }
+}
+
+impl From<body::Error> for Halt {
+    fn from(error: body::Error) -> Self {
+        Self::Failed(source::Error::BrokeOff(error))
+    }
+}
