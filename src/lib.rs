@@ -17,6 +17,8 @@ pub mod gateway;
 
 pub mod access;
 
+pub mod derive;
+
 pub mod request;
 
 pub mod library;

@@ -17,7 +17,7 @@ use crate::community::{Problem, Registry};
 use crate::config::{Config, Problems};
 use crate::credentials::{self, ServerFiles};
 use crate::gateway::{Assembly, Gateway};
-use crate::library::Store;
+use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::pixels::Pool;
 use crate::retrieve::Retriever;
@@ -35,8 +35,8 @@ impl Failure {
 
 /// Everything that `serve` and `demo` need.
 #[derive(Debug)]
-pub(crate) struct Parts {
-    pub(crate) manifests: Store,
+pub(crate) struct Services {
+    pub(crate) library: Library,
     pub(crate) cache: Cache,
     pub(crate) metrics: Metrics,
     pub(crate) opened: Opened,
@@ -54,19 +54,19 @@ pub(crate) struct Opened {
     pub(crate) gateway_tls: Option<Tls>,
 }
 
-impl Parts {
+impl Services {
     /// Reads settings, opens what they name, and takes the data directory for this process.
     pub(crate) fn load(path: &Path) -> Result<(Config, Self), Failure> {
         let (config, opened) = Opened::load(path)?;
         let lock = Lock::take(&config.data_directory)?;
-        let manifests = manifests(&config)?;
+        let library = library(&config)?;
         let metrics = Metrics::new();
         let directory = config.data_directory.join("instances");
         let cache = Cache::open(&config.cache, &directory, &metrics).map_err(|error| {
             Failure(format!("data_directory: {}: {error}", directory.display()))
         })?;
         let parts = Self {
-            manifests,
+            library,
             cache,
             metrics,
             opened,
@@ -89,7 +89,7 @@ impl Parts {
             xc_wado: config.xc_wado.clone(),
             access: self.opened.access,
             registry: self.opened.registry,
-            manifests: self.manifests,
+            library: self.library,
             retriever,
             cache_control: config.cache.cache_control.clone(),
             decoders: Pool::new(program(), config.rendering.clone()),
@@ -113,9 +113,9 @@ impl Parts {
 }
 
 /// The store of manifests. It may be opened beside a gateway that runs: only that one writes there.
-pub(crate) fn manifests(config: &Config) -> Result<Store, Failure> {
+pub(crate) fn library(config: &Config) -> Result<Library, Failure> {
     let directory = config.data_directory.join("manifests");
-    Store::open(&directory, config.manifests.clone())
+    Library::open(&directory, config.manifests.clone())
         .map_err(|error| Failure(format!("data_directory: {}: {error}", directory.display())))
 }
 

@@ -13,14 +13,14 @@ use crate::source::greeting::{Error, Greeting};
 use crate::source::xc_wado::RespondingGateway;
 use crate::source::{self, Kind, Source};
 use crate::start::Failure;
-use crate::start::{Opened, block_on, manifests};
+use crate::start::{Opened, block_on, library};
 
 /// Certificates that expire within these are worth a word.
 const SOON_DAYS: i64 = 21;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let (config, opened) = Opened::load(path)?;
-    let manifests = manifests(&config)?;
+    let manifests = library(&config)?;
     block_on(async {
         let mut report = Report::default();
         for site in opened.registry.sites() {

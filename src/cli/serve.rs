@@ -5,11 +5,11 @@ use std::path::Path;
 use crate::community::Registry;
 use crate::server;
 use crate::start::Failure;
-use crate::start::{Parts, block_on, listen, survive_hang_up};
+use crate::start::{Services, block_on, listen, survive_hang_up};
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     server::raise_limit();
-    let (mut config, parts) = Parts::load(path)?;
+    let (mut config, parts) = Services::load(path)?;
     block_on(async {
         let sockets = listen(&mut config).await?;
         let public = config.listen.address;
@@ -26,7 +26,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         tracing::info!(
             %public, gateways = gateways.map(tracing::field::display), %operator,
             locations = registry.sites().len(), communities = registry.communities().count(),
-            manifests = parts.manifests.count(), "listening"
+            manifests = parts.library.count(), "listening"
         );
         look_up_servers(registry);
         survive_hang_up()?;

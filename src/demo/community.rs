@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::ihe::HomeCommunityId;
 use crate::manifest::{Id, Registration, Submission};
 use crate::start::Failure;
-use crate::start::{Parts, Sockets};
+use crate::start::{Services, Sockets};
 
 /// A community whose sockets are bound.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Addresses {
 /// A community whose gateway is ready to serve.
 pub(super) struct Ready {
     config: Config,
-    parts: Parts,
+    parts: Services,
     sockets: Sockets,
 }
 
@@ -110,7 +110,7 @@ impl Community {
     pub(super) fn join(self, other: &Side) -> Result<Ready, Failure> {
         let path = self.config();
         std::fs::write(&path, self.settings(other)).map_err(Failure::new)?;
-        let (config, parts) = Parts::load(&path)?;
+        let (config, parts) = Services::load(&path)?;
         Ok(Ready {
             config,
             parts,
@@ -203,7 +203,7 @@ impl Ready {
             registration,
             ..Submission::default()
         };
-        let store = &self.parts.manifests;
+        let store = &self.parts.library;
         // The demonstration's own manifests lead to one place each.
         let registered = store.register(manifest, submission, now, &|_, _| None);
         let (manifest, _is_new) = registered.map_err(Failure::new)?;

@@ -16,7 +16,7 @@ use crate::gateway::edge::hosts::InvalidHost;
 use crate::library;
 use crate::manifest::{Conflict, Disagreement, fhir, kos};
 use crate::request::{self, accept};
-use crate::{access, hop, manifest, object, pixels, retrieve, source};
+use crate::{access, derive, hop, manifest, object, pixels, retrieve, source};
 
 /// Why a request is not granted.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +80,7 @@ pub enum Error {
     TooManyAnswers,
     /// The manifest is not registered, or cannot be read back.
     #[error(transparent)]
-    Store(#[from] library::Error),
+    Library(#[from] library::Error),
     /// Nothing can be retrieved.
     #[error(transparent)]
     Retrieve(#[from] retrieve::Error),
@@ -105,6 +105,23 @@ pub enum Error {
     /// Something that should not happen.
     #[error("something went wrong in the gateway")]
     Internal,
+}
+
+/// The same faults have the same status, whether a transaction finds them or the derivation of an
+/// instance.
+impl From<derive::Error> for Error {
+    fn from(error: derive::Error) -> Self {
+        match error {
+            derive::Error::OfInstancesOnly => Self::OfInstancesOnly,
+            derive::Error::Retrieve(error) => Self::Retrieve(error),
+            derive::Error::NotAcceptable(error) => Self::NotAcceptable(error),
+            derive::Error::Memory(error) => Self::Memory(error),
+            derive::Error::Instance(error) => Self::Instance(error),
+            derive::Error::Pixels(error) => Self::Pixels(error),
+            derive::Error::BrokeOff(error) => Self::BrokeOff(error),
+            derive::Error::Internal => Self::Internal,
+        }
+    }
 }
 
 impl Error {
@@ -157,7 +174,7 @@ impl Error {
             Self::Busy | Self::TooManyAnswers | Self::ShuttingDown => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Store(error) => of_store(error),
+            Self::Library(error) => of_store(error),
             Self::Retrieve(retrieve::Error::NotLocatable) => StatusCode::NOT_FOUND,
             Self::Retrieve(retrieve::Error::Source(error)) => of_source(error),
             Self::BrokeOff(error) => of_body(error),
@@ -182,7 +199,7 @@ impl Error {
             "status": status.as_u16(),
             "detail": self.to_string(),
         });
-        if let Self::Store(library::Error::Conflict(Conflict(disagreements))) = self {
+        if let Self::Library(library::Error::Conflict(Conflict(disagreements))) = self {
             problem["conflicts"] = disagreements.iter().map(conflict).collect();
         }
         let mut response = Response::new(Body::full(problem.to_string()));
@@ -231,7 +248,7 @@ impl Error {
             | Self::Upload
             | Self::UploadSlow
             | Self::Busy
-            | Self::Store(_)
+            | Self::Library(_)
             | Self::Retrieve(_)
             | Self::BrokeOff(_)
             | Self::TooManyAnswers

@@ -1,20 +1,24 @@
-//! What a DICOMweb root holds: what one manifest selects, or all that are registered.
+//! The selection behind a DICOMweb root: of one manifest, or of all manifests together; and the sources
+//! of its instances.
 
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
+use super::exchange::Exchange;
+use super::{Error, Gateway};
 use crate::community::Registry;
 use crate::dicom::StudyInstanceUid;
-use crate::gateway::{Error, Gateway};
 use crate::ihe::{HomeCommunityId, Location};
-use crate::library::Store;
-use crate::manifest::{Disagreement, Holding, Id, Place, Registered};
+use crate::library::Library;
+use crate::manifest::{Disagreement, Holding, Id, Place, Registered, Selected};
 use crate::request::Root;
+use crate::resource::Target;
+use crate::retrieve::{Job, Plan};
 use crate::source::{Kind, Source};
 
 impl Gateway {
-    /// What a DICOMweb root has of a study, and perhaps more.
+    /// A holding with everything that a DICOMweb root has of a study, and perhaps more.
     pub(crate) async fn holding(
         &self,
         root: Root,
@@ -23,19 +27,19 @@ impl Gateway {
         match root {
             Root::Manifest(id) => self.held_by(id).await,
             Root::All => {
-                let ids = self.manifests.of_study(study);
+                let ids = self.library.of_study(study);
                 self.united(study, ids).await
             }
         }
     }
 
-    /// What one manifest selects.
+    /// The selection of one manifest.
     pub(crate) async fn held_by(&self, id: Id) -> Result<Arc<Holding>, Error> {
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
         Ok(Arc::clone(&manifest.holding))
     }
 
-    /// A study, as all these manifests have it together.
+    /// The selection of a study by several manifests together.
     pub(crate) async fn united(
         &self,
         study: &StudyInstanceUid,
@@ -44,12 +48,12 @@ impl Gateway {
         if let [id] = ids[..] {
             return self.held_by(id).await;
         }
-        if let Some(united) = self.manifests.united(study, &ids) {
+        if let Some(united) = self.library.united(study, &ids) {
             return Ok(united);
         }
         let mut holdings = Vec::new();
         for &id in &ids {
-            // What was deleted in the meantime is missing like what never was.
+            // A manifest may be deleted in the meantime.
             if let Some(manifest) = self.load(id).await? {
                 holdings.push(Arc::clone(&manifest.holding));
             }
@@ -60,48 +64,111 @@ impl Gateway {
         });
         let united = Arc::new(united.ok_or(Error::NotFound)?);
         if holdings.len() == ids.len() {
-            self.manifests.keep_united(study, ids, &united);
+            self.library.keep_united(study, ids, &united);
         }
         Ok(united)
     }
 
-    /// On what a manifest disagrees with those registered before it.
+    /// The disagreements of a manifest with earlier ones.
     pub(crate) async fn disagreements(
         &self,
         manifest: &Arc<Registered>,
     ) -> Result<Vec<Disagreement>, Error> {
-        if !self.manifests.shares_a_study(manifest) {
+        if !self.library.shares_a_study(manifest) {
             return Ok(Vec::new());
         }
         let (manifest, registry) = (Arc::clone(manifest), Arc::clone(&self.registry));
-        self.read(move |manifests| manifests.disagreements(&manifest, &locate(&registry)))
+        self.read(move |library| library.disagreements(&manifest, &locate(&registry)))
             .await
     }
 
     pub(crate) async fn load(&self, id: Id) -> Result<Option<Arc<Registered>>, Error> {
-        if let Some(manifest) = self.manifests.loaded(id) {
+        if let Some(manifest) = self.library.loaded(id) {
             return Ok(Some(manifest));
         }
-        if self.manifests.record(id).is_none() {
+        if self.library.record(id).is_none() {
             return Ok(None);
         }
-        Ok(self.read(move |manifests| manifests.load(id)).await??)
+        Ok(self.read(move |library| library.load(id)).await??)
     }
 
-    /// Reads manifests where blocking is allowed, few at the same time.
+    /// The selected instances of a target, and their sources.
+    pub(crate) fn plan(
+        &self,
+        holding: &Holding,
+        target: &Target,
+        exchange: &Exchange<'_>,
+    ) -> Result<Plan, Error> {
+        let mut plan = Plan::new(Arc::clone(&exchange.hop));
+        for (selected, source) in self.located(holding, target).ok_or(Error::NotFound)? {
+            let (listing, only) = (selected.listing, selected.only);
+            if listing.instances.is_empty() {
+                continue;
+            }
+            match source {
+                Some(source) => plan.jobs.push(Job {
+                    source,
+                    listing,
+                    only,
+                }),
+                None => plan.not_locatable += only.map_or(listing.instances.len(), |_one| 1),
+            }
+        }
+        let unlisted = holding.unlisted(target);
+        if plan.jobs.is_empty() && plan.not_locatable == 0 && unlisted > 0 {
+            return Err(Error::NotListed);
+        }
+        plan.not_locatable += unlisted;
+        Ok(plan)
+    }
+
+    /// The selected series of a target, each with its source if one is configured; `None` if the
+    /// manifest does not list the target.
+    pub(crate) fn located<'a>(
+        &self,
+        holding: &'a Holding,
+        target: &Target,
+    ) -> Option<impl Iterator<Item = (Selected<'a>, Option<Arc<Source>>)>> {
+        let selected = holding.select(target)?.into_iter();
+        Some(selected.map(|selected| {
+            let (locations, community) = (selected.locations, selected.community);
+            let found = self.registry.resolve(locations, community);
+            (selected, found.map(|(source, _via)| source))
+        }))
+    }
+
+    /// A plan of the whole selection.
+    pub(crate) fn plan_of_all(
+        &self,
+        holding: &Holding,
+        exchange: &Exchange<'_>,
+    ) -> Result<Plan, Error> {
+        let mut plan = Plan::new(Arc::clone(&exchange.hop));
+        for study in &holding.studies {
+            let of_study = match self.plan(holding, &Target::Study(study.uid.clone()), exchange) {
+                Err(Error::NotListed) => continue,
+                of_study => of_study?,
+            };
+            plan.jobs.extend(of_study.jobs);
+            plan.not_locatable += of_study.not_locatable;
+        }
+        Ok(plan)
+    }
+
+    /// Reads manifests on a blocking thread, few at the same time.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Store) -> T + Send + 'static,
+        read: impl FnOnce(&Library) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let waiting = self.reading.acquire().await;
         let _permit = waiting.map_err(|_closed| Error::ShuttingDown)?;
-        let manifests = Arc::clone(&self.manifests);
-        let reading = spawn_blocking(move || read(&manifests));
+        let library = Arc::clone(&self.library);
+        let reading = spawn_blocking(move || read(&library));
         reading.await.map_err(|_panic| Error::Internal)
     }
 }
 
-/// What tells the place that locations of a manifest mean.
+/// A function that resolves the locations of a manifest to a place.
 pub(crate) fn locate(
     registry: &Registry,
 ) -> impl Fn(&[Location], Option<&HomeCommunityId>) -> Option<Place> + '_ {

@@ -5,8 +5,8 @@
 //! are readable by their owner only. Parsed manifests are kept in memory up to a bound and read
 //! again when asked for.
 
-mod entries;
 mod files;
+mod index;
 mod opening;
 mod record;
 #[cfg(test)]
@@ -26,8 +26,8 @@ use crate::manifest::{
     self, Conflict, Disagreement, Format, Holding, Id, Locate, MAX_MANIFEST, OnConflict, Outline,
     Registered, Submission, UnknownSeries,
 };
-use entries::Entries;
 use files::{DOCUMENT, RECORD};
+use index::Index;
 pub use record::Record;
 use record::digest;
 
@@ -84,10 +84,10 @@ pub enum Error {
 
 /// The registered manifests.
 #[derive(Debug)]
-pub struct Store {
+pub struct Library {
     directory: PathBuf,
     settings: Settings,
-    entries: RwLock<Entries>,
+    index: RwLock<Index>,
     /// One registration is written at a time.
     writing: Mutex<()>,
     parsed: Cache<Id, Arc<Registered>>,
@@ -97,7 +97,7 @@ pub struct Store {
 
 /// A registered manifest, as a list of them has it.
 #[derive(Debug, Clone)]
-pub struct Listed {
+pub struct ManifestEntry {
     /// Its name.
     pub id: Id,
     /// Its place in the order of registration.
@@ -110,14 +110,14 @@ pub struct Listed {
 
 /// A registered study.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub struct KnownStudy {
     /// What the first of the manifests says of it, without reading that.
     pub outline: Arc<Outline>,
     /// The manifests that list it, in the order of their registration.
     pub manifests: Vec<Id>,
 }
 
-impl Store {
+impl Library {
     /// Opens the store in a directory, which is made if need be. Records are read, documents are
     /// not.
     ///
@@ -129,7 +129,7 @@ impl Store {
             .recursive(true)
             .mode(0o700)
             .create(directory)?;
-        let entries = opening::read_all(directory)?;
+        let index = opening::read_all(directory)?;
         let parsed = Cache::builder()
             .weigher(|_id, manifest: &Arc<Registered>| weight(&manifest.holding))
             .max_capacity(settings.memory_mebibytes << 20)
@@ -141,7 +141,7 @@ impl Store {
         Ok(Self {
             directory: directory.to_owned(),
             settings,
-            entries: RwLock::new(entries),
+            index: RwLock::new(index),
             writing: Mutex::new(()),
             parsed,
             united,
@@ -188,7 +188,7 @@ impl Store {
         let record = Record {
             registered_at: now,
             media_type: media_type(registered.format).to_owned(),
-            sequence: self.read_entries(Entries::next_sequence),
+            sequence: self.read_index(Index::next_sequence),
             registration,
             studies: outlines(&registered.holding),
             digest,
@@ -271,7 +271,7 @@ impl Store {
         Ok(Some(registered))
     }
 
-    /// As [`Store::load`], if that takes no reading.
+    /// As [`Library::load`], if that takes no reading.
     #[must_use]
     pub fn loaded(&self, id: Id) -> Option<Arc<Registered>> {
         self.record(id)?;
@@ -293,21 +293,23 @@ impl Store {
     /// What is known of a registered manifest without reading it.
     #[must_use]
     pub fn record(&self, id: Id) -> Option<Record> {
-        self.read_entries(|entries| entries.records.get(&id).cloned())
+        self.read_index(|index| index.records.get(&id).cloned())
     }
 
     /// At most so many of the registered manifests, newest first; those that were registered before
     /// `before`, if that is given.
     #[must_use]
-    pub fn list(&self, before: Option<u64>, at_most: usize) -> Vec<Listed> {
-        self.read_entries(|entries| {
-            let newest_first = entries.newest_before(before.unwrap_or(u64::MAX));
-            let listed = newest_first.take(at_most).map(|(id, record)| Listed {
-                id,
-                sequence: record.sequence,
-                registered_at: record.registered_at,
-                media_type: record.media_type.clone(),
-            });
+    pub fn list(&self, before: Option<u64>, at_most: usize) -> Vec<ManifestEntry> {
+        self.read_index(|index| {
+            let newest_first = index.newest_before(before.unwrap_or(u64::MAX));
+            let listed = newest_first
+                .take(at_most)
+                .map(|(id, record)| ManifestEntry {
+                    id,
+                    sequence: record.sequence,
+                    registered_at: record.registered_at,
+                    media_type: record.media_type.clone(),
+                });
             listed.collect()
         })
     }
@@ -315,8 +317,8 @@ impl Store {
     /// Where a page of so many ends, if there is anything behind it: the sequence of its last one.
     #[must_use]
     pub fn end_of_page(&self, before: Option<u64>, limit: usize) -> Option<u64> {
-        self.read_entries(|entries| {
-            let mut rest = entries.newest_before(before.unwrap_or(u64::MAX));
+        self.read_index(|index| {
+            let mut rest = index.newest_before(before.unwrap_or(u64::MAX));
             let (_, last) = rest.nth(limit.checked_sub(1)?)?;
             rest.next().map(|_more| last.sequence)
         })
@@ -325,22 +327,22 @@ impl Store {
     /// The manifests that list a study, in the order of their registration.
     #[must_use]
     pub fn of_study(&self, study: &StudyInstanceUid) -> Vec<Id> {
-        self.read_entries(|entries| entries.by_study.get(study).cloned().unwrap_or_default())
+        self.read_index(|index| index.by_study.get(study).cloned().unwrap_or_default())
     }
 
     /// Registered studies, the one whose first manifest is the newest first: those of at most so many
     /// manifests, registered before `before` if that is given, and where to go on.
     #[must_use]
-    pub fn studies(&self, before: Option<u64>, manifests: usize) -> (Vec<Known>, Option<u64>) {
-        self.read_entries(|entries| {
+    pub fn studies(&self, before: Option<u64>, manifests: usize) -> (Vec<KnownStudy>, Option<u64>) {
+        self.read_index(|index| {
             let mut known = Vec::new();
             let mut last = None;
-            let newest_first = entries.newest_before(before.unwrap_or(u64::MAX));
+            let newest_first = index.newest_before(before.unwrap_or(u64::MAX));
             for (id, record) in newest_first.take(manifests) {
                 last = Some(record.sequence);
                 known.extend(record.studies.iter().filter_map(|outline| {
-                    let manifests = entries.by_study.get(&outline.uid)?;
-                    (manifests.first() == Some(&id)).then(|| Known {
+                    let manifests = index.by_study.get(&outline.uid)?;
+                    (manifests.first() == Some(&id)).then(|| KnownStudy {
                         outline: Arc::clone(outline),
                         manifests: manifests.clone(),
                     })
@@ -370,7 +372,7 @@ impl Store {
     /// How many are registered.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.read_entries(|entries| entries.records.len())
+        self.read_index(|index| index.records.len())
     }
 
     /// Forgets a manifest. `false`: there was none.
@@ -379,8 +381,8 @@ impl Store {
     /// If its files cannot be removed; it is forgotten all the same until the next start.
     pub fn forget(&self, id: Id) -> Result<bool, Error> {
         let removed = {
-            let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-            entries.remove(id)
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            index.remove(id)
         };
         self.parsed.invalidate(&id);
         if !removed {
@@ -395,7 +397,7 @@ impl Store {
     /// The manifest that was registered with this digest before. What is lost of it on disk is
     /// written anew.
     fn known(&self, digest: &[u8; 32], document: &[u8]) -> Result<Option<Arc<Registered>>, Error> {
-        let id = self.read_entries(|entries| entries.by_digest.get(digest).copied());
+        let id = self.read_index(|index| index.by_digest.get(digest).copied());
         let Some((id, record)) = id.and_then(|id| Some((id, self.record(id)?))) else {
             return Ok(None);
         };
@@ -427,9 +429,9 @@ impl Store {
         document: &[u8],
     ) -> Result<(), Error> {
         let id = registered.id;
-        let is_full = self.read_entries(|entries| {
-            entries.records.len() >= self.settings.most
-                || entries.bytes + record.length > self.settings.disk_mebibytes << 20
+        let is_full = self.read_index(|index| {
+            index.records.len() >= self.settings.most
+                || index.bytes + record.length > self.settings.disk_mebibytes << 20
         });
         if is_full {
             return Err(Error::Full);
@@ -437,8 +439,8 @@ impl Store {
         files::write_whole(&self.path(id, DOCUMENT), document)?;
         record.write(&self.path(id, RECORD))?;
         self.parsed.insert(id, Arc::clone(registered));
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        entries.add(id, record);
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        index.add(id, record);
         Ok(())
     }
 
@@ -446,8 +448,8 @@ impl Store {
         self.directory.join(format!("{id}.{extension}"))
     }
 
-    fn read_entries<T>(&self, read: impl FnOnce(&Entries) -> T) -> T {
-        read(&self.entries.read().unwrap_or_else(PoisonError::into_inner))
+    fn read_index<T>(&self, read: impl FnOnce(&Index) -> T) -> T {
+        read(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -5,20 +5,20 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::entries::Entries;
 use super::files::{self, DOCUMENT, Name, RECORD};
+use super::index::Index;
 use super::record::{Record, read_record};
 use super::{Error, outlines, random_id};
 use crate::manifest::Id;
 use crate::manifest::Registered;
 
 /// Reads all records, and removes what a crash left behind. Foreign files stay; they are counted.
-pub(super) fn read_all(directory: &Path) -> io::Result<Entries> {
-    let mut reading = Reading::default();
+pub(super) fn read_all(directory: &Path) -> io::Result<Index> {
+    let mut reading = Scan::default();
     for entry in fs::read_dir(directory)? {
         reading.entry(&entry?);
     }
-    let Reading {
+    let Scan {
         found,
         outdated,
         foreign,
@@ -30,7 +30,7 @@ pub(super) fn read_all(directory: &Path) -> io::Result<Entries> {
     if foreign > 0 {
         tracing::warn!(foreign, "the directory of manifests holds foreign files");
     }
-    let entries = Entries::of(found);
+    let entries = Index::of(found);
     for id in outdated {
         if let Some(record) = entries.records.get(&id) {
             let path = directory.join(format!("{id}.{RECORD}"));
@@ -44,7 +44,7 @@ pub(super) fn read_all(directory: &Path) -> io::Result<Entries> {
 }
 
 #[derive(Default)]
-struct Reading {
+struct Scan {
     found: Vec<(Id, Record)>,
     /// Those whose records are to be written anew.
     outdated: Vec<Id>,
@@ -52,7 +52,7 @@ struct Reading {
     damaged: usize,
 }
 
-impl Reading {
+impl Scan {
     fn entry(&mut self, entry: &fs::DirEntry) {
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
         let name = Name::parse(&entry.file_name()).filter(|_name| is_file);

@@ -54,17 +54,17 @@ pub(super) struct StoredRecord {
 }
 
 /// A record as it was found, and whether this version of the gateway wrote it.
-pub(super) struct Found {
+pub(super) struct FoundRecord {
     pub(super) record: Record,
     pub(super) is_current: bool,
 }
 
 /// Reads a record.
-pub(super) fn read_record(path: &Path) -> io::Result<Found> {
+pub(super) fn read_record(path: &Path) -> io::Result<FoundRecord> {
     let stored: StoredRecord = serde_json::from_slice(&files::read(path, LONGEST)?)?;
     let is_current = stored.version == VERSION && stored.studies.is_some();
     let record = Record::try_from(stored).map_err(|_damaged| io::ErrorKind::InvalidData)?;
-    Ok(Found { record, is_current })
+    Ok(FoundRecord { record, is_current })
 }
 
 impl Record {

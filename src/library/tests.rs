@@ -22,16 +22,16 @@ const BUNDLE: &str = r#"{
   ]
 }"#;
 
-fn store(directory: &Path) -> Store {
-    Store::open(directory, Settings::default()).expect("a store")
+fn store(directory: &Path) -> Library {
+    Library::open(directory, Settings::default()).expect("a store")
 }
 
-fn register(store: &Store) -> (Arc<Registered>, bool) {
+fn register(store: &Library) -> (Arc<Registered>, bool) {
     submit(store, Registration::default(), 7).expect("registered")
 }
 
 fn submit(
-    store: &Store,
+    store: &Library,
     registration: Registration,
     now: u64,
 ) -> Result<(Arc<Registered>, bool), Error> {
@@ -194,7 +194,7 @@ fn a_full_store_refuses() {
         most: 0,
         ..Settings::default()
     };
-    let store = Store::open(directory.path(), settings).expect("a store");
+    let store = Library::open(directory.path(), settings).expect("a store");
     let refused = submit(&store, Registration::default(), 7);
     assert!(matches!(refused, Err(Error::Full)));
     assert_eq!(fs::read_dir(directory.path()).expect("files").count(), 0);
@@ -219,7 +219,7 @@ fn outlines_of_an_earlier_version_are_made_anew() {
 #[test]
 fn the_order_of_registration_survives_a_clock_that_goes_back_and_a_restart() {
     let directory = tempfile::tempdir().expect("a directory");
-    let register = |store: &Store, series: &str, now| {
+    let register = |store: &Library, series: &str, now| {
         let registered = submit(store, narrowed(series), now);
         registered.expect("registered").0.id
     };

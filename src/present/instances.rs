@@ -1,12 +1,13 @@
-//! Instances as PS3.18 10.4 wants them: many in a `multipart/related`, or one alone.
+//! Instances as PS3.18 10.4 has them: many in a `multipart/related`, or one alone.
 
-use crate::body::Body;
+use super::parts::{self, Part, Parts};
+use crate::body::{self, Body};
 use crate::dicom::media_type::{APPLICATION_DICOM, application_dicom};
 use crate::instance::{Instance, Instances};
-use crate::multipart::{Boundary, Joiner};
+use crate::multipart::Boundary;
 use crate::resource::Target;
 
-/// An answer's media type and its bytes.
+/// The media type of an answer and its bytes.
 #[derive(Debug)]
 pub struct Presented {
     /// `Content-Type`.
@@ -15,27 +16,15 @@ pub struct Presented {
     pub body: Body,
 }
 
-/// All instances in one `multipart/related`, each part with the address that `located` gives it. The
-/// closing boundary is only written if the stream ends well.
+/// All instances in one `multipart/related`, each part with the address that `located` gives it.
 #[must_use]
 pub fn multipart(
-    mut instances: Instances,
+    instances: Instances,
     boundary: Boundary,
     located: impl Fn(&Target) -> String + Send + 'static,
 ) -> Presented {
-    let mut joiner = Joiner::new(boundary);
-    let content_type = joiner.content_type(APPLICATION_DICOM);
-    let body = Body::generate(None, |out| async move {
-        while let Some(mut instance) = instances.next().await? {
-            out.emit(joiner.part(&fields(&instance, &located).borrowed()))
-                .await?;
-            while let Some(chunk) = instance.body.chunk().await? {
-                out.emit(chunk).await?;
-            }
-        }
-        out.emit(joiner.close()).await
-    });
-    Presented { content_type, body }
+    let parts = InstanceParts { instances, located };
+    parts::multipart(boundary, APPLICATION_DICOM, None, parts)
 }
 
 /// One instance, alone.
@@ -47,25 +36,18 @@ pub fn single(instance: Instance) -> Presented {
     }
 }
 
-struct Fields(Vec<(&'static str, String)>);
-
-// Viewers look for `Content-Type` first, in exactly this spelling, and for the transfer syntax in
-// it.
-fn fields(instance: &Instance, located: impl Fn(&Target) -> String) -> Fields {
-    let identity = &instance.identity;
-    let mut fields = vec![("Content-Type", application_dicom(&identity.transfer_syntax))];
-    if let Some(length) = instance.body.length() {
-        fields.push(("Content-Length", length.to_string()));
-    }
-    fields.push(("Content-Location", located(&identity.target())));
-    Fields(fields)
+struct InstanceParts<L> {
+    instances: Instances,
+    located: L,
 }
 
-impl Fields {
-    fn borrowed(&self) -> Vec<(&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect()
+impl<L: Fn(&Target) -> String + Send + 'static> Parts for InstanceParts<L> {
+    async fn next(&mut self) -> Result<Option<Part>, body::Error> {
+        let instance = self.instances.next().await?;
+        Ok(instance.map(|instance| Part {
+            content_type: application_dicom(&instance.identity.transfer_syntax),
+            location: (self.located)(&instance.identity.target()),
+            body: instance.body,
+        }))
     }
 }

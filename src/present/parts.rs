@@ -1,96 +1,85 @@
-//! Frames and other large values (PS3.18 10.4.1.1.3 to 10.4.1.1.6): one alone, or several in a
-//! `multipart/related`.
+//! `multipart/related` (PS3.18 8.6.1.2.1): instances, frames, values and pictures, each in a part.
 
 use std::future::Future;
+
+use bytes::Bytes;
 
 use super::Presented;
 use crate::body::{self, Body};
 use crate::dicom::TransferSyntax;
 use crate::multipart::{Boundary, Joiner};
 
-/// One of the parts.
+/// A part that has been opened.
 #[derive(Debug)]
-pub struct Part<T> {
-    /// What opens it.
-    pub what: T,
-    /// Where it is.
+pub struct Part {
+    /// `Content-Type`.
+    pub content_type: String,
+    /// `Content-Location`.
     pub location: String,
+    /// The bytes.
+    pub body: Body,
 }
 
-/// `media_type` with the transfer syntax of what comes in it.
+/// Parts of which each is opened when its turn comes.
+pub trait Parts: Send + 'static {
+    /// Opens the next part; `None` after the last one.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Part>, body::Error>> + Send;
+}
+
+/// `media_type` with the transfer syntax of the bytes.
 #[must_use]
 pub fn with_syntax(media_type: &str, transfer_syntax: &TransferSyntax) -> String {
     format!("{media_type}; transfer-syntax={transfer_syntax}")
 }
 
-/// All parts, each opened when it is its turn. `content_type` is that of each, `first` is the body of
-/// the first of them.
-pub fn multipart<T, O, F>(
-    parts: Vec<Part<T>>,
-    first: Body,
-    open: O,
-    (boundary, media_type, content_type): (Boundary, &str, String),
-) -> Presented
-where
-    T: Send + Sync + 'static,
-    O: Fn(&T) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Body, body::Error>> + Send,
-{
+/// `first`, then all of `rest`. The closing boundary is written only if every part ends well.
+#[must_use]
+pub fn multipart(
+    boundary: Boundary,
+    media_type: &str,
+    first: Option<Part>,
+    mut rest: impl Parts,
+) -> Presented {
     let mut joiner = Joiner::new(boundary);
-    let whole = joiner.content_type(media_type);
-    let mut first = Some(first);
-    // Viewers that show progress, and some that do not, want to know the length of one frame.
-    let only = match (parts.as_slice(), first.as_ref().and_then(Body::length)) {
-        ([part], Some(length)) => {
-            let head = head(&mut joiner, part, &content_type, Some(length));
-            Some((head, length))
-        }
-        _ => None,
-    };
-    if let (Some((head, length)), Some(mut body)) = (only, first.take_if(|_| parts.len() == 1)) {
-        let close = joiner.close();
-        let all = head.len() as u64 + length + close.len() as u64;
-        let body = Body::generate(Some(all), |out| async move {
-            out.emit(head).await?;
-            while let Some(chunk) = body.chunk().await? {
-                out.emit(chunk).await?;
-            }
-            out.emit(close).await
-        });
-        return Presented {
-            content_type: whole,
-            body,
-        };
-    }
+    let content_type = joiner.content_type(media_type);
     let body = Body::generate(None, |out| async move {
-        for part in &parts {
-            let mut body = match first.take() {
-                Some(first) => first,
-                None => open(&part.what).await?,
+        let mut first = first;
+        loop {
+            let part = match first.take() {
+                Some(part) => part,
+                None => match rest.next().await? {
+                    Some(part) => part,
+                    None => break,
+                },
             };
-            let head = head(&mut joiner, part, &content_type, body.length());
-            out.emit(head).await?;
-            while let Some(chunk) = body.chunk().await? {
-                out.emit(chunk).await?;
-            }
+            out.emit(head(&mut joiner, &part)).await?;
+            part.body.give(&out).await?;
         }
         out.emit(joiner.close()).await
     });
-    Presented {
-        content_type: whole,
-        body,
-    }
+    Presented { content_type, body }
+}
+
+/// A single part. Viewers that show progress need the length of the whole.
+#[must_use]
+pub fn single_part(boundary: Boundary, media_type: &str, part: Part) -> Presented {
+    let mut joiner = Joiner::new(boundary);
+    let content_type = joiner.content_type(media_type);
+    let (head, close) = (head(&mut joiner, &part), joiner.close());
+    let around = (head.len() + close.len()) as u64;
+    let length = part.body.length().map(|length| length + around);
+    let body = Body::generate(length, |out| async move {
+        out.emit(head).await?;
+        part.body.give(&out).await?;
+        out.emit(close).await
+    });
+    Presented { content_type, body }
 }
 
 // Viewers look for `Content-Type` first, in exactly this spelling.
-fn head<T>(
-    joiner: &mut Joiner,
-    part: &Part<T>,
-    content_type: &str,
-    length: Option<u64>,
-) -> bytes::Bytes {
-    let length = length.map(|length| length.to_string());
-    let mut fields = vec![("Content-Type", content_type)];
+fn head(joiner: &mut Joiner, part: &Part) -> Bytes {
+    let length = part.body.length().map(|length| length.to_string());
+    let mut fields = vec![("Content-Type", part.content_type.as_str())];
     fields.extend(length.as_deref().map(|length| ("Content-Length", length)));
     fields.push(("Content-Location", &part.location));
     joiner.part(&fields)

@@ -34,9 +34,22 @@ pub enum Wanted {
         frame: u32,
         /// Shown like this; `region` is still relative.
         rendered: Box<Rendered>,
-        /// Left, top, right and bottom, from 0 to 1.
-        region: Option<[f64; 4]>,
+        /// The part of the frame; all of it if `None`.
+        region: Option<Region>,
     },
+}
+
+/// The part of a frame that a picture shows, in fractions of its width and height (PS3.18 9.5.8).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Region {
+    /// Left edge, from 0 to 1.
+    pub left: f64,
+    /// Upper edge, from 0 to 1.
+    pub top: f64,
+    /// Right edge, from 0 to 1.
+    pub right: f64,
+    /// Lower edge, from 0 to 1.
+    pub bottom: f64,
 }
 
 /// Why a query is no request of WADO-URI.
@@ -207,7 +220,7 @@ impl<'a> Parameters<'a> {
     }
 
     // 9.5.1.2: from the left upper corner, 0, to the right lower one, 1.
-    fn region(&self) -> Result<Option<[f64; 4]>, Error> {
+    fn region(&self) -> Result<Option<Region>, Error> {
         let Some(text) = self.get("region") else {
             return Ok(None);
         };
@@ -224,7 +237,12 @@ impl<'a> Parameters<'a> {
                     && right <= 1.0
                     && bottom <= 1.0 =>
             {
-                Ok(Some([left, top, right, bottom]))
+                Ok(Some(Region {
+                    left,
+                    top,
+                    right,
+                    bottom,
+                }))
             }
             Ok(_) | Err(_) => Err(Error::Query("region")),
         }

@@ -23,7 +23,7 @@ use xcwado::community::Registry;
 use xcwado::config::Config;
 use xcwado::dicom::MediaType;
 use xcwado::gateway::{Assembly, Gateway};
-use xcwado::library::Store;
+use xcwado::library::Library;
 use xcwado::metrics::Metrics;
 use xcwado::multipart::{Boundary, Event, Limits, PartHead, Splitter};
 use xcwado::pixels::Pool;
@@ -127,7 +127,7 @@ impl Rig {
         let metrics = Metrics::new();
         let registry = Registry::open(&config.registry()).expect("locations without problems");
         let access = Access::new(&config.communities).expect("communities without problems");
-        let manifests = Store::open(&directory.join("manifests"), config.manifests.clone())
+        let manifests = Library::open(&directory.join("manifests"), config.manifests.clone())
             .expect("a store of manifests");
         let cache = Cache::open(&config.cache, &directory.join("instances"), &metrics);
         let cache = cache.expect("a folder for instances");

@@ -2,30 +2,30 @@
 
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::request::Parts;
 
 use crate::body::Body;
-use crate::gateway::{Asking, Error, Gateway, accept_fields, allow};
+use crate::gateway::edge::response::allow;
+use crate::gateway::exchange::Exchange;
+use crate::gateway::{Error, Gateway};
 use crate::present::capabilities;
 use crate::request::{Root, accept};
 
 impl Gateway {
+    /// The capabilities of a DICOMweb root.
     pub(crate) async fn capabilities(
         &self,
-        head: &Parts,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         root: Root,
     ) -> Result<Response<Body>, Error> {
         if let Root::Manifest(id) = root {
             self.held_by(id).await?;
         }
-        let place = asking.root_place(root);
-        let wants_json = accept::prefers_json(&accept_fields(head));
-        let (text, media_type) = if wants_json {
-            let json = capabilities::json(place.root());
+        let base = exchange.base_url(root);
+        let (text, media_type) = if accept::prefers_json(&exchange.accept()) {
+            let json = capabilities::json(base.root());
             (format!("{json:#}\n"), "application/json")
         } else {
-            (capabilities::wadl(place.root()), capabilities::WADL)
+            (capabilities::wadl(base.root()), capabilities::WADL)
         };
         let mut response = Response::new(Body::full(text));
         let headers = response.headers_mut();

@@ -1,20 +1,18 @@
-//! What is no picture but can be looked at: encapsulated documents, structured reports, videos.
+//! Rendered instances that are not pictures (PS3.18 10.4.1.1.3): encapsulated documents, structured
+//! reports, videos.
 
 use http::Response;
 use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
-use http::request::Parts;
 
 use crate::body::Body;
-use crate::gateway::dicomweb::bulkdata::document_type;
-use crate::gateway::dicomweb::metadata::described;
+use crate::derive::{EncapsulatedDocument, InstanceFrames, SelectedInstance, report};
 use crate::gateway::edge::conditional::EntityTag;
-use crate::gateway::material::One;
-use crate::gateway::one::{OneFrame, frames_of, skimmed};
-use crate::gateway::{Error, Gateway, accept_fields};
+use crate::gateway::exchange::Exchange;
+use crate::gateway::{Error, Gateway};
 use crate::instance::Instance;
-use crate::object::{Extent, plain};
-use crate::present::report::{self, Form};
-use crate::present::{Presented, metadata};
+use crate::present::Presented;
+use crate::present::report::Form;
+use crate::request::accept::NotAcceptable;
 use crate::request::accept_bulk::media_type_of;
 use crate::request::rendering;
 
@@ -22,113 +20,124 @@ use crate::request::rendering;
 const REPORTS: &str = "1.2.840.10008.5.1.4.1.1.88.";
 /// SOP classes of encapsulated documents (PS3.4 B.5): PDF, CDA, STL, OBJ, MTL.
 const DOCUMENTS: &str = "1.2.840.10008.5.1.4.1.1.104.";
-const ENCAPSULATED_DOCUMENT: dicom_core::Tag = dicom_core::Tag(0x0042, 0x0011);
-/// Whatever is in it, it runs nothing here.
+/// A document from a source runs no script here.
 const SANDBOX: HeaderValue =
     HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
 
 impl Gateway {
-    /// A structured report as text, if that is accepted.
-    async fn report(
+    /// The document, report or video of an instance; `None` if it is none of these.
+    pub(crate) async fn document(
         &self,
-        head: &Parts,
-        (one, instance): (&One, Instance),
+        exchange: &Exchange<'_>,
+        instance: &SelectedInstance,
         location: &str,
     ) -> Result<Option<Response<Body>>, Error> {
-        let accept = accept_fields(head);
-        let accepts = |media_type| rendering::accepts(head.uri.query(), &accept, media_type);
-        let (form, media_type) = if accepts("text/html") {
+        let opened = instance.open().await?;
+        let class = opened.identity.sop_class.as_str();
+        if class.starts_with(REPORTS) {
+            return self.report(exchange, instance, opened, location).await;
+        }
+        let media_type = media_type_of(&opened.identity.transfer_syntax);
+        if media_type.starts_with("video/") {
+            let digest = opened.digest();
+            drop(opened);
+            let video = self.video(exchange, instance, media_type).await?;
+            let tag = digest.map(|digest| EntityTag::made(digest, media_type));
+            let response = self.alone(exchange, video, location, tag.as_ref());
+            return response.map(Some);
+        }
+        if class.starts_with(DOCUMENTS) {
+            return self
+                .encapsulated(exchange, instance, opened, location)
+                .await;
+        }
+        Ok(None)
+    }
+
+    /// A structured report as text; `None` if the client does not accept text.
+    async fn report(
+        &self,
+        exchange: &Exchange<'_>,
+        instance: &SelectedInstance,
+        opened: Instance,
+        location: &str,
+    ) -> Result<Option<Response<Body>>, Error> {
+        let (form, media_type) = if accepts(exchange, "text/html") {
             (Form::Html, "text/html; charset=utf-8")
-        } else if accepts("text/plain") {
+        } else if accepts(exchange, "text/plain") {
             (Form::Plain, "text/plain; charset=utf-8")
         } else {
             return Ok(None);
         };
-        let tag = instance
+        let tag = opened
             .digest()
             .map(|digest| EntityTag::made(digest, media_type));
-        if let Some(unchanged) = self.unchanged(head, location, tag.as_ref())? {
+        if let Some(unchanged) = self.unchanged(exchange, location, tag.as_ref())? {
             return Ok(Some(unchanged));
         }
-        let mut described = described(&one.context, instance).await?;
-        described
-            .share
-            .grow(metadata::most_of_text(&described.json))
-            .await?;
-        // Links to what is large are no text of it.
-        let json = metadata::rooted(&described.json, "");
-        let set = serde_json::from_slice(&json).map_err(|_ours| Error::Internal)?;
-        let text = report::text(&set, form).into();
-        drop((json, set, described.json));
+        let text = report(instance.context(), opened, form).await?;
         let presented = Presented {
             content_type: media_type.to_owned(),
-            body: Body::full(described.share.hold(text)),
+            body: Body::full(text),
         };
-        let mut response = self.alone(head, presented, location, tag.as_ref())?;
-        response
-            .headers_mut()
-            .insert(CONTENT_SECURITY_POLICY, SANDBOX);
-        Ok(Some(response))
+        let response = self.alone(exchange, presented, location, tag.as_ref())?;
+        Ok(Some(sandboxed(response)))
     }
 
-    /// An encapsulated document, a report or a video, if that is what the instance is.
-    pub(crate) async fn as_it_is(
+    async fn video(
         &self,
-        head: &Parts,
-        one: &One,
+        exchange: &Exchange<'_>,
+        instance: &SelectedInstance,
+        media_type: &str,
+    ) -> Result<Presented, Error> {
+        if !accepts(exchange, media_type) {
+            return Err(NotAcceptable.into());
+        }
+        let (_, frames) = InstanceFrames::open(instance).await?;
+        Ok(Presented {
+            content_type: media_type.to_owned(),
+            body: frames.whole_video().await?,
+        })
+    }
+
+    async fn encapsulated(
+        &self,
+        exchange: &Exchange<'_>,
+        instance: &SelectedInstance,
+        opened: Instance,
         location: &str,
     ) -> Result<Option<Response<Body>>, Error> {
-        let instance = one.open().await?;
-        let digest = instance.digest();
-        let syntax = instance.identity.transfer_syntax.clone();
-        let video = media_type_of(&syntax);
-        let is_video = video.starts_with("video/");
-        let class = instance.identity.sop_class.as_str();
-        let is_document = class.starts_with(DOCUMENTS);
-        if class.starts_with(REPORTS) {
-            return self.report(head, (one, instance), location).await;
-        }
-        if !is_video && !is_document {
-            return Ok(None);
-        }
-        let accept = accept_fields(head);
-        let accepts = |media_type| rendering::accepts(head.uri.query(), &accept, media_type);
-        if is_video {
-            drop(instance);
-            if !accepts(video) {
-                return Err(crate::request::accept::NotAcceptable.into());
-            }
-            let frame = OneFrame::new(one.clone(), syntax, frames_of(one).await?.1);
-            let body = frame.whole_video().await?;
-            let presented = Presented {
-                content_type: video.to_owned(),
-                body,
-            };
-            let tag = digest.map(|digest| EntityTag::made(digest, video));
-            return self
-                .alone(head, presented, location, tag.as_ref())
-                .map(Some);
-        }
-        let skimmed = skimmed(one, instance.body, Extent::ToPixelData).await?;
-        let Some(large) = skimmed.large(ENCAPSULATED_DOCUMENT).copied() else {
+        let digest = opened.digest();
+        let stored = opened.identity.transfer_syntax.clone();
+        let document = EncapsulatedDocument::find(instance, opened.body).await?;
+        let Some(document) = document else {
             return Ok(None);
         };
-        let kind = document_type(&skimmed);
-        if !accepts(kind) {
-            return Err(crate::request::accept::NotAcceptable.into());
+        let media_type = document.media_type;
+        if !accepts(exchange, media_type) {
+            return Err(NotAcceptable.into());
         }
-        let again = plain(one.open().await?.body, &syntax).await?;
         let presented = Presented {
-            content_type: kind.to_owned(),
-            body: again.slice(large.offset, large.length.unwrap_or(0)),
+            content_type: media_type.to_owned(),
+            body: document.open(instance, &stored).await?,
         };
-        let tag = digest.map(|digest| EntityTag::made(digest, kind));
-        let mut response = self.alone(head, presented, location, tag.as_ref())?;
-        if kind != "application/pdf" {
+        let tag = digest.map(|digest| EntityTag::made(digest, media_type));
+        let response = self.alone(exchange, presented, location, tag.as_ref())?;
+        // Browsers show a PDF in a sandbox of their own, and not at all in this one.
+        Ok(Some(if media_type == "application/pdf" {
             response
-                .headers_mut()
-                .insert(CONTENT_SECURITY_POLICY, SANDBOX);
-        }
-        Ok(Some(response))
+        } else {
+            sandboxed(response)
+        }))
     }
+}
+
+fn accepts(exchange: &Exchange<'_>, media_type: &str) -> bool {
+    rendering::accepts(exchange.query(), &exchange.accept(), media_type)
+}
+
+fn sandboxed(mut response: Response<Body>) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, SANDBOX);
+    response
 }

@@ -1,108 +1,67 @@
 //! *Retrieve Frames* (PS3.18 10.4.1.1.6).
 
-use std::sync::Arc;
-
 use http::Response;
-use http::request::Parts;
 
 use crate::body::Body;
-use crate::dicom::TransferSyntax;
+use crate::derive::{FrameParts, InstanceFrames, SelectedInstance};
 use crate::gateway::edge::conditional::EntityTag;
-use crate::gateway::edge::link::Place;
-use crate::gateway::material::One;
-use crate::gateway::one::{OneFrame, broken_off, frames_of};
-use crate::gateway::{Error, Gateway, accept_fields, boundary};
-use crate::object::{self, Layout};
-use crate::pixels::Wanted;
-use crate::present::Presented;
-use crate::present::parts::{self, Part, with_syntax};
+use crate::gateway::edge::link::Locator;
+use crate::gateway::edge::response::boundary;
+use crate::gateway::exchange::Exchange;
+use crate::gateway::{Error, Gateway};
+use crate::object;
+use crate::present::{Presented, parts};
 use crate::request::BulkAcceptable;
-use crate::request::accept_bulk::{self, OCTET_STREAM, Stored, media_type_of};
-use crate::resource::Target;
+use crate::request::accept_bulk;
 use crate::resource::{FrameForm, Frames, SubResource};
 
 impl Gateway {
+    /// Frames of one instance, as they are stored or decoded.
     pub(crate) async fn frames(
         &self,
-        head: &Parts,
-        one: One,
-        place: Place,
-        (target, frames): (&Target, &Frames),
+        exchange: &Exchange<'_>,
+        instance: SelectedInstance,
+        list: &Frames,
+        locator: &Locator,
     ) -> Result<Response<Body>, Error> {
-        let acceptable = BulkAcceptable::parse(head.uri.query(), &accept_fields(head));
-        let (instance, kept) = frames_of(&one).await?;
-        let all = kept.layout.frames(&kept.geometry);
-        let mut numbers: Vec<u32> = frames.numbers().iter().map(|number| number.get()).collect();
-        if numbers.iter().any(|&number| number > all) {
-            return Err(object::Error::NoFrame(all).into());
+        let acceptable = BulkAcceptable::parse(exchange.query(), &exchange.accept());
+        let (opened, frames) = InstanceFrames::open(&instance).await?;
+        let numbers: Vec<u32> = list.numbers().iter().map(|number| number.get()).collect();
+        let count = frames.count();
+        if numbers.iter().any(|&number| number > count) {
+            return Err(object::Error::NoFrame(count).into());
         }
-        let stored = instance.identity.transfer_syntax.clone();
         let is_one = numbers.len() == 1;
-        let as_stored = Stored {
-            syntax: &stored,
-            media_type: own_media_type(&kept.layout, &stored),
-            is_compressed: matches!(kept.layout, Layout::Encapsulated(_)),
-        };
         let multipart = accept_bulk::Default::Multipart;
-        let given = acceptable.choose(as_stored, is_one, multipart)?;
-        let location = place.of_sub_resource(
-            target,
-            &SubResource::Frames(frames.clone(), FrameForm::Pixels),
-        );
-        let form = format!(
-            "frames {numbers:?} {given:?} {stored} below {}",
-            place.root()
-        );
-        let tag = instance
+        let given = acceptable.choose(frames.as_stored(), is_one, multipart)?;
+        let location = locator
+            .with(SubResource::Frames(list.clone(), FrameForm::Pixels))
+            .url();
+        let stored = &opened.identity.transfer_syntax;
+        let root = locator.base.root();
+        let representation = format!("frames {numbers:?} {given:?} {stored} below {root}");
+        let tag = opened
             .digest()
-            .map(|digest| EntityTag::made(digest, &form));
-        if let Some(unchanged) = self.unchanged(head, &location, tag.as_ref())? {
+            .map(|digest| EntityTag::made(digest, &representation));
+        if let Some(unchanged) = self.unchanged(exchange, &location, tag.as_ref())? {
             return Ok(unchanged);
         }
-        let frame = OneFrame::new(one, stored, kept);
-        let is_decoded = !given.is_as_stored && frame.is_compressed();
-        let syntax = if is_decoded {
-            TransferSyntax::explicit_vr_little_endian()
-        } else {
-            frame.syntax()
-        };
-        let first = numbers.first().copied().unwrap_or(1);
-        let body = if is_decoded {
-            drop(instance);
-            Body::full(frame.made(first, Wanted::Samples).await?.bytes)
-        } else {
-            frame.stored(instance, first).await?
-        };
-        let content_type = with_syntax(&given.media_type, &syntax);
+        let address = locator.base.of(&locator.target);
+        let mut parts = FrameParts::new(frames, &given, address, numbers);
+        let first = parts.first(opened).await?.ok_or(Error::Internal)?;
         if !given.is_multipart {
-            let presented = Presented { content_type, body };
-            return self.alone(head, presented, &location, tag.as_ref());
+            let presented = Presented {
+                content_type: first.content_type,
+                body: first.body,
+            };
+            return self.alone(exchange, presented, &location, tag.as_ref());
         }
-        let root = place.of(target);
-        let parts = numbers.drain(..).map(|what| Part {
-            location: format!("{root}/frames/{what}"),
-            what,
-        });
-        let frame = Arc::new(frame.patient());
-        let open = move |number: &u32| {
-            let (frame, number) = (Arc::clone(&frame), *number);
-            async move {
-                if is_decoded {
-                    let made = frame.made(number, Wanted::Samples).await;
-                    return made.map(|made| Body::full(made.bytes)).map_err(broken_off);
-                }
-                frame.opened(number).await.map_err(broken_off)
-            }
+        let (boundary, media_type) = (boundary()?, given.media_type.as_str());
+        let presented = if is_one {
+            parts::single_part(boundary, media_type, first)
+        } else {
+            parts::multipart(boundary, media_type, Some(first), parts.patient())
         };
-        let how = (boundary()?, given.media_type.as_str(), content_type);
-        let presented = parts::multipart(parts.collect(), body, open, how);
-        self.together(head, presented, &location, tag.as_ref())
-    }
-}
-
-pub(crate) fn own_media_type(layout: &Layout, stored: &TransferSyntax) -> &'static str {
-    match layout {
-        Layout::Native(_) => OCTET_STREAM,
-        Layout::Encapsulated(_) => media_type_of(stored),
+        self.together(exchange, presented, &location, tag.as_ref())
     }
 }

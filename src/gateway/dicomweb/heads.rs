@@ -1,16 +1,18 @@
-//! Heads of answers with a study or a series, as far as they are known without asking a source: `HEAD` begins
-//! no transfer that it would break off.
+//! The heads of responses with a study or a series, as far as they are known without a question to a
+//! source: `HEAD` begins no transfer.
 
+use http::Response;
 use http::header::HeaderValue;
-use http::request::Parts;
-use http::{Method, Response};
 
 use crate::body::Body;
 use crate::dicom::media_type::APPLICATION_DICOM;
-use crate::gateway::dicomweb::retrieve::{CACHE_STATUS, HIT, MISS, response};
 use crate::gateway::edge::conditional;
-use crate::gateway::edge::response::{encoded, takes_gzip};
-use crate::gateway::{Error, Gateway, accept_fields, boundary};
+use crate::gateway::edge::link::Locator;
+use crate::gateway::edge::response::{
+    CACHE_STATUS, HIT, MISS, accepts_gzip, boundary, response, state_coding,
+};
+use crate::gateway::exchange::Exchange;
+use crate::gateway::{Error, Gateway};
 use crate::multipart::Joiner;
 use crate::pixels::Format;
 use crate::present::Presented;
@@ -18,19 +20,13 @@ use crate::present::metadata::{DICOM_JSON, DICOM_XML};
 use crate::request::accept_bulk::OCTET_STREAM;
 use crate::request::{MetadataForm, Payload, Rendered, accept, rendering};
 use crate::resource::SubResource;
-use crate::resource::Target;
 use crate::retrieve::{self, Missing, Plan};
 
-/// Whether a request wants the head of an answer only that has many instances.
-pub(crate) fn is_of_many(head: &Parts, target: &Target) -> bool {
-    head.method == Method::HEAD && !matches!(target, Target::Instance(..))
-}
-
 impl Gateway {
-    /// The head of the answer with instances.
+    /// The head of a response with instances.
     pub(crate) fn head_of_instances(
         &self,
-        head: &Parts,
+        exchange: &Exchange<'_>,
         plan: &Plan,
         location: &str,
         payload: Payload,
@@ -39,46 +35,43 @@ impl Gateway {
             Payload::Single => APPLICATION_DICOM.to_owned(),
             Payload::Multipart => in_parts(APPLICATION_DICOM)?,
         };
-        self.head_of(head, plan, content_type, location)
+        self.head_of(exchange, plan, content_type, location)
     }
 
-    /// The head of the answer with something that is made of instances.
-    pub(crate) fn head_of_derived(
+    /// The head of a response with a sub-resource.
+    pub(crate) fn head_of_sub_resource(
         &self,
-        head: &Parts,
+        exchange: &Exchange<'_>,
         plan: &Plan,
-        resource: &SubResource,
-        location: &str,
+        locator: &Locator,
     ) -> Result<Response<Body>, Error> {
-        let (query, accepted) = (head.uri.query(), accept_fields(head));
+        let (query, accept) = (exchange.query(), exchange.accept());
         let picture = || -> Result<&str, Error> {
             Rendered::parse(query)?;
-            Ok(media_type(rendering::picture(query, &accepted)?))
+            Ok(media_type(rendering::picture(query, &accept)?))
         };
-        match resource {
-            SubResource::Metadata => {
-                let form = accept::metadata(query, &accepted)?;
-                let content_type = match form {
-                    MetadataForm::Json => DICOM_JSON.to_owned(),
-                    MetadataForm::Xml => in_parts(DICOM_XML)?,
-                };
-                let gzip = form == MetadataForm::Json && takes_gzip(&head.headers);
-                let mut response = self.head_of(head, plan, content_type, location)?;
-                encoded(&mut response, gzip);
-                Ok(response)
-            }
-            SubResource::Rendered => self.head_of(head, plan, in_parts(picture()?)?, location),
-            SubResource::Thumbnail => self.head_of(head, plan, picture()?.to_owned(), location),
-            SubResource::Pixeldata | SubResource::Bulkdata(_) => {
-                self.head_of(head, plan, in_parts(OCTET_STREAM)?, location)
-            }
-            SubResource::Frames(..) => Err(Error::OfInstancesOnly),
+        let content_type = match &locator.sub_resource {
+            SubResource::Metadata => match accept::metadata(query, &accept)? {
+                MetadataForm::Json => DICOM_JSON.to_owned(),
+                MetadataForm::Xml => in_parts(DICOM_XML)?,
+            },
+            SubResource::Rendered => in_parts(picture()?)?,
+            SubResource::Thumbnail => picture()?.to_owned(),
+            SubResource::Pixeldata | SubResource::Bulkdata(_) => in_parts(OCTET_STREAM)?,
+            SubResource::Frames(..) => return Err(Error::OfInstancesOnly),
+        };
+        let is_json = content_type == DICOM_JSON;
+        let mut response = self.head_of(exchange, plan, content_type, &locator.url())?;
+        if locator.sub_resource == SubResource::Metadata {
+            let gzip = is_json && accepts_gzip(exchange.headers());
+            state_coding(&mut response, gzip);
         }
+        Ok(response)
     }
 
     fn head_of(
         &self,
-        head: &Parts,
+        exchange: &Exchange<'_>,
         plan: &Plan,
         content_type: String,
         location: &str,
@@ -86,7 +79,7 @@ impl Gateway {
         if plan.jobs.is_empty() {
             return Err(retrieve::Error::NotLocatable.into());
         }
-        // Of no known length, and never read.
+        // Of unknown length, and never read.
         let body = Body::generate(None, |_out| std::future::ready(Ok(())));
         let presented = Presented { content_type, body };
         let missing = self.retriever.missing(plan);
@@ -94,11 +87,11 @@ impl Gateway {
         let is_kept = !plan.jobs.iter().any(|job| self.retriever.must_ask(job));
         let status = HeaderValue::from_static(if is_kept { HIT } else { MISS });
         response.headers_mut().insert(CACHE_STATUS, status);
-        self.keepable(&mut response, missing);
+        self.permit_caching(&mut response, missing);
         if missing != Missing::Nothing {
             return Ok(response);
         }
-        Ok(conditional::whole(&head.headers, None, response))
+        Ok(conditional::whole(exchange.headers(), None, response))
     }
 }
 

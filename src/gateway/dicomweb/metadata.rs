@@ -4,136 +4,151 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use http::request::Parts;
 
 use crate::body::{self, Body};
 use crate::budget::Share;
+use crate::derive::{Context, SelectedInstances, described};
 use crate::dicom::TransferSyntaxes;
-use crate::gateway::dicomweb::retrieve::response;
-use crate::gateway::dicomweb::written;
-use crate::gateway::edge::conditional;
-use crate::gateway::edge::conditional::EntityTag;
-use crate::gateway::edge::link::Place;
-use crate::gateway::edge::response::{encoded, takes_gzip};
-use crate::gateway::material::{Context, Material};
-use crate::gateway::one::broken_off;
-use crate::gateway::{Error, Gateway, accept_fields};
+use crate::gateway::dicomweb::metadata_form;
+use crate::gateway::edge::conditional::{self, EntityTag};
+use crate::gateway::edge::link::Locator;
+use crate::gateway::edge::response::{accepts_gzip, response, state_coding};
+use crate::gateway::exchange::Exchange;
+use crate::gateway::{Error, Gateway};
 use crate::instance::{Instance, Instances};
-use crate::object::{Extent, LEAST_KEPT, skim};
-use crate::present::metadata::{self, Described, describe};
+use crate::present::Presented;
+use crate::present::metadata;
 use crate::request::{MetadataForm, accept, search};
-use crate::resource::SubResource;
 use crate::resource::Target;
 use crate::retrieve::Missing;
 use crate::search::Include;
 
+/// The metadata of some series as their sources describe them, held by the memory that they take.
+#[derive(Debug)]
+pub(crate) struct SourceMetadata {
+    pub(crate) described: Vec<Bytes>,
+    pub(crate) share: Share,
+}
+
+/// The representation of metadata that a client accepts.
+struct Representation {
+    form: MetadataForm,
+    gzip: bool,
+    include: Option<Include>,
+}
+
 impl Gateway {
+    /// The metadata of a target: as its sources describe it if they offer that, or read here.
     pub(crate) async fn metadata(
         &self,
-        head: &Parts,
-        material: Material,
-        place: Place,
-        target: &Target,
+        exchange: &Exchange<'_>,
+        selected: SelectedInstances,
+        locator: &Locator,
     ) -> Result<Response<Body>, Error> {
-        let form = accept::metadata(head.uri.query(), &accept_fields(head))?;
-        let include = included(head.uri.query())?;
-        let gzip = form == MetadataForm::Json && takes_gzip(&head.headers);
-        let location = place.of_sub_resource(target, &SubResource::Metadata);
-        let representation = format!("{form:?} {gzip} {include:?} below {}", place.root());
-        let form = written(form, gzip)?;
-        if let Some(offered) = self.offered_metadata(&material, &place).await {
-            return given((offered, include), (form, gzip), &place, target);
+        let representation = Representation::of(exchange)?;
+        let (location, gzip) = (locator.url(), representation.gzip);
+        if let Some(metadata) = self.source_metadata(&selected, locator.base.root()).await {
+            let presented = from_source(metadata, representation, locator.base.root())?;
+            let mut response = response(presented, Missing::Nothing, &location)?;
+            state_coding(&mut response, gzip);
+            return Ok(response);
         }
         let mut tag = None;
-        let (mut instances, missing) = match target {
-            // A file is opened where it is, and its pixels are not read.
+        let (instances, missing) = match &locator.target {
+            // The file of an instance is opened in place, and its pixel data are not read.
             Target::Instance(..) => {
-                let instance = material.one()?.open().await?;
-                let digest = instance.digest();
-                tag = digest.map(|digest| EntityTag::made(digest, &representation));
-                if let Some(mut unchanged) = self.unchanged(head, &location, tag.as_ref())? {
-                    encoded(&mut unchanged, false);
+                let opened = selected.single()?.open().await?;
+                let name = representation.name(locator.base.root());
+                tag = opened.digest().map(|digest| EntityTag::made(digest, &name));
+                if let Some(mut unchanged) = self.unchanged(exchange, &location, tag.as_ref())? {
+                    state_coding(&mut unchanged, false);
                     return Ok(unchanged);
                 }
-                (Instances::of(instance), Missing::Nothing)
+                (Instances::of(opened), Missing::Nothing)
             }
             Target::Study(_) | Target::Series(..) => {
-                let starting = self
-                    .retriever
-                    .start(material.plan, TransferSyntaxes::AsStored);
+                let plan = selected.plan;
+                let starting = self.retriever.start(plan, TransferSyntaxes::AsStored);
                 let retrieval = starting.await?;
                 (retrieval.instances, retrieval.missing)
             }
         };
-        let context = material.context;
-        // What is wrong with the first is an error that can still be told.
-        let first = instances.next().await?.ok_or(body::Error::Missing(1))?;
-        let first = described(&context, first).await?;
-        let context = context.patient();
-        let describing = move |instance| {
-            let context = Arc::clone(&context);
-            async move { described(&context, instance).await.map_err(broken_off) }
-        };
-        let how = (form, place.root().to_owned(), include);
-        let presented = metadata::metadata(Some(first), instances, describing, how);
+        let root = locator.base.root().to_owned();
+        let presented = described_all(selected.context, instances, representation, root).await?;
         let mut response = response(presented, missing, &location)?;
-        self.keepable(&mut response, missing);
-        encoded(&mut response, gzip);
+        self.permit_caching(&mut response, missing);
+        state_coding(&mut response, gzip);
         if missing != Missing::Nothing {
             return Ok(response);
         }
-        Ok(conditional::whole(&head.headers, tag.as_ref(), response))
+        Ok(conditional::whole(
+            exchange.headers(),
+            tag.as_ref(),
+            response,
+        ))
     }
 }
 
-/// Metadata that sources have made, as an answer.
-fn given(
-    ((described, share), include): ((Vec<Bytes>, Share), Option<Include>),
-    (form, gzip): (metadata::Form, bool),
-    place: &Place,
-    target: &Target,
-) -> Result<Response<Body>, Error> {
+impl Representation {
+    fn of(exchange: &Exchange<'_>) -> Result<Self, Error> {
+        let form = accept::metadata(exchange.query(), &exchange.accept())?;
+        Ok(Self {
+            form,
+            gzip: form == MetadataForm::Json && accepts_gzip(exchange.headers()),
+            include: included(exchange.query())?,
+        })
+    }
+
+    /// Tells the entity tags of representations apart.
+    fn name(&self, root: &str) -> String {
+        let (form, gzip, include) = (&self.form, self.gzip, &self.include);
+        format!("{form:?} {gzip} {include:?} below {root}")
+    }
+}
+
+/// The metadata of instances, read here. Those of the first are read before the response begins, so
+/// that its fault still has a status.
+async fn described_all(
+    context: Arc<Context>,
+    mut instances: Instances,
+    representation: Representation,
+    root: String,
+) -> Result<Presented, Error> {
+    let first = instances.next().await?.ok_or(body::Error::Missing(1))?;
+    let first = described(&context, first).await?;
+    let context = context.patient();
+    let describing = move |instance: Instance| {
+        let context = Arc::clone(&context);
+        async move { Ok(described(&context, instance).await?) }
+    };
+    let form = metadata_form(representation.form, representation.gzip)?;
+    let how = (form, root, representation.include);
+    Ok(metadata::metadata(Some(first), instances, describing, how))
+}
+
+/// Metadata that sources have described.
+fn from_source(
+    metadata: SourceMetadata,
+    representation: Representation,
+    root: &str,
+) -> Result<Presented, Error> {
+    let SourceMetadata { described, share } = metadata;
+    let include = representation.include.as_ref();
     let rows = described
         .iter()
-        .map(|described| metadata::given(described, place.root(), include.as_ref()))
+        .map(|described| metadata::given(described, root, include))
         .collect::<Result<Vec<_>, _>>()?;
+    let form = metadata_form(representation.form, representation.gzip)?;
     let mut presented = metadata::rows(form, rows.into_iter());
     presented.body = presented.body.watched(|_| {}, |_, _| drop(share));
-    let location = place.of_sub_resource(target, &SubResource::Metadata);
-    let mut response = response(presented, Missing::Nothing, &location)?;
-    encoded(&mut response, gzip);
-    Ok(response)
-}
-
-/// The metadata of an instance, worked out unless they are kept.
-pub(crate) async fn described(context: &Context, instance: Instance) -> Result<Described, Error> {
-    let derived = context.retriever.cache().derived();
-    if let Some(json) = instance
-        .digest()
-        .and_then(|digest| derived.metadata(&digest))
-    {
-        // It stays in memory while it is written, also if it is not kept any longer.
-        let share = context.account.share(json.len() as u64).await?;
-        return Ok(Described { json, share });
-    }
-    let target = instance.identity.target();
-    let digest = instance.digest();
-    let with_digest = digest.is_none();
-    let share = context.account.share(LEAST_KEPT).await?;
-    let skimmed = skim(instance.body, Extent::Whole, with_digest, share).await?;
-    let digest = digest.or(skimmed.sha256);
-    let described = describe(skimmed, &target).await?;
-    if let Some(digest) = digest {
-        derived.keep_metadata(digest, described.json.clone());
-    }
-    Ok(described)
+    Ok(presented)
 }
 
 /// `includefield` and its plural, which PS3.18 has for metadata.
 fn included(query: Option<&str>) -> Result<Option<Include>, Error> {
     let query = query.map(|query| query.replace("includefields=", "includefield="));
     let parsed = search(query.as_deref())?;
-    let wanted = parsed.query.include;
-    let is_all = wanted.is_empty() || wanted == Include::All;
-    Ok((!is_all).then_some(wanted))
+    let include = parsed.query.include;
+    let is_all = include.is_empty() || include == Include::All;
+    Ok((!is_all).then_some(include))
 }

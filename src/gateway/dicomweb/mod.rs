@@ -1,12 +1,11 @@
-//! What viewers ask for besides instances: which of it is made where, and what all of it has in common.
+//! The transactions of PS3.18 over the selection of a manifest, one file each, and everything that
+//! they have in common.
 
-pub(crate) mod all_values;
 pub(crate) mod bulkdata;
 pub(crate) mod capabilities;
 pub(crate) mod documents;
 pub(crate) mod frames;
 pub(crate) mod heads;
-pub(crate) mod known;
 pub(crate) mod metadata;
 pub(crate) mod passed_through;
 pub(crate) mod rendered;
@@ -14,142 +13,165 @@ pub(crate) mod retrieve;
 pub(crate) mod search;
 pub(crate) mod wado_uri;
 
+use std::sync::Arc;
+
 use http::Response;
 use http::header::CACHE_CONTROL;
-use http::request::Parts;
 
+use super::edge::conditional::{self, EntityTag};
+use super::edge::link::Locator;
+use super::edge::response::{boundary, response};
+use super::exchange::Exchange;
+use super::{Error, Gateway};
 use crate::body::Body;
-use crate::gateway::dicomweb::all_values::Which;
-use crate::gateway::dicomweb::retrieve::response;
-use crate::gateway::edge::conditional;
-use crate::gateway::edge::conditional::EntityTag;
-use crate::gateway::{Asking, Error, Gateway, boundary};
+use crate::derive::{Context, PIXEL_DATA, SelectedInstances, ValueFilter};
 use crate::present::Presented;
 use crate::present::metadata::Form;
 use crate::request::accept_bulk::OCTET_STREAM;
 use crate::request::{MetadataForm, Root};
-use crate::resource::Target;
-use crate::resource::{BulkdataPath, FrameForm, SubResource};
+use crate::resource::{BulkdataPath, FrameForm, SubResource, Target};
 use crate::retrieve::Missing;
 
-const PIXEL_DATA: &str = "7FE00010";
-
 impl Gateway {
-    /// Something that is made of instances.
-    pub(crate) async fn derive(
+    /// A sub-resource of a study, a series or an instance.
+    pub(crate) async fn sub_resource(
         &self,
-        head: &Parts,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         root: Root,
-        (target, resource): (&Target, &SubResource),
+        target: &Target,
+        sub_resource: &SubResource,
     ) -> Result<Response<Body>, Error> {
         let holding = self.holding(root, target.study()).await?;
-        let plan = self.plan(&holding, target, asking)?;
-        let place = asking.root_place(root);
-        if heads::is_of_many(head, target) {
-            let location = place.of_sub_resource(target, resource);
-            return self.head_of_derived(head, &plan, resource, &location);
+        let plan = self.plan(&holding, target, exchange)?;
+        let locator = Locator {
+            base: exchange.base_url(root),
+            target: target.clone(),
+            sub_resource: sub_resource.clone(),
+        };
+        if exchange.is_head_of_many(target) {
+            return self.head_of_sub_resource(exchange, &plan, &locator);
         }
-        let what = (&place, target, resource);
-        if let Some(response) = self.offered(head, &plan, what).await? {
+        if let Some(response) = self.passed_through(exchange, &plan, &locator).await? {
             return Ok(response);
         }
-        let material = self.material(plan, asking);
-        match resource {
-            SubResource::Metadata => self.metadata(head, material, place, target).await,
+        let context = self.context(exchange);
+        let selected = SelectedInstances { plan, context };
+        self.derived(exchange, selected, &locator).await
+    }
+
+    /// A sub-resource that the gateway makes of instances.
+    async fn derived(
+        &self,
+        exchange: &Exchange<'_>,
+        selected: SelectedInstances,
+        locator: &Locator,
+    ) -> Result<Response<Body>, Error> {
+        let is_of_one = matches!(locator.target, Target::Instance(..));
+        match &locator.sub_resource {
+            SubResource::Metadata => self.metadata(exchange, selected, locator).await,
             SubResource::Frames(frames, FrameForm::Pixels) => {
-                let one = material.one()?;
-                self.frames(head, one, place, (target, frames)).await
+                let instance = selected.single()?;
+                self.frames(exchange, instance, frames, locator).await
             }
-            SubResource::Pixeldata if !matches!(target, Target::Instance(..)) => {
-                let location = place.of_sub_resource(target, resource);
-                self.all_values(head, material, (place, &location), Which::PixelData)
-                    .await
+            SubResource::Pixeldata if !is_of_one => {
+                let filter = ValueFilter::PixelData;
+                self.all_values(exchange, selected, filter, locator).await
             }
             SubResource::Bulkdata(path) if path.is_all() => {
-                let location = place.of_sub_resource(target, resource);
-                self.all_values(head, material, (place, &location), Which::All)
-                    .await
+                let filter = ValueFilter::All;
+                self.all_values(exchange, selected, filter, locator).await
             }
             SubResource::Pixeldata => {
-                let one = material.one()?;
-                self.bulkdata(head, one, place, (target, resource, PIXEL_DATA))
-                    .await
+                let instance = selected.single()?;
+                self.bulkdata(exchange, instance, PIXEL_DATA, locator).await
             }
             SubResource::Bulkdata(path) => {
-                let one = material.one()?;
-                let path = value_path(path);
-                self.bulkdata(head, one, place, (target, resource, &path))
-                    .await
+                let (instance, path) = (selected.single()?, value_path(path));
+                self.bulkdata(exchange, instance, &path, locator).await
             }
             SubResource::Rendered
             | SubResource::Thumbnail
             | SubResource::Frames(_, FrameForm::Rendered | FrameForm::Thumbnail) => {
-                self.rendered(head, material, place, (target, resource))
-                    .await
+                self.rendered(exchange, selected, locator).await
             }
         }
     }
 
-    /// Whoever may keep instances may keep what is made of them.
-    pub(crate) fn keepable(&self, response: &mut Response<Body>, missing: Missing) {
+    /// The means to open instances for a response.
+    pub(crate) fn context(&self, exchange: &Exchange<'_>) -> Arc<Context> {
+        Arc::new(Context {
+            retriever: self.retriever.clone(),
+            decoders: self.decoders.clone(),
+            account: exchange.account.clone(),
+            hop: Arc::clone(&exchange.hop),
+        })
+    }
+
+    /// Caches that may store instances may store whatever is made of them.
+    pub(crate) fn permit_caching(&self, response: &mut Response<Body>, missing: Missing) {
         if missing == Missing::Nothing {
             let headers = response.headers_mut();
             headers.insert(CACHE_CONTROL, self.cache_control.clone());
         }
     }
 
-    /// An answer of one part that is not wrapped, or a range of its bytes.
+    /// A response of one part without a wrapper, or a range of its bytes.
     pub(crate) fn alone(
         &self,
-        head: &Parts,
+        exchange: &Exchange<'_>,
         presented: Presented,
         location: &str,
         tag: Option<&EntityTag>,
     ) -> Result<Response<Body>, Error> {
         let response = self.whole(presented, location)?;
-        let asked = (&head.method, &head.headers);
-        Ok(conditional::answer(asked, tag, response))
+        let head = exchange.head;
+        Ok(conditional::answer(
+            &head.method,
+            &head.headers,
+            tag,
+            response,
+        ))
     }
 
-    /// An answer that cannot be given in parts.
+    /// A response without ranges.
     pub(crate) fn together(
         &self,
-        head: &Parts,
+        exchange: &Exchange<'_>,
         presented: Presented,
         location: &str,
         tag: Option<&EntityTag>,
     ) -> Result<Response<Body>, Error> {
         let response = self.whole(presented, location)?;
-        Ok(conditional::whole(&head.headers, tag, response))
+        Ok(conditional::whole(exchange.headers(), tag, response))
     }
 
-    /// An answer that lacks nothing and may be kept.
+    /// A response that lacks nothing and may be cached.
     fn whole(&self, presented: Presented, location: &str) -> Result<Response<Body>, Error> {
         let mut response = response(presented, Missing::Nothing, location)?;
-        self.keepable(&mut response, Missing::Nothing);
+        self.permit_caching(&mut response, Missing::Nothing);
         Ok(response)
     }
 
-    /// That the client has what is asked for, if it does: then nothing has to be made.
+    /// `304` if the client has the representation with this tag: then it need not be made.
     pub(crate) fn unchanged(
         &self,
-        head: &Parts,
+        exchange: &Exchange<'_>,
         location: &str,
         tag: Option<&EntityTag>,
     ) -> Result<Option<Response<Body>>, Error> {
-        if !conditional::is_had(&head.headers, tag) {
+        if !conditional::is_had(exchange.headers(), tag) {
             return Ok(None);
         }
         let presented = Presented {
             content_type: OCTET_STREAM.to_owned(),
             body: Body::empty(),
         };
-        self.together(head, presented, location, tag).map(Some)
+        self.together(exchange, presented, location, tag).map(Some)
     }
 }
 
-pub(crate) fn written(form: MetadataForm, gzip: bool) -> Result<Form, Error> {
+/// The form in which metadata are written.
+pub(crate) fn metadata_form(form: MetadataForm, gzip: bool) -> Result<Form, Error> {
     Ok(match form {
         MetadataForm::Json => Form::Json { gzip },
         MetadataForm::Xml => Form::Xml(boundary()?),

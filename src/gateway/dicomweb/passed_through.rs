@@ -1,158 +1,159 @@
-//! What sources offer themselves of what is otherwise made of instances, where settings say so
-//! (`offers`). What they do not give after all is made here.
-
-use std::sync::Arc;
+//! Sub-resources that a source offers itself (`offers` in its settings). If it fails to give one, the
+//! gateway makes it of instances.
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
 use http::header::HeaderValue;
-use http::request::Parts;
 
 use crate::body::Body;
 use crate::budget::Share;
-use crate::gateway::dicomweb::retrieve::response;
-use crate::gateway::edge::link::Place;
-use crate::gateway::material::Material;
+use crate::derive::SelectedInstances;
+use crate::gateway::dicomweb::metadata::SourceMetadata;
+use crate::gateway::edge::link::Locator;
+use crate::gateway::edge::response::{boundary, response};
+use crate::gateway::exchange::Exchange;
 use crate::gateway::xc_wado::forward::POLICY;
-use crate::gateway::{Error, Gateway, accept_fields, boundary};
+use crate::gateway::{Error, Gateway};
+use crate::instance::Listing;
 use crate::object::LEAST_KEPT;
 use crate::present::{adopted, forwarded};
 use crate::request::{accept, xc_wado};
-use crate::resource::Target;
-use crate::resource::{Offer, SubResource};
+use crate::resource::{Offer, SubResource, Target};
 use crate::retrieve::{Forwarded, Job, Missing, Plan};
 use crate::rewrite::Links;
 use crate::source::Wanted;
 
-/// Metadata of one series that are taken from a source.
+/// Most bytes of metadata of one series that are taken from a source.
 const MOST_METADATA: usize = 64 << 20;
 
 impl Gateway {
-    /// The metadata of everything in a plan, if all its sources offer them and give them all.
-    pub(crate) async fn offered_metadata(
+    /// The metadata of all selected instances, if every source offers them and gives them whole.
+    pub(crate) async fn source_metadata(
         &self,
-        material: &Material,
-        place: &Place,
-    ) -> Option<(Vec<Bytes>, Share)> {
-        let plan = &material.plan;
+        selected: &SelectedInstances,
+        root: &str,
+    ) -> Option<SourceMetadata> {
+        let plan = &selected.plan;
         let is_offered = |job: &Job| self.is_offered(job, Offer::Metadata);
         if plan.jobs.is_empty() || plan.not_locatable > 0 || !plan.jobs.iter().all(is_offered) {
             return None;
         }
-        let mut all = Vec::new();
-        let mut share = material.context.account.share(LEAST_KEPT).await.ok()?;
+        let mut described = Vec::new();
+        let mut share = selected.context.account.share(LEAST_KEPT).await.ok()?;
         for job in &plan.jobs {
-            all.extend(self.metadata_of(job, plan, place, &mut share).await?);
-            let held: usize = all.iter().map(Bytes::len).sum();
+            let json = self.metadata_of(job, plan, &mut share).await?;
+            described.extend(adopt(&json, job, root)?);
+            let held: usize = described.iter().map(Bytes::len).sum();
             share.shrink(held as u64);
         }
-        Some((all, share))
+        Some(SourceMetadata { described, share })
     }
 
-    async fn metadata_of(
-        &self,
-        job: &Job,
-        plan: &Plan,
-        place: &Place,
-        share: &mut Share,
-    ) -> Option<Vec<Bytes>> {
+    /// The metadata of one series, as its source sends them.
+    async fn metadata_of(&self, job: &Job, plan: &Plan, share: &mut Share) -> Option<Bytes> {
         let before = share.bytes();
         let target = match &job.only {
             Some(uid) => job.listing.instance(uid),
             None => job.listing.target(),
         };
-        let accept = HeaderValue::from_static("application/dicom+json");
-        let wanted = (&SubResource::Metadata, "", &accept);
-        let mut forwarded = self.ask_source(job, plan, &target, wanted).await?;
+        let wanted = Wanted {
+            target: &target,
+            sub_resource: &SubResource::Metadata,
+            query: "",
+            accept: &HeaderValue::from_static("application/dicom+json"),
+            hop: &plan.hop,
+        };
+        let mut forwarded = self.ask_source(job, &wanted).await?;
         let mut json = BytesMut::new();
         while let Some(chunk) = forwarded.body.chunk().await.ok()? {
             if json.len() + chunk.len() > MOST_METADATA {
                 return None;
             }
-            // The answer, twice while it moves, and what is taken over of it.
+            // The text, once more while it moves, and the descriptions that are cut out of it.
             let length = (json.len() + chunk.len()) as u64;
             share.grow(before + length * 3).await.ok()?;
             json.extend_from_slice(&chunk);
         }
-        let listing = &job.listing;
-        let target_of = |uid: &str| {
-            let (uid, _) = listing.instances.get_key_value(uid)?;
-            let is_wanted = job.only.as_ref().is_none_or(|only| only == uid);
-            is_wanted.then(|| listing.instance(uid))
-        };
-        let mut adopted = adopted::adopted(&json, place.root(), target_of).ok()?;
-        let mut wanted: Vec<_> = match &job.only {
-            Some(uid) => vec![(uid, 0)],
-            None => listing
-                .instances
-                .iter()
-                .map(|(uid, at)| (uid, *at))
-                .collect(),
-        };
-        wanted.sort_by_key(|(_, at)| *at);
-        let found = wanted.into_iter().map(|(uid, _)| adopted.remove(uid));
-        let found: Option<Vec<_>> = found.collect();
-        if found.is_none() {
-            let location = &*job.source.alias;
-            tracing::info!(location, "a source's metadata lack what the manifest lists");
-        }
-        found
+        Some(json.freeze())
     }
 
-    /// Frames, pixel data or pictures of one instance, as its source gives them.
-    pub(crate) async fn offered(
+    /// Frames, pixel data or pictures of one instance, if its source offers and gives them.
+    pub(crate) async fn passed_through(
         &self,
-        head: &Parts,
+        exchange: &Exchange<'_>,
         plan: &Plan,
-        (place, target, resource): (&Place, &Target, &SubResource),
+        locator: &Locator,
     ) -> Result<Option<Response<Body>>, Error> {
-        let ([job], Target::Instance(..)) = (&plan.jobs[..], target) else {
+        let sub_resource = &locator.sub_resource;
+        let ([job], Target::Instance(..)) = (&plan.jobs[..], &locator.target) else {
             return Ok(None);
         };
-        // Links to bulk data are ours, and mean nothing to a source.
-        let is_ours = matches!(resource, SubResource::Bulkdata(_) | SubResource::Metadata);
-        if is_ours || !self.is_offered(job, resource.offer()) {
+        // Links to bulk data are the gateway's own: a source does not know them.
+        let is_ours = matches!(
+            sub_resource,
+            SubResource::Bulkdata(_) | SubResource::Metadata
+        );
+        if is_ours || !self.is_offered(job, sub_resource.offer()) {
             return Ok(None);
         }
-        let accept = accept::anew(&accept_fields(head));
-        let query = xc_wado::query_for(resource, head.uri.query());
-        let wanted = (resource, &*query, &accept);
-        let Some(forwarded) = self.ask_source(job, plan, target, wanted).await else {
+        let wanted = Wanted {
+            target: &locator.target,
+            sub_resource,
+            query: &xc_wado::query_for(sub_resource, exchange.query()),
+            accept: &accept::anew(&exchange.accept()),
+            hop: &plan.hop,
+        };
+        let Some(forwarded) = self.ask_source(job, &wanted).await else {
             return Ok(None);
         };
-        let nowhere = Links::new(Vec::new(), forwarded.document, place.root());
+        let no_links = Links::new(Vec::new(), forwarded.document, locator.base.root());
         let (media_type, body) = (&forwarded.media_type, forwarded.body);
-        let Ok(presented) = forwarded::payload(media_type, body, boundary()?, nowhere) else {
+        let Ok(presented) = forwarded::payload(media_type, body, boundary()?, no_links) else {
             return Ok(None);
         };
-        let location = place.of_sub_resource(target, resource);
-        let mut response = response(presented, Missing::Nothing, &location)?;
+        let mut response = response(presented, Missing::Nothing, &locator.url())?;
         response.headers_mut().extend([POLICY]);
         Ok(Some(response))
     }
 
-    /// Whether a source offers something itself. What is here already is nearer.
+    /// Whether a source is asked for a sub-resource. Instances in a tier are nearer than the source.
     fn is_offered(&self, job: &Job, offer: Offer) -> bool {
         self.registry.offers(&job.source, offer) && self.retriever.must_ask(job)
     }
 
-    /// What a source answers; nothing if it does not, or says that it is only some of it.
-    async fn ask_source(
-        &self,
-        job: &Job,
-        plan: &Plan,
-        target: &Target,
-        (sub_resource, query, accept): (&SubResource, &str, &HeaderValue),
-    ) -> Option<Forwarded> {
-        let hop = Arc::clone(&plan.hop);
-        let wanted = Wanted {
-            target,
-            sub_resource,
-            query,
-            accept,
-            hop: &hop,
-        };
-        let forwarded = self.retriever.forward(&job.source, &wanted).await.ok()?;
+    /// The answer of a source; `None` if it gives none, or a partial one.
+    async fn ask_source(&self, job: &Job, wanted: &Wanted<'_>) -> Option<Forwarded> {
+        let forwarded = self.retriever.forward(&job.source, wanted).await.ok()?;
         (!forwarded.is_partial).then_some(forwarded)
     }
+}
+
+/// The descriptions of a job's instances, in the order of the manifest; `None` if any is missing.
+fn adopt(json: &[u8], job: &Job, root: &str) -> Option<Vec<Bytes>> {
+    let listing: &Listing = &job.listing;
+    let target_of = |uid: &str| {
+        let (uid, _) = listing.instances.get_key_value(uid)?;
+        let is_selected = job.only.as_ref().is_none_or(|only| only == uid);
+        is_selected.then(|| listing.instance(uid))
+    };
+    let mut adopted = adopted::adopted(json, root, target_of).ok()?;
+    let mut selected: Vec<_> = match &job.only {
+        Some(uid) => vec![(uid, 0)],
+        None => listing
+            .instances
+            .iter()
+            .map(|(uid, at)| (uid, *at))
+            .collect(),
+    };
+    selected.sort_by_key(|(_, at)| *at);
+    let described = selected.into_iter().map(|(uid, _)| adopted.remove(uid));
+    let described: Option<Vec<_>> = described.collect();
+    if described.is_none() {
+        let location = &*job.source.alias;
+        tracing::info!(
+            location,
+            "a source's metadata lack instances of the manifest"
+        );
+    }
+    described
 }

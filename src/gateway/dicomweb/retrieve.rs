@@ -1,63 +1,86 @@
-//! Instances as an answer: what is said at its head, and what the client wants of them.
+//! *Retrieve Instances* (PS3.18 10.4).
 
-use http::header::{
-    CACHE_CONTROL, CONTENT_LOCATION, CONTENT_TYPE, HeaderName, HeaderValue, VARY, WARNING,
-};
-use http::request::Parts;
-use http::{Response, StatusCode};
+use http::Response;
+use http::header::{CACHE_CONTROL, HeaderValue};
 
 use crate::body::{self, Body};
+use crate::derive;
 use crate::gateway::edge::conditional::{self, EntityTag};
-use crate::gateway::edge::link::Place;
-use crate::gateway::{Error, Gateway, boundary};
+use crate::gateway::edge::link::BaseUrl;
+use crate::gateway::edge::response::{CACHE_STATUS, HIT, MISS, boundary, response, warn};
+use crate::gateway::exchange::Exchange;
+use crate::gateway::{Error, Gateway};
 use crate::instance::{Instance, Instances, Way};
 use crate::present::{self, Presented};
-use crate::request::{Acceptable, Payload};
+use crate::request::{Acceptable, Payload, Root};
 use crate::resource::Target;
 use crate::retrieve::{Missing, Retrieval};
 
-/// RFC 9211.
-pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-pub(crate) const HIT: &str = "xcwado; hit";
-pub(crate) const MISS: &str = "xcwado; fwd=miss";
+/// A warning at the root over all manifests.
+const LEFT_OUT: &str = "manifests that name another patient are left out";
 
 impl Gateway {
-    /// Instances of `target`, as the client accepts them.
-    pub(crate) async fn instances(
+    /// The instances of a target out of a manifest's selection.
+    pub(crate) async fn retrieve(
         &self,
-        head: &Parts,
-        (retrieval, acceptable): (Retrieval, Acceptable),
-        place: Place,
+        exchange: &Exchange<'_>,
+        root: Root,
         target: &Target,
     ) -> Result<Response<Body>, Error> {
-        let location = place.of(target);
+        let acceptable = acceptable(exchange, target)?;
+        let holding = self.holding(root, target.study()).await?;
+        let plan = self.plan(&holding, target, exchange)?;
+        let base = exchange.base_url(root);
+        let mut response = if exchange.is_head_of_many(target) {
+            let location = base.of(target);
+            self.head_of_instances(exchange, &plan, &location, acceptable.payload)?
+        } else {
+            let context = self.context(exchange);
+            let retrieval = derive::transcoded(context, plan, &acceptable.syntaxes).await?;
+            self.instances(exchange, retrieval, acceptable.payload, base, target)
+                .await?
+        };
+        if holding.left_out(target.study()) > 0 {
+            warn(&mut response, LEFT_OUT)?;
+        }
+        let beyond = holding.declared_beyond(target);
+        if beyond > 0 {
+            let text = format!("{beyond} more instances are declared than listed");
+            warn(&mut response, &text)?;
+        }
+        Ok(response)
+    }
+
+    /// The response with the instances of a retrieval.
+    pub(crate) async fn instances(
+        &self,
+        exchange: &Exchange<'_>,
+        retrieval: Retrieval,
+        payload: Payload,
+        base: BaseUrl,
+        target: &Target,
+    ) -> Result<Response<Body>, Error> {
+        let location = base.of(target);
         let Retrieval {
             mut instances,
             missing,
             is_kept,
         } = retrieval;
         let is_one = matches!(target, Target::Instance(..)) && missing == Missing::Nothing;
-        let first = match acceptable.payload {
+        let first = match payload {
             Payload::Single => Some(first_of(&mut instances).await?),
             Payload::Multipart if is_one => Some(first_of(&mut instances).await?),
             Payload::Multipart => None,
         };
         let status = match &first {
-            Some(instance) => status_of(instance.way),
+            Some(instance) => cache_status(instance.way),
             None if is_kept => HIT,
             None => MISS,
         };
-        let is_alone = acceptable.payload == Payload::Single;
         let tag = first
             .as_ref()
-            .and_then(|instance| tag_of(instance, is_alone));
-        let presented = match (first, acceptable.payload) {
-            (Some(instance), Payload::Single) => present::single(instance),
-            (first, _) => {
-                let located = move |target: &Target| place.of(target);
-                present::multipart(instances.after(first), boundary()?, located)
-            }
-        };
+            .and_then(|instance| tag_of(instance, payload));
+        let presented = present(first, instances, payload, base)?;
         let mut response = response(presented, missing, &location)?;
         let headers = response.headers_mut();
         headers.insert(CACHE_STATUS, HeaderValue::from_static(status));
@@ -65,22 +88,46 @@ impl Gateway {
             return Ok(response);
         }
         headers.insert(CACHE_CONTROL, self.cache_control.clone());
-        Ok(match acceptable.payload {
-            Payload::Single => {
-                conditional::answer((&head.method, &head.headers), tag.as_ref(), response)
-            }
-            Payload::Multipart => conditional::whole(&head.headers, tag.as_ref(), response),
+        let (head, tag) = (exchange.head, tag.as_ref());
+        Ok(match payload {
+            Payload::Single => conditional::answer(&head.method, &head.headers, tag, response),
+            Payload::Multipart => conditional::whole(&head.headers, tag, response),
         })
     }
 }
 
-/// The entity tag of an instance, alone or in parts; none while it is being fetched.
-fn tag_of(instance: &Instance, is_alone: bool) -> Option<EntityTag> {
-    let form = if is_alone { "alone" } else { "in parts" };
+/// What the client accepts of a target.
+pub(crate) fn acceptable(exchange: &Exchange<'_>, target: &Target) -> Result<Acceptable, Error> {
+    let is_instance = matches!(target, Target::Instance(..));
+    let acceptable = Acceptable::parse(exchange.query(), &exchange.accept(), is_instance)?;
+    Ok(acceptable)
+}
+
+fn present(
+    first: Option<Instance>,
+    instances: Instances,
+    payload: Payload,
+    base: BaseUrl,
+) -> Result<Presented, Error> {
+    Ok(match (first, payload) {
+        (Some(instance), Payload::Single) => present::single(instance),
+        (first, _) => {
+            let located = move |target: &Target| base.of(target);
+            present::multipart(instances.after(first), boundary()?, located)
+        }
+    })
+}
+
+/// The entity tag of an instance, alone or in a part; none while it is being fetched.
+fn tag_of(instance: &Instance, payload: Payload) -> Option<EntityTag> {
+    let (is_alone, representation) = match payload {
+        Payload::Single => (true, "alone"),
+        Payload::Multipart => (false, "in parts"),
+    };
     match (instance.sha256, instance.stamp) {
         (Some(sha256), _) if is_alone => Some(EntityTag::of_stored(sha256)),
         (Some(sha256), _) => Some(EntityTag::in_parts(sha256)),
-        (None, Some(stamp)) => Some(EntityTag::made(stamp, form)),
+        (None, Some(stamp)) => Some(EntityTag::made(stamp, representation)),
         (None, None) => None,
     }
 }
@@ -89,70 +136,12 @@ async fn first_of(instances: &mut Instances) -> Result<Instance, body::Error> {
     instances.next().await?.ok_or(body::Error::Missing(1))
 }
 
-fn status_of(way: Way) -> &'static str {
+fn cache_status(way: Way) -> &'static str {
     match way {
         Way::Memory => "xcwado; hit; detail=memory",
         Way::Disk => "xcwado; hit; detail=disk",
         Way::Collapsed => "xcwado; fwd=miss; collapsed",
         Way::Fetched => "xcwado; fwd=miss; stored",
-        Way::PassedOn => "xcwado; fwd=miss",
+        Way::PassedOn => MISS,
     }
-}
-
-/// An answer that nobody else may keep, and that says what is missing.
-pub(crate) fn response(
-    presented: Presented,
-    missing: Missing,
-    location: &str,
-) -> Result<Response<Body>, Error> {
-    let mut response = Response::new(presented.body);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, value(&presented.content_type)?);
-    headers.insert(CONTENT_LOCATION, value(location)?);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    headers.insert(VARY, HeaderValue::from_static("accept"));
-    // PS3.18 10.4.3: some of what was asked for.
-    let warning = match missing {
-        Missing::Nothing => return Ok(response),
-        Missing::Some { missing, selected } => {
-            format!("299 xcwado \"{missing} of {selected} instances cannot be given\"")
-        }
-        Missing::SourceSaysSome => "299 xcwado \"some instances cannot be given\"".to_owned(),
-    };
-    headers.insert(WARNING, value(&warning)?);
-    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    Ok(response)
-}
-
-pub(crate) fn value(text: &str) -> Result<HeaderValue, Error> {
-    HeaderValue::from_str(text).map_err(|_invalid| Error::Internal)
-}
-
-/// A document that is written while it is read. A short one is written at once: then its length is
-/// known, and a client that leaves costs nothing more.
-pub(crate) async fn written_document(
-    mut body: Body,
-    content_type: &'static str,
-) -> Result<Response<Body>, Error> {
-    let first = body.chunk().await?.unwrap_or_default();
-    let body = match body.chunk().await? {
-        None => Body::full(first),
-        Some(second) => body.after(second).after(first),
-    };
-    let mut response = json_document(String::new());
-    *response.body_mut() = body;
-    let content_type = HeaderValue::from_static(content_type);
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    Ok(response)
-}
-
-/// A document of our own, which nobody else may keep.
-pub(crate) fn json_document(text: String) -> Response<Body> {
-    let mut response = Response::new(Body::full(text));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    // Some of them have other forms.
-    headers.insert(VARY, HeaderValue::from_static("accept"));
-    response
 }

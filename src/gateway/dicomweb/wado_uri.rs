@@ -1,36 +1,34 @@
-//! WADO-URI over what a DICOMweb root has (PS3.18 9): always one part.
+//! WADO-URI over a DICOMweb root (PS3.18 9): always one part.
 
 use http::Response;
-use http::request::Parts;
 
 use crate::body::Body;
-use crate::gateway::{Asking, Error, Gateway, accept_fields};
+use crate::derive::{self, Renderer, SelectedInstances, Style};
+use crate::gateway::exchange::Exchange;
+use crate::gateway::{Error, Gateway};
 use crate::request::wado_uri::{WadoUri, Wanted, Wrong};
-use crate::request::{Acceptable, Payload, Root};
+use crate::request::{Payload, Root};
 
 impl Gateway {
+    /// The object that the query names.
     pub(crate) async fn wado_uri(
         &self,
-        head: &Parts,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         root: Root,
     ) -> Result<Response<Body>, Error> {
-        let asked = WadoUri::parse(head.uri.query(), &accept_fields(head));
-        let WadoUri { target, wanted } = asked.map_err(|wrong| match wrong {
+        let parsed = WadoUri::parse(exchange.query(), &exchange.accept());
+        let WadoUri { target, wanted } = parsed.map_err(|wrong| match wrong {
             Wrong::Request(error) => Error::from(error),
             Wrong::NotAcceptable(error) => error.into(),
         })?;
         let holding = self.holding(root, target.study()).await?;
-        let plan = self.plan(&holding, &target, asking)?;
-        let place = asking.root_place(root);
+        let plan = self.plan(&holding, &target, exchange)?;
+        let base = exchange.base_url(root);
+        let context = self.context(exchange);
         match wanted {
             Wanted::Dicom(syntaxes) => {
-                let retrieval = self.fetch(plan, &syntaxes, asking).await?;
-                let acceptable = Acceptable {
-                    payload: Payload::Single,
-                    syntaxes,
-                };
-                self.instances(head, (retrieval, acceptable), place, &target)
+                let retrieval = derive::transcoded(context, plan, &syntaxes).await?;
+                self.instances(exchange, retrieval, Payload::Single, base, &target)
                     .await
             }
             Wanted::Picture {
@@ -39,10 +37,15 @@ impl Gateway {
                 rendered,
                 region,
             } => {
-                let one = self.material(plan, asking).one()?;
-                let location = place.of(&target);
-                let shown = (*rendered, region, format);
-                self.picture(head, one, shown, (&location, frame)).await
+                let instance = SelectedInstances { plan, context }.single()?;
+                let style = Style {
+                    rendered: *rendered,
+                    format,
+                    region,
+                };
+                let renderer = Renderer::new(instance, style);
+                self.pictures(exchange, renderer, &[frame], &base.of(&target))
+                    .await
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What a client has already, and which part of it it wants: preconditions (RFC 9110 §13) and ranges
-//! (§14) of an answer that is one instance.
+//! Preconditions (RFC 9110 §13) and ranges (§14): a client may have the representation already, or want a
+//! part of it.
 
 use http::header::{
     ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
@@ -19,22 +19,22 @@ pub(crate) struct EntityTag {
     is_weak: bool,
 }
 
-/// What a request wants of an instance.
+/// The portion of a representation that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum Portion {
     All,
-    /// The client has it.
-    Nothing,
-    Part {
+    /// The client has the representation.
+    NotModified,
+    Range {
         first: u64,
         last: u64,
     },
-    /// A part that does not exist.
-    NotThere,
+    /// A range beyond the end.
+    NotSatisfiable,
 }
 
 impl EntityTag {
-    /// That of an instance as it is stored: its SHA-256, by which the same bytes are known everywhere.
+    /// The tag of a stored instance: its SHA-256, the same in every community.
     pub(crate) fn of_stored(sha256: [u8; 32]) -> Self {
         Self {
             opaque: hex(&sha256),
@@ -42,7 +42,7 @@ impl EntityTag {
         }
     }
 
-    /// That of the same in a `multipart/related`, whose boundary is another one each time.
+    /// The tag of the same in a `multipart/related`, whose boundary changes each time.
     pub(crate) fn in_parts(sha256: [u8; 32]) -> Self {
         Self {
             opaque: format!("{}{IN_PARTS}", hex(&sha256)),
@@ -50,8 +50,8 @@ impl EntityTag {
         }
     }
 
-    /// That of anything else that is made of an instance with this digest. `representation` tells it from
-    /// everything else that is made of it. A later version may make other bytes of the same.
+    /// The tag of any other representation that is derived from an instance with this digest. The version
+    /// is part of it, because a later one may derive other bytes.
     pub(crate) fn made(digest: [u8; 32], representation: &str) -> Self {
         let mut hash = Sha256::new();
         for part in [&digest, env!("CARGO_PKG_VERSION").as_bytes(), b"\0"] {
@@ -75,8 +75,8 @@ impl EntityTag {
     }
 }
 
-/// Whether the client has what the answer would be (RFC 9110 13.1.2, where weak tags count). `*`: whatever it
-/// would be.
+/// Whether the client has the representation (RFC 9110 13.1.2, where weak tags count). `*` stands for any
+/// representation.
 pub(crate) fn is_had(headers: &HeaderMap, tag: Option<&EntityTag>) -> bool {
     let fields = headers.get_all(IF_NONE_MATCH).iter();
     let mut tags = fields.filter_map(|field| field.to_str().ok());
@@ -87,7 +87,7 @@ pub(crate) fn is_had(headers: &HeaderMap, tag: Option<&EntityTag>) -> bool {
     })
 }
 
-/// Makes of a whole answer that cannot be given in parts what the client wants of it.
+/// The response, or `304`. It has no ranges.
 pub(crate) fn whole(
     headers: &HeaderMap,
     tag: Option<&EntityTag>,
@@ -102,8 +102,7 @@ pub(crate) fn whole(
     }
 }
 
-/// RFC 9110 15.4.5: what the answer would have said of itself that caches need, and nothing of the
-/// representation.
+/// RFC 9110 15.4.5: the fields that caches need, and none that describe the representation.
 fn not_modified(whole: Response<Body>) -> Response<Body> {
     let (mut head, _body) = whole.into_parts();
     head.status = StatusCode::NOT_MODIFIED;
@@ -113,17 +112,18 @@ fn not_modified(whole: Response<Body>) -> Response<Body> {
     Response::from_parts(head, Body::empty())
 }
 
-/// Makes of the answer with a whole instance what the client wants of it.
+/// The response, a range of it, `304` or `416`.
 pub(crate) fn answer(
-    (method, headers): (&Method, &HeaderMap),
+    method: &Method,
+    headers: &HeaderMap,
     tag: Option<&EntityTag>,
     whole: Response<Body>,
 ) -> Response<Body> {
     let length = whole.body().length();
-    let wanted = Wanted::of((method, headers), tag, length);
+    let portion = Portion::of(method, headers, tag, length);
     let whole = self::whole(headers, tag, whole);
     let (mut head, body) = whole.into_parts();
-    if length.is_some() && wanted != Wanted::Nothing {
+    if length.is_some() && portion != Portion::NotModified {
         let bytes = HeaderValue::from_static("bytes");
         head.headers.insert(ACCEPT_RANGES, bytes);
     }
@@ -134,14 +134,14 @@ pub(crate) fn answer(
         head.headers
             .extend(range.map(|range| (CONTENT_RANGE, range)));
     };
-    let body = match wanted {
-        Wanted::All | Wanted::Nothing => body,
-        Wanted::Part { first, last } => {
+    let body = match portion {
+        Portion::All | Portion::NotModified => body,
+        Portion::Range { first, last } => {
             let range = format!("bytes {first}-{last}/{whole_length}");
             ranged(StatusCode::PARTIAL_CONTENT, range);
             body.slice(first, last - first + 1)
         }
-        Wanted::NotThere => {
+        Portion::NotSatisfiable => {
             let range = format!("bytes */{whole_length}");
             ranged(StatusCode::RANGE_NOT_SATISFIABLE, range);
             head.headers.remove(CONTENT_TYPE);
@@ -151,14 +151,15 @@ pub(crate) fn answer(
     Response::from_parts(head, body)
 }
 
-impl Wanted {
+impl Portion {
     fn of(
-        (method, headers): (&Method, &HeaderMap),
+        method: &Method,
+        headers: &HeaderMap,
         tag: Option<&EntityTag>,
         length: Option<u64>,
     ) -> Self {
         if is_had(headers, tag) {
-            return Self::Nothing;
+            return Self::NotModified;
         }
         let is_same = match headers.get(IF_RANGE) {
             // §13.1.5: only a strong validator matches; a date is none here.
@@ -176,7 +177,7 @@ impl Wanted {
         }
     }
 
-    /// What cannot be read, and what asks for several parts, asks for everything (§14.2 permits it).
+    /// A malformed field, and one with several ranges, asks for everything (§14.2 permits it).
     fn range(text: &str, length: u64) -> Self {
         let Some((first, last)) = text.strip_prefix("bytes=").and_then(|r| r.split_once('-'))
         else {
@@ -194,14 +195,14 @@ impl Wanted {
             (Ok(Some(first)), Ok(last)) if last.is_none_or(|last| first <= last) => {
                 (first, last.unwrap_or(u64::MAX))
             }
-            (Ok(None), Ok(Some(0))) => return Self::NotThere,
+            (Ok(None), Ok(Some(0))) => return Self::NotSatisfiable,
             (Ok(None), Ok(Some(suffix))) => (length.saturating_sub(suffix), u64::MAX),
             _ => return Self::All,
         };
         if first >= length {
-            return Self::NotThere;
+            return Self::NotSatisfiable;
         }
-        Self::Part {
+        Self::Range {
             first,
             last: last.min(length - 1),
         }
@@ -216,16 +217,16 @@ mod tests {
         EntityTag::of_stored([0xab; 32])
     }
 
-    fn wanted(fields: &[(&'static str, &str)]) -> Wanted {
+    fn wanted(fields: &[(&'static str, &str)]) -> Portion {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_str(value).expect("a value"));
         }
-        Wanted::of((&Method::GET, &headers), Some(&tag()), Some(100))
+        Portion::of(&Method::GET, &headers, Some(&tag()), Some(100))
     }
 
-    const fn part(first: u64, last: u64) -> Wanted {
-        Wanted::Part { first, last }
+    const fn part(first: u64, last: u64) -> Portion {
+        Portion::Range { first, last }
     }
 
     #[test]
@@ -239,25 +240,25 @@ mod tests {
             ("bytes=-1", part(99, 99)),
             ("bytes=-100", part(0, 99)),
             ("bytes=-1000", part(0, 99)),
-            ("bytes=100-", Wanted::NotThere),
-            ("bytes=99999999999999999999999-", Wanted::NotThere),
-            ("bytes=-0", Wanted::NotThere),
-            ("bytes=5-4", Wanted::All),
-            ("bytes=0-1,5-6", Wanted::All),
-            ("bytes=-", Wanted::All),
-            ("bytes=a-b", Wanted::All),
-            ("bytes=--1", Wanted::All),
-            ("bytes=+1-2", Wanted::All),
-            ("frames=1-2", Wanted::All),
-            ("", Wanted::All),
+            ("bytes=100-", Portion::NotSatisfiable),
+            ("bytes=99999999999999999999999-", Portion::NotSatisfiable),
+            ("bytes=-0", Portion::NotSatisfiable),
+            ("bytes=5-4", Portion::All),
+            ("bytes=0-1,5-6", Portion::All),
+            ("bytes=-", Portion::All),
+            ("bytes=a-b", Portion::All),
+            ("bytes=--1", Portion::All),
+            ("bytes=+1-2", Portion::All),
+            ("frames=1-2", Portion::All),
+            ("", Portion::All),
         ] {
             assert_eq!(wanted(&[("range", range)]), expected, "{range:?}");
         }
         let headers = HeaderMap::from_iter([(RANGE, HeaderValue::from_static("bytes=0-0"))]);
-        let empty = Wanted::of((&Method::GET, &headers), None, Some(0));
-        assert_eq!(empty, Wanted::NotThere);
+        let empty = Portion::of(&Method::GET, &headers, None, Some(0));
+        assert_eq!(empty, Portion::NotSatisfiable);
         for (method, length) in [(&Method::HEAD, Some(9)), (&Method::GET, None)] {
-            assert_eq!(Wanted::of((method, &headers), None, length), Wanted::All);
+            assert_eq!(Portion::of(method, &headers, None, length), Portion::All);
         }
     }
 
@@ -272,7 +273,7 @@ mod tests {
             "Mon, 23 Nov 2026 00:00:00 GMT",
             "",
         ] {
-            assert_eq!(wanted(&[range, ("if-range", other)]), Wanted::All);
+            assert_eq!(wanted(&[range, ("if-range", other)]), Portion::All);
         }
     }
 
@@ -302,8 +303,8 @@ mod tests {
             let field = HeaderValue::try_from(field).expect("a tag");
             let range = HeaderValue::from_static("bytes=1-2");
             let headers = HeaderMap::from_iter([(RANGE, range), (IF_RANGE, field)]);
-            let wanted = Wanted::of((&Method::GET, &headers), Some(&tag), Some(9));
-            assert_eq!(wanted, Wanted::All);
+            let portion = Portion::of(&Method::GET, &headers, Some(&tag), Some(9));
+            assert_eq!(portion, Portion::All);
         }
     }
 
@@ -313,12 +314,16 @@ mod tests {
         let weak = format!("W/{strong}");
         let listed = format!("\"x\" , {weak},\"y\"");
         for had in [&*strong, &weak, &listed, "*"] {
-            assert_eq!(wanted(&[("if-none-match", had)]), Wanted::Nothing, "{had}");
+            assert_eq!(
+                wanted(&[("if-none-match", had)]),
+                Portion::NotModified,
+                "{had}"
+            );
         }
         for other in ["\"x\"", "", "ab", "\"\""] {
-            assert_eq!(wanted(&[("if-none-match", other)]), Wanted::All, "{other}");
+            assert_eq!(wanted(&[("if-none-match", other)]), Portion::All, "{other}");
         }
         let both = [("if-none-match", "\"x\""), ("if-none-match", &strong)];
-        assert_eq!(wanted(&both), Wanted::Nothing);
+        assert_eq!(wanted(&both), Portion::NotModified);
     }
 }

@@ -1,5 +1,4 @@
-//! How we are reached from outside: as settings say, or as a proxy in front of us does that they
-//! trust.
+//! The URL at which clients reach the gateway: `public_url`, or the one that a trusted proxy forwards.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,27 +9,24 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::access::{Door, Peer};
-use crate::gateway::edge::link::Place;
-use crate::gateway::{Asking, Gateway};
-use crate::manifest::Id;
+use crate::gateway::Gateway;
 use crate::network::Network;
-use crate::request::Root;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
-/// How a listener is reached from outside.
+/// The URL at which clients reach a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Front {
+pub(crate) struct PublicUrl {
     /// The URL, without a slash at the end.
     pub(crate) url: String,
     /// Its path, without a slash at the end.
     prefix: String,
 }
 
-impl Front {
+impl PublicUrl {
     pub(crate) fn new(url: &Url) -> Self {
         Self {
             url: url.as_str().trim_end_matches('/').to_owned(),
@@ -38,12 +34,12 @@ impl Front {
         }
     }
 
-    /// Whether a page of this origin comes from here.
+    /// Whether a page of this origin comes from the gateway.
     pub(crate) fn is_of(&self, origin: &Url) -> bool {
         Url::parse(&self.url).is_ok_and(|url| url.origin() == origin.origin())
     }
 
-    /// The path below that of the URL. A proxy in front may have cut it off already.
+    /// The path below that of the URL. A proxy may have removed the prefix already.
     pub(crate) fn below_prefix<'a>(&self, path: &'a str) -> &'a str {
         match path.strip_prefix(self.prefix.as_str()) {
             Some(rest) if rest.starts_with('/') => rest,
@@ -51,20 +47,20 @@ impl Front {
         }
     }
 
-    /// The same, as a proxy says that the client sees it.
-    fn seen(&self, said: &Said<'_>) -> Option<Self> {
-        if said.scheme.is_none() && said.host.is_none() && said.prefix.is_none() {
+    /// The URL that a trusted proxy forwards.
+    fn forwarded(&self, fields: &ForwardedFields<'_>) -> Option<Self> {
+        if fields.scheme.is_none() && fields.host.is_none() && fields.prefix.is_none() {
             return None;
         }
         let mut url = Url::parse(&self.url).ok()?;
-        let scheme = said.scheme.unwrap_or(url.scheme()).to_ascii_lowercase();
+        let scheme = fields.scheme.unwrap_or(url.scheme()).to_ascii_lowercase();
         if !matches!(scheme.as_str(), "http" | "https") {
             return None;
         }
-        let host = said
+        let host = fields
             .host
             .unwrap_or(&url[url::Position::BeforeHost..url::Position::AfterPort]);
-        let path = said.prefix.unwrap_or(url.path());
+        let path = fields.prefix.unwrap_or(url.path());
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         let is_host = host
             .bytes()
@@ -79,7 +75,7 @@ impl Front {
     }
 }
 
-/// Addresses of proxies that are believed.
+/// Trusted proxies: their `Forwarded` fields set the public URL and the client's address.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Proxies(Vec<Network>);
@@ -91,25 +87,25 @@ impl FromIterator<Network> for Proxies {
 }
 
 impl Proxies {
-    /// Whether what comes from an address is believed.
+    /// Whether the proxy at an address is trusted.
     #[must_use]
     pub fn have(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.has(address))
     }
 }
 
-/// What the nearest proxy says of a request.
+/// The fields that the nearest proxy has added.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Said<'a> {
+struct ForwardedFields<'a> {
     client: Option<&'a str>,
     scheme: Option<&'a str>,
     host: Option<&'a str>,
     prefix: Option<&'a str>,
 }
 
-impl<'a> Said<'a> {
-    /// Of `Forwarded` (RFC 7239), else of its forerunners. What is in front of the last entry was
-    /// written by whoever came before, and is not believed.
+impl<'a> ForwardedFields<'a> {
+    /// `Forwarded` (RFC 7239), else its forerunners. Only the last entry is the proxy's own; a client can
+    /// forge the earlier ones.
     fn read(headers: &'a HeaderMap) -> Self {
         let last = |name: &HeaderName| {
             let field = headers.get_all(name).iter().next_back()?;
@@ -124,7 +120,7 @@ impl<'a> Said<'a> {
                 prefix,
             };
         };
-        let mut said = Self {
+        let mut fields = Self {
             prefix,
             ..Self::default()
         };
@@ -132,13 +128,13 @@ impl<'a> Said<'a> {
         for (name, value) in pairs {
             let value = Some(value.trim().trim_matches('"'));
             match name.trim().to_ascii_lowercase().as_str() {
-                "for" => said.client = value,
-                "proto" => said.scheme = value,
-                "host" => said.host = value,
+                "for" => fields.client = value,
+                "proto" => fields.scheme = value,
+                "host" => fields.host = value,
                 _ => {}
             }
         }
-        said
+        fields
     }
 
     /// The address of the client, without its port.
@@ -153,56 +149,37 @@ impl<'a> Said<'a> {
     }
 }
 
-/// How the client of a request reaches us, and where it is.
+/// The URL that a client has used, and the address of the client.
 #[derive(Debug)]
-pub(crate) struct Seen {
-    pub(crate) front: Arc<Front>,
+pub(crate) struct Route {
+    pub(crate) public_url: Arc<PublicUrl>,
     pub(crate) client: IpAddr,
-    /// Whether a proxy that is believed names the host that the client has asked.
+    /// Whether a trusted proxy forwards the host.
     pub(crate) is_named: bool,
 }
 
 impl Gateway {
-    pub(crate) fn seen(&self, peer: &Peer, headers: &HeaderMap) -> Seen {
-        let front = match peer.door {
-            Door::Public => &self.public,
-            Door::Gateway => &self.partners,
+    /// The route of a request. Only a trusted proxy can say more of it than the connection does.
+    pub(crate) fn route(&self, peer: &Peer, headers: &HeaderMap) -> Route {
+        let public_url = match peer.door {
+            Door::Public => &self.public_url,
+            Door::Gateway => &self.partners_url,
         };
-        let mut seen = Seen {
-            front: Arc::clone(front),
+        let mut route = Route {
+            public_url: Arc::clone(public_url),
             client: peer.address,
             is_named: false,
         };
         if peer.door == Door::Gateway || !self.proxies.have(peer.address) {
-            return seen;
+            return route;
         }
-        let said = Said::read(headers);
-        seen.client = said.client().unwrap_or(peer.address);
-        if let Some(front) = front.seen(&said) {
-            seen.front = Arc::new(front);
-            seen.is_named = said.host.is_some();
+        let fields = ForwardedFields::read(headers);
+        route.client = fields.client().unwrap_or(peer.address);
+        if let Some(public_url) = public_url.forwarded(&fields) {
+            route.public_url = Arc::new(public_url);
+            route.is_named = fields.host.is_some();
         }
-        seen
-    }
-}
-
-impl Asking {
-    /// Where the list of manifests is.
-    pub(crate) fn manifests(&self) -> String {
-        format!("{}/manifests", self.front.url)
-    }
-
-    /// Where a manifest is.
-    pub(crate) fn link(&self, id: Id) -> String {
-        format!("{}/manifests/{id}", self.front.url)
-    }
-
-    /// Where a DICOMweb root is.
-    pub(crate) fn root_place(&self, root: Root) -> Place {
-        match root {
-            Root::Manifest(id) => Place::new(format!("{}/dicomweb", self.link(id))),
-            Root::All => Place::new(format!("{}/dicomweb", self.front.url)),
-        }
+        route
     }
 }
 
@@ -217,9 +194,9 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        let front = Front::new(&Url::parse("http://inside:8080/x/").expect("a URL"));
-        let said = Said::read(&headers);
-        let seen = front.seen(&said).unwrap_or(front);
+        let front = PublicUrl::new(&Url::parse("http://inside:8080/x/").expect("a URL"));
+        let said = ForwardedFields::read(&headers);
+        let seen = front.forwarded(&said).unwrap_or(front);
         (seen.url, said.client())
     }
 

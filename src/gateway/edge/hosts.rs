@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::access::{Door, Peer};
 use crate::credentials::{Certificate, Name};
-use crate::gateway::edge::forwarded::Seen;
+use crate::gateway::edge::forwarded::Route;
 use crate::gateway::{Error, Gateway};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -206,15 +206,15 @@ impl Gateway {
     /// # Errors
     /// Why not.
     pub fn admit(&self, peer: &Peer, head: &Parts) -> Result<(), Error> {
-        let seen = self.seen(peer, &head.headers);
-        let admitted = self.admit_seen(peer, head, &seen);
+        let route = self.route(peer, &head.headers);
+        let admitted = self.admit_on(peer, head, &route);
         if let Err(error) = &admitted {
-            self.tell(peer, seen.client, error);
+            self.tell(peer, route.client, error);
         }
         admitted
     }
 
-    pub(crate) fn admit_seen(&self, peer: &Peer, head: &Parts, seen: &Seen) -> Result<(), Error> {
+    pub(crate) fn admit_on(&self, peer: &Peer, head: &Parts, route: &Route) -> Result<(), Error> {
         if size(head) > self.largest_head {
             return Err(Error::HeadTooLarge);
         }
@@ -226,10 +226,10 @@ impl Gateway {
         let ours = peer.ours.as_deref();
         let is_ours = |authority: &Authority| hosts.have(&authority.host, ours);
         // A proxy that is believed which name clients use calls us by any name.
-        if !seen.is_named && !authority.as_ref().is_none_or(is_ours) {
+        if !route.is_named && !authority.as_ref().is_none_or(is_ours) {
             return Err(Error::Misdirected);
         }
-        if is_safe(&head.method) || self.may_change(&head.headers, authority.as_ref(), seen) {
+        if is_safe(&head.method) || self.may_change(&head.headers, authority.as_ref(), route) {
             Ok(())
         } else {
             Err(Error::CrossOrigin)
@@ -238,7 +238,12 @@ impl Gateway {
 
     /// Whether a request that changes something comes from no page, from one of ours, or from one of
     /// an origin that settings name. `*` names nobody.
-    fn may_change(&self, headers: &HeaderMap, authority: Option<&Authority>, seen: &Seen) -> bool {
+    fn may_change(
+        &self,
+        headers: &HeaderMap,
+        authority: Option<&Authority>,
+        route: &Route,
+    ) -> bool {
         let site = headers.get(SEC_FETCH_SITE).map(|site| site.as_bytes());
         let origin = headers.get(ORIGIN);
         let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
@@ -250,7 +255,7 @@ impl Gateway {
             (Some(_), _) => false,
             // A browser that does not tell the relation yet.
             (None, Some(origin)) => Url::parse(origin).is_ok_and(|origin| {
-                seen.front.is_of(&origin)
+                route.public_url.is_of(&origin)
                     || authority.is_some_and(|authority| authority.is_of(&origin))
             }),
         }

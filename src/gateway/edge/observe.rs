@@ -9,7 +9,7 @@ use http::{Method, Response, StatusCode};
 
 use crate::access::{Caller, Peer};
 use crate::body::{Body, End};
-use crate::gateway::Asking;
+use crate::gateway::exchange::Exchange;
 use crate::ihe::HomeCommunityId;
 use crate::metrics::Metrics;
 use crate::request::{self, Resource};
@@ -116,7 +116,7 @@ pub(crate) struct Observed<'a> {
     pub(crate) method: Method,
     pub(crate) began: Instant,
     /// Who asked, if that could be found out.
-    pub(crate) asking: Option<&'a Asking>,
+    pub(crate) exchange: Option<&'a Exchange<'a>>,
 }
 
 impl Observed<'_> {
@@ -126,8 +126,8 @@ impl Observed<'_> {
         let status = response.status();
         self.count(metrics, status);
         let request_id = self
-            .asking
-            .map_or("-", |asking| asking.hop.request_id.for_log());
+            .exchange
+            .map_or("-", |exchange| exchange.hop.request_id.for_log());
         let request_id = request_id.to_owned();
         // A body that is not sent has no end to wait for.
         if self.method == Method::HEAD {
@@ -172,7 +172,7 @@ impl Observed<'_> {
             .first_byte_seconds
             .with_label_values(&[name])
             .observe(seconds);
-        if let Some(Caller::Partner(partner)) = self.asking.map(|asking| &asking.caller) {
+        if let Some(Caller::Partner(partner)) = self.exchange.map(|exchange| &exchange.caller) {
             metrics
                 .partner_requests
                 .with_label_values(&[partner.alias.as_str(), &class])

@@ -1,12 +1,94 @@
-//! Content codings (RFC 9110 8.4.1): gzip, where a client takes it.
+//! What every response has: its header fields, content coding, and boundary.
 
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue, VARY};
-use http::{HeaderMap, Response};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LOCATION, CONTENT_TYPE,
+    HeaderName, HeaderValue, VARY, WARNING,
+};
+use http::{HeaderMap, Response, StatusCode};
 
 use crate::body::Body;
+use crate::gateway::Error;
+use crate::gateway::exchange::Exchange;
+use crate::hop;
+use crate::multipart::Boundary;
+use crate::present::Presented;
+use crate::retrieve::Missing;
 
-/// Whether the answer may be compressed (RFC 9110 12.5.3).
-pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
+/// RFC 9211.
+pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub(crate) const HIT: &str = "xcwado; hit";
+pub(crate) const MISS: &str = "xcwado; fwd=miss";
+
+const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
+const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// A response that no cache may store, and that states how many instances are missing.
+pub(crate) fn response(
+    presented: Presented,
+    missing: Missing,
+    location: &str,
+) -> Result<Response<Body>, Error> {
+    let mut response = Response::new(presented.body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, value(&presented.content_type)?);
+    headers.insert(CONTENT_LOCATION, value(location)?);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.insert(VARY, HeaderValue::from_static("accept"));
+    // PS3.18 10.4.3: a part of the target.
+    let warning = match missing {
+        Missing::Nothing => return Ok(response),
+        Missing::Some { missing, selected } => {
+            format!("{missing} of {selected} instances cannot be given")
+        }
+        Missing::SourceSaysSome => "some instances cannot be given".to_owned(),
+    };
+    warn(&mut response, &warning)?;
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    Ok(response)
+}
+
+/// Adds a `Warning` (PS3.18 8.3.4.2; RFC 7234 5.5).
+pub(crate) fn warn(response: &mut Response<Body>, text: &str) -> Result<(), Error> {
+    let warning = value(&format!("299 xcwado \"{text}\""))?;
+    response.headers_mut().append(WARNING, warning);
+    Ok(())
+}
+
+pub(crate) fn value(text: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_str(text).map_err(|_invalid| Error::Internal)
+}
+
+/// A document that is written while the client reads it. A short one is written at once: then its
+/// length is known, and a client that leaves costs nothing more.
+pub(crate) async fn streamed_document(
+    mut body: Body,
+    content_type: &'static str,
+) -> Result<Response<Body>, Error> {
+    let first = body.chunk().await?.unwrap_or_default();
+    let body = match body.chunk().await? {
+        None => Body::full(first),
+        Some(second) => body.after(second).after(first),
+    };
+    let mut response = json_document(String::new());
+    *response.body_mut() = body;
+    let content_type = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    Ok(response)
+}
+
+/// A document of the gateway's own, which no cache may store.
+pub(crate) fn json_document(text: String) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    // Some of these documents have other representations.
+    headers.insert(VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+/// Whether the client accepts gzip (RFC 9110 12.5.3).
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(ACCEPT_ENCODING).iter();
     let mut codings = fields
         .filter_map(|field| field.to_str().ok())
@@ -18,11 +100,32 @@ pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Says which content coding an answer has.
-pub(crate) fn encoded(response: &mut Response<Body>, gzip: bool) {
+/// States the content coding of a response (RFC 9110 8.4.1).
+pub(crate) fn state_coding(response: &mut Response<Body>, gzip: bool) {
     let headers = response.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
     if gzip {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
+}
+
+/// A random boundary: the parts cannot contain it but by guessing.
+pub(crate) fn boundary() -> Result<Boundary, Error> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|_no_random| Error::Internal)?;
+    Ok(Boundary::from_random(random))
+}
+
+/// The fields that keep browsers from guessing and from telling others.
+pub(crate) fn harden(headers: &mut HeaderMap, exchange: Option<&Exchange<'_>>) {
+    headers.extend(exchange.map(|exchange| (hop::REQUEST_ID, exchange.hop.request_id.value())));
+    headers.insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+}
+
+/// States the methods of a resource (RFC 9110 10.2.1).
+pub(crate) fn allow(response: &mut Response<Body>, methods: &'static str) {
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(methods));
 }

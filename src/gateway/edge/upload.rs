@@ -21,9 +21,9 @@ use crate::manifest::MAX_MANIFEST;
 /// Memory is taken in blocks, as bytes arrive.
 const BLOCK: usize = 4 << 10;
 /// Blocks that all bodies under way may take.
-const ROOM: usize = (256 << 20) / BLOCK;
+const BUDGET: usize = (256 << 20) / BLOCK;
 /// Of these, for each client.
-const SHARE: usize = ROOM / 2;
+const SHARE: usize = BUDGET / 2;
 
 /// How slowly bodies of requests may come.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ pub struct UploadPace {
 
 /// The memory set aside for bodies of requests.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Budget {
     blocks: Arc<Semaphore>,
     shares: PerClient,
     pace: UploadPace,
@@ -46,14 +46,14 @@ pub(crate) struct Room {
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(crate) bytes: Vec<u8>,
-    room: Option<OwnedSemaphorePermit>,
+    memory: Option<OwnedSemaphorePermit>,
     share: Share,
 }
 
-impl Room {
+impl Budget {
     pub(crate) fn new(pace: UploadPace) -> Self {
         Self {
-            blocks: Arc::new(Semaphore::new(ROOM)),
+            blocks: Arc::new(Semaphore::new(BUDGET)),
             shares: PerClient::new(SHARE),
             pace,
         }
@@ -74,7 +74,7 @@ impl Room {
         }
         let mut upload = Upload {
             bytes: Vec::new(),
-            room: None,
+            memory: None,
             share: self.shares.take(client, 0).ok_or(Error::Busy)?,
         };
         let mut arrival = Arrival::new(self.pace);
@@ -92,7 +92,7 @@ impl Room {
             return Err(library::Error::TooLarge.into());
         }
         let had = upload
-            .room
+            .memory
             .as_ref()
             .map_or(0, OwnedSemaphorePermit::num_permits);
         let more = length.div_ceil(BLOCK) - had;
@@ -103,9 +103,9 @@ impl Room {
             let more = u32::try_from(more).map_err(|_more_than_there_is| Error::Busy)?;
             let blocks = Arc::clone(&self.blocks).try_acquire_many_owned(more);
             let blocks = blocks.map_err(|_full| Error::Busy)?;
-            match &mut upload.room {
+            match &mut upload.memory {
                 Some(room) => room.merge(blocks),
-                None => upload.room = Some(blocks),
+                None => upload.memory = Some(blocks),
             }
         }
         upload.bytes.extend_from_slice(chunk);
@@ -193,7 +193,7 @@ mod tests {
         })
     }
 
-    async fn read(room: &Room, body: Body) -> Result<usize, Error> {
+    async fn read(room: &Budget, body: Body) -> Result<usize, Error> {
         let upload = room
             .read(Client::at([127, 0, 0, 1].into()), &HeaderMap::new(), body)
             .await?;
@@ -202,7 +202,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_comes_at_the_least_pace_is_taken_and_what_comes_slower_is_not() {
-        let room = Room::new(PACE);
+        let room = Budget::new(PACE);
         let taken = read(&room, dripping(101, 100)).await.expect("it is taken");
         assert_eq!(taken, 10_100);
         for slow in [0, 1, 90] {
@@ -222,6 +222,6 @@ mod tests {
         assert!(began.elapsed() <= Duration::from_secs(21));
         // What is short need not be fast.
         assert_eq!(read(&room, dripping(1, 9)).await.ok(), Some(9));
-        assert_eq!(room.blocks.available_permits(), ROOM);
+        assert_eq!(room.blocks.available_permits(), BUDGET);
     }
 }

@@ -1,10 +1,12 @@
-//! What operators have dropped: kept instances, also such as are still arriving.
+//! Deletes manifests, and purges cached instances, also those that are still arriving.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::{Response, StatusCode};
 use tokio::task::spawn_blocking;
 
+use crate::body::Body;
 use crate::cache::Key;
 use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
 use crate::gateway::{Error, Gateway};
@@ -12,7 +14,7 @@ use crate::instance::Listing;
 use crate::manifest::Id;
 use crate::resource::Target;
 
-/// Which kept instances are meant.
+/// The cached instances that an operator purges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Forgotten {
     /// All of them.
@@ -23,40 +25,53 @@ pub enum Forgotten {
     Manifest(Id),
 }
 
-type Which = Box<dyn Fn(&Key) -> bool + Send>;
+type Selector = Box<dyn Fn(&Key) -> bool + Send>;
 
 impl Gateway {
-    /// Forgets kept instances. What is still arriving is delivered to those who wait for it, and not
-    /// kept. Gives how many instances that were.
+    /// `DELETE manifests/{id}`.
+    pub(crate) async fn forget(&self, id: Id) -> Result<Response<Body>, Error> {
+        let manifests = Arc::clone(&self.library);
+        let forgetting = spawn_blocking(move || manifests.forget(id));
+        if !forgetting.await.map_err(|_panic| Error::Internal)?? {
+            return Err(Error::NotFound);
+        }
+        self.count_manifests();
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        Ok(response)
+    }
+
+    /// Purges cached instances; gives their number. Instances that are still arriving reach the clients
+    /// that wait for them, and are not cached.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such manifest.
     pub async fn forget_kept(&self, forgotten: Forgotten) -> Result<usize, Error> {
-        let which: Which = match forgotten {
+        let is_purged: Selector = match forgotten {
             Forgotten::Everything => Box::new(|_key| true),
             Forgotten::Study(study) => Box::new(move |key| key.study == study),
             Forgotten::Manifest(id) => self.of_manifest(id).await?,
         };
         let cache = self.retriever.cache().clone();
-        // It deletes files.
-        let forgetting = spawn_blocking(move || cache.forget(&*which));
+        // Deleting files blocks.
+        let forgetting = spawn_blocking(move || cache.forget(&*is_purged));
         forgetting.await.map_err(|_panic| Error::Internal)
     }
 
-    /// Forgets what was kept from sources that settings do not name any more, and from those that are
-    /// somewhere else now. Blocks; for the start.
+    /// Purges the instances of sources that settings no longer name, or that have another address now.
+    /// Blocks; called at the start.
     pub(crate) fn forget_elsewhere(&self) {
         let cache = self.retriever.cache();
         let forgotten = cache.forget(&|key| !self.registry.knows(&key.place));
         if forgotten > 0 {
             tracing::info!(
                 forgotten,
-                "kept instances of sources that settings do not name are dropped"
+                "cached instances of sources that settings do not name are purged"
             );
         }
     }
 
-    async fn of_manifest(&self, id: Id) -> Result<Which, Error> {
+    async fn of_manifest(&self, id: Id) -> Result<Selector, Error> {
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
         let mut listings: HashMap<(Arc<str>, SeriesInstanceUid), Arc<Listing>> = HashMap::new();
         for study in &manifest.holding.studies {

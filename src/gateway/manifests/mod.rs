@@ -9,18 +9,16 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, LINK, LOCATION};
-use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 
 use crate::body::Body;
 use crate::dicom::MediaType;
-use crate::gateway::dicomweb::retrieve::{json_document, value, written_document};
+use crate::gateway::edge::response::{json_document, streamed_document, value};
+use crate::gateway::exchange::Exchange;
 use crate::gateway::selection::locate;
-use crate::gateway::{Asking, Error, Gateway, accept_fields};
-use crate::library::Listed;
-use crate::library::{self, Store};
+use crate::gateway::{Error, Gateway};
+use crate::library::{self, Library, ManifestEntry};
 use crate::manifest::{Id, Registered, handed_out};
 use crate::present::document::document;
 use crate::request::accept::ManifestForm;
@@ -32,14 +30,13 @@ impl Gateway {
     /// `POST manifests`.
     pub(crate) async fn register<B>(
         &self,
-        head: &Parts,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         body: B,
     ) -> Result<Response<Body>, Error>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
     {
-        let outcome = self.try_register(head, asking, body).await;
+        let outcome = self.try_register(exchange, body).await;
         let label = match &outcome {
             Ok((_, true)) => "registered",
             Ok((_, false)) => "known",
@@ -49,11 +46,11 @@ impl Gateway {
         let (manifest, is_new) = outcome?;
         self.count_manifests();
         if self.retriever.fetches_what_is_registered() {
-            let plan = self.plan_of_all(&manifest.holding, asking)?;
+            let plan = self.plan_of_all(&manifest.holding, exchange)?;
             self.retriever.fetch_ahead(plan);
         }
-        let location = asking.link(manifest.id);
-        let mut response = self.summary(asking, manifest, false).await?;
+        let location = exchange.manifest_url(manifest.id);
+        let mut response = self.summary(exchange, manifest, false).await?;
         if is_new {
             *response.status_mut() = StatusCode::CREATED;
         }
@@ -63,21 +60,20 @@ impl Gateway {
 
     async fn try_register<B>(
         &self,
-        head: &Parts,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         body: B,
     ) -> Result<(Arc<Registered>, bool), Error>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
     {
-        let submission = request::registration(head.uri.query())?;
-        check_media_type(head)?;
+        let submission = request::registration(exchange.query())?;
+        check_media_type(exchange.headers())?;
         let upload = self
             .uploads
-            .read(asking.account.client(), &head.headers, body)
+            .read(exchange.account.client(), exchange.headers(), body)
             .await?;
         let registry = Arc::clone(&self.registry);
-        let register = move |manifests: &Store| {
+        let register = move |manifests: &Library| {
             let began = Instant::now();
             let locate = locate(&registry);
             let registered = manifests.register(&upload.bytes, submission, now(), &locate);
@@ -90,17 +86,13 @@ impl Gateway {
     }
 
     /// `GET manifests`: one page, newest first.
-    pub(crate) async fn list(
-        &self,
-        head: &Parts,
-        asking: &Asking,
-    ) -> Result<Response<Body>, Error> {
+    pub(crate) async fn list(&self, exchange: &Exchange<'_>) -> Result<Response<Body>, Error> {
         /// Records that are looked at together.
         const AT_ONCE: usize = 64;
-        accept::json(&accept_fields(head))?;
-        let Page { limit, before } = request::page(head.uri.query())?;
-        let manifests = Arc::clone(&self.manifests);
-        let all = asking.manifests();
+        accept::json(&exchange.accept())?;
+        let Page { limit, before } = request::page(exchange.query())?;
+        let manifests = Arc::clone(&self.library);
+        let all = exchange.manifests_url();
         // What is deleted while the list is written must not let it run into the next page.
         let end = manifests.end_of_page(before, limit);
         let next = end.map(|end| format!("{all}?limit={limit}&before={end}"));
@@ -132,7 +124,7 @@ impl Gateway {
             writer.text("}\n").await?;
             Ok(writer)
         });
-        let mut response = written_document(body, JSON).await?;
+        let mut response = streamed_document(body, JSON).await?;
         if let Some(link) = link {
             response.headers_mut().insert(LINK, value(&link)?);
         }
@@ -142,40 +134,41 @@ impl Gateway {
     /// `GET manifests/{id}`; with `?instances=true` the SOP Instance UIDs are listed too.
     pub(crate) async fn show(
         &self,
-        head: &Parts,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         id: Id,
     ) -> Result<Response<Body>, Error> {
-        match accept::manifest(&accept_fields(head))? {
+        match accept::manifest(&exchange.accept())? {
             ManifestForm::Summary => {}
-            ManifestForm::Kos => return self.hand_out(asking, id, "application/dicom").await,
-            ManifestForm::Fhir => return self.hand_out(asking, id, "application/fhir+json").await,
+            ManifestForm::Kos => return self.hand_out(exchange, id, "application/dicom").await,
+            ManifestForm::Fhir => {
+                return self.hand_out(exchange, id, "application/fhir+json").await;
+            }
         }
-        let with_instances = head.uri.query().is_some_and(|query| {
+        let with_instances = exchange.query().is_some_and(|query| {
             query
                 .split('&')
                 .any(|pair| pair.eq_ignore_ascii_case("instances=true"))
         });
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
-        self.summary(asking, manifest, with_instances).await
+        self.summary(exchange, manifest, with_instances).await
     }
 
     /// The manifest itself, with what it selects to be retrieved here.
     async fn hand_out(
         &self,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         id: Id,
         media_type: &'static str,
     ) -> Result<Response<Body>, Error> {
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
-        let record = self.manifests.record(id).ok_or(Error::NotFound)?;
+        let record = self.library.record(id).ok_or(Error::NotFound)?;
         if record.media_type != media_type {
             // It is handed out in the format that it came in.
             return Err(accept::NotAcceptable.into());
         }
         // The document as it is stored, and as it is written.
-        let share = asking.account.share(record.length() * 2).await?;
-        let root = format!("{}/dicomweb", asking.link(id));
+        let share = exchange.account.share(record.length() * 2).await?;
+        let root = format!("{}/dicomweb", exchange.manifest_url(id));
         let written = self.read(move |manifests| -> Result<_, library::Error> {
             let document = manifests.document(id)?.unwrap_or_default();
             let studies = manifest.holding.studies.iter();
@@ -190,27 +183,14 @@ impl Gateway {
         Ok(response)
     }
 
-    /// `DELETE manifests/{id}`.
-    pub(crate) async fn forget(&self, id: Id) -> Result<Response<Body>, Error> {
-        let manifests = Arc::clone(&self.manifests);
-        let forgetting = spawn_blocking(move || manifests.forget(id));
-        if !forgetting.await.map_err(|_panic| Error::Internal)?? {
-            return Err(Error::NotFound);
-        }
-        self.count_manifests();
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        Ok(response)
-    }
-
     pub(crate) fn count_manifests(&self) {
         self.metrics
             .manifests
-            .set(self.manifests.count().try_into().unwrap_or(i64::MAX));
+            .set(self.library.count().try_into().unwrap_or(i64::MAX));
     }
 }
 
-fn entry(listed: &Listed, all: &str) -> Value {
+fn entry(listed: &ManifestEntry, all: &str) -> Value {
     let id = listed.id.to_string();
     json!({
         "links": links(&format!("{all}/{id}")),
@@ -227,8 +207,8 @@ pub(crate) fn links(manifest: &str) -> Value {
 /// Only media types that a page of a foreign origin cannot send without asking first. A form can send
 /// no type at all, `text/plain`, `multipart/form-data` and `application/x-www-form-urlencoded`
 /// (WHATWG Fetch, "CORS-safelisted request-header").
-fn check_media_type(head: &Parts) -> Result<(), Error> {
-    let field = head.headers.get(CONTENT_TYPE);
+fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
+    let field = headers.get(CONTENT_TYPE);
     let media_type = field.and_then(|field| MediaType::parse(field.to_str().ok()?));
     match media_type.as_ref().map(MediaType::essence) {
         Some(

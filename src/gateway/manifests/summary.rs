@@ -6,9 +6,10 @@ use http::Response;
 use serde_json::{Value, json};
 
 use crate::body::{self, Body};
-use crate::gateway::dicomweb::retrieve::written_document;
+use crate::gateway::edge::response::streamed_document;
+use crate::gateway::exchange::Exchange;
 use crate::gateway::manifests::{JSON, links};
-use crate::gateway::{Asking, Error, Gateway};
+use crate::gateway::{Error, Gateway};
 use crate::manifest::{Disagreement, Format, Registered, Series, Study};
 use crate::present::document::{Writer, document};
 
@@ -16,19 +17,19 @@ impl Gateway {
     /// The summary of a manifest, written while it is read.
     pub(crate) async fn summary(
         &self,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         manifest: Arc<Registered>,
         with_instances: bool,
     ) -> Result<Response<Body>, Error> {
         let summary = Summary {
-            link: asking.link(manifest.id),
+            link: exchange.manifest_url(manifest.id),
             warnings: self.warnings(&manifest).await?,
             located: self.located_series(&manifest),
             with_instances,
             manifest,
         };
         let body = document(|writer| summary.write(writer));
-        written_document(body, JSON).await
+        streamed_document(body, JSON).await
     }
 
     async fn warnings(&self, manifest: &Arc<Registered>) -> Result<Vec<String>, Error> {
@@ -75,7 +76,7 @@ impl Summary {
             "instances": manifest.holding.instances(),
             "links": links(&self.link),
         });
-        writer.text(&opened(&head, "studies")).await?;
+        writer.text(&with_list(&head, "studies")).await?;
         let mut located = self.located.iter().copied();
         let mut comma = "\n";
         for study in &manifest.holding.studies {
@@ -108,14 +109,14 @@ impl Summary {
             "modalities": study.modalities,
             "link": link,
         });
-        writer.text(&opened(&head, "series")).await?;
+        writer.text(&with_list(&head, "series")).await?;
         let mut comma = "\n";
         for (series, is_located) in study.series.iter().zip(located) {
             writer.text(comma).await?;
             comma = ",\n";
             let head = series_summary(&link, series, is_located);
             if self.with_instances {
-                writer.text(&opened(&head, "sop_instance_uids")).await?;
+                writer.text(&with_list(&head, "sop_instance_uids")).await?;
                 let mut comma = "";
                 for instance in &series.instances {
                     // A UID needs no escaping.
@@ -166,7 +167,7 @@ fn in_conflict(disagreement: &Disagreement) -> impl Iterator<Item = String> + us
 }
 
 /// An object that goes on with a list.
-pub(crate) fn opened(object: &Value, list: &str) -> String {
+pub(crate) fn with_list(object: &Value, list: &str) -> String {
     let mut text = object.to_string();
     text.pop();
     let comma = if text.len() > 1 { "," } else { "" };

@@ -3,20 +3,18 @@
 use std::sync::Arc;
 
 use http::Response;
-use http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
 use crate::body::{self, Body};
+use crate::derive::{Context, described};
 use crate::dicom::TransferSyntaxes;
-use crate::gateway::dicomweb::metadata::described;
-use crate::gateway::dicomweb::retrieve::{json_document, written_document};
-use crate::gateway::manifests::summary::opened;
-use crate::gateway::material::Context;
-use crate::gateway::one::broken_off;
-use crate::gateway::{Asking, Error, Gateway, accept_fields};
+use crate::gateway::edge::response::{json_document, streamed_document};
+use crate::gateway::exchange::Exchange;
+use crate::gateway::manifests::summary::with_list;
+use crate::gateway::{Error, Gateway};
 use crate::manifest::{Id, Registered, Series, instance_row, series_row, study_row};
 use crate::present::document::{Writer, document};
 use crate::present::{metadata, viewers, weasis};
@@ -41,14 +39,14 @@ impl Gateway {
     /// `GET manifests/{id}/viewers`.
     pub(crate) async fn viewers(
         &self,
-        head: &Parts,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         id: Id,
     ) -> Result<Response<Body>, Error> {
-        accept::json(&accept_fields(head))?;
+        accept::json(&exchange.accept())?;
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
-        let place = asking.root_place(Root::Manifest(id));
-        let link = |viewer: Viewer| format!("{}/viewers/{}", asking.link(id), viewer.name());
+        let base = exchange.base_url(Root::Manifest(id));
+        let link =
+            |viewer: Viewer| format!("{}/viewers/{}", exchange.manifest_url(id), viewer.name());
         let (proxy, json) = (link(Viewer::OhifProxy), link(Viewer::OhifJson));
         let for_weasis = link(Viewer::Weasis);
         let studies = studies(&manifest);
@@ -66,7 +64,7 @@ impl Gateway {
                 format!("{url}/viewer/dicomjson?StudyInstanceUIDs={uids}&url={json}").into();
         }
         let mut document = json!({
-            "dicomweb": place.root(),
+            "dicomweb": base.root(),
             "ohif": ohif,
             "weasis": {
                 "manifest": for_weasis,
@@ -90,21 +88,22 @@ impl Gateway {
     /// One of the documents.
     pub(crate) async fn viewer(
         &self,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         id: Id,
         viewer: Viewer,
     ) -> Result<Response<Body>, Error> {
         let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
-        let root = asking.root_place(Root::Manifest(id)).root().to_owned();
+        let root = exchange.base_url(Root::Manifest(id)).root().to_owned();
         match viewer {
             Viewer::OhifProxy => {
-                let document = viewers::ohif_proxy(&root, &format!("{}/wado", asking.link(id)));
+                let document =
+                    viewers::ohif_proxy(&root, &format!("{}/wado", exchange.manifest_url(id)));
                 Ok(json_document(format!("{document:#}\n")))
             }
-            Viewer::OhifJson => self.ohif_json(asking, manifest, root),
+            Viewer::OhifJson => self.ohif_json(exchange, manifest, root),
             Viewer::Weasis => {
                 let body = document(|writer| for_weasis(manifest, root, writer));
-                written_document(body, "application/xml").await
+                streamed_document(body, "application/xml").await
             }
         }
     }
@@ -112,7 +111,7 @@ impl Gateway {
     /// Everything that is selected, with the metadata of each instance, written while it comes.
     fn ohif_json(
         &self,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         manifest: Arc<Registered>,
         root: String,
     ) -> Result<Response<Body>, Error> {
@@ -120,8 +119,8 @@ impl Gateway {
         for study in &manifest.holding.studies {
             for one in &study.series {
                 let target = Target::Series(study.uid.clone(), one.uid.clone());
-                let mut plan = match self.plan(&manifest.holding, &target, asking) {
-                    Err(Error::NotListed) => Plan::new(Arc::clone(&asking.hop)),
+                let mut plan = match self.plan(&manifest.holding, &target, exchange) {
+                    Err(Error::NotListed) => Plan::new(Arc::clone(&exchange.hop)),
                     plan => plan?,
                 };
                 // The document lists what the manifest lists, and cannot say what that lacks.
@@ -130,7 +129,7 @@ impl Gateway {
             }
         }
         let ohif = Ohif {
-            context: self.context(asking).patient(),
+            context: self.context(exchange).patient(),
             manifest,
             root,
         };
@@ -156,7 +155,7 @@ impl Ohif {
         let mut before_study = "";
         for study in &self.manifest.holding.studies {
             let of_study = viewers::ohif_study(&study_row(study, root));
-            let head = opened(&of_study.into(), "series");
+            let head = with_list(&of_study.into(), "series");
             writer.text(&format!("{before_study}{head}")).await?;
             before_study = ",";
             let mut before = "";
@@ -166,7 +165,7 @@ impl Ohif {
                     continue;
                 }
                 let of_series = viewers::ohif_series(&series_row(study, series, root));
-                let head = opened(&of_series.into(), "instances");
+                let head = with_list(&of_series.into(), "instances");
                 writer.text(&format!("{before}{head}")).await?;
                 before = ",";
                 self.instances(plan, &mut writer).await?;
@@ -191,8 +190,7 @@ impl Ohif {
         let mut before = "";
         while let Some(instance) = retrieval.instances.next().await? {
             let path = instance.identity.target().path();
-            let described = described(context, instance).await;
-            let mut described = described.map_err(broken_off)?;
+            let mut described = described(context, instance).await?;
             let most = metadata::most_of_text(&described.json);
             described.share.grow(most).await?;
             let json = metadata::rooted(&described.json, root);

@@ -1,14 +1,14 @@
-//! What a source offers beside instances, and settings say so: asked for in our words, its links
-//! made ours. What it does not offer is not asked for.
+//! Sub-resources that a source offers between communities, because its settings say so: the upstream
+//! request is written anew, and links in the answer become the gateway's own.
 
 use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
-use http::request::Parts;
 use http::{HeaderName, Response};
 
 use crate::body::Body;
-use crate::gateway::dicomweb::retrieve::response;
+use crate::gateway::edge::response::{boundary, response};
+use crate::gateway::exchange::Exchange;
 use crate::gateway::xc_wado::Holder;
-use crate::gateway::{Asking, Error, Gateway, accept_fields, boundary};
+use crate::gateway::{Error, Gateway};
 use crate::present::forwarded::{self, Unsuitable};
 use crate::request::{XcWado, accept};
 use crate::resource::SubResource;
@@ -16,47 +16,39 @@ use crate::retrieve::Missing;
 use crate::rewrite::Links;
 use crate::source::{self, Wanted};
 
-/// What comes from elsewhere runs nothing and fetches nothing, whatever it is.
+/// Content of a source runs no script here and loads nothing.
 pub(crate) const POLICY: (HeaderName, HeaderValue) = (
     CONTENT_SECURITY_POLICY,
     HeaderValue::from_static("default-src 'none'; sandbox"),
 );
 
 impl Gateway {
+    /// A sub-resource as its source gives it.
     pub(crate) async fn forward(
         &self,
-        head: &Parts,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         request: &XcWado,
-        (holder, sub_resource): (Holder, &SubResource),
+        holder: Holder,
+        sub_resource: &SubResource,
     ) -> Result<Response<Body>, Error> {
-        if !holder
-            .offers
-            .iter()
-            .any(|offered| offered.is(sub_resource.offer()))
-        {
+        let mut offers = holder.offers.iter();
+        if !offers.any(|offered| offered.is(sub_resource.offer())) {
             return Err(Error::NotOffered);
         }
-        let wants_metadata = *sub_resource == SubResource::Metadata;
-        let accept = if wants_metadata {
-            accept::dicom_json(head.uri.query(), &accept_fields(head))?;
-            HeaderValue::from_static("application/dicom+json")
-        } else {
-            accept::anew(&accept_fields(head))
-        };
+        let is_metadata = *sub_resource == SubResource::Metadata;
         let wanted = Wanted {
             target: &request.target,
             sub_resource,
             query: &request.upstream_query(),
-            accept: &accept,
-            hop: &asking.hop,
+            accept: &upstream_accept(exchange, is_metadata)?,
+            hop: &exchange.hop,
         };
         let forwarding = self.retriever.forward(&holder.source, &wanted);
         let forwarded = forwarding.await.map_err(Error::between_communities)?;
-        let place = self.place(asking, request);
-        let links = Links::new(holder.addresses, forwarded.document, place.root());
+        let base = self.xc_wado_base(exchange, request);
+        let links = Links::new(holder.addresses, forwarded.document, base.root());
         let (media_type, body) = (&forwarded.media_type, forwarded.body);
-        let presented = if wants_metadata {
+        let presented = if is_metadata {
             forwarded::metadata(media_type, body, links)
         } else {
             forwarded::payload(media_type, body, boundary()?, links)
@@ -69,9 +61,17 @@ impl Gateway {
         } else {
             Missing::Nothing
         };
-        let location = place.of_sub_resource(&request.target, sub_resource);
+        let location = base.of_sub_resource(&request.target, sub_resource);
         let mut response = response(presented, missing, &location)?;
         response.headers_mut().extend([POLICY]);
         Ok(response)
     }
+}
+
+fn upstream_accept(exchange: &Exchange<'_>, is_metadata: bool) -> Result<HeaderValue, Error> {
+    if !is_metadata {
+        return Ok(accept::anew(&exchange.accept()));
+    }
+    accept::dicom_json(exchange.query(), &exchange.accept())?;
+    Ok(HeaderValue::from_static("application/dicom+json"))
 }

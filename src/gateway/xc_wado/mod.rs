@@ -7,14 +7,15 @@ pub(crate) mod forward;
 use std::sync::Arc;
 
 use http::Response;
-use http::request::Parts;
 use serde::Deserialize;
 use url::Url;
 
 use crate::access::{self, Caller};
 use crate::body::Body;
 use crate::community::{NotLocated, Offered};
-use crate::gateway::{Asking, Error, Gateway, acceptable};
+use crate::gateway::dicomweb::retrieve::acceptable;
+use crate::gateway::exchange::Exchange;
+use crate::gateway::{Error, Gateway};
 use crate::ihe::HomeCommunityId;
 use crate::request::xc_wado::Tolerance;
 use crate::request::{Grammar, XcWado, XcWadoPath};
@@ -78,24 +79,23 @@ impl Gateway {
 
     pub(crate) async fn xc_wado(
         &self,
-        head: &Parts,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         request: &XcWado,
     ) -> Result<Response<Body>, Error> {
         let holder = if self.is_ours(&request.home_community_id) {
-            self.responding(asking, request)?
+            self.responding(exchange, request)?
         } else {
-            self.initiating(asking, request)?
+            self.initiating(exchange, request)?
         };
         match &request.sub_resource {
-            None => self.relay(head, asking, request, holder).await,
-            Some(wanted) => self.forward(head, asking, request, (holder, wanted)).await,
+            None => self.relay(exchange, request, holder).await,
+            Some(wanted) => self.forward(exchange, request, holder, wanted).await,
         }
     }
 
     /// Our own location, for a partner or for somebody of our own.
-    fn responding(&self, asking: &Asking, request: &XcWado) -> Result<Holder, Error> {
-        match &asking.caller {
+    fn responding(&self, exchange: &Exchange<'_>, request: &XcWado) -> Result<Holder, Error> {
+        match &exchange.caller {
             Caller::Partner(_)
             | Caller::Member {
                 with_certificate: false,
@@ -122,10 +122,10 @@ impl Gateway {
 
     /// Another community's gateway, for somebody of our own: nobody passes through us from one
     /// community to another.
-    fn initiating(&self, asking: &Asking, request: &XcWado) -> Result<Holder, Error> {
+    fn initiating(&self, exchange: &Exchange<'_>, request: &XcWado) -> Result<Holder, Error> {
         let community = self.registry.community(&request.home_community_id);
         let gateway = community.and_then(|community| community.gateway.as_ref());
-        match (community, gateway, &asking.caller) {
+        match (community, gateway, &exchange.caller) {
             (Some(community), Some(gateway), Caller::Member { .. }) if self.xc_wado.initiating => {
                 let location = request.location.clone();
                 Ok(Holder {
@@ -141,21 +141,26 @@ impl Gateway {
     /// *Get Instances*.
     async fn relay(
         &self,
-        head: &Parts,
-        asking: &Asking,
+        exchange: &Exchange<'_>,
         request: &XcWado,
         holder: Holder,
     ) -> Result<Response<Body>, Error> {
-        let acceptable = acceptable(head, &request.target)?;
+        let acceptable = acceptable(exchange, &request.target)?;
         let errand = Errand {
-            hop: Arc::clone(&asking.hop),
+            hop: Arc::clone(&exchange.hop),
             source: holder.source,
             target: request.target.clone(),
         };
         let relaying = self.retriever.relay(errand, acceptable.syntaxes.clone());
         let retrieval = relaying.await.map_err(Error::between_communities)?;
-        let place = self.place(asking, request);
-        self.instances(head, (retrieval, acceptable), place, &request.target)
-            .await
+        let base = self.xc_wado_base(exchange, request);
+        self.instances(
+            exchange,
+            retrieval,
+            acceptable.payload,
+            base,
+            &request.target,
+        )
+        .await
     }
 }

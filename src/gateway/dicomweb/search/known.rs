@@ -1,4 +1,4 @@
-//! What is known of instances that have crossed: their own attributes, which no manifest tells.
+//! Attributes of cached instances that no manifest tells.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,23 +15,26 @@ use crate::retrieve::Retriever;
 use crate::search::{Include, Row};
 use crate::source::Source;
 
-/// Instances of a series that are looked at for what all of them say.
+/// Instances of a series that are looked at for an attribute that all of them share.
 const LOOKED_AT: usize = 4;
-/// PS3.18 table 10.6.3-5: given of an instance once it is known.
+/// PS3.18 table 10.6.3-5: attributes of an instance that a manifest does not hold.
 const OF_INSTANCES: [&str; 4] = ["00280008", "00280010", "00280011", "00280100"];
 
-/// Instances, and where they come from.
-type Shelf = (Arc<Source>, Arc<Listing>);
+/// Instances of a series, and their source.
+struct LocatedListing {
+    source: Arc<Source>,
+    listing: Arc<Listing>,
+}
 
-/// Where the instances of some series are kept.
-pub(crate) struct KnownInstances {
+/// The cached metadata of some series.
+pub(super) struct KnownInstances {
     retriever: Retriever,
-    series: HashMap<SeriesInstanceUid, Vec<Shelf>>,
+    series: HashMap<SeriesInstanceUid, Vec<LocatedListing>>,
 }
 
 impl Gateway {
-    /// What is known of the instances of these studies.
-    pub(crate) fn known<'a>(
+    /// The cached metadata of the instances of these studies.
+    pub(super) fn known<'a>(
         &self,
         holding: &Holding,
         studies: impl Iterator<Item = &'a StudyInstanceUid>,
@@ -43,8 +46,9 @@ impl Gateway {
             for (selected, source) in located.into_iter().flatten() {
                 if let Some(source) = source {
                     let uid = selected.listing.series.clone();
-                    let shelves = series.entry(uid).or_default();
-                    shelves.push((source, selected.listing));
+                    let listing = selected.listing;
+                    let located = LocatedListing { source, listing };
+                    series.entry(uid).or_default().push(located);
                 }
             }
         }
@@ -56,36 +60,37 @@ impl Gateway {
 }
 
 impl KnownInstances {
-    /// Adds to the attributes of an instance what is its own.
-    pub(crate) fn of_instance(
+    /// Adds its own attributes to the row of an instance.
+    pub(super) fn of_instance(
         &self,
         row: &mut Row,
-        (series, uid): (&SeriesInstanceUid, &SopInstanceUid),
+        series: &SeriesInstanceUid,
+        uid: &SopInstanceUid,
         include: &Include,
     ) {
-        let shelves = self.series.get(series).into_iter().flatten();
-        let mut shelves = shelves.filter(|(_, listing)| listing.instances.contains_key(uid));
-        let known = shelves.next().and_then(|shelf| self.metadata(shelf, uid));
+        let mut listings = self.series.get(series).into_iter().flatten();
+        let located = listings.find(|located| located.listing.instances.contains_key(uid));
+        let known = located.and_then(|located| self.metadata(located, uid));
         let Some(known) = known else { return };
         for (tag, attribute) in known {
-            let is_wanted = OF_INSTANCES.contains(&tag.as_str()) || include.has(&tag);
+            let is_included = OF_INSTANCES.contains(&tag.as_str()) || include.has(&tag);
             let is_there = row.get(&tag).is_some_and(has_value);
-            let is_asked_for = is_wanted || row.contains_key(&tag);
-            // What is large is not looked for by anybody who searches.
+            let is_asked_for = is_included || row.contains_key(&tag);
+            // Results hold no bulk data.
             if is_asked_for && !is_there && attribute.get("BulkDataURI").is_none() {
                 row.insert(tag, attribute);
             }
         }
     }
 
-    /// Gives those attributes of a series, or of what it is in, a value that have none.
-    pub(crate) fn of_series(&self, row: &mut Row, series: &SeriesInstanceUid) {
-        let shelves = self.series.get(series).into_iter().flatten();
-        let instances = shelves.flat_map(|shelf| {
-            let uids = shelf.1.instances.keys().take(LOOKED_AT);
-            uids.map(move |uid| (shelf, uid))
+    /// Fills in the empty attributes of a series, or of its study.
+    pub(super) fn of_series(&self, row: &mut Row, series: &SeriesInstanceUid) {
+        let listings = self.series.get(series).into_iter().flatten();
+        let instances = listings.flat_map(|located| {
+            let uids = located.listing.instances.keys().take(LOOKED_AT);
+            uids.map(move |uid| (located, uid))
         });
-        let mut known = instances.filter_map(|(shelf, uid)| self.metadata(shelf, uid));
+        let mut known = instances.filter_map(|(located, uid)| self.metadata(located, uid));
         let Some(mut known) = known.next() else {
             return;
         };
@@ -101,11 +106,12 @@ impl KnownInstances {
 
     fn metadata(
         &self,
-        (source, listing): &Shelf,
+        located: &LocatedListing,
         uid: &SopInstanceUid,
     ) -> Option<Map<String, Value>> {
+        let LocatedListing { source, listing } = located;
         let json = self.retriever.known_metadata(source, listing, uid)?;
-        // Links are left out; whose they would be does not matter.
+        // Links are skipped, so their root does not matter.
         serde_json::from_slice(&rooted(&json, "")).ok()
     }
 }

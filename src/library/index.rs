@@ -7,7 +7,7 @@ use crate::dicom::StudyInstanceUid;
 use crate::manifest::Id;
 
 #[derive(Debug, Default)]
-pub(super) struct Entries {
+pub(super) struct Index {
     pub(super) records: BTreeMap<Id, Record>,
     pub(super) by_digest: HashMap<[u8; 32], Id>,
     /// In the order of their registration.
@@ -17,7 +17,7 @@ pub(super) struct Entries {
     pub(super) bytes: u64,
 }
 
-impl Entries {
+impl Index {
     /// What was found on disk. Records of the first version have no sequence: they are numbered by
     /// their age, and come before all others.
     pub(super) fn of(mut found: Vec<(Id, Record)>) -> Self {

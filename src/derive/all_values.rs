@@ -1,0 +1,309 @@
+//! Bulk data and pixel data of studies, series and whole instances (PS3.18 10.4.1.1.5): every value
+//! that metadata have links to, each in a part.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::frames::skimmed;
+use super::values::{Value, find, open_range, pixel_path};
+use super::{Error, InOrder, InstanceFrames, SelectedInstance};
+use crate::body::{self, Body};
+use crate::dicom::{TransferSyntax, json, most_written};
+use crate::object::{self, Extent, Skimmed};
+use crate::present::parts::{Part, Parts, with_syntax};
+use crate::request::BulkAcceptable;
+use crate::request::accept_bulk::{self, OCTET_STREAM, Representation, Stored};
+use crate::resource::Target;
+
+/// The values of each instance that a response holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueFilter {
+    /// All of them.
+    All,
+    /// Pixel data only.
+    PixelData,
+}
+
+/// The values of instances, one after the other. Instances without any are skipped.
+pub struct AllValues<L> {
+    instances: InOrder,
+    filter: ValueFilter,
+    acceptable: BulkAcceptable,
+    /// The address of an instance.
+    located: L,
+    current: Option<InstanceValues>,
+}
+
+/// A value in its part, and the media type of it.
+#[derive(Debug)]
+pub struct ValuePart {
+    /// The media type without parameters.
+    pub media_type: String,
+    /// The value.
+    pub part: Part,
+}
+
+/// The values that are left of one instance.
+struct InstanceValues {
+    instance: SelectedInstance,
+    stored: TransferSyntax,
+    address: String,
+    /// Paths of values, and the data set that they lead into. Frames come last, because the data set
+    /// is dropped before the wait for their memory.
+    values: Option<(Skimmed, std::vec::IntoIter<String>)>,
+    frames: Option<RemainingFrames>,
+}
+
+struct RemainingFrames {
+    frames: InstanceFrames,
+    given: Representation,
+    numbers: RangeInclusive<u32>,
+}
+
+impl<L: Fn(&Target) -> String> AllValues<L> {
+    /// The values of `instances` that `filter` passes, as the client accepts them.
+    pub fn new(
+        instances: InOrder,
+        filter: ValueFilter,
+        acceptable: BulkAcceptable,
+        located: L,
+    ) -> Self {
+        Self {
+            instances,
+            filter,
+            acceptable,
+            located,
+            current: None,
+        }
+    }
+
+    /// The first value. It is opened before the response begins, so that its fault still has a status.
+    ///
+    /// # Errors
+    /// Why it cannot be given, or that there is none.
+    pub async fn first(&mut self) -> Result<ValuePart, Error> {
+        let none = match self.filter {
+            ValueFilter::All => object::Error::NoValue,
+            ValueFilter::PixelData => object::Error::NoPixelData,
+        };
+        self.open_next().await?.ok_or_else(|| none.into())
+    }
+
+    /// The same after the head of the response has left; see [`super::Context::patient`].
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self {
+            instances: self.instances.patient(),
+            ..self
+        }
+    }
+
+    async fn open_next(&mut self) -> Result<Option<ValuePart>, Error> {
+        loop {
+            if let Some(current) = &mut self.current
+                && let Some(value) = current.open_next(&self.acceptable).await?
+            {
+                return Ok(Some(value));
+            }
+            self.current = None;
+            let Some(instance) = self.instances.next() else {
+                return Ok(None);
+            };
+            self.current = Some(self.values_of(instance).await?);
+        }
+    }
+
+    async fn values_of(&self, instance: SelectedInstance) -> Result<InstanceValues, Error> {
+        let opened = instance.open().await?;
+        let stored = opened.identity.transfer_syntax.clone();
+        let digest = opened.digest();
+        let extent = match self.filter {
+            ValueFilter::All => Extent::Whole,
+            ValueFilter::PixelData => Extent::ToPixelData,
+        };
+        let mut skimmed = skimmed(&instance, opened.body, extent).await?;
+        let mut paths = match self.filter {
+            ValueFilter::All => paths(&mut skimmed).await?,
+            ValueFilter::PixelData => pixel_path(&skimmed).into_iter().collect(),
+        };
+        let pixel_data = skimmed.pixel_data();
+        let frames = if pixel_data.is_some_and(|large| large.length.is_none()) {
+            paths.retain(|path| Some(path) != pixel_path(&skimmed).as_ref());
+            let frames = InstanceFrames::of_skimmed(&instance, &mut skimmed, digest).await?;
+            Some(self.remaining(frames)?)
+        } else {
+            None
+        };
+        Ok(InstanceValues {
+            address: (self.located)(&instance.target()),
+            instance,
+            stored,
+            values: Some((skimmed, paths.into_iter())),
+            frames,
+        })
+    }
+
+    // PS3.18 10.4.1.1.6: each frame of encapsulated pixel data is a part.
+    fn remaining(&self, frames: InstanceFrames) -> Result<RemainingFrames, Error> {
+        let multipart = accept_bulk::Default::Multipart;
+        let given = self
+            .acceptable
+            .choose(frames.as_stored(), false, multipart)?;
+        Ok(RemainingFrames {
+            numbers: 1..=frames.count(),
+            frames,
+            given,
+        })
+    }
+}
+
+impl<L: Fn(&Target) -> String + Send + Sync + 'static> Parts for AllValues<L> {
+    async fn next(&mut self) -> Result<Option<Part>, body::Error> {
+        Ok(self.open_next().await?.map(|value| value.part))
+    }
+}
+
+impl InstanceValues {
+    async fn open_next(&mut self, acceptable: &BulkAcceptable) -> Result<Option<ValuePart>, Error> {
+        if let Some((skimmed, paths)) = &mut self.values
+            && let Some(path) = paths.next()
+        {
+            let value = find(skimmed, &path)?;
+            return self.open(acceptable, &path, value).await.map(Some);
+        }
+        self.values = None;
+        let Some(remaining) = &mut self.frames else {
+            return Ok(None);
+        };
+        let Some(number) = remaining.numbers.next() else {
+            return Ok(None);
+        };
+        let location = format!("{}/frames/{number}", self.address);
+        remaining.open(number, location).await.map(Some)
+    }
+
+    async fn open(
+        &self,
+        acceptable: &BulkAcceptable,
+        path: &str,
+        value: Value,
+    ) -> Result<ValuePart, Error> {
+        let plain_syntax = TransferSyntax::explicit_vr_little_endian();
+        let as_stored = Stored {
+            syntax: &plain_syntax,
+            media_type: OCTET_STREAM,
+            is_compressed: false,
+        };
+        let multipart = accept_bulk::Default::Multipart;
+        let given = acceptable.choose(as_stored, false, multipart)?;
+        let body = match value {
+            Value::Bytes(bytes) => Body::full(bytes),
+            Value::Range(range) => open_range(&self.instance, &self.stored, range).await?,
+            Value::Frames => return Err(object::Error::NoValue.into()),
+        };
+        Ok(ValuePart {
+            part: Part {
+                content_type: with_syntax(&given.media_type, &plain_syntax),
+                location: format!("{}/bulkdata/{path}", self.address),
+                body,
+            },
+            media_type: given.media_type,
+        })
+    }
+}
+
+impl RemainingFrames {
+    async fn open(&self, number: u32, location: String) -> Result<ValuePart, Error> {
+        let media_type = self.given.media_type.clone();
+        let (body, syntax) = if self.given.is_as_stored {
+            let body = self.frames.open_stored(number).await?;
+            (body, self.frames.syntax())
+        } else {
+            let samples = self.frames.samples(number).await?;
+            let plain_syntax = TransferSyntax::explicit_vr_little_endian();
+            (Body::full(samples.bytes), plain_syntax)
+        };
+        Ok(ValuePart {
+            part: Part {
+                content_type: with_syntax(&media_type, &syntax),
+                location,
+                body,
+            },
+            media_type,
+        })
+    }
+}
+
+/// The paths of all values that the metadata of an instance have links to.
+async fn paths(skimmed: &mut Skimmed) -> Result<Vec<String>, Error> {
+    let linked = skimmed.linked();
+    let most = most_written(&skimmed.data_set(), 0).map_err(object::Error::from)?;
+    // The metadata, a copied value, and paths, which are shorter than the values that they lead to.
+    let most = most + skimmed.bytes() + (linked.len() * 256) as u64;
+    skimmed.make_room(most).await?;
+    let mut text = String::new();
+    let outcome = json::write(&skimmed.data_set(), &linked, "", &mut text);
+    outcome.map_err(object::Error::from)?;
+    let mut links = Links(Vec::new());
+    let mut deserializer = serde_json::Deserializer::from_str(&text);
+    let outcome = links.deserialize(&mut deserializer);
+    outcome.map_err(|_ours| Error::Internal)?;
+    Ok(links.0)
+}
+
+/// Collects the links of metadata without building a tree of them.
+struct Links(Vec<String>);
+
+impl<'de> DeserializeSeed<'de> for &mut Links {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Links {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("metadata")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<&str>()? {
+            if key == "BulkDataURI" {
+                self.0.push(map.next_value()?);
+            } else {
+                map.next_value_seed(&mut *self)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
+        while values.next_element_seed(&mut *self)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _text: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _number: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _number: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _number: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}

@@ -1,0 +1,259 @@
+//! Pictures of frames (PS3.18 10.4.1.1.3).
+
+use bytes::Bytes;
+
+use super::frames::skimmed;
+use super::{Error, InOrder, InstanceFrames, SelectedInstance};
+use crate::body::{self, Body};
+use crate::instance::Instance;
+use crate::object::{self, Extent, Skimmed, lettering, shading};
+use crate::pixels::{Format, Lettering, Rendering, Viewport, Wanted};
+use crate::present::animation;
+use crate::present::parts::{Part, Parts};
+use crate::request::Rendered;
+use crate::request::rendering::Annotation;
+use crate::request::wado_uri::Region;
+use crate::resource::{SubResource, Target};
+
+/// How pictures look.
+#[derive(Debug, Clone)]
+pub struct Style {
+    /// The parameters of the request.
+    pub rendered: Rendered,
+    /// The format of the pictures.
+    pub format: Format,
+    /// The part of each frame that is shown; all of it if `None`.
+    pub region: Option<Region>,
+}
+
+/// Renders the frames of one instance in one style.
+#[derive(Debug)]
+pub struct Renderer {
+    instance: SelectedInstance,
+    style: Style,
+}
+
+impl Renderer {
+    /// A renderer of this instance.
+    #[must_use]
+    pub fn new(instance: SelectedInstance, style: Style) -> Self {
+        Self { instance, style }
+    }
+
+    /// The instance.
+    #[must_use]
+    pub fn instance(&self) -> &SelectedInstance {
+        &self.instance
+    }
+
+    /// The style.
+    #[must_use]
+    pub fn style(&self) -> &Style {
+        &self.style
+    }
+
+    /// The same after the head of the response has left; see [`super::Context::patient`].
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self {
+            instance: self.instance.patient(),
+            ..self
+        }
+    }
+
+    /// A picture of a frame; frames count from 1.
+    ///
+    /// # Errors
+    /// [`object::Error::NoPixelData`], or why the frame cannot be rendered.
+    pub async fn render(&self, number: u32) -> Result<Bytes, Error> {
+        let opened = self.instance.open().await?;
+        self.render_opened(opened, number).await
+    }
+
+    /// The same of an instance that is open already.
+    ///
+    /// # Errors
+    /// [`object::Error::NoPixelData`], or why the frame cannot be rendered.
+    pub async fn render_opened(&self, opened: Instance, number: u32) -> Result<Bytes, Error> {
+        let digest = opened.digest();
+        let mut skimmed = skimmed(&self.instance, opened.body, Extent::ToPixelData).await?;
+        if skimmed.pixel_data().is_none() {
+            return Err(object::Error::NoPixelData.into());
+        }
+        let geometry = object::geometry(&skimmed)?;
+        geometry.check()?;
+        let mut rendering = self.rendering(shading(&skimmed, &geometry, number));
+        rendering.lettering = self.lettering(&skimmed);
+        if let Some(region) = self.style.region {
+            let (width, height) = (f64::from(geometry.columns), f64::from(geometry.rows));
+            rendering.viewport = shown(region, rendering.viewport, width, height);
+        }
+        let frames = InstanceFrames::of_skimmed(&self.instance, &mut skimmed, digest).await?;
+        drop(skimmed);
+        let picture = Wanted::Picture(Box::new(rendering));
+        Ok(frames.decode(number, picture).await?.bytes)
+    }
+
+    /// A moving picture of the first `frames` frames (GIF89a). The first frame is rendered before
+    /// anything is given.
+    ///
+    /// # Errors
+    /// Why the first frame cannot be rendered.
+    pub async fn animate(self, frames: u32) -> Result<Body, Error> {
+        let first = animation::begun(&self.render(1).await?).ok_or(Error::Internal)?;
+        let renderer = self.patient();
+        Ok(Body::generate(None, move |out| async move {
+            Body::full(first).give(&out).await?;
+            for number in 2..=frames {
+                let picture = renderer.render(number).await?;
+                let broken = body::Error::Malformed("a picture is not a GIF");
+                let block = animation::block(&picture).ok_or(broken)?;
+                Body::full(block).give(&out).await?;
+            }
+            out.emit(animation::ended()).await
+        }))
+    }
+
+    fn lettering(&self, skimmed: &Skimmed) -> Lettering {
+        let Annotation { patient, technique } = self.style.rendered.annotation;
+        let lines = |is_asked_for: bool, lines: fn(&Skimmed) -> Vec<String>| {
+            if is_asked_for {
+                lines(skimmed)
+            } else {
+                Vec::new()
+            }
+        };
+        Lettering {
+            top: lines(patient, lettering::patient),
+            bottom: lines(technique, lettering::technique),
+        }
+    }
+
+    /// The rendering that the instance asks for, overruled by the request.
+    fn rendering(&self, own: Rendering) -> Rendering {
+        let rendered = &self.style.rendered;
+        let window = rendered.window;
+        Rendering {
+            format: self.style.format,
+            quality: rendered.quality.unwrap_or(own.quality),
+            voi_lut: own.voi_lut.filter(|_| window.is_none()),
+            window: window.or(own.window),
+            viewport: rendered.viewport,
+            ..own
+        }
+    }
+}
+
+/// The viewport of a region of a frame with so many columns and rows.
+fn shown(region: Region, viewport: Viewport, columns: f64, rows: f64) -> Viewport {
+    let width = (region.right - region.left) * columns;
+    let height = (region.bottom - region.top) * rows;
+    Viewport {
+        source: Some((region.left * columns, region.top * rows, width, height)),
+        ..viewport
+    }
+}
+
+/// Pictures of frames of one instance, each rendered when its turn comes.
+#[derive(Debug)]
+pub struct PictureParts {
+    renderer: Renderer,
+    content_type: &'static str,
+    location: String,
+    numbers: std::vec::IntoIter<u32>,
+}
+
+impl PictureParts {
+    /// Pictures of these frames; each part has the same address.
+    #[must_use]
+    pub fn new(
+        renderer: Renderer,
+        content_type: &'static str,
+        location: String,
+        numbers: Vec<u32>,
+    ) -> Self {
+        Self {
+            renderer: renderer.patient(),
+            content_type,
+            location,
+            numbers: numbers.into_iter(),
+        }
+    }
+}
+
+impl Parts for PictureParts {
+    async fn next(&mut self) -> Result<Option<Part>, body::Error> {
+        let Some(number) = self.numbers.next() else {
+            return Ok(None);
+        };
+        let picture = self.renderer.render(number).await?;
+        Ok(Some(Part {
+            content_type: self.content_type.to_owned(),
+            location: self.location.clone(),
+            body: Body::full(picture),
+        }))
+    }
+}
+
+/// A picture of each instance that is an image.
+pub struct ImageParts<L> {
+    instances: InOrder,
+    style: Style,
+    content_type: &'static str,
+    /// The address of a sub-resource.
+    located: L,
+}
+
+impl<L: Fn(&Target, &SubResource) -> String> ImageParts<L> {
+    /// Pictures of `instances`, below the address that `located` gives each.
+    pub fn new(instances: InOrder, style: Style, content_type: &'static str, located: L) -> Self {
+        Self {
+            instances,
+            style,
+            content_type,
+            located,
+        }
+    }
+
+    /// The first picture. It is rendered before the response begins, so that its fault still has a
+    /// status.
+    ///
+    /// # Errors
+    /// Why it cannot be rendered, or [`object::Error::NoPixelData`] if no instance is an image.
+    pub async fn first(&mut self) -> Result<Part, Error> {
+        let first = self.render_next().await?;
+        first.ok_or_else(|| object::Error::NoPixelData.into())
+    }
+
+    /// The same after the head of the response has left; see [`super::Context::patient`].
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self {
+            instances: self.instances.patient(),
+            ..self
+        }
+    }
+
+    async fn render_next(&mut self) -> Result<Option<Part>, Error> {
+        for instance in self.instances.by_ref() {
+            let target = instance.target();
+            let renderer = Renderer::new(instance, self.style.clone());
+            let picture = match renderer.render(1).await {
+                Err(Error::Instance(object::Error::NoPixelData)) => continue,
+                rendered => rendered?,
+            };
+            return Ok(Some(Part {
+                content_type: self.content_type.to_owned(),
+                location: (self.located)(&target, &SubResource::Rendered),
+                body: Body::full(picture),
+            }));
+        }
+        Ok(None)
+    }
+}
+
+impl<L: Fn(&Target, &SubResource) -> String + Send + Sync + 'static> Parts for ImageParts<L> {
+    async fn next(&mut self) -> Result<Option<Part>, body::Error> {
+        Ok(self.render_next().await?)
+    }
+}

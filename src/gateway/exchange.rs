@@ -1,0 +1,48 @@
+//! One request, and everything that the gateway finds out about its sender.
+
+use std::sync::Arc;
+
+use http::header::ACCEPT;
+use http::request::Parts;
+use http::{HeaderMap, Method};
+
+use super::edge::forwarded::PublicUrl;
+use crate::access::{Caller, Door};
+use crate::budget::Account;
+use crate::hop::Hop;
+use crate::resource::Target;
+
+/// A request whose sender has been identified.
+#[derive(Debug)]
+pub(crate) struct Exchange<'a> {
+    pub(crate) head: &'a Parts,
+    pub(crate) caller: Caller,
+    /// The listener that accepted it.
+    pub(crate) door: Door,
+    /// The URL at which the client reaches the gateway.
+    pub(crate) public_url: Arc<PublicUrl>,
+    pub(crate) hop: Arc<Hop>,
+    /// The memory for the response.
+    pub(crate) account: Account,
+}
+
+impl Exchange<'_> {
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.head.uri.query()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The `Accept` fields.
+    pub(crate) fn accept(&self) -> Vec<&str> {
+        let fields = self.head.headers.get_all(ACCEPT).iter();
+        fields.filter_map(|field| field.to_str().ok()).collect()
+    }
+
+    /// Whether the client asks for the head of a response that would hold many instances.
+    pub(crate) fn is_head_of_many(&self, target: &Target) -> bool {
+        self.head.method == Method::HEAD && !matches!(target, Target::Instance(..))
+    }
+}
