@@ -13,7 +13,7 @@ use moka::sync::Cache as Recent;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::crossing::Question;
-use super::learned::Manner;
+use super::learned::SourceTrait;
 use super::{Job, Plan, Retriever};
 use crate::cache::LookAhead;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid};
@@ -130,8 +130,8 @@ impl Retriever {
         is_far
             && !job.source.freshness.lifetime.is_zero()
             && self.cache.keeps_something()
-            && !self.manners.has(&job.source, Manner::NoStore)
-            && !self.manners.has(&job.source, Manner::InstancesOnly)
+            && !self.traits.has(&job.source, SourceTrait::NoStore)
+            && !self.traits.has(&job.source, SourceTrait::InstancesOnly)
             && listing.instances.len() > 1
             && !self.ahead.recent.contains_key(&name)
             && lacks_some(listing, is_wanting)

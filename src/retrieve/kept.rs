@@ -5,9 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::answer::delivery::Tally;
 use super::crossing::Question;
-use super::learned::Manner;
+use super::learned::SourceTrait;
 use super::{Job, Missing, Plan, Retriever};
 use crate::body::Body;
 use crate::cache::disk::Stored;
@@ -15,6 +14,7 @@ use crate::cache::{Entry, Flight, Found, Key, Read};
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
 use crate::instance::{Instance, Listing, Way};
 use crate::resource::Target;
+use crate::retrieve::tally::Tally;
 use crate::source::{self, Representation, Source};
 
 /// What an instance of a listing is kept as.
@@ -34,7 +34,7 @@ pub(super) fn key(
 }
 
 /// What became of looking for an instance.
-pub(super) enum Kept {
+pub(super) enum CacheLookup {
     /// It is here, or arriving.
     Here(Box<Instance>),
     /// It is here, in a form that is not accepted.
@@ -100,17 +100,19 @@ impl Retriever {
         accepted: &TransferSyntaxes,
         question: &Question,
         knowledge: Knowledge,
-    ) -> Kept {
+    ) -> CacheLookup {
         if knowledge == Knowledge::Confirmed {
             self.cache.confirm(key);
         }
         let Some(found) = self.cache.find(key) else {
-            return Kept::Nowhere;
+            return CacheLookup::Nowhere;
         };
         let source = &question.source;
         let is_fresh = found.is_fresh(source.freshness.lifetime);
         if !is_fresh && knowledge == Knowledge::Nothing {
-            return self.tags(source, &found).map_or(Kept::Nowhere, Kept::Stale);
+            return self
+                .tags(source, &found)
+                .map_or(CacheLookup::Nowhere, CacheLookup::Stale);
         }
         self.found((key, &found), accepted, question).await
     }
@@ -139,7 +141,7 @@ impl Retriever {
     }
 
     fn tags(&self, source: &Source, found: &Found) -> Option<HeaderValue> {
-        if self.manners.has(source, Manner::NoRevalidation) {
+        if self.traits.has(source, SourceTrait::NoRevalidation) {
             return None;
         }
         HeaderValue::try_from(found.tags()?).ok()
@@ -150,9 +152,9 @@ impl Retriever {
         (key, found): (&Key, &Found),
         accepted: &TransferSyntaxes,
         question: &Question,
-    ) -> Kept {
+    ) -> CacheLookup {
         if !accepted.permit(found.transfer_syntax()) {
-            return Kept::NotAccepted;
+            return CacheLookup::NotAccepted;
         }
         let instance = match found {
             Found::Memory(entry) => {
@@ -162,7 +164,9 @@ impl Retriever {
             Found::Flight(flight) => self.joined(flight, question),
             Found::Disk(stored) => self.on_disk(stored, question).await,
         };
-        instance.map_or(Kept::Nowhere, |instance| Kept::Here(Box::new(instance)))
+        instance.map_or(CacheLookup::Nowhere, |instance| {
+            CacheLookup::Here(Box::new(instance))
+        })
     }
 
     fn joined(&self, flight: &Arc<Flight>, question: &Question) -> Option<Instance> {

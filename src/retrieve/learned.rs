@@ -13,11 +13,11 @@ const MOST: u64 = 10_000;
 
 /// How sources have behaved.
 #[derive(Debug, Clone)]
-pub(super) struct Manners(Recent<(Arc<str>, Manner), ()>);
+pub(super) struct SourceTraits(Recent<(Arc<str>, SourceTrait), ()>);
 
 /// A way in which a source behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Manner {
+pub(super) enum SourceTrait {
     /// It wants nothing of it kept (`Cache-Control: no-store`).
     NoStore,
     /// It sends everything again when it is asked whether something has changed.
@@ -26,17 +26,17 @@ pub(super) enum Manner {
     InstancesOnly,
 }
 
-impl Manners {
+impl SourceTraits {
     pub(super) fn new() -> Self {
         let recent = Recent::builder().max_capacity(MOST);
         Self(recent.time_to_live(REMEMBERED).build())
     }
 
-    pub(super) fn learn(&self, source: &Source, manner: Manner) {
+    pub(super) fn learn(&self, source: &Source, manner: SourceTrait) {
         self.0.insert((source.key(), manner), ());
     }
 
-    pub(super) fn has(&self, source: &Source, manner: Manner) -> bool {
+    pub(super) fn has(&self, source: &Source, manner: SourceTrait) -> bool {
         self.0.contains_key(&(source.key(), manner))
     }
 }

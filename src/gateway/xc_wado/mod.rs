@@ -19,7 +19,7 @@ use crate::gateway::{Error, Gateway};
 use crate::ihe::HomeCommunityId;
 use crate::request::xc_wado::Tolerance;
 use crate::request::{Grammar, XcWado, XcWadoPath};
-use crate::retrieve::Errand;
+use crate::retrieve::RelayRequest;
 use crate::source::Source;
 
 /// `[xc_wado]`.
@@ -146,12 +146,12 @@ impl Gateway {
         holder: Holder,
     ) -> Result<Response<Body>, Error> {
         let acceptable = acceptable(exchange, &request.target)?;
-        let errand = Errand {
+        let relay = RelayRequest {
             hop: Arc::clone(&exchange.hop),
             source: holder.source,
             target: request.target.clone(),
         };
-        let relaying = self.retriever.relay(errand, acceptable.syntaxes.clone());
+        let relaying = self.retriever.relay(relay, acceptable.syntaxes.clone());
         let retrieval = relaying.await.map_err(Error::between_communities)?;
         let base = self.xc_wado_base(exchange, request);
         self.instances(

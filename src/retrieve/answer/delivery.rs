@@ -4,18 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus::IntCounter;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::body::{self, End};
+use crate::body;
 use crate::instance::{Given, Instance};
-use crate::metrics::Metrics;
-use crate::source::Source;
+use crate::retrieve::tally::Tally;
 
 /// The stream of one answer, to which several may give.
 #[derive(Clone)]
-pub(crate) struct Giving {
+pub(crate) struct Delivery {
     stream: mpsc::Sender<Given>,
     /// How often the client took something, from anybody.
     taken: Arc<AtomicU64>,
@@ -30,44 +28,7 @@ pub(crate) enum Stop {
     Broken(body::Error),
 }
 
-/// What is counted of a source.
-#[derive(Clone)]
-pub(crate) struct Tally {
-    pub(crate) fetched_instances: IntCounter,
-    pub(crate) fetched_bytes: IntCounter,
-    pub(crate) trailing_bytes: IntCounter,
-    delivered_instances: IntCounter,
-}
-
-impl Tally {
-    pub(crate) fn of(source: &Source, metrics: &Metrics) -> Self {
-        let alias = &[&*source.alias];
-        Self {
-            fetched_instances: metrics.fetched_instances.with_label_values(alias),
-            fetched_bytes: metrics.fetched_bytes.with_label_values(alias),
-            trailing_bytes: metrics.trailing_bytes.with_label_values(alias),
-            delivered_instances: metrics.delivered_instances.with_label_values(alias),
-        }
-    }
-}
-
-impl Tally {
-    /// The instance, counted once it has been read to its end.
-    pub(crate) fn delivering(&self, mut instance: Instance) -> Instance {
-        let delivered = self.delivered_instances.clone();
-        instance.body = instance.body.watched(
-            |_bytes| {},
-            move |_bytes, end| {
-                if end == End::Complete {
-                    delivered.inc();
-                }
-            },
-        );
-        instance
-    }
-}
-
-impl Giving {
+impl Delivery {
     pub(crate) fn new(stream: mpsc::Sender<Given>, client_silence: Duration) -> Self {
         Self {
             stream,
@@ -90,8 +51,8 @@ impl Giving {
     }
 
     pub(crate) async fn give(&self, given: Given) -> Result<(), Stop> {
-        let giving = self.stream.send(given);
-        self.taken(async { giving.await.map_err(|_left| Stop::ClientLeft) })
+        let delivery = self.stream.send(given);
+        self.taken(async { delivery.await.map_err(|_left| Stop::ClientLeft) })
             .await
     }
 

@@ -1,6 +1,168 @@
-//! One answer: instances are fetched, and given to its reader at the pace of that reader.
+//! One answer: its instances are fetched, and delivered to its reader at the reader's pace.
 
-pub(crate) mod delivery;
-pub(crate) mod progress;
-pub(crate) mod relay;
-pub(crate) mod worker;
+pub(super) mod delivery;
+pub(super) mod progress;
+mod relay;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::plan::{Job, Missing, Plan, RelayRequest, Retrieval};
+use super::{Error, Retriever};
+use crate::dicom::TransferSyntaxes;
+use crate::instance::{Given, Instances};
+use crate::source;
+use delivery::Delivery;
+use relay::Relay;
+use worker::{FirstOutcome, Worker};
+
+impl Retriever {
+    /// Begins to fetch. Returns once every location has either an instance to give or failed, so
+    /// that what is missing is known as far as it can be.
+    ///
+    /// # Errors
+    /// Why there is nothing at all to give.
+    pub async fn start(&self, plan: Plan, accepted: TransferSyntaxes) -> Result<Retrieval, Error> {
+        let selected = plan.not_locatable + plan.count();
+        if plan.jobs.is_empty() {
+            return Err(Error::NotLocatable);
+        }
+        if let Some(instance) = self.at_once(&plan, &accepted) {
+            return Ok(Retrieval::of(instance));
+        }
+        if let [job] = &plan.jobs[..]
+            && job.only.is_some()
+        {
+            self.look_ahead(job, &plan.hop);
+        }
+        let accepted = Arc::new(accepted);
+        let (delivery, receiver) = self.giving();
+        let mut openings = Vec::new();
+        let is_kept = !plan.jobs.iter().any(|job| self.must_ask(job));
+        for jobs in self.deal(plan.jobs) {
+            let (opened, opening) = oneshot::channel();
+            let (hop, accepted) = (Arc::clone(&plan.hop), Arc::clone(&accepted));
+            let worker = Worker::new(jobs, hop, accepted, self, &delivery);
+            tokio::spawn(worker.run(opened));
+            openings.push(opening);
+        }
+        // The stream ends when the last worker has dropped its sender.
+        drop(delivery);
+        let missing = plan.not_locatable + missing(openings).await?;
+        let instances = Instances::new(receiver, selected.saturating_sub(missing));
+        let missing = match missing {
+            0 => Missing::Nothing,
+            _ => Missing::Some { missing, selected },
+        };
+        Ok(Retrieval {
+            instances,
+            missing,
+            is_kept,
+        })
+    }
+
+    /// Begins to pass on what a source has. Returns once the first instance arrives.
+    ///
+    /// # Errors
+    /// Why there is nothing to give.
+    pub async fn relay(
+        &self,
+        request: RelayRequest,
+        accepted: TransferSyntaxes,
+    ) -> Result<Retrieval, source::Error> {
+        let (delivery, receiver) = self.giving();
+        let (opened, opening) = oneshot::channel();
+        tokio::spawn(Relay::new(request, accepted, self, delivery).run(opened));
+        let is_partial = opening.await.unwrap_or(Err(source::Error::Unreachable))?;
+        Ok(Retrieval {
+            instances: Instances::until_told(receiver),
+            missing: if is_partial {
+                Missing::SourceSaysSome
+            } else {
+                Missing::Nothing
+            },
+            is_kept: false,
+        })
+    }
+
+    fn giving(&self) -> (Delivery, mpsc::Receiver<Given>) {
+        let (sender, receiver) = mpsc::channel(1);
+        (Delivery::new(sender, self.client_silence()), receiver)
+    }
+
+    /// The jobs of each worker, all of one source. There are more workers for a source than one only
+    /// where it has seats to spare.
+    fn deal(&self, jobs: Vec<Job>) -> Vec<Vec<Job>> {
+        let mut by_source: BTreeMap<Arc<str>, Vec<Job>> = BTreeMap::new();
+        for job in jobs {
+            let of_source = by_source.entry(Arc::clone(&job.source.alias));
+            of_source.or_default().push(job);
+        }
+        let deal = |jobs: Vec<Job>| {
+            let seats = jobs.first().map_or(1, |job| job.source.free_seats());
+            let hands = seats.min(self.settings.series_at_once).min(jobs.len());
+            deal(jobs, hands.max(1))
+        };
+        by_source.into_values().flat_map(deal).collect()
+    }
+}
+
+fn deal(jobs: Vec<Job>, hands: usize) -> Vec<Vec<Job>> {
+    let mut dealt = vec![Vec::new(); hands];
+    for (at, job) in jobs.into_iter().enumerate() {
+        dealt[at % hands].push(job);
+    }
+    dealt
+}
+
+async fn missing(openings: Vec<oneshot::Receiver<FirstOutcome>>) -> Result<usize, Error> {
+    let mut missing = 0;
+    let mut has_begun = false;
+    let mut worst: Option<source::Error> = None;
+    for opening in openings {
+        match opening.await {
+            Ok(FirstOutcome::Instance { missing: known }) => {
+                missing += known;
+                has_begun = true;
+            }
+            Ok(FirstOutcome::Nothing {
+                missing: all,
+                error,
+            }) => {
+                missing += all;
+                worst = Some(more_telling(worst, error));
+            }
+            // It panicked; whatever it had is missing and must not look as if it were not.
+            Err(_gone) => return Err(Error::Source(source::Error::Unreachable)),
+        }
+    }
+    match worst {
+        Some(error) if !has_begun => Err(Error::Source(error)),
+        Some(_) | None => Ok(missing),
+    }
+}
+
+/// Of two failures, the one that a client can do more about: trying again may help after a passing
+/// fault, not after a definite answer.
+fn more_telling(one: Option<source::Error>, other: source::Error) -> source::Error {
+    let rank = |error: &source::Error| match error {
+        source::Error::NotFound | source::Error::NotModified => 0,
+        source::Error::Gone => 1,
+        source::Error::BadRequest | source::Error::InstancesOnly | source::Error::NotAcceptable => {
+            2
+        }
+        source::Error::Forbidden | source::Error::Status(_) | source::Error::Malformed(_) => 3,
+        source::Error::BrokeOff(_) | source::Error::Unreachable | source::Error::HungUp => 4,
+        source::Error::TimedOut => 5,
+        source::Error::Overloaded { .. }
+        | source::Error::Resting { .. }
+        | source::Error::Crowded { .. } => 6,
+    };
+    match one {
+        Some(one) if rank(&one) >= rank(&other) => one,
+        Some(_) | None => other,
+    }
+}

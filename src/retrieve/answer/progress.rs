@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::delivery::Tally;
 use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
 use crate::metrics::Metrics;
 use crate::retrieve::Job;
+use crate::retrieve::tally::Tally;
 
 /// One job while it is done.
 pub(crate) struct Progress<'a> {

@@ -9,32 +9,33 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::delivery::{Giving, Stop, Tally};
+use super::delivery::{Delivery, Stop};
 use crate::body;
 use crate::cache::Key;
 use crate::dicom::{TransferSyntax, TransferSyntaxes};
 use crate::digest::Digest;
 use crate::instance::Instance;
 use crate::resource::Target;
-use crate::retrieve::crossing::{Arrived, Follower, MOST_INSTANCES, Question, TOO_MANY};
-use crate::retrieve::kept::{Kept, Knowledge};
-use crate::retrieve::{Errand, Retriever};
+use crate::retrieve::crossing::{ArrivedInstance, Follower, MOST_INSTANCES, Question, TOO_MANY};
+use crate::retrieve::kept::{CacheLookup, Knowledge};
+use crate::retrieve::tally::Tally;
+use crate::retrieve::{RelayRequest, Retriever};
 use crate::source::{self, Claim, Representation};
 
 /// How many the source may fail to decode before it is taken to decode none.
 const TRIES: usize = 4;
 
 /// How a relay began: whether it is known to be partial, or why there is nothing.
-pub(crate) type Opening = Result<bool, source::Error>;
+pub(crate) type FirstOutcome = Result<bool, source::Error>;
 
 /// Passes on what one source has.
 pub(crate) struct Relay {
-    errand: Errand,
+    request: RelayRequest,
     accepted: TransferSyntaxes,
     retriever: Retriever,
-    giving: Giving,
+    delivery: Delivery,
     tally: Tally,
-    opened: Option<oneshot::Sender<Opening>>,
+    opened: Option<oneshot::Sender<FirstOutcome>>,
     /// Whether it is known that not everything comes.
     is_partial: bool,
     /// What is accepted in another transfer syntax only.
@@ -52,17 +53,17 @@ enum Halt {
 
 impl Relay {
     pub(crate) fn new(
-        errand: Errand,
+        request: RelayRequest,
         accepted: TransferSyntaxes,
         retriever: &Retriever,
-        giving: Giving,
+        delivery: Delivery,
     ) -> Self {
         Self {
-            tally: Tally::of(&errand.source, &retriever.metrics),
-            errand,
+            tally: Tally::of(&request.source, &retriever.metrics),
+            request,
             accepted,
             retriever: retriever.clone(),
-            giving,
+            delivery,
             opened: None,
             is_partial: false,
             to_decode: Vec::new(),
@@ -72,10 +73,10 @@ impl Relay {
     }
 
     /// Passes everything on. How it began is told once.
-    pub(crate) async fn run(mut self, opened: oneshot::Sender<Opening>) {
+    pub(crate) async fn run(mut self, opened: oneshot::Sender<FirstOutcome>) {
         self.opened = Some(opened);
-        let giving = self.giving.clone();
-        giving.while_taken(self.work()).await;
+        let delivery = self.delivery.clone();
+        delivery.while_taken(self.work()).await;
     }
 
     async fn work(&mut self) {
@@ -91,16 +92,16 @@ impl Relay {
                 let error = error.unwrap_or(source::Error::NotFound);
                 opened.send(Err(error)).map_err(|_left| ())
             }
-            (None, None) => self.giving.give(Ok(None)).await.map_err(|_left| ()),
+            (None, None) => self.delivery.give(Ok(None)).await.map_err(|_left| ()),
             (None, Some(error)) => {
-                let broken = self.giving.give(Err(error.late(body::Error::Missing(1))));
+                let broken = self.delivery.give(Err(error.late(body::Error::Missing(1))));
                 broken.await.map_err(|_left| ())
             }
         };
     }
 
     async fn everything(&mut self) -> Result<(), Halt> {
-        let target = self.errand.target.clone();
+        let target = self.request.target.clone();
         self.all_of(&target, Representation::AsStored).await?;
         self.decode().await
     }
@@ -109,18 +110,18 @@ impl Relay {
     async fn all_of(&mut self, target: &Target, form: Representation) -> Result<(), Halt> {
         let mut question = self.question(target, form);
         match self.look(&question, Knowledge::Nothing).await {
-            Kept::Here(instance) => return self.give(*instance).await,
-            Kept::NotAccepted => return self.ask_decoded(target.clone()),
-            Kept::Stale(tags) => question.had = Some(tags),
-            Kept::Nowhere => {}
+            CacheLookup::Here(instance) => return self.give(*instance).await,
+            CacheLookup::NotAccepted => return self.ask_decoded(target.clone()),
+            CacheLookup::Stale(tags) => question.had = Some(tags),
+            CacheLookup::Nowhere => {}
         }
         let mut following = self.retriever.follow(&question, self.claim()).await;
         if let Err(source::Error::NotModified) = &following {
             match self.look(&question, Knowledge::Confirmed).await {
-                Kept::Here(instance) => return self.give(*instance).await,
-                Kept::NotAccepted => return self.ask_decoded(target.clone()),
+                CacheLookup::Here(instance) => return self.give(*instance).await,
+                CacheLookup::NotAccepted => return self.ask_decoded(target.clone()),
                 // It was forgotten in the meantime.
-                Kept::Stale(_) | Kept::Nowhere => {
+                CacheLookup::Stale(_) | CacheLookup::Nowhere => {
                     question.had = None;
                     following = self.retriever.follow(&question, self.claim()).await;
                 }
@@ -134,13 +135,13 @@ impl Relay {
     }
 
     /// Looks for what is asked, if that is one instance.
-    async fn look(&self, question: &Question, knowledge: Knowledge) -> Kept {
+    async fn look(&self, question: &Question, knowledge: Knowledge) -> CacheLookup {
         match question.key() {
             Some(key) => {
                 let (retriever, accepted) = (&self.retriever, &self.accepted);
                 retriever.kept(&key, accepted, question, knowledge).await
             }
-            None => Kept::Nowhere,
+            None => CacheLookup::Nowhere,
         }
     }
 
@@ -213,7 +214,7 @@ impl Relay {
 
     async fn arrived(
         &mut self,
-        arrived: &Arrived,
+        arrived: &ArrivedInstance,
         follower: &Follower,
         form: Representation,
     ) -> Result<(), Halt> {
@@ -222,13 +223,13 @@ impl Relay {
         if let Some(body) = arrived.flight().and_then(mend) {
             return self.give(follower.instance(arrived, body)).await;
         }
-        let key = Key::of(&self.errand.source, &arrived.identity, form);
+        let key = Key::of(&self.request.source, &arrived.identity, form);
         let nothing = Knowledge::Nothing;
         let kept = self.retriever.kept(&key, &self.accepted, question, nothing);
         match kept.await {
-            Kept::Here(instance) => self.give(*instance).await,
+            CacheLookup::Here(instance) => self.give(*instance).await,
             // It arrived, and was let go before it could be read here.
-            Kept::NotAccepted | Kept::Stale(_) | Kept::Nowhere => {
+            CacheLookup::NotAccepted | CacheLookup::Stale(_) | CacheLookup::Nowhere => {
                 Box::pin(self.all_of(&arrived.identity.target(), form)).await
             }
         }
@@ -289,7 +290,7 @@ impl Relay {
         }
         self.given += 1;
         self.retriever.count_lookup(&instance);
-        Ok(self.giving.instance(instance, &self.tally).await?)
+        Ok(self.delivery.instance(instance, &self.tally).await?)
     }
 
     fn claim(&self) -> Claim {
@@ -301,11 +302,11 @@ impl Relay {
 
     fn question(&self, target: &Target, form: Representation) -> Question {
         Question {
-            source: Arc::clone(&self.errand.source),
+            source: Arc::clone(&self.request.source),
             target: target.clone(),
             representation: form,
             listing: None,
-            hop: Arc::clone(&self.errand.hop),
+            hop: Arc::clone(&self.request.hop),
             had: None,
             is_repair: false,
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::{Arrived, Crossing, Log, Question};
+use super::{ArrivedInstance, Crossing, Log, Question};
 use crate::body::{self, Body};
 use crate::cache::Flight;
 use crate::cache::pace::Interest;
@@ -41,9 +41,9 @@ pub(in crate::retrieve) struct Follower {
 
 /// What came of waiting for an instance of a series.
 #[derive(Debug)]
-pub(in crate::retrieve) enum Brought {
+pub(in crate::retrieve) enum CrossingOutcome {
     /// It has arrived.
-    Here(Arrived),
+    Here(ArrivedInstance),
     /// It is to be fetched by itself, for as long as the permit is held.
     Fetch(OwnedSemaphorePermit),
     /// It does not come.
@@ -107,7 +107,9 @@ impl Follower {
     ///
     /// # Errors
     /// Why the answer broke off.
-    pub(in crate::retrieve) async fn next(&mut self) -> Result<Option<Arrived>, body::Error> {
+    pub(in crate::retrieve) async fn next(
+        &mut self,
+    ) -> Result<Option<ArrivedInstance>, body::Error> {
         let at = self.at;
         let next = |log: &mut Log| {
             if let Some(error) = self.turned_away(log) {
@@ -132,7 +134,7 @@ impl Follower {
     /// That is so where what stands before it in the manifest takes longer than a few answers of the
     /// source, as far as that can be told, and where it has not come in that time. At most
     /// [`OWN_FETCHES`] are fetched beside a series at the same time; the others wait on.
-    pub(in crate::retrieve) async fn bring(&mut self, uid: &SopInstanceUid) -> Brought {
+    pub(in crate::retrieve) async fn bring(&mut self, uid: &SopInstanceUid) -> CrossingOutcome {
         let own_fetches = Arc::clone(&self.crossing.own_fetches);
         let patience = self.patience(uid);
         self.go_to(uid);
@@ -141,16 +143,16 @@ impl Follower {
         if let Some(patience) = patience
             && let Ok(arrived) = timeout(patience, &mut arrives).await
         {
-            return arrived.map_or(Brought::Never, Brought::Here);
+            return arrived.map_or(CrossingOutcome::Never, CrossingOutcome::Here);
         }
         tokio::select! {
             biased;
-            arrived = &mut arrives => arrived.map_or(Brought::Never, Brought::Here),
-            permit = own_fetches.acquire_owned() => permit.map_or(Brought::Never, Brought::Fetch),
+            arrived = &mut arrives => arrived.map_or(CrossingOutcome::Never, CrossingOutcome::Here),
+            permit = own_fetches.acquire_owned() => permit.map_or(CrossingOutcome::Never, CrossingOutcome::Fetch),
         }
     }
 
-    async fn find(&mut self, uid: &SopInstanceUid) -> Option<Arrived> {
+    async fn find(&mut self, uid: &SopInstanceUid) -> Option<ArrivedInstance> {
         loop {
             let arrived = self.next().await.ok()??;
             if arrived.identity.sop_instance == *uid {
@@ -200,7 +202,7 @@ impl Follower {
     }
 
     /// An instance that has arrived, with its bytes.
-    pub(in crate::retrieve) fn instance(&self, arrived: &Arrived, body: Body) -> Instance {
+    pub(in crate::retrieve) fn instance(&self, arrived: &ArrivedInstance, body: Body) -> Instance {
         Instance {
             identity: arrived.identity.clone(),
             body,
@@ -253,7 +255,7 @@ impl Follower {
     }
 
     /// Lets the crossing go on past an instance that this follower does not read.
-    pub(in crate::retrieve) fn pass_over(&self, arrived: &Arrived) {
+    pub(in crate::retrieve) fn pass_over(&self, arrived: &ArrivedInstance) {
         // One of another crossing goes at the pace of that.
         let own = |flight: &Arc<Flight>| flight.is_of(self.interest.pace());
         if let Some(flight) = arrived.flight().filter(own) {

@@ -21,12 +21,12 @@ const FOR_LATE_FOLLOWERS: usize = 4096;
 
 /// An instance that arrived.
 #[derive(Debug, Clone)]
-pub(in crate::retrieve) struct Arrived {
+pub(in crate::retrieve) struct ArrivedInstance {
     pub(in crate::retrieve) identity: Identity,
     flight: Weak<Flight>,
 }
 
-impl Arrived {
+impl ArrivedInstance {
     /// The flight that brings it, if that is still to be had.
     pub(in crate::retrieve) fn flight(&self) -> Option<Arc<Flight>> {
         self.flight.upgrade()
@@ -44,7 +44,7 @@ pub(super) struct Log {
     /// Whether the source gave one instance twice, with different bytes.
     pub(super) is_contested: bool,
     pub(super) end: Option<Result<(), source::Error>>,
-    arrived: VecDeque<Arrived>,
+    arrived: VecDeque<ArrivedInstance>,
     /// Entries before the first of `arrived`.
     released: usize,
     /// At which place how many followers are.
@@ -80,7 +80,7 @@ impl Log {
     }
 
     /// The entry at a place, if it is here.
-    pub(super) fn at(&self, place: usize) -> Option<&Arrived> {
+    pub(super) fn at(&self, place: usize) -> Option<&ArrivedInstance> {
         self.arrived.get(place.checked_sub(self.released)?)
     }
 
@@ -125,7 +125,7 @@ impl Log {
         {
             self.held.push_back((place, Arc::clone(flight)));
         }
-        self.arrived.push_back(Arrived {
+        self.arrived.push_back(ArrivedInstance {
             identity,
             flight: flight.map_or_else(Weak::new, Arc::downgrade),
         });

@@ -88,12 +88,12 @@ async fn a_flight_that_is_kept_nowhere_waits_for_slower_followers_within_a_windo
         pilot.push(bytes.clone(), patience).await.expect("awaited");
         pilot.land().await.expect("no length was promised");
         // The fastest has read it all.
-        let flight = log.at(at).and_then(Arrived::flight).expect("held");
+        let flight = log.at(at).and_then(ArrivedInstance::flight).expect("held");
         pace.read_to(flight.reach());
         log.go(fast + at, fast + at + 1);
         most = most.max(log.held.len());
     }
-    let is_held = |log: &Log, at| log.at(at).and_then(Arrived::flight).is_some();
+    let is_held = |log: &Log, at| log.at(at).and_then(ArrivedInstance::flight).is_some();
     assert!(is_held(&log, 99) && is_held(&log, 95) && !is_held(&log, 50));
     assert!(most <= 13, "{most}");
     // Once all have passed, nothing is held.

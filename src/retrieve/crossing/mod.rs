@@ -19,19 +19,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-pub(super) use follower::{Brought, Follower};
-pub(super) use log::{Arrived, MOST_INSTANCES};
+pub(super) use follower::{CrossingOutcome, Follower};
+pub(super) use log::{ArrivedInstance, MOST_INSTANCES};
 pub(super) use question::Question;
 
 use super::Retriever;
-use super::answer::delivery::Tally;
-use super::learned::Manner;
+use super::learned::SourceTrait;
 use crate::body;
 use crate::cache::pace::{Halt, Pace};
 use crate::cache::{Cargo, Flight, Key, Known, Pilot, Terms};
 use crate::dicom::part10::Identity;
 use crate::instance::Listing;
 use crate::resource::Target;
+use crate::retrieve::tally::Tally;
 use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat, Source};
 use copies::Copies;
 use log::Log;
@@ -69,7 +69,7 @@ pub(super) struct Crossing {
 
 /// What was left out of an answer.
 #[derive(Debug, Default)]
-struct Dropped {
+struct SkippedInstances {
     unidentified: u64,
     not_selected: u64,
     duplicate: u64,
@@ -172,7 +172,7 @@ impl Crossing {
         seat: (Seat, OwnedSemaphorePermit),
         retriever: Retriever,
     ) {
-        let mut dropped = Dropped::default();
+        let mut dropped = SkippedInstances::default();
         let outcome = tokio::select! {
             outcome = self.bring(&crossings, &retriever, &mut dropped) => outcome,
             () = self.pace.unwanted() => Err(body::Error::Abandoned.into()),
@@ -187,7 +187,7 @@ impl Crossing {
         self: &Arc<Self>,
         crossings: &Crossings,
         retriever: &Retriever,
-        dropped: &mut Dropped,
+        dropped: &mut SkippedInstances,
     ) -> Result<(), source::Error> {
         let question = &self.question;
         let ask = Ask {
@@ -200,8 +200,8 @@ impl Crossing {
         let opened = retriever.open(&question.source, &ask).await;
         let is_one = matches!(question.target, Target::Instance(..));
         if let (Err(source::Error::InstancesOnly | NOT_IMPLEMENTED), false) = (&opened, is_one) {
-            let manners = &retriever.manners;
-            manners.learn(&question.source, Manner::InstancesOnly);
+            let traits = &retriever.traits;
+            traits.learn(&question.source, SourceTrait::InstancesOnly);
         }
         let mut arrivals = opened?;
         self.learn(&arrivals, retriever);
@@ -269,7 +269,7 @@ impl Crossing {
         &self,
         identity: &Identity,
         arrivals: &Arrivals,
-        (copies, dropped): (&Copies, &mut Dropped),
+        (copies, dropped): (&Copies, &mut SkippedInstances),
         retriever: &Retriever,
     ) {
         let digest = arrivals.digest();
@@ -320,13 +320,13 @@ impl Crossing {
     }
 
     fn learn(&self, arrivals: &Arrivals, retriever: &Retriever) {
-        let (source, manners) = (&self.question.source, &retriever.manners);
+        let (source, traits) = (&self.question.source, &retriever.traits);
         if self.is_no_store(arrivals) {
-            manners.learn(source, Manner::NoStore);
+            traits.learn(source, SourceTrait::NoStore);
         }
         // Who can tell what has changed names what it gives.
         if self.question.had.is_some() && arrivals.etag().is_none() {
-            manners.learn(source, Manner::NoRevalidation);
+            traits.learn(source, SourceTrait::NoRevalidation);
         }
     }
 
@@ -458,7 +458,7 @@ impl Crossing {
     }
 }
 
-impl Dropped {
+impl SkippedInstances {
     /// Counts what was left out and says so once, however much it was.
     fn report(&self, source: &Source, retriever: &Retriever) {
         let location = &*source.alias;

@@ -1,0 +1,111 @@
+//! Instances that arrive, on their way to the reader.
+
+use super::{AnswerEnd, FirstOutcome, Worker};
+use crate::body;
+use crate::instance::Instance;
+use crate::retrieve::answer::delivery::Stop;
+use crate::retrieve::answer::progress::Progress;
+use crate::retrieve::crossing::{ArrivedInstance, Follower, Question};
+use crate::retrieve::kept::Knowledge;
+use crate::source::{self, Seat};
+
+impl Worker {
+    pub(super) async fn open(
+        &self,
+        question: Question,
+        seat: Option<Seat>,
+    ) -> Result<Follower, source::Error> {
+        let claim = self.claim();
+        let following = self.retriever.follow_from(&question, claim, seat);
+        let (follower, _is_partial) = following.await?;
+        Ok(follower)
+    }
+
+    /// Gives on what arrives and is awaited, until the source ends its answer or sends something
+    /// in a transfer syntax that is not accepted.
+    pub(super) async fn pass_on(
+        &mut self,
+        mut follower: Follower,
+        progress: &mut Progress<'_>,
+    ) -> Result<AnswerEnd, Stop> {
+        let passed = self.pass_through(&mut follower, progress).await?;
+        if progress.left == 0 {
+            follower.settle().await;
+        }
+        self.is_contested |= follower.is_contested();
+        Ok(passed)
+    }
+
+    pub(super) async fn pass_through(
+        &mut self,
+        follower: &mut Follower,
+        progress: &mut Progress<'_>,
+    ) -> Result<AnswerEnd, Stop> {
+        loop {
+            if progress.left == 0 {
+                return Ok(AnswerEnd::Complete);
+            }
+            let arrived = match follower.next().await {
+                Ok(Some(arrived)) => arrived,
+                Ok(None) => return Ok(AnswerEnd::Complete),
+                Err(error) => return Ok(self.broke_off(error, progress)),
+            };
+            if !progress.awaits(&arrived.identity) {
+                follower.pass_over(&arrived);
+                continue;
+            }
+            if !self.accepted.permit(&arrived.identity.transfer_syntax) {
+                return Ok(AnswerEnd::NotAccepted);
+            }
+            self.give_arrived(&arrived, follower, progress).await?;
+        }
+    }
+
+    /// Gives an instance that has arrived, unless it is gone again; then it stays on the list.
+    pub(super) async fn give_arrived(
+        &mut self,
+        arrived: &ArrivedInstance,
+        follower: &Follower,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), Stop> {
+        let uid = &arrived.identity.sop_instance;
+        let question = follower.question();
+        let mend = |flight| self.retriever.mended(&flight, question);
+        let Some(body) = arrived.flight().and_then(mend) else {
+            let form = question.representation;
+            let given = self.give_one_kept(progress, uid, form, Knowledge::Nothing);
+            if given.await?.is_err() {
+                progress.lose(uid);
+            }
+            return Ok(());
+        };
+        progress.take_uid(uid);
+        let instance = follower.instance(arrived, body);
+        self.give_instance(instance, progress).await
+    }
+
+    pub(super) fn broke_off(&mut self, error: body::Error, progress: &Progress<'_>) -> AnswerEnd {
+        tracing::warn!(location = %progress.job.source.alias, %error, "a source broke off");
+        self.failed(source::Error::BrokeOff(error));
+        AnswerEnd::Aborted
+    }
+
+    pub(super) async fn give_instance(
+        &mut self,
+        instance: Instance,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), Stop> {
+        progress.given += 1;
+        self.silences = 0;
+        self.retriever.count_lookup(&instance);
+        if let Some(opened) = self.opened.take() {
+            let begun = FirstOutcome::Instance {
+                missing: std::mem::take(&mut self.missing),
+            };
+            opened
+                .send(begun)
+                .map_err(|_client_left| Stop::ClientLeft)?;
+        }
+        self.delivery.instance(instance, &progress.tally).await
+    }
+}

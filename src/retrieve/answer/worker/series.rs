@@ -1,0 +1,176 @@
+//! A series as a whole: which of its instances a source is asked for, and what follows its answer.
+
+use super::{AnswerEnd, Worker, is_definite};
+use crate::dicom::{SopInstanceUid, TransferSyntax};
+use crate::retrieve::Job;
+use crate::retrieve::answer::delivery::Stop;
+use crate::retrieve::answer::progress::Progress;
+use crate::retrieve::kept::{Knowledge, key};
+use crate::retrieve::learned::SourceTrait;
+use crate::source::{self, Representation};
+
+/// What is wanting of a series is asked for one by one if it is one in so many or less.
+const FEW: usize = 8;
+
+impl Worker {
+    pub(super) async fn series(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        let mut wanting = self.revalidated(progress).await?;
+        let listing = &progress.job.listing;
+        let target = listing.target();
+        let question = self.question(progress.job, target.clone(), Representation::AsStored);
+        let mut turn = Ok(None);
+        if !self.are_better_asked_for_singly(wanting, progress.job) {
+            turn = self.retriever.turn(&question, self.claim()).await;
+            // Others may have fetched them in the meantime.
+            wanting = wanting.min(self.wanting(progress));
+        }
+        if self.are_better_asked_for_singly(wanting, progress.job) {
+            drop(turn);
+            self.give_kept(progress).await?;
+            return self.each(progress).await;
+        }
+        let opened = match turn {
+            Ok(seat) => self.open(question, seat).await,
+            Err(error) => Err(error),
+        };
+        // What is kept is given after what arrives, for a seat is taken now.
+        let follower = match opened {
+            Ok(follower) => follower,
+            // The crossing has learned it from the source just now.
+            Err(_) if self.gives_instances_only(progress.job) => {
+                self.give_kept(progress).await?;
+                return self.each(progress).await;
+            }
+            Err(error) => {
+                self.retriever.heed(
+                    &self.question(progress.job, target, Representation::AsStored),
+                    Some(&error),
+                );
+                if is_definite(&error) && wanting == listing.instances.len() {
+                    let job = progress.job;
+                    let absences = &self.retriever.absences;
+                    absences.remember_series(&job.source, &job.listing.series);
+                }
+                self.failed(error);
+                return self.without_source(progress).await;
+            }
+        };
+        match self.pass_on(follower, progress).await? {
+            AnswerEnd::Complete | AnswerEnd::Aborted if progress.left == 0 => Ok(()),
+            AnswerEnd::Complete | AnswerEnd::Aborted if self.is_hopeless() => {
+                self.without_source(progress).await
+            }
+            AnswerEnd::Complete => self.each(progress).await,
+            AnswerEnd::Aborted => self.rest(progress).await,
+            AnswerEnd::NotAccepted => {
+                self.give_kept(progress).await?;
+                self.decoded(progress).await
+            }
+        }
+    }
+
+    pub(super) fn are_better_asked_for_singly(&self, wanting: usize, job: &Job) -> bool {
+        wanting * FEW <= job.listing.instances.len() || self.gives_instances_only(job)
+    }
+
+    /// Gives what is kept where the source gives nothing. What is missing can still be said if nothing
+    /// was given before.
+    pub(super) async fn without_source(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        let job = progress.job;
+        for uid in progress.awaited() {
+            let is_kept = self.holds(job, &uid, Representation::AsStored);
+            let is_missing = self.opened.is_some() && !is_kept;
+            if is_missing && progress.take_uid(&uid) {
+                self.missing += 1;
+            }
+        }
+        self.give_kept(progress).await
+    }
+
+    /// Fetches what had not come when a source broke off. It may break off at the same place each
+    /// time: so not the series again.
+    pub(super) async fn rest(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        self.is_repair = true;
+        let fetched = self.each(progress).await;
+        self.is_repair = false;
+        let outcome = if progress.left == 0 {
+            "repaired"
+        } else {
+            "failed"
+        };
+        let location = &*progress.job.source.alias;
+        let repairs = &self.retriever.metrics.repairs;
+        repairs.with_label_values(&[location, outcome]).inc();
+        fetched
+    }
+
+    /// How many of the awaited instances must be asked for, of the rest of which only whether they have
+    /// changed. If the source cannot tell that of the first one, all of them must be.
+    pub(super) async fn revalidated(&mut self, progress: &mut Progress<'_>) -> Result<usize, Stop> {
+        let job = progress.job;
+        let is_stale = |uid: &SopInstanceUid| {
+            let key = key(&job.source, &job.listing, uid, Representation::AsStored);
+            !self.retriever.holds(&job.source, &key)
+                && self.retriever.had(&job.source, &key).is_some()
+        };
+        let stale: Vec<_> = progress.awaited().into_iter().filter(is_stale).collect();
+        let Some(first) = stale.first() else {
+            return Ok(self.wanting(progress));
+        };
+        let form = Representation::AsStored;
+        self.instance(progress, first, form, None).await?;
+        let traits = &self.retriever.traits;
+        let can_tell = !traits.has(&job.source, SourceTrait::NoRevalidation);
+        let is_told = if can_tell { stale.len() - 1 } else { 0 };
+        Ok(self.wanting(progress).saturating_sub(is_told))
+    }
+
+    pub(super) fn gives_instances_only(&self, job: &Job) -> bool {
+        let traits = &self.retriever.traits;
+        traits.has(&job.source, SourceTrait::InstancesOnly)
+    }
+
+    /// How many of the awaited instances are not kept.
+    pub(super) fn wanting(&self, progress: &Progress<'_>) -> usize {
+        let job = progress.job;
+        let is_kept = |uid: &&SopInstanceUid| {
+            let key = key(&job.source, &job.listing, uid, Representation::AsStored);
+            self.retriever.holds(&job.source, &key)
+        };
+        let awaited = progress.awaited();
+        awaited.len() - awaited.iter().filter(is_kept).count()
+    }
+
+    /// Gives what is awaited and kept.
+    pub(super) async fn give_kept(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        for uid in progress.awaited() {
+            let form = Representation::AsStored;
+            let given = self.give_one_kept(progress, &uid, form, Knowledge::Nothing);
+            // What is not kept stays on the list.
+            drop(given.await?);
+        }
+        Ok(())
+    }
+
+    /// Asks for every instance that has not come, as it is stored; then for those that are not
+    /// accepted like that.
+    pub(super) async fn each(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        match self.one_by_one(progress, Representation::AsStored).await? {
+            AnswerEnd::NotAccepted => self.decoded(progress).await,
+            AnswerEnd::Complete | AnswerEnd::Aborted => Ok(()),
+        }
+    }
+
+    /// Asks for every instance that has not come, in Explicit VR Little Endian.
+    pub(super) async fn decoded(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        if !self
+            .accepted
+            .permit(&TransferSyntax::explicit_vr_little_endian())
+        {
+            self.last_error = Some(source::Error::NotAcceptable);
+            return Ok(());
+        }
+        let form = Representation::ExplicitVrLittleEndian;
+        self.one_by_one(progress, form).await.map(drop)
+    }
+}
