@@ -7,11 +7,11 @@ use http::Method;
 use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 
-use crate::authority::{Authority, Issued, replace};
-use crate::origin::{Gate, Origin, honest};
+use crate::rig::authority::{Authority, Issued, replace};
+use crate::rig::origin::{Gate, Origin, honest};
+use crate::rig::study::{EXPLICIT, Study, at, location_uid};
+use crate::rig::tls_client::TlsClient;
 use crate::rig::{AS_STORED, HERE, Rig, Stream, rad_160};
-use crate::study::{EXPLICIT, Study, at, location_uid};
-use crate::tls_client::TlsClient;
 
 /// Only keeps a test that has failed from hanging.
 const LONG: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::program::Program;
+use crate::rig::program::Program;
 use crate::rig::{open, raw_status, request};
 
 #[tokio::test]

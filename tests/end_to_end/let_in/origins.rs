@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http::Method;
 
+use crate::rig::study::{Study, at};
 use crate::rig::{Rig, open, raw_status, request};
-use crate::study::{Study, at};
 
 const VIEWER: &str = "https://viewer.example";
 

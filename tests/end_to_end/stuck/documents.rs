@@ -5,9 +5,9 @@ use std::path::Path;
 
 use http::StatusCode;
 
-use crate::origin::Origin;
+use crate::rig::origin::Origin;
+use crate::rig::study::{Study, at};
 use crate::rig::{AS_STORED, Rig};
-use crate::study::{Study, at};
 
 fn document(directory: &Path, id: &str) -> std::path::PathBuf {
     directory.join("manifests").join(format!("{id}.manifest"))

@@ -6,10 +6,10 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::{sleep, timeout};
 
-use crate::derived::{native, study};
-use crate::origin::Origin;
-use crate::program::{Program, send_signal};
-use crate::study::EXPLICIT;
+use crate::derived::metadata::{native, study};
+use crate::rig::origin::Origin;
+use crate::rig::program::{Program, send_signal};
+use crate::rig::study::EXPLICIT;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

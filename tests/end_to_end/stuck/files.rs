@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::origin::{Origin, Reply, honest};
-use crate::program::Program;
+use crate::rig::origin::{Origin, Reply, honest};
+use crate::rig::program::Program;
+use crate::rig::study::{EXPLICIT, Study, at};
 use crate::rig::{AS_STORED, sorted};
-use crate::study::{EXPLICIT, Study, at};
 
 const LONG: Duration = Duration::from_secs(120);
 

@@ -3,10 +3,10 @@
 
 use http::StatusCode;
 
-use crate::derived::{encapsulated, native, study};
-use crate::origin::Origin;
+use crate::derived::metadata::{encapsulated, native, study};
+use crate::rig::origin::Origin;
+use crate::rig::study::{EXPLICIT, Study, at};
 use crate::rig::{AS_STORED, Rig};
-use crate::study::{EXPLICIT, Study, at};
 
 #[tokio::test]
 async fn head_of_a_study_or_series_asks_no_source() {

@@ -7,9 +7,9 @@ use std::fs;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::program::Program;
+use crate::rig::program::Program;
+use crate::rig::study::{Study, at};
 use crate::rig::{Answer, Rig, Stream};
-use crate::study::{Study, at};
 
 /// A manifest of its own, however many there are.
 fn manifest(number: u32) -> Vec<u8> {

@@ -8,10 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::derived::{image, native, number, study};
-use crate::program::Program;
+use crate::derived::metadata::{image, native, number, study};
+use crate::rig::program::Program;
+use crate::rig::study::{EXPLICIT, Study, long, text};
 use crate::rig::{connect_as, open_as, request};
-use crate::study::{EXPLICIT, Study, long, text};
 
 const RLE: &str = "1.2.840.10008.1.2.5";
 const CLIENTS: u8 = 30;

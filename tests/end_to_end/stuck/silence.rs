@@ -13,12 +13,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use crate::authority::Authority;
-use crate::origin::{Gate, Origin, honest};
-use crate::program::Program;
+use crate::rig::authority::Authority;
+use crate::rig::origin::{Gate, Origin, honest};
+use crate::rig::program::Program;
+use crate::rig::study::{EXPLICIT, Study, at};
+use crate::rig::tls_client::TlsClient;
 use crate::rig::{AS_STORED, Rig, Stream, open, request};
-use crate::study::{EXPLICIT, Study, at};
-use crate::tls_client::TlsClient;
 
 /// Only keeps a test that has failed from hanging.
 const LONG: Duration = Duration::from_secs(60);

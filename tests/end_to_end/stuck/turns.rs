@@ -8,11 +8,11 @@ use http::{Method, StatusCode};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::derived::{native, study};
-use crate::origin::Origin;
-use crate::program::{Program, send_signal};
+use crate::derived::metadata::{native, study};
+use crate::rig::origin::Origin;
+use crate::rig::program::{Program, send_signal};
+use crate::rig::study::EXPLICIT;
 use crate::rig::{open_as, request};
-use crate::study::EXPLICIT;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -8,7 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use crate::rig::Rig;
-use crate::study::{Study, at};
+use crate::rig::study::{Study, at};
 
 /// Only keeps a test that has failed from hanging.
 const LONG: Duration = Duration::from_secs(60);

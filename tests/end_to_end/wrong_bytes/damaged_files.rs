@@ -11,9 +11,9 @@ use http::StatusCode;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::origin::{Gate, Origin, honest};
+use crate::rig::origin::{Gate, Origin, honest};
+use crate::rig::study::{CT, EXPLICIT, Instance, Study, at, long, part10, text};
 use crate::rig::{AS_STORED, Answer, Rig, sorted};
-use crate::study::{CT, EXPLICIT, Instance, Study, at, long, part10, text};
 
 const LONG: Duration = Duration::from_secs(120);
 const SINGLE: (&str, &str) = ("accept", "application/dicom; transfer-syntax=*");

@@ -6,9 +6,9 @@ use futures_util::future::{join, join_all};
 use http::StatusCode;
 use tokio::time::sleep;
 
-use crate::origin::{Framing, Origin, Step, honest};
+use crate::rig::origin::{Framing, Origin, Step, honest};
+use crate::rig::study::{EXPLICIT, Study, at, location_uid};
 use crate::rig::{AS_STORED, Answer, HERE, Rig, rad_160};
-use crate::study::{EXPLICIT, Study, at, location_uid};
 
 const PAUSE: Duration = Duration::from_millis(20);
 

@@ -3,10 +3,10 @@
 
 use http::StatusCode;
 
-use crate::derived::{encapsulated, native, study};
-use crate::origin::Origin;
+use crate::derived::metadata::{encapsulated, native, study};
+use crate::rig::origin::Origin;
+use crate::rig::study::EXPLICIT;
 use crate::rig::{AS_STORED, Answer, Rig};
-use crate::study::EXPLICIT;
 
 const RLE: &str = "1.2.840.10008.1.2.5";
 const PLAIN_ALONE: (&str, &str) = (
