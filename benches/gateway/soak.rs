@@ -13,13 +13,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use xcwado::multipart::{Boundary, Event, Limits, Splitter};
 
-use crate::client::{Connection, INSTANCES};
-use crate::faulty::{self, SHAPE};
-use crate::manifest;
-use crate::pair::{LOCATION, THEIRS};
-use crate::process::Server;
-use crate::report::{at_least, at_most, figure};
-use crate::settings::Settings;
+use crate::rig::client::{Connection, INSTANCES};
+use crate::rig::process::Server;
+use crate::rig::report::{at_least, at_most, figure};
+use crate::rig::settings::{LOCATION, Settings, THEIRS};
+use crate::servers::faulty::{self, SHAPE};
+use crate::study::manifest;
 use crate::study::{STUDY, instance_uid, series_uid};
 
 const CLIENTS: u64 = 32;

@@ -1,0 +1,109 @@
+//! Frames of a CT series that is kept, next to the Orthanc that it came from.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use crate::rig::client::Connection;
+use crate::rig::process::Server;
+use crate::rig::report::{at_least, at_most, figure, median};
+use crate::rig::settings::{LOCATION, Settings, THEIRS};
+use crate::study::manifest;
+use crate::study::{self, STUDY, Shape};
+
+const SHAPE: Shape = Shape {
+    series: 1,
+    instances: 200,
+    bytes: 512 << 10,
+};
+const FRAMES: &str = "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*";
+const LANES: usize = 8;
+const ROUNDS: usize = 5;
+
+pub(crate) fn run() {
+    let Some(orthanc) = Server::orthanc() else {
+        assert!(std::env::var_os("CI").is_none(), "Orthanc is not installed");
+        return println!("  left out: Orthanc with its DICOMweb plugin is not installed");
+    };
+    println!(" frames of 512 KiB, {LANES} at a time, of 200 instances that are kept");
+    load(&orthanc, SHAPE);
+    let root = format!("http://{}/dicom-web/", orthanc.address);
+    let cache = "memory = \"2 GiB\"\ndisk = \"0\"";
+    let settings = Settings::keeping(THEIRS, "", cache).location(LOCATION, &root);
+    let gateway = Server::quiet_gateway(&settings);
+    let manifest = manifest::fhir(SHAPE, &[LOCATION]);
+    let root = gateway.register("application/fhir+json", &manifest);
+    let (ours, theirs) = (paths(&root), paths("/dicom-web"));
+    // Whatever either keeps, it keeps now.
+    fetch(&gateway, &ours);
+    fetch(&orthanc, &theirs);
+    let (mut own, mut others) = (Cost::default(), Cost::default());
+    for _ in 0..ROUNDS {
+        own.add(fetch(&gateway, &ours));
+        others.add(fetch(&orthanc, &theirs));
+    }
+    let (own, others) = (own.median(), others.median());
+    figure("xcwado, requests a second", own.0, "");
+    figure("Orthanc, requests a second", others.0, "");
+    figure("xcwado, processor time of a request", own.1, "ms");
+    figure("Orthanc, processor time of a request", others.1, "ms");
+    at_least("ratio of requests a second", own.0 / others.0, 5.0, "x");
+    at_most("ratio of processor time", own.1 / others.1, 0.2, "x");
+}
+
+/// Requests a second, and milliseconds of processor time for each, once a round.
+#[derive(Default)]
+struct Cost(Vec<f64>, Vec<f64>);
+
+impl Cost {
+    fn add(&mut self, (rate, cpu): (f64, f64)) {
+        self.0.push(rate);
+        self.1.push(cpu);
+    }
+
+    fn median(self) -> (f64, f64) {
+        (median(self.0), median(self.1))
+    }
+}
+
+/// Gives an Orthanc a study of this shape.
+pub(crate) fn load(orthanc: &Server, shape: Shape) {
+    let mut connection = Connection::open(orthanc.address, 64 << 10);
+    let pixels = study::pixels(shape.bytes);
+    for instance in 0..shape.instances {
+        let mut file = study::head(0, instance, shape.bytes);
+        file.extend_from_slice(&pixels);
+        let answer = connection.post("/instances", "application/dicom", &file);
+        assert_eq!(answer.status, 200, "Orthanc takes an instance");
+        answer.drain();
+    }
+}
+
+fn paths(root: &str) -> Vec<String> {
+    let series = study::series_uid(0);
+    let path = |instance| {
+        let uid = study::instance_uid(0, instance);
+        format!("{root}/studies/{STUDY}/series/{series}/instances/{uid}/frames/1")
+    };
+    (0..SHAPE.instances).map(path).collect()
+}
+
+fn fetch(server: &Server, paths: &[String]) -> (f64, f64) {
+    let next = AtomicUsize::new(0);
+    let (cpu, began) = (server.cpu(), Instant::now());
+    thread::scope(|scope| {
+        for _ in 0..LANES {
+            scope.spawn(|| {
+                let mut connection = Connection::open(server.address, 256 << 10);
+                while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let answer = connection.get(path, FRAMES);
+                    assert_eq!(answer.status, 200, "{path}");
+                    assert!(answer.drain() > SHAPE.bytes as u64, "{path}");
+                }
+            });
+        }
+    });
+    let count = paths.len() as f64;
+    let rate = count / began.elapsed().as_secs_f64();
+    (rate, (server.cpu() - cpu).as_secs_f64() * 1e3 / count)
+}
