@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use crate::communities::pair::{Communities, Difference};
+use crate::rig::communities::{Communities, Difference};
 use crate::rig::origin::{Asked, Gate, Origin, Reply, honest};
 use crate::rig::study::{EXPLICIT, Instance, Study, at, location_uid};
 use crate::rig::{AS_STORED, Answer, Registered, Rig, open, request, sorted};

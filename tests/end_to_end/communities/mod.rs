@@ -3,7 +3,7 @@
 mod attacks;
 mod disclosure;
 mod loops;
-pub(crate) mod pair;
+mod pair;
 mod partners;
 mod refusals;
 mod sub_resources;

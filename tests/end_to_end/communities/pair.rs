@@ -2,98 +2,16 @@
 //! viewer in one reads what the other has.
 
 use http::StatusCode;
-use tempfile::TempDir;
 
 use crate::rig::authority::Authority;
+use crate::rig::communities::{
+    Communities, Difference, OURS, THEIRS, THERE, everything_comes_as_stored,
+};
 use crate::rig::detour::Detour;
 use crate::rig::origin::{Framing, Gate, Origin, honest};
 use crate::rig::program::Program;
 use crate::rig::study::{EXPLICIT, JPEG_2000, JPEG_LOSSLESS, PATIENT_ID, Study, at, location_uid};
 use crate::rig::{AS_STORED, Broken, End, HERE, rad_160, sorted};
-
-pub(crate) const THERE: &str = "1.3.6.1.4.1.99999.2";
-/// Locations of ours and of the other community.
-const OURS: u32 = 10;
-const THEIRS: u32 = 20;
-
-/// The two gateways.
-pub(crate) struct Communities {
-    /// Ours, whose viewers ask.
-    pub(crate) here: Program,
-    /// The other one.
-    pub(crate) there: Program,
-    _authority: Authority,
-}
-
-/// What tells the two apart from what they are otherwise.
-#[derive(Default)]
-pub(crate) struct Difference<'a> {
-    /// `[[location]]` of ours.
-    pub(crate) here: &'a str,
-    /// `[[location]]` of the other community.
-    pub(crate) there: &'a str,
-    /// More of what ours says of the other.
-    pub(crate) of_there: &'a str,
-    /// Locations that ours knows to be theirs.
-    pub(crate) theirs: &'a [&'a str],
-}
-
-impl Communities {
-    pub(crate) async fn new(difference: Difference<'_>) -> Self {
-        let Difference {
-            here,
-            there,
-            of_there,
-            theirs,
-        } = difference;
-        let authority = Authority::new();
-        let (ours, server) = (authority.issue("a.example"), authority.issue("127.0.0.1"));
-        let there = format!(
-            "{}[[community]]\nalias = \"a\"\nhome_community_id = \"{HERE}\"\n\
-             certificate_names = [\"a.example\"]\n{there}",
-            server.gateway_listen(&authority)
-        );
-        let there = Program::serve_as(THERE, &there).await;
-        let gateway = there.gateways.expect("a listener for partners");
-        let here = format!(
-            "[[community]]\nalias = \"b\"\nhome_community_id = \"{THERE}\"\n\
-             gateway_url = \"https://{gateway}/wado-rs/\"\nretrieve_location_uids = {theirs:?}\n\
-             {of_there}\n[community.http]\nauthorities = {:?}\n{}{here}",
-            authority.file(),
-            ours.settings()
-        );
-        Self {
-            here: Program::serve(&here).await,
-            there,
-            _authority: authority,
-        }
-    }
-
-    /// Ours with a folder, the other one's with a server; each holds its series of `study`.
-    async fn with(study: &Study, of_there: &str) -> (Self, Origin, TempDir) {
-        let directory = tempfile::tempdir().expect("a directory");
-        for (at, series) in study.series.iter().enumerate() {
-            let location = series.locations[0].retrieve_location_uid.as_deref();
-            if location == Some(&location_uid(OURS)) {
-                study.write(at, directory.path());
-            }
-        }
-        let origin = Origin::of(study).await;
-        let here = format!(
-            "[[location]]\nalias = \"archive\"\nretrieve_location_uid = \"{}\"\nfolder = {:?}\n",
-            location_uid(OURS),
-            directory.path()
-        );
-        let communities = Self::new(Difference {
-            here: &here,
-            there: &origin.location(THEIRS),
-            of_there,
-            theirs: &[&location_uid(THEIRS)],
-        })
-        .await;
-        (communities, origin, directory)
-    }
-}
 
 /// A study whose series are at these locations, in several transfer syntaxes.
 fn study_at(locations: &[u32]) -> Study {
@@ -107,23 +25,6 @@ fn study_at(locations: &[u32]) -> Study {
     locations.iter().fold(study, |study, location| {
         study.with_series(at(*location), instances.to_vec())
     })
-}
-
-/// Study, series and instances: what comes is what was put there, byte for byte.
-pub(crate) async fn everything_comes_as_stored(program: &Program, root: &str, study: &Study) {
-    let retrieve = async |path: &str| {
-        let answer = program.get(&format!("{root}{path}"), &[AS_STORED]).await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
-        answer.instances()
-    };
-    assert_eq!(retrieve(&study.path()).await, study.bytes());
-    for (at, series) in study.series.iter().enumerate() {
-        let bytes = series.instances.iter().map(|i| i.bytes.clone());
-        assert_eq!(retrieve(&study.series_path(at)).await, sorted(bytes));
-    }
-    for instance in study.instances() {
-        assert_eq!(retrieve(&instance.path()).await, [instance.bytes]);
-    }
 }
 
 #[tokio::test]

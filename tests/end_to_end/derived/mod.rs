@@ -1,4 +1,7 @@
 //! Resources made of instances, or passed on from a source that offers them.
 
-pub(crate) mod metadata;
+mod case;
+mod frames;
+mod metadata;
 mod offered;
+mod rendered;

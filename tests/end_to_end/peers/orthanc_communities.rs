@@ -1,10 +1,10 @@
 //! Two communities, each with a gateway and an Orthanc of its own that holds other series of the
-//! study that IHE publishes for MADO. What is needed is looked for as in [`crate::peers::orthanc`].
+//! study that IHE publishes for MADO. What is needed is looked for as in [`crate::rig::orthanc`].
 
 use http::StatusCode;
 
-use crate::communities::pair::{Communities, Difference, THERE, everything_comes_as_stored};
-use crate::peers::orthanc::{
+use crate::rig::communities::{Communities, Difference, THERE, everything_comes_as_stored};
+use crate::rig::orthanc::{
     Found, IMAGES, KEY_OBJECTS, OF_IMAGES, OF_KEY_OBJECTS, Orthanc, STUDY, identity,
 };
 use crate::rig::study::{EXPLICIT, Instance, Location, Series, Study};

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::peers::orthanc::left_out;
 use crate::rig::origin::Origin;
 use crate::rig::study::{Study, at};
+use crate::rig::tools::left_out;
 use crate::rig::{Registered, Rig};
 
 async fn rig(settings: &str) -> (Rig, Registered, Study, Origin) {

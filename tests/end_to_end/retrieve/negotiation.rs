@@ -1,7 +1,10 @@
 //! What clients accept, and what sources are asked for because of it.
 
+use bytes::Bytes;
+use http::StatusCode;
+
 use crate::rig::origin::{Asked, Origin, Reply, honest};
-use crate::rig::study::{EXPLICIT, Instance, JPEG_LOSSLESS, JPEG_XL, Study, at};
+use crate::rig::study::{EXPLICIT, IMPLICIT, Instance, JPEG_LOSSLESS, JPEG_XL, Study, at};
 use crate::rig::{AS_STORED, Answer, Rig, sorted};
 
 const STORED: &str = r#"multipart/related; type="application/dicom"; transfer-syntax=*"#;
@@ -285,4 +288,54 @@ async fn a_server_that_ignores_what_it_is_asked_for_is_not_believed() {
         .get(&format!("{}{}", case.root, study.path()), &[AS_STORED])
         .await;
     assert_eq!(stored.instances(), sorted(study.bytes()));
+}
+
+#[tokio::test]
+async fn implicit_vr_never_leaves_and_no_source_is_asked_to_change_it() {
+    let study = Study::new(1).with_series(at(10), vec![(IMPLICIT, 300_000), (EXPLICIT, 5000)]);
+    let origin = Origin::of(&study).await;
+    let rig = Rig::start(&origin.location(10));
+    let root = rig.register(study.fhir()).await.root;
+    let instances = study.instances();
+    let expected = Instance::new(
+        [&instances[0].study, &instances[0].series, &instances[0].uid],
+        EXPLICIT,
+        300_000,
+    );
+    let path = format!("{root}{}", instances[0].path());
+    for accept in [
+        "application/dicom",
+        "application/dicom; transfer-syntax=*",
+        "multipart/related; type=\"application/dicom\"; transfer-syntax=*",
+    ] {
+        let answer = rig.get(&path, &[("accept", accept)]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{accept}: {answer:?}");
+        let (content_type, bytes) = if accept.starts_with("multipart") {
+            let part = &answer.parts()[0];
+            let content_type = part.head.content_type().expect("a type").to_owned();
+            (content_type, part.bytes.clone())
+        } else {
+            (answer.field("content-type").to_owned(), answer.body.clone())
+        };
+        assert_eq!(
+            content_type,
+            format!("application/dicom; transfer-syntax={EXPLICIT}")
+        );
+        // The head is written anew; the data set is what it would be.
+        let set = |bytes: &Bytes| {
+            let at = memchr::memmem::find(bytes, &[8, 0, 0x16, 0]).expect("a data set");
+            bytes.slice(at..)
+        };
+        assert!(set(&bytes) == set(&expected.bytes), "{accept}");
+    }
+    let whole = rig
+        .get(&format!("{root}{}", study.path()), &[AS_STORED])
+        .await;
+    assert_eq!(whole.parts().len(), 2);
+    assert!(
+        origin
+            .asked()
+            .iter()
+            .all(|asked| asked.field("accept").contains("transfer-syntax=*"))
+    );
 }

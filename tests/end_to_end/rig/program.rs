@@ -13,7 +13,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-use crate::rig::{Answer, HERE, Registered, Stream, open, request};
+use crate::rig::client::{Answer, Stream, open, request};
+use crate::rig::gateway::{HERE, Registered};
 
 /// A gateway that runs, and is killed when this is dropped.
 pub(crate) struct Program {

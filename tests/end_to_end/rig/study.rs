@@ -116,7 +116,7 @@ impl Study {
     /// The bytes of all instances, sorted.
     pub(crate) fn bytes(&self) -> Vec<Bytes> {
         let instances = self.instances().into_iter();
-        super::sorted(instances.map(|instance| instance.bytes))
+        super::client::sorted(instances.map(|instance| instance.bytes))
     }
 
     /// The path of the study below a DICOMweb root.

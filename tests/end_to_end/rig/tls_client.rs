@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::rig::authority::{Authority, Issued};
-use crate::rig::{Answer, Stream, request};
+use crate::rig::client::{Answer, Stream, request};
 
 /// A client of one server.
 pub(crate) struct TlsClient {

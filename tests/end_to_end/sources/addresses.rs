@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::communities::pair::THERE;
+use crate::rig::communities::THERE;
 use crate::rig::origin::{Asked, End, Origin, Reply, honest, honest_below};
 use crate::rig::study::{EXPLICIT, Study, at, location_uid};
 use crate::rig::{AS_STORED, Answer, Rig, rad_160};

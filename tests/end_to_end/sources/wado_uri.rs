@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::StatusCode;
 
-use crate::communities::pair::{Communities, Difference, THERE, everything_comes_as_stored};
-use crate::peers::orthanc::Found;
+use crate::rig::communities::{Communities, Difference, THERE, everything_comes_as_stored};
 use crate::rig::origin::{Asked, End, Origin, Reply};
+use crate::rig::orthanc::Found;
 use crate::rig::program::Program;
 use crate::rig::study::{EXPLICIT, Instance, JPEG_LOSSLESS, Study, at, location_uid};
 use crate::rig::{AS_STORED, HERE, Rig, rad_160, sorted};
@@ -200,7 +200,7 @@ async fn orthanc_gives_everything_by_wado_uri() {
         orthanc.address
     ));
     let manifest = rig.register(found.key_object_manifest()).await;
-    let path = format!("{}{}", manifest.root, crate::peers::orthanc::STUDY);
+    let path = format!("{}{}", manifest.root, crate::rig::orthanc::STUDY);
     let answer = rig.get(&path, &[AS_STORED]).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     assert_eq!(answer.instances(), found.sorted_bytes());

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::{sleep, timeout};
 
-use crate::derived::metadata::{native, study};
 use crate::rig::origin::Origin;
+use crate::rig::pixels::{native, study};
 use crate::rig::program::{Program, send_signal};
 use crate::rig::study::EXPLICIT;
 

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::derived::metadata::{image, native, number, study};
+use crate::rig::pixels::{image, native, number, study};
 use crate::rig::program::Program;
 use crate::rig::study::{EXPLICIT, Study, long, text};
 use crate::rig::{connect_as, open_as, request};

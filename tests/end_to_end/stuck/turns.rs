@@ -8,8 +8,8 @@ use http::{Method, StatusCode};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::derived::metadata::{native, study};
 use crate::rig::origin::Origin;
+use crate::rig::pixels::{native, study};
 use crate::rig::program::{Program, send_signal};
 use crate::rig::study::EXPLICIT;
 use crate::rig::{open_as, request};

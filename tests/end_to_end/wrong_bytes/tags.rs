@@ -3,8 +3,8 @@
 
 use http::StatusCode;
 
-use crate::derived::metadata::{encapsulated, native, study};
 use crate::rig::origin::Origin;
+use crate::rig::pixels::{encapsulated, native, study};
 use crate::rig::study::EXPLICIT;
 use crate::rig::{AS_STORED, Answer, Rig};
 

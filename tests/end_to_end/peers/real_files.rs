@@ -4,40 +4,14 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::peers::orthanc::{Found, left_out, program};
 use crate::rig::Rig;
-
-/// Runs one of the scripts; the last line that it prints is its report.
-pub(crate) fn python(script: &str, arguments: &[&OsStr]) -> Option<Value> {
-    let Some(python) = std::env::var_os("DICOMWEB_CLIENT_PYTHON") else {
-        left_out(
-            "pydicom",
-            "DICOMWEB_CLIENT_PYTHON is not set; tests/run sets it",
-        );
-        return None;
-    };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/peers")
-        .join(script);
-    let output = Command::new(python)
-        .arg(script)
-        .args(arguments)
-        .env("NO_PROXY", "127.0.0.1")
-        .output()
-        .expect("python runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let report = text
-        .lines()
-        .last()
-        .and_then(|line| serde_json::from_str(line).ok());
-    Some(report.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr))))
-}
+use crate::rig::orthanc::Found;
+use crate::rig::tools::{left_out, program, python};
 
 /// Real files, a gateway in front of their folder, and a root for each of them.
 struct Zoo {
