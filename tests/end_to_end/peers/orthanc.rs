@@ -14,7 +14,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use crate::rig::orthanc::{
-    Found, IMAGES, KEY_OBJECTS, OF_IMAGES, OF_KEY_OBJECTS, STUDY, identity, sop_instance,
+    IMAGES, KEY_OBJECTS, OF_IMAGES, OF_KEY_OBJECTS, Prerequisites, STUDY, identity, sop_instance,
 };
 use crate::rig::study::{EXPLICIT, JPEG_LOSSLESS, Study, at};
 use crate::rig::tools::{left_out, program, python};
@@ -22,7 +22,9 @@ use crate::rig::{AS_STORED, Answer, Registered, Rig, sorted};
 
 #[tokio::test]
 async fn the_key_object_manifest_opens_the_study_out_of_two_servers() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let (images, key_objects) = (found.loaded().await, found.loaded().await);
     let rig = Rig::start(&format!(
         "{}{}",
@@ -42,7 +44,9 @@ async fn the_key_object_manifest_opens_the_study_out_of_two_servers() {
 
 #[tokio::test]
 async fn the_key_object_manifest_opens_the_study_out_of_one_server_with_two_location_uids() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let orthanc = found.loaded().await;
     let location = |uid| orthanc.location(&format!("retrieve_location_uid = {uid:?}"));
     let rig = Rig::start(&(location(OF_IMAGES) + &location(OF_KEY_OBJECTS)));
@@ -53,7 +57,9 @@ async fn the_key_object_manifest_opens_the_study_out_of_one_server_with_two_loca
 
 #[tokio::test]
 async fn the_fhir_manifest_opens_the_study_by_a_location_that_is_no_oid() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let orthanc = found.loaded().await;
     let location = orthanc.location("retrieve_location_uid = \"ACME\"");
     let rig = Rig::start(&format!(
@@ -67,7 +73,9 @@ async fn the_fhir_manifest_opens_the_study_by_a_location_that_is_no_oid() {
 
 #[tokio::test]
 async fn retrieve_urls_alone_open_the_study() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let orthanc = found.loaded().await;
     let rig = Rig::start(&orthanc.by_retrieve_url());
     for manifest in [found.key_object_manifest(), found.fhir_manifest()] {
@@ -83,7 +91,9 @@ async fn retrieve_urls_alone_open_the_study() {
 
 #[tokio::test]
 async fn without_a_transfer_syntax_everything_comes_in_explicit_vr_little_endian() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let orthanc = found.loaded().await;
     let rig = Rig::start(&orthanc.by_retrieve_url());
     let manifest = rig.register(found.key_object_manifest()).await;
@@ -116,7 +126,9 @@ async fn without_a_transfer_syntax_everything_comes_in_explicit_vr_little_endian
 
 #[tokio::test]
 async fn decoded_pixels_are_those_of_another_decoder() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let Some(decoder) = program("dcmdjpeg") else {
         return left_out("pixels against dcmtk", "there is no dcmdjpeg on the path");
     };
@@ -142,7 +154,9 @@ async fn decoded_pixels_are_those_of_another_decoder() {
 
 #[tokio::test]
 async fn one_instance_comes_alone_when_that_is_asked_for() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let orthanc = found.loaded().await;
     let rig = Rig::start(&orthanc.by_retrieve_url());
     let manifest = rig.register(found.key_object_manifest()).await;
@@ -168,7 +182,9 @@ async fn one_instance_comes_alone_when_that_is_asked_for() {
 
 #[tokio::test]
 async fn head_tells_what_get_would_give_without_giving_it() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let orthanc = found.loaded().await;
     let rig = Rig::start(&orthanc.by_retrieve_url());
     let manifest = rig.register(found.key_object_manifest()).await;
@@ -195,7 +211,9 @@ async fn head_tells_what_get_would_give_without_giving_it() {
 
 #[tokio::test]
 async fn a_path_that_climbs_never_reaches_the_server() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let orthanc = found.loaded().await;
     let rig = Rig::start(&orthanc.by_retrieve_url());
     let manifest = rig.register(found.key_object_manifest()).await;
@@ -248,7 +266,9 @@ async fn a_path_that_climbs_never_reaches_the_server() {
 
 #[tokio::test]
 async fn a_server_that_dies_in_the_middle_never_looks_like_a_shorter_study() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let mut orthanc = found.start();
     // More than sockets and buffers on the way can hold.
     let study = Study::new(31).with_series(at(31), vec![(EXPLICIT, 8 << 20); 12]);
@@ -288,7 +308,9 @@ async fn a_server_that_dies_in_the_middle_never_looks_like_a_shorter_study() {
 
 #[tokio::test]
 async fn every_call_of_dicomweb_client_gets_what_it_asks_for() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let orthanc = found.loaded().await;
     let rig = Rig::start(&orthanc.by_retrieve_url());
     let manifest = rig.register(found.key_object_manifest()).await;

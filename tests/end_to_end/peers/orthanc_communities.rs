@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use crate::rig::communities::{Communities, Difference, THERE, everything_comes_as_stored};
 use crate::rig::orthanc::{
-    Found, IMAGES, KEY_OBJECTS, OF_IMAGES, OF_KEY_OBJECTS, Orthanc, STUDY, identity,
+    IMAGES, KEY_OBJECTS, OF_IMAGES, OF_KEY_OBJECTS, Orthanc, Prerequisites, STUDY, identity,
 };
 use crate::rig::study::{EXPLICIT, Instance, Location, Series, Study};
 use crate::rig::{AS_STORED, rad_160};
@@ -20,7 +20,7 @@ struct Split {
 }
 
 impl Split {
-    async fn of(found: &Found, of_there: &str) -> Self {
+    async fn of(found: &Prerequisites, of_there: &str) -> Self {
         let study = Study {
             uid: STUDY.trim_start_matches("studies/").to_owned(),
             series: vec![
@@ -62,7 +62,7 @@ impl Split {
     }
 }
 
-fn series(found: &Found, uid: &str, location: &str) -> Series {
+fn series(found: &Prerequisites, uid: &str, location: &str) -> Series {
     let instances = found.instances.iter().filter_map(|bytes| {
         let identity = identity(bytes);
         (identity.series.as_str() == uid).then(|| Instance {
@@ -85,7 +85,9 @@ fn series(found: &Found, uid: &str, location: &str) -> Series {
 
 #[tokio::test]
 async fn the_published_manifest_opens_the_study_out_of_two_communities() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     for of_there in ["http_version = 1", "http_version = 2"] {
         let split = Split::of(&found, of_there).await;
         let program = &split.two.here;
@@ -106,7 +108,9 @@ async fn the_published_manifest_opens_the_study_out_of_two_communities() {
 
 #[tokio::test]
 async fn what_is_here_there_or_in_both_comes_by_either_kind_of_manifest() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let split = Split::of(&found, "").await;
     for series in [&[0][..], &[1], &[0, 1]] {
         let study = split.with(series);
@@ -119,7 +123,9 @@ async fn what_is_here_there_or_in_both_comes_by_either_kind_of_manifest() {
 
 #[tokio::test]
 async fn what_the_other_orthanc_has_comes_by_the_url_of_the_standard() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let split = Split::of(&found, "").await;
     let root = rad_160(THERE, OF_IMAGES, "");
     everything_comes_as_stored(&split.two.here, &root, &split.with(&[0])).await;
@@ -130,7 +136,9 @@ async fn what_the_other_orthanc_has_comes_by_the_url_of_the_standard() {
 
 #[tokio::test]
 async fn the_published_fhir_manifest_of_another_community_is_asked_for_there() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let orthanc = found.loaded().await;
     let opaque = "[xc_wado]\nopaque_location_ids = true\n";
     let there = orthanc.location("retrieve_location_uid = \"ACME\"") + opaque;
@@ -150,7 +158,9 @@ async fn the_published_fhir_manifest_of_another_community_is_asked_for_there() {
 
 #[tokio::test]
 async fn without_a_transfer_syntax_the_other_orthanc_decodes() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let split = Split::of(&found, "").await;
     let manifest = split.two.here.register("", split.study.kos()).await;
     for (path, count) in [
@@ -169,7 +179,9 @@ async fn without_a_transfer_syntax_the_other_orthanc_decodes() {
 
 #[tokio::test]
 async fn an_orthanc_that_is_down_in_the_other_community_is_counted() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let mut split = Split::of(&found, "").await;
     let manifest = split
         .two

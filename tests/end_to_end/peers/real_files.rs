@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::rig::Rig;
-use crate::rig::orthanc::Found;
+use crate::rig::orthanc::Prerequisites;
 use crate::rig::tools::{left_out, program, python};
 
 /// Real files, a gateway in front of their folder, and a root for each of them.
@@ -126,7 +126,9 @@ async fn dcm2json_says_the_same_of_every_file() {
 
 #[tokio::test]
 async fn orthanc_answers_the_same_but_for_what_is_known() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let Some(zoo) = Zoo::open().await else { return };
     let orthanc = found.start();
     let report = zoo.compared_with("orthanc.py", Some(orthanc.address)).await;

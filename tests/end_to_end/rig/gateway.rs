@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
 use xcwado::access::Access;
 use xcwado::cache::{Cache, LookAhead};
 use xcwado::community::Registry;
@@ -30,7 +31,7 @@ use crate::rig::client::{Answer, Stream, open, request};
 /// The community of gateways that are not told another one.
 pub(crate) const HERE: &str = "1.3.6.1.4.1.99999.1";
 
-/// A gateway that runs. It is told to stop when this is dropped.
+/// A running gateway, which stops when this is dropped.
 pub(crate) struct Rig {
     /// Where viewers connect.
     pub(crate) public: SocketAddr,
@@ -87,6 +88,7 @@ impl Rig {
     }
 
     fn start_of(community: &str, directory: &Path, settings: &str) -> Self {
+        show_log();
         let (public_socket, public) = bind();
         let (operator_socket, operator) = bind();
         let text = format!(
@@ -94,16 +96,7 @@ impl Rig {
              public_url = \"http://{public}\"\n\
              {settings}"
         );
-        let mut config = Config::parse(&text).expect("settings without problems");
-        // What a test leaves behind is not waited for.
-        config.listen.drain_seconds = config.listen.drain_seconds.min(10);
-        // Most tests look at what exactly a source is asked for.
-        if !settings.contains("look_ahead") {
-            config.cache.look_ahead = LookAhead::Off;
-        }
-        if !settings.contains("repair_seconds") {
-            config.retrieve.repair_seconds = 1;
-        }
+        let mut config = parse(&text);
         let gateway_socket = config.gateway_listen.as_mut().map(|listen| {
             let (socket, address) = bind();
             listen.address = address;
@@ -116,54 +109,21 @@ impl Rig {
             server::tls("gateway_listen", listen.credentials()).expect("credentials")
         });
         let metrics = Metrics::new();
-        let registry = Registry::open(&config.registry()).expect("locations without problems");
-        let access = Access::new(&config.communities).expect("communities without problems");
-        let manifests = Store::open(&directory.join("manifests"), config.manifests.clone())
-            .expect("a store of manifests");
-        let cache = Cache::open(&config.cache, &directory.join("instances"), &metrics);
-        let cache = cache.expect("a folder for instances");
-        let retriever = Retriever::new(config.retrieve.clone(), cache, metrics.clone());
-        let gateway = Gateway::new(Assembly {
-            public_url: config.public_url(),
-            gateway_url: config.gateway_url(),
-            edge: config.listen.edge(),
-            xc_wado: config.xc_wado.clone(),
-            access,
-            registry,
-            manifests,
-            retriever,
-            cache_control: config.cache.cache_control.clone(),
-            decoders: Pool::new(
-                env!("CARGO_BIN_EXE_xcwado").into(),
-                config.rendering.clone(),
-            ),
-            limits: config.limits.clone(),
-            cors: config.cors.clone(),
-            viewers: config.viewers.clone(),
-            metrics: metrics.clone(),
-        });
+        let gateway = assemble(&config, directory, &metrics);
         let stopping = CancellationToken::new();
         let stop = stopping.clone();
-        // A runtime of its own: the client in a test never stands in the gateway's way.
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async move {
-                let gateways = config.gateway_listen.as_ref();
-                let gateways = gateways.zip(gateway_tls).zip(gateway_socket);
-                let listeners = Listeners {
-                    public: config.listen.entrance(listener(public_socket), tls),
-                    gateways: gateways
-                        .map(|((listen, tls), (socket, _))| listen.entrance(listener(socket), tls)),
-                    operator: listener(operator_socket),
-                };
-                let shutdown = stop.cancelled_owned();
-                let drain = Duration::from_secs(config.listen.drain_seconds);
-                server::run(listeners, gateway, metrics, drain, shutdown).await;
-            });
+        let thread = run(async move {
+            let gateways = config.gateway_listen.as_ref();
+            let gateways = gateways.zip(gateway_tls).zip(gateway_socket);
+            let listeners = Listeners {
+                public: config.listen.entrance(listener(public_socket), tls),
+                gateways: gateways
+                    .map(|((listen, tls), (socket, _))| listen.entrance(listener(socket), tls)),
+                operator: listener(operator_socket),
+            };
+            let shutdown = stop.cancelled_owned();
+            let drain = Duration::from_secs(config.listen.drain_seconds);
+            server::run(listeners, gateway, metrics, drain, shutdown).await;
         });
         Self {
             public,
@@ -262,6 +222,71 @@ impl Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         self.tell_to_stop();
+    }
+}
+
+/// Settings for a test: no look-ahead and short waits unless the text sets them.
+fn parse(settings: &str) -> Config {
+    let mut config = Config::parse(settings).expect("settings without problems");
+    // A test does not wait for connections that it leaves open.
+    config.listen.drain_seconds = config.listen.drain_seconds.min(10);
+    // Most tests compare the exact requests to a source.
+    if !settings.contains("look_ahead") {
+        config.cache.look_ahead = LookAhead::Off;
+    }
+    if !settings.contains("repair_seconds") {
+        config.retrieve.repair_seconds = 1;
+    }
+    config
+}
+
+fn assemble(config: &Config, directory: &Path, metrics: &Metrics) -> Gateway {
+    let registry = Registry::open(&config.registry()).expect("locations without problems");
+    let access = Access::new(&config.communities).expect("communities without problems");
+    let manifests = Store::open(&directory.join("manifests"), config.manifests.clone())
+        .expect("a store of manifests");
+    let cache = Cache::open(&config.cache, &directory.join("instances"), metrics);
+    let cache = cache.expect("a folder for instances");
+    let retriever = Retriever::new(config.retrieve.clone(), cache, metrics.clone());
+    Gateway::new(Assembly {
+        public_url: config.public_url(),
+        gateway_url: config.gateway_url(),
+        edge: config.listen.edge(),
+        xc_wado: config.xc_wado.clone(),
+        access,
+        registry,
+        manifests,
+        retriever,
+        cache_control: config.cache.cache_control.clone(),
+        decoders: Pool::new(
+            env!("CARGO_BIN_EXE_xcwado").into(),
+            config.rendering.clone(),
+        ),
+        limits: config.limits.clone(),
+        cors: config.cors.clone(),
+        viewers: config.viewers.clone(),
+        metrics: metrics.clone(),
+    })
+}
+
+/// Runs a gateway on a runtime of its own, so that the client in a test never delays it.
+fn run(gateway: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(gateway);
+    })
+}
+
+/// Writes the log into the output of the test, if `RUST_LOG` is set.
+fn show_log() {
+    if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
+        let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env());
+        // Fails if another test of this process has already set up the log.
+        let _ = log.with_test_writer().try_init();
     }
 }
 

@@ -39,8 +39,8 @@ pub(crate) fn sop_instance(bytes: &Bytes) -> String {
     identity(bytes).sop_instance.to_string()
 }
 
-/// What is there to test with.
-pub(crate) struct Found {
+/// What the tests with Orthanc need: the program, its plugin, the published study.
+pub(crate) struct Prerequisites {
     orthanc: PathBuf,
     plugin: PathBuf,
     data: PathBuf,
@@ -49,9 +49,9 @@ pub(crate) struct Found {
     pub(crate) instances: Vec<Bytes>,
 }
 
-impl Found {
-    /// `None` if something is missing, which has been said then.
-    pub(crate) fn look() -> Option<Self> {
+impl Prerequisites {
+    /// `None` if something is missing; standard error names it.
+    pub(crate) fn find() -> Option<Self> {
         const WHAT: &str = "Orthanc";
         let named = std::env::var_os("ORTHANC").map(PathBuf::from);
         let Some(orthanc) = named.or_else(|| program("Orthanc")) else {
@@ -123,7 +123,7 @@ pub(crate) struct Orthanc {
     _directory: TempDir,
 }
 
-/// What was asked of an Orthanc, as its own log tells it.
+/// The paths of the requests to an Orthanc, read from its log.
 #[derive(Default)]
 struct Log {
     requests: Mutex<Vec<String>>,
@@ -180,7 +180,7 @@ impl Orthanc {
         open(self.address, request).await.read().await
     }
 
-    /// A `[[location]]` that is this server; `key` says how it is meant.
+    /// A `[[location]]` that is this server; `key` is one more line of it.
     pub(crate) fn location(&self, key: &str) -> String {
         let address = self.address;
         format!(
@@ -194,9 +194,9 @@ impl Orthanc {
         )
     }
 
-    /// The paths that were asked for, in their order, but for our own.
+    /// The paths of the requests in their order, without those of this rig.
     pub(crate) async fn requests(&self) -> Vec<String> {
-        // When this is in the log, everything before it is.
+        // Once this path is in the log, all earlier requests are.
         const MARK: &str = "/tools/now";
         self.ask(Method::GET, MARK, Bytes::new()).await;
         loop {
@@ -252,7 +252,7 @@ fn wait_until_started(mut log: BufReader<ChildStderr>) -> BufReader<ChildStderr>
     }
 }
 
-/// The port that a process listens on, from what Linux tells of it.
+/// The port that a process listens on, from `/proc`.
 fn listening_port(process: u32) -> u16 {
     const LISTENING: &str = "0A";
     let descriptors = fs::read_dir(format!("/proc/{process}/fd")).expect("its descriptors");

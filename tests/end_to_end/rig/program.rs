@@ -1,4 +1,4 @@
-//! `xcwado serve` as a process of its own, and what it says in its log.
+//! `xcwado serve` as a process, and its log.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -29,7 +29,7 @@ pub(crate) struct Program {
     directory: Arc<TempDir>,
 }
 
-/// What `xcwado check` says of these settings on standard error.
+/// The standard error of `xcwado check` with these settings.
 pub(crate) fn check(settings: &str) -> String {
     let directory = tempfile::tempdir().expect("a directory");
     let config = directory.path().join("config.toml");
@@ -63,12 +63,12 @@ impl Program {
     fn write(community: &str, settings: &str) -> Arc<TempDir> {
         let directory = Arc::new(tempfile::tempdir().expect("a directory"));
         let config = directory.path().join("config.toml");
-        // What cannot be repaired is not tried for long.
+        // A test does not wait long for a repair that fails.
         let repair = match settings.contains("[retrieve]") {
             true => "",
             false => "[retrieve]\nrepair_seconds = 1\n",
         };
-        // What stands before the first table belongs to the listener.
+        // Lines before the first table belong to the listener.
         let at = match settings.starts_with('[') {
             true => 0,
             false => settings.find("\n[").map_or(settings.len(), |at| at + 1),
@@ -82,7 +82,7 @@ impl Program {
         directory
     }
 
-    /// Kills it and starts it again, with what it has kept, on other ports.
+    /// Kills the gateway and starts it again in the same directory, on other ports.
     pub(crate) async fn killed_and_started(mut self) -> Self {
         self.kill();
         Self::start(Arc::clone(&self.directory), None).await
@@ -124,7 +124,7 @@ impl Program {
         }
     }
 
-    /// Where its settings are, and below it what it keeps.
+    /// The directory of its settings and its data.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -153,7 +153,7 @@ impl Program {
         answer.metric(named)
     }
 
-    /// The first line of the log that is meant, once it is there.
+    /// Waits for the first line of the log that `is_meant` accepts.
     pub(crate) async fn said(&mut self, is_meant: impl Fn(&Value) -> bool) -> Value {
         said(&mut self.log, is_meant).await
     }
@@ -161,6 +161,14 @@ impl Program {
     /// Every line of the log so far.
     pub(crate) fn log(&self) -> Vec<Value> {
         self.log.borrow().clone()
+    }
+
+    /// Writes the log into the output of a test that fails.
+    fn show_log(&self) {
+        eprintln!("log of the gateway at {}:", self.public);
+        for line in self.log() {
+            eprintln!("{line}");
+        }
     }
 
     /// The number of its process.
@@ -197,6 +205,9 @@ impl Drop for Program {
         // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if std::thread::panicking() {
+            self.show_log();
+        }
     }
 }
 
@@ -208,7 +219,7 @@ pub(crate) fn send_signal(pid: u32, signal: &str) {
     assert!(sent.expect("kill").success());
 }
 
-/// Reads a log as it is written, so that nobody waits for room in the pipe.
+/// Reads a log as it is written, so that the pipe never fills and blocks the gateway.
 fn follow(log: ChildStderr) -> watch::Receiver<Vec<Value>> {
     let (tell, told) = watch::channel(Vec::new());
     std::thread::spawn(move || {

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use crate::rig::communities::{Communities, Difference, THERE, everything_comes_as_stored};
 use crate::rig::origin::{Asked, End, Origin, Reply};
-use crate::rig::orthanc::Found;
+use crate::rig::orthanc::Prerequisites;
 use crate::rig::program::Program;
 use crate::rig::study::{EXPLICIT, Instance, JPEG_LOSSLESS, Study, at, location_uid};
 use crate::rig::{AS_STORED, HERE, Rig, rad_160, sorted};
@@ -192,7 +192,9 @@ async fn between_communities_it_gives_instances_and_says_so() {
 
 #[tokio::test]
 async fn orthanc_gives_everything_by_wado_uri() {
-    let Some(found) = Found::look() else { return };
+    let Some(found) = Prerequisites::find() else {
+        return;
+    };
     let orthanc = found.loaded().await;
     let rig = Rig::start(&format!(
         "[[location]]\nwado_uri_url = \"http://{}/wado\"\n\
