@@ -284,7 +284,10 @@ fn run(gateway: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
 /// Writes the log into the output of the test, if `RUST_LOG` is set.
 fn show_log() {
     if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
-        let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env());
+        let filter = EnvFilter::from_default_env();
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(false);
         // Fails if another test of this process has already set up the log.
         let _ = log.with_test_writer().try_init();
     }
