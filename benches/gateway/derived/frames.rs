@@ -37,32 +37,44 @@ pub(crate) fn run() {
     // Whatever either keeps, it keeps now.
     fetch(&gateway, &ours);
     fetch(&orthanc, &theirs);
-    let (mut own, mut others) = (Cost::default(), Cost::default());
+    let (mut own, mut others) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        own.add(fetch(&gateway, &ours));
-        others.add(fetch(&orthanc, &theirs));
+        own.push(fetch(&gateway, &ours));
+        others.push(fetch(&orthanc, &theirs));
     }
-    let (own, others) = (own.median(), others.median());
-    figure("xcwado, requests a second", own.0, "");
-    figure("Orthanc, requests a second", others.0, "");
-    figure("xcwado, processor time of a request", own.1, "ms");
-    figure("Orthanc, processor time of a request", others.1, "ms");
-    at_least("ratio of requests a second", own.0 / others.0, 5.0, "x");
-    at_most("ratio of processor time", own.1 / others.1, 0.2, "x");
+    report(&Round::median(&own), &Round::median(&others));
 }
 
-/// Requests a second, and milliseconds of processor time for each, once a round.
-#[derive(Default)]
-struct Cost(Vec<f64>, Vec<f64>);
+fn report(own: &Round, others: &Round) {
+    let (rate, time) = (own.requests_per_second, own.milliseconds);
+    let (rate_of_others, time_of_others) = (others.requests_per_second, others.milliseconds);
+    figure("xcwado, requests a second", rate, "");
+    figure("Orthanc, requests a second", rate_of_others, "");
+    figure("xcwado, processor time of a request", time, "ms");
+    figure("Orthanc, processor time of a request", time_of_others, "ms");
+    at_least(
+        "ratio of requests a second",
+        rate / rate_of_others,
+        5.0,
+        "x",
+    );
+    at_most("ratio of processor time", time / time_of_others, 0.2, "x");
+}
 
-impl Cost {
-    fn add(&mut self, (rate, cpu): (f64, f64)) {
-        self.0.push(rate);
-        self.1.push(cpu);
-    }
+/// The cost of one round of requests, or the median of several.
+struct Round {
+    requests_per_second: f64,
+    /// Processor time of a request.
+    milliseconds: f64,
+}
 
-    fn median(self) -> (f64, f64) {
-        (median(self.0), median(self.1))
+impl Round {
+    fn median(rounds: &[Self]) -> Self {
+        let median_of = |figure: fn(&Self) -> f64| median(rounds.iter().map(figure).collect());
+        Self {
+            requests_per_second: median_of(|round| round.requests_per_second),
+            milliseconds: median_of(|round| round.milliseconds),
+        }
     }
 }
 
@@ -88,7 +100,7 @@ fn paths(root: &str) -> Vec<String> {
     (0..SHAPE.instances).map(path).collect()
 }
 
-fn fetch(server: &Server, paths: &[String]) -> (f64, f64) {
+fn fetch(server: &Server, paths: &[String]) -> Round {
     let next = AtomicUsize::new(0);
     let (cpu, began) = (server.cpu(), Instant::now());
     thread::scope(|scope| {
@@ -104,6 +116,8 @@ fn fetch(server: &Server, paths: &[String]) -> (f64, f64) {
         }
     });
     let count = paths.len() as f64;
-    let rate = count / began.elapsed().as_secs_f64();
-    (rate, (server.cpu() - cpu).as_secs_f64() * 1e3 / count)
+    Round {
+        requests_per_second: count / began.elapsed().as_secs_f64(),
+        milliseconds: (server.cpu() - cpu).as_secs_f64() * 1e3 / count,
+    }
 }

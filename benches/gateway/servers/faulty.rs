@@ -144,48 +144,52 @@ fn multipart(
     );
     stream.write_all(head.as_bytes())?;
     for instance in instances {
-        let object = object(series, instance);
-        let half = object.len() / 2;
-        match fault(series, instance) {
-            None => part(stream, object.len(), &object)?,
-            Some(Fault::Cut) => part(stream, half, &object[..half])?,
-            Some(Fault::Short) => {
-                part(stream, object.len() - 1000, &object[..object.len() - 1000])?
-            }
-            Some(Fault::Longer) => part(stream, object.len() + 1, &object)?,
-            Some(Fault::Closed) => {
-                part(stream, object.len(), &object[..half])?;
-                return Err(io::ErrorKind::ConnectionAborted.into());
-            }
-            Some(Fault::Silent) => {
-                part(stream, object.len(), &object[..half])?;
-                thread::sleep(PATIENCE);
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            Some(Fault::Slow) => {
-                part(stream, object.len(), &object[..half])?;
-                for byte in object[half..].chunks(1).take(60) {
-                    thread::sleep(Duration::from_secs(1));
-                    chunk(stream, byte)?;
-                }
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            Some(Fault::Other) => {
-                let other = self::object(series + 1, instance);
-                part(stream, other.len(), &other)?;
-            }
-            Some(Fault::Boundary) => {
-                let mut object = object;
-                let boundary = format!("\r\n--{BOUNDARY}\r\n\r\n");
-                object[half..half + boundary.len()].copy_from_slice(boundary.as_bytes());
-                part(stream, object.len(), &object)?;
-            }
-            // It is left out of an answer of several.
-            Some(Fault::Status(..) | Fault::Html) => {}
-        }
+        instance_part(stream, series, instance)?;
     }
     chunk(stream, format!("\r\n--{BOUNDARY}--\r\n").as_bytes())?;
     stream.write_all(b"0\r\n\r\n")
+}
+
+/// One part of a multipart answer, with the fault of its instance.
+fn instance_part(stream: &TcpStream, series: usize, instance: usize) -> io::Result<()> {
+    let object = object(series, instance);
+    let half = object.len() / 2;
+    match fault(series, instance) {
+        None => part(stream, object.len(), &object)?,
+        Some(Fault::Cut) => part(stream, half, &object[..half])?,
+        Some(Fault::Short) => part(stream, object.len() - 1000, &object[..object.len() - 1000])?,
+        Some(Fault::Longer) => part(stream, object.len() + 1, &object)?,
+        Some(Fault::Closed) => {
+            part(stream, object.len(), &object[..half])?;
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Some(Fault::Silent) => {
+            part(stream, object.len(), &object[..half])?;
+            thread::sleep(PATIENCE);
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Some(Fault::Slow) => {
+            part(stream, object.len(), &object[..half])?;
+            for byte in object[half..].chunks(1).take(60) {
+                thread::sleep(Duration::from_secs(1));
+                chunk(stream, byte)?;
+            }
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Some(Fault::Other) => {
+            let other = self::object(series + 1, instance);
+            part(stream, other.len(), &other)?;
+        }
+        Some(Fault::Boundary) => {
+            let mut object = object;
+            let boundary = format!("\r\n--{BOUNDARY}\r\n\r\n");
+            object[half..half + boundary.len()].copy_from_slice(boundary.as_bytes());
+            part(stream, object.len(), &object)?;
+        }
+        // It is left out of an answer of several.
+        Some(Fault::Status(..) | Fault::Html) => {}
+    }
+    Ok(())
 }
 
 fn part(stream: &TcpStream, length: usize, bytes: &[u8]) -> io::Result<()> {

@@ -147,7 +147,7 @@ async fn each_hop_of_figure_xa_2_sends_what_the_standard_writes() {
         ("via", VIA_INITIATING),
         ("x-request-id", REQUEST_ID),
     ];
-    assert_eq!(second.fields, expected.map(owned));
+    assert_eq!(second.fields, owned(expected));
 
     let third = way.third_hop();
     assert_eq!(third.method, "GET");
@@ -162,7 +162,7 @@ async fn each_hop_of_figure_xa_2_sends_what_the_standard_writes() {
         ("via", &via),
         ("x-request-id", REQUEST_ID),
     ];
-    assert_eq!(third.fields_sorted(), expected.map(owned));
+    assert_eq!(third.fields_sorted(), owned(expected));
 
     assert_eq!(answer.field("x-request-id"), REQUEST_ID);
     // Where it is, as far as the viewer needs to know.
@@ -367,6 +367,6 @@ async fn the_configured_token_goes_to_its_community_and_no_further() {
     assert_eq!(way.third_hop().field("authorization"), "");
 }
 
-fn owned((name, value): (&str, &str)) -> (String, String) {
-    (name.to_owned(), value.to_owned())
+fn owned<const N: usize>(fields: [(&str, &str); N]) -> [(String, String); N] {
+    fields.map(|(name, value)| (name.to_owned(), value.to_owned()))
 }

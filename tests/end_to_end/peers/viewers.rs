@@ -176,18 +176,41 @@ async fn hand_offs_lead_to_the_root_of_the_manifest() {
     assert_eq!(text.matches("<Instance ").count(), 2);
 }
 
-/// Where what the browser tests need is; says what is missing.
-fn ohif() -> Option<(PathBuf, PathBuf)> {
-    let set = |name| std::env::var_os(name).map(PathBuf::from);
-    match (set("OHIF_DIST"), set("PLAYWRIGHT")) {
-        (Some(dist), Some(playwright)) => Some((dist, playwright)),
-        _ => {
+/// OHIF and the browser that opens it.
+struct Ohif {
+    dist: PathBuf,
+    playwright: PathBuf,
+}
+
+impl Ohif {
+    /// `None` if something is missing; standard error names it.
+    fn find() -> Option<Self> {
+        let path = |name| std::env::var_os(name).map(PathBuf::from);
+        let (Some(dist), Some(playwright)) = (path("OHIF_DIST"), path("PLAYWRIGHT")) else {
             left_out(
                 "OHIF",
                 "OHIF_DIST and PLAYWRIGHT are not set; tests/run sets them",
             );
-            None
-        }
+            return None;
+        };
+        Some(Self { dist, playwright })
+    }
+
+    /// Opens a study, and reports what the browser shows.
+    fn view(&self, root: &str, name: &str, options: &[&str]) -> Value {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let shots = here.join("target/screenshots").join(name);
+        let output = Command::new("node")
+            .arg(here.join("tests/ohif/view.mjs"))
+            .args([self.dist.as_os_str(), OsStr::new(root), shots.as_os_str()])
+            .args(options)
+            .env("PLAYWRIGHT", &self.playwright)
+            .output()
+            .expect("node runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let last = text.lines().last().unwrap_or_default();
+        serde_json::from_str(last)
+            .unwrap_or_else(|_| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
     }
 }
 
@@ -235,23 +258,6 @@ impl Drop for Demo {
     }
 }
 
-/// Opens a study in a browser, and gives what was seen.
-fn view(found: &(PathBuf, PathBuf), root: &str, name: &str, options: &[&str]) -> Value {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let shots = here.join("target/screenshots").join(name);
-    let output = Command::new("node")
-        .arg(here.join("tests/ohif/view.mjs"))
-        .args([found.0.as_os_str(), OsStr::new(root), shots.as_os_str()])
-        .args(options)
-        .env("PLAYWRIGHT", &found.1)
-        .output()
-        .expect("node runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let last = text.lines().last().unwrap_or_default();
-    serde_json::from_str(last)
-        .unwrap_or_else(|_| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
-}
-
 fn fetch(url: &str) -> Value {
     let output = Command::new("curl")
         .args(["-sS", "--fail", "--noproxy", "*", url])
@@ -293,15 +299,14 @@ const COLOUR: (&str, u64) = ("Three views", 1);
 
 #[test]
 fn ohif_draws_a_study_of_two_communities() {
-    let Some(found) = ohif() else { return };
+    let Some(ohif) = Ohif::find() else { return };
     let demo = Demo::start();
     let study = fetch(&format!("{}/studies", demo.root));
     let study = study[0]["0020000D"]["Value"][0]
         .as_str()
         .expect("a study")
         .to_owned();
-    let seen = view(
-        &found,
+    let seen = ohif.view(
         &demo.root,
         "dicomweb",
         &["--study", &study, "--series", "3"],
@@ -310,22 +315,22 @@ fn ohif_draws_a_study_of_two_communities() {
     let gateway = demo.root.split("/manifests").next().expect("a gateway");
     let everything = format!("{gateway}/dicomweb");
     let options = ["--study", &study, "--series", "3"];
-    let seen = view(&found, &everything, "everything", &options);
+    let seen = ohif.view(&everything, "everything", &options);
     all_is_drawn(&seen, &[AXIAL, CORONAL, COLOUR]);
     let manifest = demo.root.trim_end_matches("/dicomweb");
     let proxy = format!("{manifest}/viewers/ohif-dicomwebproxy.json");
     let options = ["--study", &study, "--series", "3", "--proxy", &proxy];
-    let seen = view(&found, &demo.root, "dicomwebproxy", &options);
+    let seen = ohif.view(&demo.root, "dicomwebproxy", &options);
     all_is_drawn(&seen, &[AXIAL, CORONAL, COLOUR]);
     let json = format!("{manifest}/viewers/ohif-dicomjson.json");
     let options = ["--study", &study, "--series", "3", "--json", &json];
-    let seen = view(&found, &demo.root, "dicomjson", &options);
+    let seen = ohif.view(&demo.root, "dicomjson", &options);
     all_is_drawn(&seen, &[AXIAL, CORONAL, COLOUR]);
 }
 
 #[test]
 fn ohif_lists_only_the_series_that_were_selected() {
-    let Some(found) = ohif() else { return };
+    let Some(ohif) = Ohif::find() else { return };
     let demo = Demo::start();
     let series = fetch(&format!("{}/series", demo.root));
     let uid = |at: usize, tag: &str| {
@@ -347,8 +352,7 @@ fn ohif_lists_only_the_series_that_were_selected() {
         .expect("curl runs");
     let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let root = summary["links"]["dicomweb"].as_str().expect("a root");
-    let seen = view(
-        &found,
+    let seen = ohif.view(
         root,
         "selected",
         &["--study", &uid(0, "0020000D"), "--series", "2"],

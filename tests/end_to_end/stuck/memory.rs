@@ -29,8 +29,8 @@ struct Case {
 }
 
 impl Case {
-    async fn of(large: (&str, Vec<u8>)) -> Self {
-        let study = study(&[large, (EXPLICIT, native(1, 8, &[7; 8]))]);
+    async fn of(syntax: &str, large: Vec<u8>) -> Self {
+        let study = study(&[(syntax, large), (EXPLICIT, native(1, 8, &[7; 8]))]);
         let folder = tempfile::tempdir().expect("a folder");
         study.write(0, folder.path());
         let settings = format!(
@@ -172,7 +172,7 @@ async fn decoded_frames_that_nobody_reads_stay_within_the_budget() {
     rest.extend(u32::try_from(frame.len()).expect("short").to_le_bytes());
     rest.extend(frame);
     rest.extend(*b"\xFE\xFF\xDD\xE0\0\0\0\0");
-    let case = Case::of((RLE, rest)).await;
+    let case = Case::of(RLE, rest).await;
     case.holds_within_the_budget("frames/1", "application/octet-stream")
         .await;
 }
@@ -185,7 +185,7 @@ async fn metadata_that_nobody_reads_stay_within_the_budget() {
         long(0x0040_A160, b"UT", long_text.as_bytes()),
         long(0x7FE0_0010, b"OW", &[7; 8]),
     ];
-    let case = Case::of((EXPLICIT, rest.concat())).await;
+    let case = Case::of(EXPLICIT, rest.concat()).await;
     case.holds_within_the_budget("metadata", "application/dicom+json")
         .await;
 }
