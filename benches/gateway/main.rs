@@ -1,4 +1,4 @@
-//! What the gateway costs: real processes on loopback, next to nginx in the same run.
+//! The cost of the gateway: real processes on loopback, compared with nginx in the same run.
 //!
 //! `cargo bench` runs everything; `cargo bench -- throughput memory` only these. The names are
 //! `throughput`, `whole`, `first-byte`, `memory`, `manifest`, `two_gateways`, `border`, `crowd`,
@@ -44,7 +44,7 @@ const BENCHES: [Bench; 20] = [
     ("soak", soak::run),
 ];
 
-// This program is also the processes that it measures against: it runs itself with these words.
+// The servers around the gateway are this program too: it starts itself with these arguments.
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args()
         .skip(1)

@@ -1,8 +1,8 @@
-//! Many clients for a long time among faults of all kinds: no wrong answer, nothing sound refused,
-//! no leak.
+//! Many clients for a long time, with faults of all kinds: no wrong answer, no needless refusal, no
+//! leak.
 //!
-//! `SOAK_SECONDS` says how long each of the two gateways is tried (60): one keeps nothing, the
-//! other keeps in memory and in files.
+//! `SOAK_SECONDS` is the time for each of the two gateways (60): one caches nothing, the other caches
+//! in memory and on disk.
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,11 +35,11 @@ const CACHES: [(&str, &str); 2] = [
         "memory = \"16 MiB\"\nlook_ahead_bytes = \"4 MiB\"\ndisk = \"48 MiB\"",
     ),
 ];
-/// Requests of which it is told what became of them.
+/// Requests that the report prints one by one.
 const MOST_TOLD: u64 = 20;
 const SINGLE: &str = "application/dicom; transfer-syntax=*";
 
-/// What came of the requests.
+/// Counts of requests by outcome.
 #[derive(Default)]
 struct Tally {
     sound: AtomicU64,
@@ -89,7 +89,7 @@ fn soak(name: &str, gateway: &Server, time: Duration) {
             let client = Client::new(gateway.address, &root, client);
             scope.spawn(|| client.browse(&tally, &is_over));
         }
-        // What it needs at the most is reached by then.
+        // Memory has reached its plateau by then.
         thread::sleep(time / 2);
         let early = (gateway.memory().now, gateway.open_files());
         thread::sleep(time / 2);

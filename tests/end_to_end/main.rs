@@ -1,5 +1,5 @@
-//! The gateway as its users meet it: over HTTP and on the command line, in front of real servers,
-//! most of which misbehave.
+//! The gateway from outside: over HTTP and on the command line, in front of real servers, most of
+//! which misbehave.
 
 mod caching;
 mod commands;

@@ -1,4 +1,4 @@
-//! What it costs to fetch something and keep it.
+//! The cost of fetching and caching instances.
 
 use crate::caching::keeping::Keeper;
 use crate::rig::process::Server;

@@ -1,4 +1,4 @@
-//! The gateway and nginx as keepers of what has crossed: the same requests to both.
+//! The gateway and nginx as caches: the same requests to both.
 
 use std::net::SocketAddr;
 use std::path::Path;

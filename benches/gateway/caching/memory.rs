@@ -1,4 +1,4 @@
-//! How much memory keeping takes, under more than fits.
+//! The memory of a cache that receives more than it holds.
 
 use crate::caching::keeping::Keeper;
 use crate::rig::process::Server;

@@ -1,4 +1,4 @@
-//! Many who wait for the same: how long, and what it costs the source.
+//! Many clients request the same instances: their waiting time, and the load on the source.
 
 use crate::caching::keeping::{Keeper, Times};
 use crate::rig::process::Server;

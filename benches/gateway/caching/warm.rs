@@ -1,4 +1,4 @@
-//! What it costs to give what is here already.
+//! The cost of serving cached instances.
 
 use crate::caching::keeping::Keeper;
 use crate::rig::process::Server;

@@ -1,4 +1,4 @@
-//! What a long way between the communities costs: the first byte, and a series.
+//! Latency between the communities: time to the first byte, and to a whole series.
 
 use std::time::Instant;
 

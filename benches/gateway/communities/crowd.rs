@@ -1,4 +1,4 @@
-//! Many at once through both gateways, none of whom reads until all have an answer.
+//! Many clients at once through both gateways; none reads until all have an answer.
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{PoisonError, RwLock};

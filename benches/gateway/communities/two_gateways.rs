@@ -1,4 +1,4 @@
-//! What a border costs: processor time of two gateways in a row, next to that of one.
+//! Processor time of two gateways in a row, compared with one.
 
 use crate::rig::authority::Authority;
 use crate::rig::cost::Cost;

@@ -1,4 +1,4 @@
-//! Frames of a CT series that is kept, next to the Orthanc that it came from.
+//! Frames of a cached CT series, compared with the Orthanc behind the gateway.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

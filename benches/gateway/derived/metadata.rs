@@ -1,4 +1,4 @@
-//! Metadata of a CT series: made of its instances while they arrive, and then kept.
+//! Metadata of a CT series: derived from its instances while they arrive, and then cached.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client that reads answers and forgets them.
+//! An HTTP/1.1 client that reads and discards answers.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

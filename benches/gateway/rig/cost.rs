@@ -1,4 +1,4 @@
-//! What one way to a study costs, round after round.
+//! The cost of retrieving a study along one route, round after round.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use crate::rig::process::Server;
 use crate::rig::report::median;
 use crate::study::Shape;
 
-/// What was measured.
+/// The measurements.
 #[derive(Default)]
 pub(crate) struct Cost {
     /// Seconds of processor time for each GB, by process, once a round.

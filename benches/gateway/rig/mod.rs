@@ -1,4 +1,4 @@
-//! Starting servers, asking them, and measuring their cost.
+//! Starting servers, sending requests, and measuring cost.
 
 pub(crate) mod authority;
 pub(crate) mod client;

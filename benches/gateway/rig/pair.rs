@@ -1,4 +1,4 @@
-//! Two communities: an initiating gateway that viewers ask, and a responding one that has the source.
+//! Two communities: an initiating gateway for viewers, and a responding one with the source.
 
 use crate::rig::authority::Authority;
 use crate::rig::process::Server;
@@ -6,7 +6,7 @@ use crate::rig::settings::{LOCATION, OURS, Settings, THEIRS};
 use crate::study::Shape;
 use crate::study::manifest;
 
-/// What is between the two gateways, and what their settings say beyond the defaults.
+/// The connection between the two gateways, and their settings beyond the defaults.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Border {
     pub(crate) has_mutual_tls: bool,

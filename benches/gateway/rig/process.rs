@@ -1,4 +1,4 @@
-//! Processes that are measured from outside, and end when the benchmark does.
+//! Server processes, measured through `/proc` and killed at the end of the benchmark.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -236,7 +236,7 @@ impl Server {
         fs::read_dir(self.proc("fd")).expect("it runs").count()
     }
 
-    /// From now on, the peak is what is reached from now on.
+    /// Resets the peak of memory.
     pub(crate) fn forget_peak(&self) {
         fs::write(self.proc("clear_refs"), "5").expect("a process of our own");
     }

@@ -1,4 +1,4 @@
-//! An origin of whose objects one in ten is bad, each in its own way, and always in the same way.
+//! An origin with one bad object in ten; each has one of several faults, the same in every answer.
 //!
 //! Series of even numbers hold the bad objects; series of odd numbers are sound.
 

@@ -1,4 +1,4 @@
-//! A line that is long: what goes in comes out later, and no faster than the line is wide.
+//! A line with latency and limited bandwidth.
 //!
 //! Only the way is long. A connection is there at once, and TCP sees two short ways and never
 //! waits for its windows to grow.

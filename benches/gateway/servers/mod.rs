@@ -1,4 +1,4 @@
-//! Servers that this program runs as processes of their own.
+//! Servers that this program starts itself as.
 
 pub(crate) mod faulty;
 pub(crate) mod forwarder;

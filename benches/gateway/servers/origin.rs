@@ -1,5 +1,5 @@
-//! The origin: a DICOMweb server that costs next to nothing, so that the proxy in front of it is
-//! what is measured.
+//! The origin: a DICOMweb server that costs next to nothing, so that the benchmark measures the proxy
+//! in front of it.
 //!
 //! How it answers is part of its root: `/{framing}/{delay in ms}/{shape}/studies/…`, with `length`
 //! or `chunked` for the framing.

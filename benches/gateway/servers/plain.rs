@@ -1,4 +1,4 @@
-//! A proxy that looks at nothing: what hyper alone costs.
+//! A proxy that reads nothing: the cost of hyper alone.
 
 use std::convert::Infallible;
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! How much later the first byte comes than from the source itself.
+//! The delay that the gateway adds to the first byte.
 
 use std::time::{Duration, Instant};
 

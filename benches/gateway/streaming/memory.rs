@@ -1,4 +1,4 @@
-//! How much memory a study takes while it passes through.
+//! The memory that the gateway uses while it streams a study.
 
 use std::net::SocketAddr;
 use std::thread;

@@ -1,4 +1,4 @@
-//! What it costs to know that each instance is whole, next to what streaming it costs.
+//! The cost of checking that each instance is whole, compared with streaming it.
 
 use xcwado::dicom::walk::{Tail, Walk};
 use xcwado::digest::Rolling;

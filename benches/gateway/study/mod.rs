@@ -1,4 +1,4 @@
-//! A made-up study: every UID and every byte follows from its shape, so that nobody has to keep it.
+//! A made-up study: every UID and byte follows from its shape, so that no server has to store it.
 
 pub(crate) mod dicom;
 pub(crate) mod manifest;

@@ -1,4 +1,5 @@
-//! Instances are immutable in practice, not in law: what is kept is asked for again, and forgotten.
+//! Instances are immutable in practice, not by the standard: the gateway revalidates cached ones, and
+//! operators purge them.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! What caches and players in front of the gateway rely on: entity tags, ranges, `Cache-Status`.
+//! HTTP caching for clients: entity tags, ranges, `Cache-Status`.
 
 use bytes::Bytes;
 use http::StatusCode;

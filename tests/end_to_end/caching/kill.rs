@@ -1,4 +1,4 @@
-//! A gateway that is killed while it writes never serves what is half written.
+//! A gateway that is killed while it writes never serves a partial file.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What has crossed a border once is shared, and kept.
+//! Each instance crosses once; the gateway caches it and shares it between clients.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

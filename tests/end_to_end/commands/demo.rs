@@ -19,7 +19,7 @@ fn the_lines_that_the_demo_prints_work() {
     assert_eq!(lines.len(), 7, "{printed}");
     for line in &lines {
         let mut shell = Command::new("sh");
-        // What cannot be had must not look as if it could.
+        // `--fail`: an error status must fail the command.
         let line = line.replacen("curl ", "curl -sS --fail --noproxy '*' ", 1);
         let done = shell
             .args(["-c", &line])

@@ -1,4 +1,4 @@
-//! Usage, help, and manifests shown.
+//! Usage errors, help, and `xcwado manifest show`.
 
 use serde_json::Value;
 

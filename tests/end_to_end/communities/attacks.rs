@@ -1,5 +1,4 @@
-//! Addresses from outside that lead where nobody should go: whatever way they come in, nobody dials
-//! them.
+//! Server-side request forgery: the gateways never connect to an address from a request or manifest.
 
 use http::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -9,7 +8,7 @@ use crate::rig::study::{Location, Study, at, at_url, location_uid};
 use crate::rig::{AS_STORED, Answer, HERE, Rig, open, rad_160, request};
 
 const THERE: &str = "1.3.6.1.4.1.99999.2";
-/// A location that nobody knows.
+/// A location in no settings.
 const NOWHERE: &str = "2.25.404";
 
 /// Retrieve URLs. `PORT` is where the canary listens on 127.0.0.1, `SOURCE` the port there of a

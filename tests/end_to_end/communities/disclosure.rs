@@ -1,5 +1,5 @@
-//! What sources and other communities' gateways say of themselves, and nobody behind this one may
-//! learn.
+//! Clients learn nothing about the servers behind the gateway: no addresses, header fields or error
+//! texts of theirs.
 
 use http::{Method, StatusCode};
 

@@ -1,4 +1,4 @@
-//! Requests that come back to where they were.
+//! Request loops between gateways.
 
 use http::StatusCode;
 

@@ -1,5 +1,5 @@
-//! Two communities, each with a gateway in a process of its own and mutual TLS between them: a
-//! viewer in one reads what the other has.
+//! Two communities with mutual TLS between their gateways: a viewer in one retrieves the instances of
+//! the other.
 
 use http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! Gateways of other communities: who is let in, who is believed, and what they may ask for.
+//! Partners: authentication by certificate, trust in their header fields, and what they may request.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::rig::tls_client::TlsClient;
 use crate::rig::{AS_STORED, HERE, Rig, rad_160};
 
 const THERE: &str = "1.3.6.1.4.1.99999.2";
-/// Only keeps a test that has failed from hanging.
+/// Keeps a failed test from hanging.
 const LONG: Duration = Duration::from_secs(60);
 
 /// A study at a source of ours, and an authority whose certificates our partners have.

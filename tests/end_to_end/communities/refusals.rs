@@ -1,4 +1,4 @@
-//! What is not granted between communities, and what the refusal says.
+//! Refused requests between communities: their status and text.
 
 use http::{Method, StatusCode};
 

@@ -1,5 +1,5 @@
-//! What sources offer beside instances, passed on between communities: only where settings say so,
-//! and with nothing in it of where it came from.
+//! Resources other than instances between communities: passed through only where settings allow it,
+//! without links to the source.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! RAD-160 over two gateways: what each hop sends, down to the request line and header fields.
+//! RAD-160 over two gateways: the request of each hop, down to its request line and header fields.
 
 use crate::rig::authority::{Authority, with_tls};
 use crate::rig::detour::Detour;
@@ -104,7 +104,7 @@ fn study_path() -> String {
     format!("/wado/homeCommunityId/{RESPONDING}/RetrieveLocationUID/{LOCATION}/studies/{STUDY}")
 }
 
-/// What callers send and nobody else may see.
+/// Header fields that the gateways must not forward.
 const PRIVATE: &[(&str, &str)] = &[
     ("authorization", "Bearer of-the-viewer"),
     ("cookie", "session=of-the-viewer"),

@@ -1,4 +1,4 @@
-//! A study of one series behind the gateway, whose source gives nothing but instances.
+//! A study of one series behind the gateway, from a source that serves instances only.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -41,7 +41,7 @@ impl Case {
             .await
     }
 
-    /// What cannot be given is refused with this status, in a sentence.
+    /// Checks that the gateway refuses the request with this status and a problem document.
     pub(super) async fn is_refused(&self, instance: usize, rest: &str, status: u16) {
         let answer = self.get(instance, rest, &[]).await;
         assert_eq!(

@@ -19,7 +19,7 @@ async fn frames_come_as_they_are_stored() {
         // Two fragments of the first frame, with and without a table.
         (JPEG_LOSSLESS, encapsulated(2, &[0, 22], &[&a, &c, &b])),
         (JPEG_LOSSLESS, encapsulated(2, &[], &[&a, &c, &b])),
-        // A table that cannot be true is not believed.
+        // The gateway ignores an offset table that contradicts the fragments.
         (JPEG_LOSSLESS, encapsulated(2, &[0, 3], &[&a, &b])),
         (JPEG_LOSSLESS, encapsulated(1, &[], &[&a, &c])),
     ])
@@ -114,7 +114,7 @@ async fn what_is_not_there_is_said_in_a_sentence() {
         let answer = case.get(0, "frames/1", &[("accept", accept)]).await;
         assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE, "{accept}");
     }
-    // Nothing of it stands in anybody's way.
+    // The failures do not affect a good request.
     assert_eq!(case.frames(0, "2").await, [&[1; 8][..]]);
 }
 
@@ -164,7 +164,7 @@ async fn compressed_values_of_a_series_come_frame_by_frame() {
     let locations = parts.iter().filter_map(|part| part.head.content_location());
     let of_frames = locations.filter(|location| location.contains("/frames/"));
     assert_eq!(of_frames.count(), 2);
-    // What cannot be decoded ends the answer without its end: it must not look complete.
+    // No decoder: an aborted response, since a part was already sent.
     let broken = case
         .rig
         .get(&format!("{series}/pixeldata"), &[OCTETS])

@@ -91,7 +91,7 @@ async fn some_attributes_alone_and_xml_are_given_where_asked_for() {
     assert!(text.contains("<BulkData uri=\"http"), "{text}");
 }
 
-/// The first instance is described before the source has sent the second.
+/// The gateway sends the metadata of the first instance before the second arrives.
 #[tokio::test]
 async fn metadata_are_written_while_the_series_arrives() {
     let study = study(&vec![(EXPLICIT, native(1, 8, &[1; 8])); 2]);
@@ -133,7 +133,7 @@ async fn another_manifest_has_nothing_to_do_with_it() {
     }
 }
 
-/// What lacks a series never looks whole.
+/// A response without one of the series never looks complete.
 #[tokio::test]
 async fn what_cannot_be_located_is_told_in_everything_that_is_made_of_a_study() {
     let mut study = study(&[(EXPLICIT, native(1, 8, &[1; 8]))]);

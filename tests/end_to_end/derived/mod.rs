@@ -1,4 +1,4 @@
-//! Resources made of instances, or passed on from a source that offers them.
+//! Resources derived from instances, or passed through from a source that offers them.
 
 mod case;
 mod frames;

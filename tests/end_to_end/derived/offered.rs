@@ -1,5 +1,5 @@
-//! What sources offer beside instances, below a manifest's root: passed through where settings say
-//! so, made of instances where they do not, or where the source does not give it after all.
+//! Resources other than instances below a manifest's root: passed through from sources that offer
+//! them, derived from instances otherwise or if the source fails to serve them.
 
 use serde_json::{Value, json};
 

@@ -33,7 +33,7 @@ async fn pictures_and_thumbnails_are_made_of_frames() {
         assert_eq!(picture.status, StatusCode::OK, "{rest}: {picture:?}");
         assert_eq!(png_size(&picture.body), size, "{rest}");
     }
-    // What it says of the patient is written into it where that is wanted, and nowhere else.
+    // Only `annotation` writes patient data into the picture.
     let plain = case.get(0, "rendered?viewport=256,128", &[PNG]).await;
     let rest = "rendered?viewport=256,128&annotation=patient,technique";
     let lettered = case.get(0, rest, &[PNG]).await;

@@ -1,4 +1,4 @@
-//! What a client may not use up.
+//! Limits on connections, request heads and streams of one client.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::rig::program::Program;
 use crate::rig::study::{EXPLICIT, Study, at};
 use crate::rig::{AS_STORED, Rig, open, request, sorted, try_open};
 
-/// Only keeps a test that has failed from hanging.
+/// Keeps a failed test from hanging.
 const LONG: Duration = Duration::from_secs(60);
 
 /// What comes until the other side closes.

@@ -1,4 +1,4 @@
-//! A proxy in front of the gateway, which settings trust or do not.
+//! Trusted and other proxies in front of the gateway.
 
 use crate::rig::origin::Origin;
 use crate::rig::study::{Study, at};

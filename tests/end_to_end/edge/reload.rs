@@ -1,4 +1,4 @@
-//! Certificates that are replaced while the gateway runs.
+//! Certificate renewal while the gateway runs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::rig::tls_client::TlsClient;
 use crate::rig::{AS_STORED, HERE, Rig, rad_160};
 
 const THERE: &str = "1.3.6.1.4.1.99999.2";
-/// Only keeps a test that has failed from hanging.
+/// Keeps a failed test from hanging.
 const LONG: Duration = Duration::from_secs(60);
 /// Between two looks at something that is waited for.
 const BETWEEN: Duration = Duration::from_millis(20);

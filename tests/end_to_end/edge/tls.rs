@@ -1,4 +1,4 @@
-//! TLS: whom the gateway trusts as a client, and what it speaks as a server.
+//! TLS: the servers that the gateway trusts, and the versions that it accepts.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::rig::{AS_STORED, Rig, rad_160};
 
 /// Another community.
 const THERE: &str = "1.3.6.1.4.1.99999.2";
-/// Only keeps a test that has failed from hanging.
+/// Keeps a failed test from hanging.
 const LONG: Duration = Duration::from_secs(60);
 
 /// A gateway that trusts `trusted`, before a source whose certificate `issued` gave to `name`.

@@ -1,4 +1,4 @@
-//! Registering manifests, and what the gateway makes of them.
+//! Registering, listing, narrowing and deleting manifests.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -218,7 +218,7 @@ async fn a_series_that_is_nowhere_is_listed_with_a_warning() {
     assert_eq!(whole.parts().len(), 2);
 }
 
-/// What is handed out can be registered again, and leads here.
+/// A manifest from the gateway can be registered again, and its Retrieve URLs lead to the gateway.
 #[tokio::test]
 async fn a_manifest_is_handed_out_in_its_own_format_with_retrieve_urls_that_lead_here() {
     let study = Study::new(1)

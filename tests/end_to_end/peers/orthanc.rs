@@ -1,8 +1,8 @@
 //! Orthanc behind the gateway, with the study that IHE publishes for MADO.
 //!
-//! What these tests need is looked for: Orthanc in `$ORTHANC` or on the path, the study beside the
-//! repository, dcmtk's `dcmdjpeg` on the path, a Python with dicomweb-client in
-//! `$DICOMWEB_CLIENT_PYTHON`. What is missing is said, and fails when `CI` is set.
+//! Prerequisites: Orthanc in `$ORTHANC` or on the path, the study beside the repository, dcmtk's
+//! `dcmdjpeg` on the path, a Python with dicomweb-client in `$DICOMWEB_CLIENT_PYTHON`. A test that
+//! misses one is left out with a message, or fails if `CI` is set.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -1,5 +1,5 @@
 //! Two communities, each with a gateway and an Orthanc of its own that holds other series of the
-//! study that IHE publishes for MADO. What is needed is looked for as in [`crate::rig::orthanc`].
+//! study that IHE publishes for MADO. Prerequisites are those of [`crate::peers::orthanc`].
 
 use http::StatusCode;
 

@@ -1,5 +1,4 @@
-//! Other people's software against the gateway, over hundreds of real files: pydicom, dcmtk and
-//! dicomweb-client say the same of them as the gateway.
+//! pydicom, dcmtk and Orthanc read hundreds of real files as the gateway does.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -82,7 +81,7 @@ impl Zoo {
     }
 }
 
-/// What could not be compared is known by name, and little.
+/// Checks that only few files could not be compared.
 fn left(report: &Value, most: usize) {
     let left = report["not_compared"].as_array().expect("a list");
     assert!(left.len() <= most, "{left:#?}");

@@ -1,4 +1,4 @@
-//! What a viewer in a browser needs: cross-origin answers, hand-offs, and OHIF itself.
+//! Viewers in a browser: cross-origin requests, hand-offs, and OHIF itself.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};

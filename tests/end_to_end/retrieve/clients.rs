@@ -9,7 +9,7 @@ use crate::rig::origin::{Framing, Gate, Origin, honest};
 use crate::rig::study::{EXPLICIT, Study, at};
 use crate::rig::{AS_STORED, Rig};
 
-/// One instance that is larger than everything that may be read ahead.
+/// One instance that is larger than all buffers on the way.
 fn large() -> Study {
     Study::new(3).with_series(at(10), vec![(EXPLICIT, 96 << 20)])
 }

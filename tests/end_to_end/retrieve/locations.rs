@@ -245,7 +245,7 @@ async fn a_folder_is_searched_with_everything_that_is_in_it() {
     assert_eq!(rig.get(&path, &[AS_STORED]).await.status, 404);
     let other = tempfile::tempdir_in(directory.path()).expect("a folder in it");
     study.write(0, other.path());
-    // Beside them, what is no instance at all.
+    // Files beside them that are not instances.
     std::fs::write(other.path().join("notes.txt"), "nothing").expect("written");
     let stranger = Instance::new(["2.25.8", "2.25.8.1", "2.25.8.1.1"], EXPLICIT, 10);
     std::fs::write(other.path().join("stranger"), stranger.bytes).expect("written");

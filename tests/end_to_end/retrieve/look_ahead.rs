@@ -1,4 +1,4 @@
-//! What is fetched before it is asked for.
+//! Look-ahead: the gateway fetches instances before a client requests them.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn kept(rig: &Rig, instances: usize) {
     timeout(LONG, are_kept).await.expect("they are kept");
 }
 
-/// The paths that were asked for, without what finds out whether the server is there.
+/// The paths of the requests, without probes.
 fn instances_asked(origin: &Origin) -> usize {
     origin.asked().iter().filter(|a| a.is_instance()).count()
 }

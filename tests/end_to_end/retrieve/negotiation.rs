@@ -1,4 +1,4 @@
-//! What clients accept, and what sources are asked for because of it.
+//! Content negotiation: what clients accept, and the requests to sources that follow from it.
 
 use bytes::Bytes;
 use http::StatusCode;

@@ -1,4 +1,4 @@
-//! Certificate authorities made for one test, and what they issue.
+//! Certificate authorities made for one test, and their certificates.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -57,7 +57,7 @@ impl Authority {
         self.directory.path().join("authority.pem")
     }
 
-    /// It alone, as those that are trusted.
+    /// A set of roots with this certificate alone.
     pub(crate) fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("an authority");
@@ -76,7 +76,7 @@ impl Authority {
         self.issue_with(params, Validity::Now.dates())
     }
 
-    /// As [`Authority::issue`], valid at some other time.
+    /// As [`Authority::issue`], with another period of validity.
     pub(crate) fn issue_valid(&self, name: &str, validity: Validity) -> Issued {
         let mut params = match name.contains(':') {
             true => CertificateParams::default(),
@@ -89,7 +89,7 @@ impl Authority {
         self.issue_with(params, validity.dates())
     }
 
-    /// A certificate that is valid from now on for so many seconds.
+    /// A certificate that expires after this many seconds.
     pub(crate) fn issue_for(&self, name: &str, seconds: i64) -> Issued {
         let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         let now = OffsetDateTime::now_utc();
@@ -146,17 +146,17 @@ impl Issued {
         fingerprint(&self.certificate)
     }
 
-    /// Puts it into a file, where another one may be, in one step.
+    /// Writes both into a file, or replaces it, atomically.
     pub(crate) fn replace(&self, file: &Path) {
         replace(file, &self.pem);
     }
 
-    /// `[gateway_listen]` of a gateway that shows it, and lets in whom `authority` has signed.
+    /// `[gateway_listen]` with this certificate, for clients with certificates of `authority`.
     pub(crate) fn gateway_listen(&self, authority: &Authority) -> String {
         gateway_listen(&self.file, authority)
     }
 
-    /// What a server that shows it needs.
+    /// The rustls configuration of a server with this certificate.
     pub(crate) fn server(&self) -> ServerConfig {
         self.with(rustls_server().with_no_client_auth())
     }
@@ -196,7 +196,7 @@ pub(crate) fn settings(file: &Path) -> String {
     format!("certificate = {file:?}\nprivate_key = {file:?}\n")
 }
 
-/// As [`Issued::gateway_listen`], with what is in a file.
+/// As [`Issued::gateway_listen`], with the certificate in a file.
 pub(crate) fn gateway_listen(file: &Path, authority: &Authority) -> String {
     format!(
         "[gateway_listen]\naddress = \"127.0.0.1:0\"\nclient_authorities = {:?}\n{}",
@@ -205,7 +205,7 @@ pub(crate) fn gateway_listen(file: &Path, authority: &Authority) -> String {
     )
 }
 
-/// Replaces what is in a file in one step, as those do who renew certificates.
+/// Replaces a file atomically, as renewal tools do.
 pub(crate) fn replace(file: &Path, content: &str) {
     let new = file.with_extension("new");
     fs::write(&new, content).expect("written");
@@ -217,7 +217,7 @@ fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     digest.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-/// Puts TLS in front of a server that has none.
+/// A TLS endpoint in front of a server without TLS.
 pub(crate) async fn with_tls(server: SocketAddr, config: ServerConfig) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -226,7 +226,7 @@ pub(crate) async fn with_tls(server: SocketAddr, config: ServerConfig) -> Socket
         while let Ok((socket, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                // A client that does not trust us hangs up in the handshake.
+                // A client that does not trust the certificate aborts the handshake.
                 let Ok(mut client) = acceptor.accept(socket).await else {
                     return;
                 };

@@ -14,7 +14,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use xcwado::dicom::MediaType;
 use xcwado::multipart::{Boundary, Event, Limits, PartHead, Splitter};
 
-/// As a client asks for what is stored.
+/// The `Accept` field of a client that wants instances as they are stored.
 pub(crate) const AS_STORED: (&str, &str) = (
     "accept",
     r#"multipart/related; type="application/dicom"; transfer-syntax=*"#,
@@ -42,10 +42,10 @@ pub(crate) fn request(
     request.body(Full::new(body)).expect("a request")
 }
 
-/// The status that some bytes are answered with; `None` if the connection ends without an answer.
+/// The status of the answer to raw bytes; `None` if the connection ends without an answer.
 pub(crate) async fn raw_status(address: SocketAddr, request: &[u8]) -> Option<u16> {
     let mut socket = TcpStream::connect(address).await.expect("a connection");
-    // What is refused early may not be read to its end.
+    // The gateway may refuse a request before it has read all of it.
     let _ = socket.write_all(request).await;
     let mut line = [0; 12];
     socket.read_exact(&mut line).await.ok()?;
@@ -108,7 +108,7 @@ impl Stream {
         }
     }
 
-    /// Reads on until at least `length` bytes of the body were read in all.
+    /// Reads until at least `length` bytes of the body have arrived.
     pub(crate) async fn read_at_least(&mut self, length: usize) -> &[u8] {
         while self.read.len() < length {
             let frame = self.body.frame().await.expect("more bytes");
@@ -119,7 +119,7 @@ impl Stream {
         &self.read
     }
 
-    /// Reads to the end, whichever it is.
+    /// Reads to the end of the body, whole or broken.
     pub(crate) async fn read(mut self) -> Answer {
         let end = loop {
             match self.body.frame().await {
@@ -200,7 +200,7 @@ impl Answer {
         String::from_utf8(self.body.to_vec()).expect("text")
     }
 
-    /// The value of a metric in what operators are told, 0 if it is not there.
+    /// The value of a metric in the text of `/metrics`, 0 if it is missing.
     pub(crate) fn metric(&self, named: &str) -> f64 {
         let text = self.text();
         text.lines()
@@ -212,7 +212,7 @@ impl Answer {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
-    /// Whether all of it came.
+    /// Whether the body is complete.
     pub(crate) fn is_whole(&self) -> bool {
         self.end == End::Whole
     }
@@ -225,7 +225,7 @@ impl Answer {
         parts
     }
 
-    /// The parts that are in it to their ends, and whether the closing boundary is.
+    /// The complete parts, and whether the closing boundary arrived.
     pub(crate) fn split(&self) -> (Vec<Part>, bool) {
         let content_type = self.field("content-type");
         let media_type = MediaType::parse(content_type).expect("a media type");
@@ -252,12 +252,12 @@ impl Answer {
         (parts, splitter.is_closed())
     }
 
-    /// The bytes of the parts, sorted: the order of an answer is not promised.
+    /// The bytes of the parts, sorted: the order of parts is not specified.
     pub(crate) fn instances(&self) -> Vec<Bytes> {
         sorted(self.parts().into_iter().map(|part| part.bytes))
     }
 
-    /// The sentence of a problem document, which everything but its status is checked of here.
+    /// The detail of a problem document, after checks of its other members.
     pub(crate) fn problem(&self) -> String {
         assert_eq!(
             self.field("content-type"),

@@ -18,23 +18,23 @@ pub(crate) const THEIRS: u32 = 20;
 
 /// The two gateways.
 pub(crate) struct Communities {
-    /// Ours, whose viewers ask.
+    /// The initiating gateway, which viewers use.
     pub(crate) here: Program,
-    /// The other one.
+    /// The responding gateway.
     pub(crate) there: Program,
     _authority: Authority,
 }
 
-/// What tells the two apart from what they are otherwise.
+/// Settings beyond the defaults of the two gateways.
 #[derive(Default)]
 pub(crate) struct Difference<'a> {
     /// `[[location]]` of ours.
     pub(crate) here: &'a str,
     /// `[[location]]` of the other community.
     pub(crate) there: &'a str,
-    /// More of what ours says of the other.
+    /// Further keys of our `[[community]]`.
     pub(crate) of_there: &'a str,
-    /// Locations that ours knows to be theirs.
+    /// Retrieve Location UIDs of the other community, as our settings list them.
     pub(crate) theirs: &'a [&'a str],
 }
 
@@ -69,7 +69,7 @@ impl Communities {
         }
     }
 
-    /// Ours with a folder, the other one's with a server; each holds its series of `study`.
+    /// Our gateway with a folder, the other with a server; each holds its series of `study`.
     pub(crate) async fn with(study: &Study, of_there: &str) -> (Self, Origin, TempDir) {
         let directory = tempfile::tempdir().expect("a directory");
         for (at, series) in study.series.iter().enumerate() {
@@ -95,7 +95,7 @@ impl Communities {
     }
 }
 
-/// Study, series and instances: what comes is what was put there, byte for byte.
+/// Retrieves study, series and instances, and compares them byte for byte.
 pub(crate) async fn everything_comes_as_stored(program: &Program, root: &str, study: &Study) {
     let retrieve = async |path: &str| {
         let answer = program.get(&format!("{root}{path}"), &[AS_STORED]).await;

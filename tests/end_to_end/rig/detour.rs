@@ -1,5 +1,4 @@
-//! An address that leads to a server which need not be there yet, and remembers what was asked
-//! over it.
+//! A forwarder to a server that may start later; it records the requests that pass.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,16 +9,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-/// A way to a server. It ends when this is dropped.
+/// A forwarder, which stops when this is dropped.
 pub(crate) struct Detour {
     pub(crate) address: SocketAddr,
     leads_to: watch::Sender<Option<SocketAddr>>,
-    /// What came over each connection, in the direction of the server.
+    /// The bytes of each connection towards the server.
     seen: Arc<Mutex<Vec<Vec<u8>>>>,
     listening: AbortHandle,
 }
 
-/// The head of a request, as it was sent.
+/// The head of a request as sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
     /// Without the version of HTTP.
@@ -29,7 +28,7 @@ pub(crate) struct Head {
 }
 
 impl Detour {
-    /// A way whose end is told later.
+    /// A forwarder whose server is set later.
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -54,12 +53,12 @@ impl Detour {
         }
     }
 
-    /// From now on it leads to `server`.
+    /// Sets the server.
     pub(crate) fn leads_to(&self, server: SocketAddr) {
         self.leads_to.send_replace(Some(server));
     }
 
-    /// The heads of all requests over it, which have no bodies and no encryption.
+    /// The heads of all requests; requests with bodies or TLS are not supported.
     pub(crate) fn heads(&self) -> Vec<Head> {
         let seen = lock(&self.seen).clone();
         let texts = seen.iter().map(|bytes| String::from_utf8_lossy(bytes));
@@ -109,7 +108,7 @@ async fn lead(
     seen: Arc<Mutex<Vec<Vec<u8>>>>,
     number: usize,
 ) {
-    // The test may be over before anybody told.
+    // The test may end before it sets the server.
     let Ok(server) = end.wait_for(Option::is_some).await.map(|end| *end) else {
         return;
     };
@@ -126,7 +125,7 @@ async fn lead(
     );
 }
 
-/// Copies until either side is gone, and lets the other one know.
+/// Copies until either side closes, then closes the other.
 async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, watch: impl Fn(&[u8])) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {

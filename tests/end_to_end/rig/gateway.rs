@@ -28,7 +28,7 @@ use xcwado::server::{self, Listeners};
 
 use crate::rig::client::{Answer, Stream, open, request};
 
-/// The community of gateways that are not told another one.
+/// The community of a gateway unless a test names another.
 pub(crate) const HERE: &str = "1.3.6.1.4.1.99999.1";
 
 /// A running gateway, which stops when this is dropped.
@@ -50,12 +50,12 @@ pub(crate) struct Registered {
     pub(crate) id: String,
     /// The path of its DICOMweb root, with a slash at its end.
     pub(crate) root: String,
-    /// What the gateway says of it.
+    /// Its summary.
     pub(crate) summary: Value,
 }
 
 impl Registered {
-    /// What the answer to a registration tells.
+    /// The manifest in the answer to a registration.
     pub(crate) fn of(answer: &Answer) -> Self {
         assert!(answer.status.is_success(), "{answer:?}");
         let summary = answer.json();
@@ -82,7 +82,7 @@ impl Rig {
         rig
     }
 
-    /// A gateway that keeps its manifests in `directory`, where an earlier one may have left some.
+    /// A gateway whose data directory is `directory`, with the data of an earlier gateway.
     pub(crate) fn start_in(directory: &Path, settings: &str) -> Self {
         Self::start_of(HERE, directory, settings)
     }
@@ -172,7 +172,7 @@ impl Rig {
         open(self.public, request).await.read().await
     }
 
-    /// Sends a request and gives the answer once its head is there, its body still unread.
+    /// Sends a request and returns once the head of the answer has arrived.
     pub(crate) async fn open(&self, path: &str, fields: &[(&str, &str)]) -> Stream {
         let request = request(Method::GET, path, fields, self.public, Bytes::new());
         open(self.public, request).await
@@ -191,7 +191,7 @@ impl Rig {
         Stream::new(response).read().await
     }
 
-    /// What the operator listener says.
+    /// The answer of the operator listener.
     pub(crate) async fn operator(&self, path: &str) -> Answer {
         let request = request(Method::GET, path, &[], self.operator, Bytes::new());
         open(self.operator, request).await.read().await

@@ -1,4 +1,4 @@
-//! A DICOMweb server that answers as a script says, well or badly, down to the bytes of HTTP.
+//! A DICOMweb server whose answers a test scripts, down to the bytes of HTTP.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ pub(crate) struct Asked {
     fields: Vec<(String, String)>,
 }
 
-/// What is answered.
+/// The answer to a request.
 #[derive(Clone)]
 pub(crate) struct Reply {
     /// 0: there is no head.
@@ -43,17 +43,17 @@ pub(crate) struct Reply {
     pub(crate) end: End,
 }
 
-/// What happens while a body is sent.
+/// A step in sending a body.
 #[derive(Clone)]
 pub(crate) enum Step {
     Send(Bytes),
     /// Waits until the gate is open.
     Wait(Gate),
-    /// Waits for so long.
+    /// Pauses.
     Pause(Duration),
 }
 
-/// How HTTP is told where the body ends.
+/// How the answer declares the end of its body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Framing {
     Length,
@@ -64,20 +64,20 @@ pub(crate) enum Framing {
     UntilClose,
 }
 
-/// What happens after the body.
+/// The end of the connection or body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The end that the framing wants.
+    /// The proper end of the framing.
     Well,
     /// The connection is closed without it.
     Close,
     /// The connection is reset.
     Reset,
-    /// Nothing, for as long as the other side waits.
+    /// Silence until the client closes.
     Silence,
 }
 
-/// Something that tests open and scripts wait for, or the other way round.
+/// A gate that a test opens and a script waits for, or the reverse.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate(watch::Sender<bool>);
 
@@ -86,7 +86,7 @@ struct Seen {
     asked: Mutex<Vec<Asked>>,
     connections: AtomicU64,
     sent: AtomicU64,
-    /// How many answers were broken off from the other side.
+    /// The number of answers that clients aborted.
     left: watch::Sender<usize>,
 }
 
@@ -111,7 +111,7 @@ impl Gate {
 }
 
 impl Origin {
-    /// A server that answers every request as `script` says.
+    /// A server that answers every request with the reply of `script`.
     pub(crate) async fn start(script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -131,7 +131,7 @@ impl Origin {
         }
     }
 
-    /// A server that has the instances of `study` and behaves.
+    /// A correct server with the instances of `study`.
     pub(crate) async fn of(study: &Study) -> Self {
         let held = study.instances();
         Self::start(move |asked| honest(&held, asked)).await
@@ -175,12 +175,12 @@ impl Origin {
         self.seen.connections.load(Ordering::Relaxed)
     }
 
-    /// Bytes of bodies that were handed to the network.
+    /// Bytes of bodies written to sockets.
     pub(crate) fn sent(&self) -> u64 {
         self.seen.sent.load(Ordering::Relaxed)
     }
 
-    /// Waits until the other side has broken off an answer.
+    /// Waits until a client aborts an answer.
     pub(crate) async fn left(&self) {
         let mut left = self.seen.left.subscribe();
         let _ = left.wait_for(|count| *count > 0).await;
@@ -217,7 +217,7 @@ impl Asked {
         fields
     }
 
-    /// Whether one instance is asked for, and not a series.
+    /// Whether the request is for a single instance.
     pub(crate) fn is_instance(&self) -> bool {
         self.path.contains("/instances/")
     }
@@ -276,7 +276,7 @@ impl Reply {
         self
     }
 
-    /// Only the first `length` bytes of the body; the framing still tells of the whole.
+    /// Truncates the body to `length` bytes; the framing still declares all of it.
     pub(crate) fn cut(mut self, length: usize) -> Self {
         let body = self.whole_body();
         let length = length.min(body.len());
@@ -329,12 +329,12 @@ impl Reply {
     }
 }
 
-/// What a server that behaves answers: what it holds of the study, series or instance, or 404.
+/// The reply of a correct server: its instances of the study, series or instance, or 404.
 pub(crate) fn honest(held: &[Instance], asked: &Asked) -> Reply {
     honest_below("/rs/", held, asked)
 }
 
-/// As [`honest`], below another root. What a query says does not matter.
+/// As [`honest`], below another root. Ignores the query.
 pub(crate) fn honest_below(root: &str, held: &[Instance], asked: &Asked) -> Reply {
     let decoded = asked
         .field("accept")

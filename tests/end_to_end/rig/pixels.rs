@@ -2,7 +2,7 @@
 
 use crate::rig::study::{CT, Instance, Study, at, long, part10, text};
 
-/// A study of one series with these instances: transfer syntax, and what follows the UIDs.
+/// A study of one series with these instances: transfer syntax, and the elements after the UIDs.
 pub(crate) fn study(instances: &[(&str, Vec<u8>)]) -> Study {
     let mut study = Study::new(1).with(0, at(10));
     let (study_uid, series_uid) = (study.uid.clone(), study.series[0].uid.clone());

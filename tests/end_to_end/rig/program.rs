@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::rig::client::{Answer, Stream, open, request};
 use crate::rig::gateway::{HERE, Registered};
 
-/// A gateway that runs, and is killed when this is dropped.
+/// A gateway process, killed when this is dropped.
 pub(crate) struct Program {
     /// Where viewers connect.
     pub(crate) public: SocketAddr,
@@ -55,7 +55,7 @@ impl Program {
         Self::start(directory, None).await
     }
 
-    /// A gateway that may have so many files open, as the shell's `ulimit` takes it.
+    /// A gateway with a limit on open files, in the syntax of the shell's `ulimit`.
     pub(crate) async fn serve_with_open_files(ulimit: &str, settings: &str) -> Self {
         Self::start(Self::write(HERE, settings), Some(ulimit)).await
     }
@@ -133,7 +133,7 @@ impl Program {
         self.open(path, fields).await.read().await
     }
 
-    /// Sends a request and gives the answer once its head is there.
+    /// Sends a request and returns once the head of the answer has arrived.
     pub(crate) async fn open(&self, path: &str, fields: &[(&str, &str)]) -> Stream {
         let request = request(Method::GET, path, fields, self.public, Bytes::new());
         open(self.public, request).await
@@ -171,7 +171,7 @@ impl Program {
         }
     }
 
-    /// The number of its process.
+    /// The process id.
     pub(crate) fn process(&self) -> u32 {
         self.process.id()
     }
@@ -193,7 +193,7 @@ impl Program {
         pids.filter(is_decoder).collect()
     }
 
-    /// Ends it at once, as a crash does.
+    /// Kills it, as a crash does.
     pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it can be killed");
         self.process.wait().expect("it ends");

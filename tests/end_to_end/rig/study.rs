@@ -13,11 +13,11 @@ pub(crate) const JPEG_LOSSLESS: &str = "1.2.840.10008.1.2.4.70";
 pub(crate) const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 const KOS: &str = "1.2.840.10008.5.1.4.1.1.88.59";
 
-/// Patient data of every instance and manifest made here, which must not be in any log.
+/// Patient data of all studies made here; no log may contain it.
 pub(crate) const PATIENT_NAME: &str = "Quetzalcoatl^Philomena";
 pub(crate) const PATIENT_ID: &str = "PID-4711-SECRET";
 
-/// A study as a manifest lists it. What sources have may differ.
+/// A study as a manifest lists it. Sources may hold other instances.
 #[derive(Debug, Clone)]
 pub(crate) struct Study {
     pub(crate) uid: String,
@@ -393,7 +393,7 @@ fn length(value: &[u8]) -> [u8; 4] {
     u32::try_from(value.len()).expect("32 bits").to_le_bytes()
 }
 
-/// Bytes that look random and are the same at every run (SplitMix64, seeded with a UID).
+/// Pseudo-random bytes, the same in every run (SplitMix64, seeded with a UID).
 fn random(seed: &str, size: usize) -> Vec<u8> {
     let mut state = seed.bytes().fold(7_u64, |hash, byte| {
         hash.wrapping_mul(0x0100_0000_01B3)

@@ -1,4 +1,4 @@
-//! A client over TLS, with or without a certificate, that tells whether it got an answer at all.
+//! A TLS client, with or without a certificate, that reports refused connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ pub(crate) struct TlsClient {
     config: ClientConfig,
 }
 
-/// There was no answer: not to the handshake, or not to the request.
+/// The server refused the handshake or did not answer the request.
 #[derive(Debug)]
 pub(crate) struct NoAnswer;
 
@@ -61,7 +61,7 @@ impl TlsClient {
         self
     }
 
-    /// Shakes hands, as far as this side can tell: in TLS 1.3 the server may still refuse.
+    /// Completes the handshake on this side; in TLS 1.3 the server may still refuse.
     pub(crate) async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
         let socket = TcpStream::connect(self.address).await?;
         let name = ServerName::from(self.address.ip());

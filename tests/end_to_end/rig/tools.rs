@@ -15,14 +15,14 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Says that a test is left out; with `CI` set that is a failure.
+/// Reports a test as left out; with `CI` set, fails it.
 pub(crate) fn left_out(what: &str, why: &str) {
     assert!(std::env::var_os("CI").is_none(), "{what}: {why}");
-    // Not by a macro, whose output the test runner keeps to itself.
+    // Not `eprintln!`: the test runner captures its output.
     writeln!(std::io::stderr(), "left out: {what}: {why}").expect("standard error");
 }
 
-/// Runs one of the scripts; the last line that it prints is its report.
+/// Runs a script of `tests/peers/`; the last line of its output is its report.
 pub(crate) fn python(script: &str, arguments: &[&OsStr]) -> Option<Value> {
     let Some(python) = std::env::var_os("DICOMWEB_CLIENT_PYTHON") else {
         left_out(

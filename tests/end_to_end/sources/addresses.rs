@@ -1,5 +1,5 @@
-//! Several addresses of one server: what is dead costs nothing, what rests is left alone, what is back
-//! is found out.
+//! Several addresses of one server: a dead one costs nothing, a resting one gets no request, and a
+//! probe notices when one is back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use crate::rig::origin::{Asked, End, Origin, Reply, honest, honest_below};
 use crate::rig::study::{EXPLICIT, Study, at, location_uid};
 use crate::rig::{AS_STORED, Answer, Rig, rad_160};
 
-/// Only keeps a test that has failed from hanging.
+/// Keeps a failed test from hanging.
 const LONG: Duration = Duration::from_secs(60);
 
 /// Something that is switched on and off.
@@ -29,12 +29,12 @@ impl Switch {
     }
 }
 
-/// Hangs up without a word.
+/// Closes without an answer.
 fn nothing() -> Reply {
     Reply::status(0).cut(0).ending(End::Close)
 }
 
-/// A server that hangs up on everybody, and counts them.
+/// A server that closes every connection, and counts them.
 async fn dead() -> Origin {
     Origin::start(|_asked| nothing()).await
 }

@@ -1,5 +1,5 @@
-//! A source that damages what it sends, in many ways at once: whatever comes, a client has exact bytes
-//! or knows that it has not, nothing wrong is kept, and nothing leaks.
+//! A source that damages its answers in many ways: a client gets exact bytes or a visible failure,
+//! and the gateway caches no wrong bytes and leaks nothing.
 
 use std::iter::repeat_n;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::rig::{AS_STORED, Answer, Rig, sorted};
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// What is done to a good answer. The number is how often that was asked for.
+/// Damage to a good answer. The number counts the requests for it.
 type Damage = Box<dyn Fn(&[Instance], &Asked, usize) -> Reply + Send + Sync>;
 
 fn to_reply(damage: impl Fn(Reply) -> Reply + Send + Sync + 'static) -> Damage {

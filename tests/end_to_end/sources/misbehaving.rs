@@ -1,4 +1,4 @@
-//! Sources that misbehave: a client gets bytes that are right, or a clear failure.
+//! Sources that misbehave: a client gets correct bytes or a clear failure.
 
 use bytes::Bytes;
 

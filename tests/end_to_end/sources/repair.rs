@@ -1,4 +1,4 @@
-//! What breaks off is fetched again within the same answer.
+//! Repair: the gateway fetches the rest of a broken answer again within the same response.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,4 @@
-//! Sources that only speak WADO-URI: they give one instance for each request.
+//! Sources that only speak WADO-URI, with one request for each instance.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

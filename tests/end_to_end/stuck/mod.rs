@@ -1,4 +1,4 @@
-//! Nobody, no object and no source takes the gateway away from others.
+//! Availability: no client, object or source blocks the gateway for others.
 
 mod documents;
 mod ends;

@@ -20,7 +20,7 @@ use crate::rig::study::{EXPLICIT, Study, at};
 use crate::rig::tls_client::TlsClient;
 use crate::rig::{AS_STORED, Rig, Stream, open, request};
 
-/// Only keeps a test that has failed from hanging.
+/// Keeps a failed test from hanging.
 const LONG: Duration = Duration::from_secs(60);
 /// Between two looks at something that is waited for.
 const BETWEEN: Duration = Duration::from_millis(50);

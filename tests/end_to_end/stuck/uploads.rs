@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use crate::rig::Rig;
 use crate::rig::study::{Study, at};
 
-/// Only keeps a test that has failed from hanging.
+/// Keeps a failed test from hanging.
 const LONG: Duration = Duration::from_secs(60);
 
 fn study() -> Study {

@@ -13,7 +13,7 @@ use crate::rig::origin::{Asked, End, Origin, Reply, honest};
 use crate::rig::study::{EXPLICIT, Instance, Study, at, location_uid};
 use crate::rig::{AS_STORED, Rig, sorted};
 
-/// Only keeps a test that has failed from hanging.
+/// Keeps a failed test from hanging.
 const LONG: Duration = Duration::from_secs(120);
 const CLIENTS: usize = 8;
 

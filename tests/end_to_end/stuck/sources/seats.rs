@@ -11,7 +11,7 @@ use crate::rig::origin::{Asked, Gate, Origin, honest};
 use crate::rig::study::{EXPLICIT, Study, at};
 use crate::rig::{AS_STORED, Answer, Rig, sorted};
 
-/// Only keeps a test that has failed from hanging.
+/// Keeps a failed test from hanging.
 const LONG: Duration = Duration::from_secs(60);
 const NO_CACHE: &str = "[cache]\nmemory = \"0\"\ndisk = \"0\"\n";
 

@@ -9,7 +9,7 @@ use crate::rig::origin::{Asked, End, Origin, Reply, Step, honest};
 use crate::rig::study::{EXPLICIT, Study, at};
 use crate::rig::{AS_STORED, Rig};
 
-/// Only keeps a test that has failed from hanging.
+/// Keeps a failed test from hanging.
 const LONG: Duration = Duration::from_secs(60);
 const NO_CACHE: &str = "[cache]\nmemory = \"0\"\ndisk = \"0\"\n";
 
