@@ -1,4 +1,4 @@
-//! A connection is open no longer than its client would be let in.
+//! A connection closes once its client's certificate is no longer accepted.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Security events say where a request came from, and only they do.
+//! Security events, and no other log lines, contain the address of the client.
 
 use serde_json::Value;
 

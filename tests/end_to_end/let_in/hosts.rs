@@ -1,5 +1,4 @@
-//! Requests for a host that we are not: a page that had its own name lead here (DNS rebinding), and
-//! clients that cannot say what they mean.
+//! Requests for a foreign host, as in DNS rebinding, and requests with ambiguous hosts.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Pages in a browser that have it change something here.
+//! Pages of foreign origins that try to change something here.
 
 use std::net::SocketAddr;
 

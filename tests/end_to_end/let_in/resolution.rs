@@ -1,5 +1,5 @@
-//! Where names in settings may lead. How names are resolved and which addresses are refused is tested
-//! beside `source::resolver`; a test has no name of its own that leads into an internal network.
+//! Addresses to which host names in settings may resolve. Resolution and refused ranges are tested
+//! beside `source::resolver`, since a test has no host name of its own in an internal network.
 
 use crate::rig::origin::Origin;
 use crate::rig::program::check;

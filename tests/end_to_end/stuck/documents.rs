@@ -1,4 +1,5 @@
-//! What happens to the files of manifests costs one manifest at most, and not for ever.
+//! A lost or damaged file of a manifest costs that manifest only, and registering it again restores
+//! it.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Row B16: a decoder ends with its gateway, and one that ended while it was idle costs nobody anything.
+//! A decoder process ends with its gateway, and one that ended while it was idle is replaced.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What lies in the data directory, and who else uses it, keeps nothing from starting or from being kept.
+//! Foreign files in the data directory, or a second gateway that uses it, do not stop the gateway
+//! from starting and caching.
 
 use std::fs;
 use std::os::unix::fs::symlink;

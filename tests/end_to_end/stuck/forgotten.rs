@@ -1,4 +1,4 @@
-//! What is forgotten stays forgotten, and nothing else is.
+//! A purged instance stays purged, and the purge removes no other instance.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,4 @@
-//! Row B16: `HEAD` begins no transfer that it would break off, and the status of an answer is known when its
-//! first part is.
+//! `HEAD` starts no transfer, and a response has its status once its first part is known.
 
 use http::StatusCode;
 

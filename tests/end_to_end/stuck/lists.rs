@@ -1,5 +1,5 @@
-//! Lists and whole documents about manifests are paged, and written while they are read: neither
-//! their number nor their size is held in memory for each client that asks.
+//! Lists of manifests and whole documents about them are paged and written while they are read, so
+//! that neither their number nor their size is buffered for each client.
 
 use std::collections::HashSet;
 use std::fs;

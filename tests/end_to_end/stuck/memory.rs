@@ -1,4 +1,4 @@
-//! Row B10: memory has one budget, whatever clients ask for and do not read.
+//! One budget bounds memory, whatever clients request and do not read.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Connections on which nothing happens, and clients that take nothing: each kind is cut, and none of
-//! them keeps others out.
+//! The gateway closes idle connections and those of clients that read nothing; neither keeps other
+//! clients out.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Row B11: clients take turns at the decoders, and none fills their queue.
+//! Clients take turns at the decoders, and none fills their queue.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Bodies of requests that come slowly, or in great numbers, block nobody's registration.
+//! Slow or numerous uploads do not block registrations by other clients.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

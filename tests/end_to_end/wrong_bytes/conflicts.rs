@@ -1,5 +1,5 @@
-//! A source that gives one instance twice in one answer, with different bytes: none of the two is kept, and
-//! the answer does not look whole.
+//! A source sends one instance twice in one answer, with different bytes: neither is cached, and
+//! the response does not look complete.
 
 use crate::rig::origin::{Asked, Origin, Reply, honest};
 use crate::rig::study::{EXPLICIT, Instance, Study, at, location_uid};

@@ -1,4 +1,4 @@
-//! Manifests do not put one patient's images under another patient's name.
+//! Manifests never show the images of one patient under the name of another.
 
 use http::StatusCode;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What is kept is known by its source, not by the place or the name of a table in the settings.
+//! Cache keys name the source itself, not its position or alias in the settings.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! With nothing kept, a flight waits for its reader: an intact study is whole without one extra request.
+//! Without a cache, a flight waits for its reader: a sound study is complete without an extra
+//! request.
 
 use std::time::Duration;
 

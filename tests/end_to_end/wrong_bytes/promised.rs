@@ -1,4 +1,4 @@
-//! What a manifest promises and does not list is missing, and never left out in silence.
+//! An instance that a manifest declares and does not list is reported as missing.
 
 use http::StatusCode;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! Row A6: one entity tag, one representation. A client that has one form of a resource does not have
-//! another one.
+//! An entity tag identifies one representation: a client that holds one does not get `304` for
+//! another.
 
 use http::StatusCode;
 

@@ -1,5 +1,5 @@
-//! An instance that a source cuts is never delivered as whole and never kept, however well the
-//! answer around it is framed.
+//! A truncated instance is never delivered as complete and never cached, however well the answer
+//! around it is framed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! One broken object is one broken object: it costs those who ask for it, and nobody else. An address
-//! that is dead is found out after three tries all the same, and found again when it is back.
+//! A broken object costs only the clients that request it. A dead address is noticed after three
+//! failures nevertheless, and again when it is back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ fn is_bad(at: usize) -> bool {
     (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB) >> 32 & 0xff < 51
 }
 
-/// Gives what it holds of which one in five is bad: of single instances by their number, of series by theirs.
+/// Answers with its instances; one single instance or series in five is bad, by its number.
 async fn one_in_five_is_bad(study: &Study, fault: Fault) -> (Origin, Vec<bool>) {
     let (held, mut numbers) = (study.instances(), HashMap::new());
     let is_one_series = study.series.len() == 1;

@@ -1,4 +1,4 @@
-//! A crossing without a manifest remembers a bounded part of what arrived, and nobody loses by that.
+//! The log of a crossing without a manifest is bounded, and no reader loses instances by that.
 
 use crate::rig::origin::{Gate, Origin, honest};
 use crate::rig::study::{EXPLICIT, Study, at, location_uid};

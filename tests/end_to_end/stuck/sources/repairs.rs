@@ -1,4 +1,5 @@
-//! Repair works more than once: any whole copy that begins like the bytes that were given goes on with them.
+//! Repair may be needed several times: it continues with any complete copy that begins with the
+//! bytes already sent.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

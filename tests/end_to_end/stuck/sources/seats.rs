@@ -1,5 +1,5 @@
-//! A source's seats are for asking it: an answer holds none while it gives what is kept, while it waits
-//! for another source, or once what it asked for has come.
+//! Seats at a source: a response holds none while it sends cached instances, while it waits for
+//! another source, or after its transfer has ended.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn with_seats(origin: &Origin, last: u32, connections: usize, queue: usize) -> S
     origin.location(last).replace("[location.http]", &seats)
 }
 
-/// A server with these studies, whose answers for the first one stop in the middle until the gate opens.
+/// A server with these studies; its answers for the first stop in the middle until the gate opens.
 async fn held_up(studies: &[&Study]) -> (Origin, Gate) {
     let held: Vec<_> = studies.iter().flat_map(|study| study.instances()).collect();
     let (gate, first) = (Gate::new(), studies[0].path());

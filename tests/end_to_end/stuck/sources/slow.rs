@@ -1,4 +1,5 @@
-//! Sources that send next to nothing hold nobody up for long, and slow clients are not taken for them.
+//! The gateway aborts transfers from sources that are too slow, and does not mistake slow clients
+//! for them.
 
 use std::time::Duration;
 
