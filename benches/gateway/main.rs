@@ -1,4 +1,4 @@
-//! What the gateway costs: real processes on loopback, next to nginx in the same run.
+//! The cost of the gateway: real processes on loopback, compared with nginx in the same run.
 //!
 //! `cargo bench` runs everything; `cargo bench -- throughput memory` only these. The names are
 //! `throughput`, `whole`, `first-byte`, `memory`, `manifest`, `two_gateways`, `border`, `crowd`,
@@ -8,70 +8,43 @@
 //! refused without need, and leaks, among faults of all kinds. docs/PERFORMANCE.md says what is measured.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it finds")]
 
-mod authority;
-mod border;
-mod cache_cold;
-mod cache_memory;
-mod cache_warm;
-mod client;
-mod cost;
-mod crowd;
-mod dead_community;
-mod dicom;
-mod faulty;
-mod first_byte;
-mod forwarder;
-mod frames;
-mod keeping;
-mod large_object;
-mod manifest;
-mod manifest_size;
-mod memory;
-mod metadata;
-mod ohif;
-mod origin;
-mod pair;
-mod plain;
-mod process;
-mod report;
-mod settings;
+mod caching;
+mod communities;
+mod derived;
+mod rig;
+mod servers;
 mod soak;
-mod stalled;
+mod streaming;
 mod study;
-mod throughput;
-mod together;
-mod two_gateways;
-mod viewer;
-mod whole;
 
 use std::process::ExitCode;
 
 type Bench = (&'static str, fn());
 
 const BENCHES: [Bench; 20] = [
-    ("throughput", throughput::run),
-    ("whole", whole::run),
-    ("first-byte", first_byte::run),
-    ("memory", memory::run),
-    ("manifest", manifest_size::run),
-    ("two_gateways", two_gateways::run),
-    ("border", border::run),
-    ("crowd", crowd::run),
-    ("dead_community", dead_community::run),
-    ("cache_warm", cache_warm::run),
-    ("cache_cold", cache_cold::run),
-    ("together", together::run),
-    ("viewer", viewer::run),
-    ("stalled", stalled::run),
-    ("cache_memory", cache_memory::run),
-    ("metadata", metadata::run),
-    ("frames", frames::run),
-    ("large_object", large_object::run),
-    ("ohif", ohif::run),
+    ("throughput", streaming::throughput::run),
+    ("whole", streaming::whole::run),
+    ("first-byte", streaming::first_byte::run),
+    ("memory", streaming::memory::run),
+    ("manifest", streaming::manifest_size::run),
+    ("two_gateways", communities::two_gateways::run),
+    ("border", communities::border::run),
+    ("crowd", communities::crowd::run),
+    ("dead_community", communities::dead_community::run),
+    ("cache_warm", caching::warm::run),
+    ("cache_cold", caching::cold::run),
+    ("together", caching::together::run),
+    ("viewer", caching::viewer::run),
+    ("stalled", caching::stalled::run),
+    ("cache_memory", caching::memory::run),
+    ("metadata", derived::metadata::run),
+    ("frames", derived::frames::run),
+    ("large_object", derived::large_object::run),
+    ("ohif", derived::ohif::run),
     ("soak", soak::run),
 ];
 
-// This program is also the processes that it measures against: it runs itself with these words.
+// The servers around the gateway are this program too: it starts itself with these arguments.
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args()
         .skip(1)
@@ -79,14 +52,16 @@ fn main() -> ExitCode {
         .collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["as", "origin"] => origin::serve(),
-        ["as", "faulty-origin"] => faulty::serve(),
-        ["as", "origin-with-tls", certificate, key] => origin::serve_with_tls(certificate, key),
-        ["as", "forwarder", upstream, delay_ms, megabits] => {
-            forwarder::serve(upstream, delay_ms, megabits);
+        ["as", "origin"] => servers::origin::serve(),
+        ["as", "faulty-origin"] => servers::faulty::serve(),
+        ["as", "origin-with-tls", certificate, key] => {
+            servers::origin::serve_with_tls(certificate, key)
         }
-        ["as", "plain-proxy", upstream] => plain::serve(upstream),
-        ["as", "manifest-reader", file] => manifest_size::read(file),
+        ["as", "forwarder", upstream, delay_ms, megabits] => {
+            servers::forwarder::serve(upstream, delay_ms, megabits);
+        }
+        ["as", "plain-proxy", upstream] => servers::plain::serve(upstream),
+        ["as", "manifest-reader", file] => streaming::manifest_size::read(file),
         names => return run(names),
     }
     ExitCode::SUCCESS

@@ -1,8 +1,8 @@
-//! Many clients for a long time among faults of all kinds: no wrong answer, nothing sound refused,
-//! no leak.
+//! Many clients for a long time, with faults of all kinds: no wrong answer, no needless refusal, no
+//! leak.
 //!
-//! `SOAK_SECONDS` says how long each of the two gateways is tried (60): one keeps nothing, the
-//! other keeps in memory and in files.
+//! `SOAK_SECONDS` is the time for each of the two gateways (60): one caches nothing, the other caches
+//! in memory and on disk.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,13 +13,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use xcwado::multipart::{Boundary, Event, Limits, Splitter};
 
-use crate::client::{Connection, INSTANCES};
-use crate::faulty::{self, SHAPE};
-use crate::manifest;
-use crate::pair::{LOCATION, THEIRS};
-use crate::process::Server;
-use crate::report::{at_least, at_most, figure};
-use crate::settings::Settings;
+use crate::rig::client::{Connection, INSTANCES};
+use crate::rig::process::Server;
+use crate::rig::report::{at_least, at_most, figure};
+use crate::rig::settings::{LOCATION, Settings, THEIRS};
+use crate::servers::faulty::{self, SHAPE};
+use crate::study::manifest;
 use crate::study::{STUDY, instance_uid, series_uid};
 
 const CLIENTS: u64 = 32;
@@ -36,11 +35,11 @@ const CACHES: [(&str, &str); 2] = [
         "memory = \"16 MiB\"\nlook_ahead_bytes = \"4 MiB\"\ndisk = \"48 MiB\"",
     ),
 ];
-/// Requests of which it is told what became of them.
+/// Requests that the report prints one by one.
 const MOST_TOLD: u64 = 20;
 const SINGLE: &str = "application/dicom; transfer-syntax=*";
 
-/// What came of the requests.
+/// Counts of requests by outcome.
 #[derive(Default)]
 struct Tally {
     sound: AtomicU64,
@@ -87,10 +86,10 @@ fn soak(name: &str, gateway: &Server, time: Duration) {
     let (tally, is_over) = (Tally::default(), AtomicBool::new(false));
     let (early, late) = thread::scope(|scope| {
         for client in 0..CLIENTS {
-            let (tally, is_over, root) = (&tally, &is_over, &*root);
-            scope.spawn(move || browse(gateway.address, root, client, (tally, is_over)));
+            let client = Client::new(gateway.address, &root, client);
+            scope.spawn(|| client.browse(&tally, &is_over));
         }
-        // What it needs at the most is reached by then.
+        // Memory has reached its plateau by then.
         thread::sleep(time / 2);
         let early = (gateway.memory().now, gateway.open_files());
         thread::sleep(time / 2);
@@ -126,85 +125,138 @@ fn soak(name: &str, gateway: &Server, time: Duration) {
     figure(&format!("{name}: resident at the end"), late.0, "MiB");
 }
 
-/// One client, who asks for one thing after the other.
-fn browse(gateway: SocketAddr, root: &str, client: u64, (tally, is_over): (&Tally, &AtomicBool)) {
-    let mut random = client + 1;
-    let mut connection = None;
-    while !is_over.load(Ordering::Relaxed) {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
+/// A client that sends one request after the other.
+struct Client<'a> {
+    gateway: SocketAddr,
+    /// The path of the DICOMweb root.
+    root: &'a str,
+    /// The state of a xorshift generator.
+    random: u64,
+    connection: Option<Connection>,
+}
+
+/// One request and how the gateway answered it.
+struct Request {
+    series: usize,
+    /// `None`: the whole series.
+    instance: Option<usize>,
+    status: u16,
+    /// Whether the source has no fault in it.
+    is_sound: bool,
+    is_answered: bool,
+    is_wrong: bool,
+}
+
+impl<'a> Client<'a> {
+    fn new(gateway: SocketAddr, root: &'a str, number: u64) -> Self {
+        Self {
+            gateway,
+            root,
+            random: number + 1,
+            connection: None,
+        }
+    }
+
+    fn browse(mut self, tally: &Tally, is_over: &AtomicBool) {
+        while !is_over.load(Ordering::Relaxed) {
+            let began = Instant::now();
+            let request = self.next();
+            tally.count(&request);
+            let is_refused = request.is_sound && !request.is_answered;
+            if (request.is_wrong || is_refused)
+                && tally.told.fetch_add(1, Ordering::Relaxed) < MOST_TOLD
+            {
+                request.print(began.elapsed());
+            }
+        }
+    }
+
+    fn next(&mut self) -> Request {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let random = self.random;
         let number = |of: usize, shift: u32| (random >> shift) as usize % of;
         let (series, instance) = (number(SHAPE.series, 8), number(SHAPE.instances, 24));
+        let root = self.root;
         let path = format!("{root}/studies/{STUDY}/series/{}", series_uid(series));
-        let asked = Instant::now();
-        let is_series = random.is_multiple_of(SERIES);
-        let (status, is_sound, is_answered, is_wrong) = if is_series {
-            let outcome = ask(&mut connection, gateway, (&path, INSTANCES));
-            let is_sound = (0..SHAPE.instances).all(|at| faulty::is_sound(series, at));
-            let parts = outcome.body.as_deref().map(parts);
-            let is_whole = outcome.status == 200 && parts.is_some();
-            let holds_all = parts.as_ref().is_some_and(|parts| {
-                let sound = |at| parts.contains(&faulty::object(series, at));
-                parts.len() == SHAPE.instances && (0..SHAPE.instances).all(sound)
-            });
-            let is_exact = parts.is_none_or(|parts| {
-                let all: Vec<_> = (0..SHAPE.instances)
-                    .map(|at| faulty::object(series, at))
-                    .collect();
-                parts.iter().all(|part| all.contains(part))
-            });
-            (
-                outcome.status,
-                is_sound,
-                holds_all,
-                (is_whole && !holds_all) || !is_exact,
-            )
+        if random.is_multiple_of(SERIES) {
+            self.series(series, &path)
         } else {
             let path = format!("{path}/instances/{}", instance_uid(series, instance));
-            let outcome = ask(&mut connection, gateway, (&path, SINGLE));
-            let is_there = outcome.status == 200 && outcome.body.is_some();
-            let is_exact = outcome.body == Some(faulty::object(series, instance));
-            let is_sound = faulty::is_sound(series, instance);
-            (
-                outcome.status,
-                is_sound,
-                is_there && is_exact,
-                is_there && !is_exact,
-            )
-        };
-        let count =
-            |counter: &AtomicU64, is_so| counter.fetch_add(u64::from(is_so), Ordering::Relaxed);
-        count(&tally.all, true);
-        count(&tally.sound, is_sound);
-        count(&tally.answered, is_sound && is_answered);
-        count(&tally.wrong, is_wrong);
-        let is_refused = is_sound && !is_answered;
-        if (is_wrong || is_refused) && tally.told.fetch_add(1, Ordering::Relaxed) < MOST_TOLD {
-            let what = if is_wrong { "WRONG" } else { "refused" };
-            let fault = faulty::name(series, instance);
-            let of = if is_series { "a series" } else { &*fault };
-            let seconds = asked.elapsed().as_secs_f64();
-            println!("    {what}: {of}, status {status}, after {seconds:.2} s");
+            self.instance(series, instance, &path)
         }
+    }
+
+    fn series(&mut self, series: usize, path: &str) -> Request {
+        let outcome = self.ask(path, INSTANCES);
+        let objects: Vec<_> = (0..SHAPE.instances)
+            .map(|at| faulty::object(series, at))
+            .collect();
+        let parts = outcome.body.as_deref().map(parts);
+        let is_whole = outcome.status == 200 && parts.is_some();
+        let holds_all = parts.as_ref().is_some_and(|parts| {
+            parts.len() == objects.len() && objects.iter().all(|object| parts.contains(object))
+        });
+        let is_exact = parts.is_none_or(|parts| parts.iter().all(|part| objects.contains(part)));
+        Request {
+            series,
+            instance: None,
+            status: outcome.status,
+            is_sound: (0..SHAPE.instances).all(|at| faulty::is_sound(series, at)),
+            is_answered: holds_all,
+            is_wrong: (is_whole && !holds_all) || !is_exact,
+        }
+    }
+
+    fn instance(&mut self, series: usize, instance: usize, path: &str) -> Request {
+        let outcome = self.ask(path, SINGLE);
+        let is_there = outcome.status == 200 && outcome.body.is_some();
+        let is_exact = outcome.body == Some(faulty::object(series, instance));
+        Request {
+            series,
+            instance: Some(instance),
+            status: outcome.status,
+            is_sound: faulty::is_sound(series, instance),
+            is_answered: is_there && is_exact,
+            is_wrong: is_there && !is_exact,
+        }
+    }
+
+    fn ask(&mut self, path: &str, accept: &str) -> Outcome {
+        let connection = self.connection.take();
+        let mut open = connection.unwrap_or_else(|| Connection::open(self.gateway, 64 << 10));
+        let (status, body) = match read(&mut open, path, accept) {
+            Ok((status, body)) => (status, Some(body)),
+            Err((status, _error)) => (status, None),
+        };
+        // A connection that broke cannot be used again.
+        self.connection = body.is_some().then_some(open);
+        Outcome { status, body }
     }
 }
 
-fn ask(
-    connection: &mut Option<Connection>,
-    gateway: SocketAddr,
-    (path, accept): (&str, &str),
-) -> Outcome {
-    let mut open = connection
-        .take()
-        .unwrap_or_else(|| Connection::open(gateway, 64 << 10));
-    let (status, body) = match read(&mut open, path, accept) {
-        Ok((status, body)) => (status, Some(body)),
-        Err((status, _error)) => (status, None),
-    };
-    // After a break the connection is of no use.
-    *connection = body.is_some().then_some(open);
-    Outcome { status, body }
+impl Tally {
+    fn count(&self, request: &Request) {
+        let add =
+            |counter: &AtomicU64, is_so| counter.fetch_add(u64::from(is_so), Ordering::Relaxed);
+        add(&self.all, true);
+        add(&self.sound, request.is_sound);
+        add(&self.answered, request.is_sound && request.is_answered);
+        add(&self.wrong, request.is_wrong);
+    }
+}
+
+impl Request {
+    fn print(&self, time: Duration) {
+        let outcome = if self.is_wrong { "WRONG" } else { "refused" };
+        let object = match self.instance {
+            None => "a series".to_owned(),
+            Some(instance) => faulty::name(self.series, instance),
+        };
+        let (status, seconds) = (self.status, time.as_secs_f64());
+        println!("    {outcome}: {object}, status {status}, after {seconds:.2} s");
+    }
 }
 
 fn read(

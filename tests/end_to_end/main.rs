@@ -1,47 +1,16 @@
-//! The gateway as its users meet it: over HTTP and on the command line, in front of real servers,
-//! most of which misbehave.
+//! The gateway from outside: over HTTP and on the command line, in front of real servers, most of
+//! which misbehave.
 
-mod addresses;
-mod attacks;
-mod authority;
-mod cache;
+mod caching;
 mod commands;
 mod communities;
-mod damage;
 mod derived;
-mod detour;
-mod disclosure;
-mod everything;
-mod freshness;
-mod http_caching;
-mod kill;
+mod edge;
 mod let_in;
-mod limits;
-mod look_ahead;
-mod loops;
 mod manifests;
-mod misbehaving;
-mod negotiation;
-mod offered;
-mod origin;
-mod orthanc;
-mod orthanc_communities;
-mod partners;
 mod peers;
-mod program;
-mod proxies;
-mod refusals;
-mod reload;
-mod repair;
 mod retrieve;
 mod rig;
-mod search;
+mod sources;
 mod stuck;
-mod study;
-mod sub_resources;
-mod tls;
-mod tls_client;
-mod viewers;
-mod wado_uri_sources;
 mod wrong_bytes;
-mod xc_wado;

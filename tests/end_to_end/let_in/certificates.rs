@@ -1,4 +1,4 @@
-//! A connection is open no longer than its client would be let in.
+//! A connection closes once its client's certificate is no longer accepted.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use http::Method;
 use tokio::io::AsyncReadExt;
 use tokio::time::{sleep, timeout};
 
-use crate::authority::{Authority, Issued, replace};
-use crate::origin::{Gate, Origin, honest};
+use crate::rig::authority::{Authority, Issued, replace};
+use crate::rig::origin::{Gate, Origin, honest};
+use crate::rig::study::{EXPLICIT, Study, at, location_uid};
+use crate::rig::tls_client::TlsClient;
 use crate::rig::{AS_STORED, HERE, Rig, Stream, rad_160};
-use crate::study::{EXPLICIT, Study, at, location_uid};
-use crate::tls_client::TlsClient;
 
-/// Only keeps a test that has failed from hanging.
+/// Keeps a failed test from hanging.
 const LONG: Duration = Duration::from_secs(60);
 /// Between two looks at something that is waited for.
 const BETWEEN: Duration = Duration::from_millis(50);

@@ -1,8 +1,8 @@
-//! Security events say where a request came from, and only they do.
+//! Security events, and no other log lines, contain the address of the client.
 
 use serde_json::Value;
 
-use crate::program::Program;
+use crate::rig::program::Program;
 use crate::rig::{open, raw_status, request};
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! How large the head of a request may be.
+//! The limit on the size of a request head.
 
 use crate::rig::Rig;
 

@@ -1,5 +1,4 @@
-//! Requests for a host that we are not: a page that had its own name lead here (DNS rebinding), and
-//! clients that cannot say what they mean.
+//! Requests for a foreign host, as in DNS rebinding, and requests with ambiguous hosts.
 
 use std::net::SocketAddr;
 
@@ -10,10 +9,10 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-use crate::authority::Authority;
-use crate::program::Program;
+use crate::rig::authority::Authority;
+use crate::rig::program::Program;
+use crate::rig::tls_client::TlsClient;
 use crate::rig::{Rig, raw_status};
-use crate::tls_client::TlsClient;
 
 const NAMED: &str = "[listen]\nnames = [\"pacs.example\"]\n";
 const THERE: &str = "1.3.6.1.4.1.99999.2";
@@ -200,7 +199,7 @@ async fn a_trusted_proxy_that_names_the_clients_host_may_call_us_as_it_likes() {
 #[tokio::test]
 async fn links_follow_the_address_that_the_system_gave() {
     let program = Program::serve("").await;
-    let study = crate::study::Study::new(1).with(1, crate::study::at(10));
+    let study = crate::rig::study::Study::new(1).with(1, crate::rig::study::at(10));
     let summary = program.register("", study.fhir()).await.summary;
     let link = summary["links"]["manifest"].as_str().expect("a link");
     let root = format!("http://{}/manifests/", program.public);

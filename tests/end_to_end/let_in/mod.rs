@@ -1,4 +1,4 @@
-//! Issue 13, letter C: let in.
+//! Clients that the gateway admits: by host, origin, certificate and request head.
 
 mod certificates;
 mod events;

@@ -1,12 +1,12 @@
-//! Pages in a browser that have it change something here.
+//! Pages of foreign origins that try to change something here.
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::Method;
 
+use crate::rig::study::{Study, at};
 use crate::rig::{Rig, open, raw_status, request};
-use crate::study::{Study, at};
 
 const VIEWER: &str = "https://viewer.example";
 

@@ -1,10 +1,10 @@
-//! Where names in settings may lead. How names are resolved and which addresses are refused is tested
-//! beside `source::resolver`; a test has no name of its own that leads into an internal network.
+//! Addresses to which host names in settings may resolve. Resolution and refused ranges are tested
+//! beside `source::resolver`, since a test has no host name of its own in an internal network.
 
-use crate::origin::Origin;
-use crate::program::check;
+use crate::rig::origin::Origin;
+use crate::rig::program::check;
+use crate::rig::study::{Study, at};
 use crate::rig::{AS_STORED, Rig};
-use crate::study::{Study, at};
 
 #[tokio::test]
 async fn localhost_and_addresses_in_settings_are_meant_as_they_are() {

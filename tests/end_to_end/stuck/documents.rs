@@ -1,13 +1,14 @@
-//! What happens to the files of manifests costs one manifest at most, and not for ever.
+//! A lost or damaged file of a manifest costs that manifest only, and registering it again restores
+//! it.
 
 use std::fs;
 use std::path::Path;
 
 use http::StatusCode;
 
-use crate::origin::Origin;
+use crate::rig::origin::Origin;
+use crate::rig::study::{Study, at};
 use crate::rig::{AS_STORED, Rig};
-use crate::study::{Study, at};
 
 fn document(directory: &Path, id: &str) -> std::path::PathBuf {
     directory.join("manifests").join(format!("{id}.manifest"))

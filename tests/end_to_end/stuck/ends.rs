@@ -1,4 +1,4 @@
-//! Row B16: a decoder ends with its gateway, and one that ended while it was idle costs nobody anything.
+//! A decoder process ends with its gateway, and one that ended while it was idle is replaced.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::{sleep, timeout};
 
-use crate::derived::{native, study};
-use crate::origin::Origin;
-use crate::program::{Program, send_signal};
-use crate::study::EXPLICIT;
+use crate::rig::origin::Origin;
+use crate::rig::pixels::{native, study};
+use crate::rig::program::{Program, send_signal};
+use crate::rig::study::EXPLICIT;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

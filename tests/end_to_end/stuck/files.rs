@@ -1,4 +1,5 @@
-//! What lies in the data directory, and who else uses it, keeps nothing from starting or from being kept.
+//! Foreign files in the data directory, or a second gateway that uses it, do not stop the gateway
+//! from starting and caching.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,10 +9,10 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::origin::{Origin, Reply, honest};
-use crate::program::Program;
+use crate::rig::origin::{Origin, Reply, honest};
+use crate::rig::program::Program;
+use crate::rig::study::{EXPLICIT, Study, at};
 use crate::rig::{AS_STORED, sorted};
-use crate::study::{EXPLICIT, Study, at};
 
 const LONG: Duration = Duration::from_secs(120);
 

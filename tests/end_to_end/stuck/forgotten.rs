@@ -1,4 +1,4 @@
-//! What is forgotten stays forgotten, and nothing else is.
+//! A purged instance stays purged, and the purge removes no other instance.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -8,9 +8,9 @@ use futures_util::future::join;
 use http::{Method, StatusCode};
 use tokio::time::{sleep, timeout};
 
-use crate::origin::{Origin, Reply, honest};
+use crate::rig::origin::{Origin, Reply, honest};
+use crate::rig::study::{EXPLICIT, Study, at};
 use crate::rig::{AS_STORED, Rig, open, request, sorted};
-use crate::study::{EXPLICIT, Study, at};
 
 const LONG: Duration = Duration::from_secs(120);
 

@@ -1,12 +1,11 @@
-//! Row B16: `HEAD` begins no transfer that it would break off, and the status of an answer is known when its
-//! first part is.
+//! `HEAD` starts no transfer, and a response has its status once its first part is known.
 
 use http::StatusCode;
 
-use crate::derived::{encapsulated, native, study};
-use crate::origin::Origin;
+use crate::rig::origin::Origin;
+use crate::rig::pixels::{encapsulated, native, study};
+use crate::rig::study::{EXPLICIT, Study, at};
 use crate::rig::{AS_STORED, Rig};
-use crate::study::{EXPLICIT, Study, at};
 
 #[tokio::test]
 async fn head_of_a_study_or_series_asks_no_source() {

@@ -1,5 +1,5 @@
-//! Lists and whole documents about manifests are paged, and written while they are read: neither
-//! their number nor their size is held in memory for each client that asks.
+//! Lists of manifests and whole documents about them are paged and written while they are read, so
+//! that neither their number nor their size is buffered for each client.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,9 +7,9 @@ use std::fs;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::program::Program;
+use crate::rig::program::Program;
+use crate::rig::study::{Study, at};
 use crate::rig::{Answer, Rig, Stream};
-use crate::study::{Study, at};
 
 /// A manifest of its own, however many there are.
 fn manifest(number: u32) -> Vec<u8> {

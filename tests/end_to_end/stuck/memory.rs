@@ -1,4 +1,4 @@
-//! Row B10: memory has one budget, whatever clients ask for and do not read.
+//! One budget bounds memory, whatever clients request and do not read.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::derived::{image, native, number, study};
-use crate::program::Program;
+use crate::rig::pixels::{image, native, number, study};
+use crate::rig::program::Program;
+use crate::rig::study::{EXPLICIT, Study, long, text};
 use crate::rig::{connect_as, open_as, request};
-use crate::study::{EXPLICIT, Study, long, text};
 
 const RLE: &str = "1.2.840.10008.1.2.5";
 const CLIENTS: u8 = 30;
@@ -29,8 +29,8 @@ struct Case {
 }
 
 impl Case {
-    async fn of(large: (&str, Vec<u8>)) -> Self {
-        let study = study(&[large, (EXPLICIT, native(1, 8, &[7; 8]))]);
+    async fn of(syntax: &str, large: Vec<u8>) -> Self {
+        let study = study(&[(syntax, large), (EXPLICIT, native(1, 8, &[7; 8]))]);
         let folder = tempfile::tempdir().expect("a folder");
         study.write(0, folder.path());
         let settings = format!(
@@ -172,7 +172,7 @@ async fn decoded_frames_that_nobody_reads_stay_within_the_budget() {
     rest.extend(u32::try_from(frame.len()).expect("short").to_le_bytes());
     rest.extend(frame);
     rest.extend(*b"\xFE\xFF\xDD\xE0\0\0\0\0");
-    let case = Case::of((RLE, rest)).await;
+    let case = Case::of(RLE, rest).await;
     case.holds_within_the_budget("frames/1", "application/octet-stream")
         .await;
 }
@@ -185,7 +185,7 @@ async fn metadata_that_nobody_reads_stay_within_the_budget() {
         long(0x0040_A160, b"UT", long_text.as_bytes()),
         long(0x7FE0_0010, b"OW", &[7; 8]),
     ];
-    let case = Case::of((EXPLICIT, rest.concat())).await;
+    let case = Case::of(EXPLICIT, rest.concat()).await;
     case.holds_within_the_budget("metadata", "application/dicom+json")
         .await;
 }

@@ -1,7 +1,5 @@
-//! Nobody, no object and no source takes the gateway away from others.
+//! Availability: no client, object or source blocks the gateway for others.
 
-mod breaker;
-mod crossings;
 mod documents;
 mod ends;
 mod files;
@@ -9,9 +7,7 @@ mod forgotten;
 mod heads;
 mod lists;
 mod memory;
-mod repairs;
-mod seats;
 mod silence;
-mod slow_sources;
+mod sources;
 mod turns;
 mod uploads;

@@ -1,5 +1,5 @@
-//! Connections on which nothing happens, and clients that take nothing: each kind is cut, and none of
-//! them keeps others out.
+//! The gateway closes idle connections and those of clients that read nothing; neither keeps other
+//! clients out.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -13,14 +13,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use crate::authority::Authority;
-use crate::origin::{Gate, Origin, honest};
-use crate::program::Program;
+use crate::rig::authority::Authority;
+use crate::rig::origin::{Gate, Origin, honest};
+use crate::rig::program::Program;
+use crate::rig::study::{EXPLICIT, Study, at};
+use crate::rig::tls_client::TlsClient;
 use crate::rig::{AS_STORED, Rig, Stream, open, request};
-use crate::study::{EXPLICIT, Study, at};
-use crate::tls_client::TlsClient;
 
-/// Only keeps a test that has failed from hanging.
+/// Keeps a failed test from hanging.
 const LONG: Duration = Duration::from_secs(60);
 /// Between two looks at something that is waited for.
 const BETWEEN: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! Row B11: clients take turns at the decoders, and none fills their queue.
+//! Clients take turns at the decoders, and none fills their queue.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,11 +8,11 @@ use http::{Method, StatusCode};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::derived::{native, study};
-use crate::origin::Origin;
-use crate::program::{Program, send_signal};
+use crate::rig::origin::Origin;
+use crate::rig::pixels::{native, study};
+use crate::rig::program::{Program, send_signal};
+use crate::rig::study::EXPLICIT;
 use crate::rig::{open_as, request};
-use crate::study::EXPLICIT;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 

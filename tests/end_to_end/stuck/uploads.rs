@@ -1,4 +1,4 @@
-//! Bodies of requests that come slowly, or in great numbers, block nobody's registration.
+//! Slow or numerous uploads do not block registrations by other clients.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use crate::rig::Rig;
-use crate::study::{Study, at};
+use crate::rig::study::{Study, at};
 
-/// Only keeps a test that has failed from hanging.
+/// Keeps a failed test from hanging.
 const LONG: Duration = Duration::from_secs(60);
 
 fn study() -> Study {

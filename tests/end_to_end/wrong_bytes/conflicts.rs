@@ -1,9 +1,9 @@
-//! A source that gives one instance twice in one answer, with different bytes: none of the two is kept, and
-//! the answer does not look whole.
+//! A source sends one instance twice in one answer, with different bytes: neither is cached, and
+//! the response does not look complete.
 
-use crate::origin::{Asked, Origin, Reply, honest};
+use crate::rig::origin::{Asked, Origin, Reply, honest};
+use crate::rig::study::{EXPLICIT, Instance, Study, at, location_uid};
 use crate::rig::{AS_STORED, HERE, Rig, rad_160};
-use crate::study::{EXPLICIT, Instance, Study, at, location_uid};
 
 const LOCATION: u32 = 10;
 const IN_MEMORY: &str = "[cache]\ndisk = \"0\"\n";

@@ -1,5 +1,5 @@
-//! Files of the disk tier that are damaged while the gateway runs: no wrong byte leaves under the old
-//! entity tag, and the same request is answered from the source.
+//! Files of the disk tier that are damaged while the gateway runs: no wrong byte is sent under the
+//! old entity tag, and the source answers the same request.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -11,14 +11,14 @@ use http::StatusCode;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::origin::{Gate, Origin, honest};
+use crate::rig::origin::{Gate, Origin, honest};
+use crate::rig::study::{CT, EXPLICIT, Instance, Study, at, long, part10, text};
 use crate::rig::{AS_STORED, Answer, Rig, sorted};
-use crate::study::{CT, EXPLICIT, Instance, Study, at, long, part10, text};
 
 const LONG: Duration = Duration::from_secs(120);
 const SINGLE: (&str, &str) = ("accept", "application/dicom; transfer-syntax=*");
 const FRAME: (&str, &str) = ("accept", "application/octet-stream; transfer-syntax=*");
-/// Of each of the two frames: one instance fits in the memory tier, the other is streamed from its file.
+/// The size of each of two frames: one instance fits in the memory tier, the other is read from disk.
 const SMALL: usize = 2_000;
 const LARGE: usize = 200_000;
 const WITHOUT_RIGHTS: &str = "without any rights";

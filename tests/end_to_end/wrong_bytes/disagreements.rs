@@ -1,11 +1,11 @@
-//! Manifests do not put one patient's images under another patient's name.
+//! Manifests never show the images of one patient under the name of another.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::origin::Origin;
+use crate::rig::origin::Origin;
+use crate::rig::study::{Study, at, at_url};
 use crate::rig::{AS_STORED, Answer, Registered, Rig};
-use crate::study::{Study, at, at_url};
 
 /// An input that lies beside the project, if it is there.
 pub(super) fn case(name: &str) -> Option<Vec<u8>> {

@@ -1,12 +1,12 @@
-//! What is kept is known by its source, not by the place or the name of a table in the settings.
+//! Cache keys name the source itself, not its position or alias in the settings.
 
 use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::origin::Origin;
+use crate::rig::origin::Origin;
+use crate::rig::study::{EXPLICIT, Study, at, location_uid};
 use crate::rig::{AS_STORED, Registered, Rig, rad_160, sorted};
-use crate::study::{EXPLICIT, Study, at, location_uid};
 
 const THERE: &str = "1.3.6.1.4.1.99999.2";
 
@@ -104,7 +104,7 @@ async fn what_a_community_gave_is_forgotten_when_its_gateway_is_another_one() {
         let held = study.instances();
         Origin::start(move |asked| {
             let root = rad_160(THERE, &location_uid(10), "");
-            crate::origin::honest_below(&root, &held, asked)
+            crate::rig::origin::honest_below(&root, &held, asked)
         })
     };
     let (one, other) = (held(&before).await, held(&after).await);

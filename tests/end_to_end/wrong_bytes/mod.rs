@@ -1,4 +1,4 @@
-//! Bytes that are not what they are given as never reach a client as if they were whole.
+//! Integrity: no client receives wrong bytes in a response that looks complete.
 
 mod conflicts;
 mod damaged_files;

@@ -1,4 +1,5 @@
-//! With nothing kept, a flight waits for its reader: an intact study is whole without one extra request.
+//! Without a cache, a flight waits for its reader: a sound study is complete without an extra
+//! request.
 
 use std::time::Duration;
 
@@ -6,9 +7,9 @@ use futures_util::future::{join, join_all};
 use http::StatusCode;
 use tokio::time::sleep;
 
-use crate::origin::{Framing, Origin, Step, honest};
+use crate::rig::origin::{Framing, Origin, Step, honest};
+use crate::rig::study::{EXPLICIT, Study, at, location_uid};
 use crate::rig::{AS_STORED, Answer, HERE, Rig, rad_160};
-use crate::study::{EXPLICIT, Study, at, location_uid};
 
 const PAUSE: Duration = Duration::from_millis(20);
 

@@ -1,12 +1,12 @@
-//! What a manifest promises and does not list is missing, and never left out in silence.
+//! An instance that a manifest declares and does not list is reported as missing.
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::disagreements::case;
-use crate::origin::Origin;
+use crate::rig::origin::Origin;
+use crate::rig::study::{Study, at};
 use crate::rig::{AS_STORED, Answer, Registered, Rig};
-use crate::study::{Study, at};
 
 /// The Bundle of a study whose second series declares so many instances and lists so many.
 fn promising(study: &Study, declared: Option<u32>, listed: usize) -> Vec<u8> {

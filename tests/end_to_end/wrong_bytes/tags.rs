@@ -1,12 +1,12 @@
-//! Row A6: one entity tag, one representation. A client that has one form of a resource does not have
-//! another one.
+//! An entity tag identifies one representation: a client that holds one does not get `304` for
+//! another.
 
 use http::StatusCode;
 
-use crate::derived::{encapsulated, native, study};
-use crate::origin::Origin;
+use crate::rig::origin::Origin;
+use crate::rig::pixels::{encapsulated, native, study};
+use crate::rig::study::EXPLICIT;
 use crate::rig::{AS_STORED, Answer, Rig};
-use crate::study::EXPLICIT;
 
 const RLE: &str = "1.2.840.10008.1.2.5";
 const PLAIN_ALONE: (&str, &str) = (

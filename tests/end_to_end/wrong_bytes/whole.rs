@@ -1,5 +1,5 @@
-//! An instance that a source cuts is never delivered as whole and never kept, however well the
-//! answer around it is framed.
+//! A truncated instance is never delivered as complete and never cached, however well the answer
+//! around it is framed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use crate::origin::{Asked, BOUNDARY, Framing, Origin, Reply, honest, join, multipart_type};
-use crate::rig::{AS_STORED, Answer, HERE, Rig, rad_160};
-use crate::study::{
+use crate::rig::origin::{Asked, BOUNDARY, Framing, Origin, Reply, honest, join, multipart_type};
+use crate::rig::study::{
     EXPLICIT, IMPLICIT, Instance, JPEG_2000, Series, Study, at, location_uid, part10,
 };
+use crate::rig::{AS_STORED, Answer, HERE, Rig, rad_160};
 
 const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 const SINGLE: (&str, &str) = ("accept", "application/dicom; transfer-syntax=*");
@@ -51,7 +51,7 @@ fn deflated(instance: &Instance) -> Instance {
     let set = encoder.finish().expect("memory");
     Instance {
         transfer_syntax: DEFLATED.into(),
-        bytes: part10(crate::study::CT, &instance.uid, DEFLATED, &set).into(),
+        bytes: part10(crate::rig::study::CT, &instance.uid, DEFLATED, &set).into(),
         ..instance.clone()
     }
 }
@@ -491,7 +491,7 @@ async fn parts_that_arrive_byte_by_byte_are_walked_alike() {
         let mut reply = Reply::bytes(&multipart_type(BOUNDARY), body.clone());
         reply.body = body
             .chunks(3)
-            .map(|bytes| crate::origin::Step::Send(bytes.to_vec().into()))
+            .map(|bytes| crate::rig::origin::Step::Send(bytes.to_vec().into()))
             .collect();
         reply.framed(Framing::Chunked)
     })

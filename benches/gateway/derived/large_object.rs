@@ -1,0 +1,110 @@
+//! Frames of an object of 1.5 GB and 10,000 frames: out of a folder, and through another gateway,
+//! over HTTP, cold.
+
+use std::fs::File;
+use std::io::Write;
+
+use crate::caching::keeping::Times;
+use crate::rig::client::Connection;
+use crate::rig::process::Server;
+use crate::rig::report::{at_most, figure, milliseconds};
+use crate::rig::settings::{LOCATION, OURS, Settings, THEIRS};
+use crate::study::dicom::Dataset;
+use crate::study::manifest;
+use crate::study::{self, CT_IMAGE_STORAGE, STUDY, Shape};
+
+const SHAPE: Shape = Shape {
+    series: 1,
+    instances: 1,
+    bytes: 0,
+};
+const FRAMES: usize = 10_000;
+/// 300 rows of 256 pixels of 16 bits.
+const FRAME: usize = 300 * 256 * 2;
+const ACCEPT: &str = "multipart/related; type=\"application/octet-stream\"; transfer-syntax=*";
+const MOST_MEBIBYTES: f64 = 64.0;
+
+pub(crate) fn run() {
+    let directory = tempfile::tempdir().expect("a directory");
+    write(&directory.path().join("large.dcm"));
+    let folder = directory.path();
+    let near = Settings::keeping(THEIRS, "", "memory = \"32 MiB\"")
+        .line("[[location]]")
+        .text("retrieve_location_uid", LOCATION)
+        .path("folder", folder);
+    let near = Server::gateway(&near);
+    println!(" one object of 10,000 frames, 1.5 GB");
+    let root = measure(&near, "out of a folder");
+    let root = format!("http://{}{root}/", near.address);
+    let cache = "memory = \"32 MiB\"\nflights = \"16 MiB\"\ndisk = \"4 GiB\"\nlook_ahead = \"off\"";
+    let far = Settings::keeping(OURS, "", cache).location(LOCATION, &root);
+    measure(&Server::gateway(&far), "over HTTP");
+}
+
+/// Asks for frames; gives the path of the root.
+fn measure(gateway: &Server, how: &str) -> String {
+    let manifest = manifest::fhir(SHAPE, &[LOCATION]);
+    let root = gateway.register("application/fhir+json", &manifest);
+    let (series, instance) = (study::series_uid(0), study::instance_uid(0, 0));
+    let path = format!("{root}/studies/{STUDY}/series/{series}/instances/{instance}");
+    gateway.forget_peak();
+    for frame in [1, FRAMES, FRAMES / 2] {
+        let times = frame_of(gateway, &path, frame);
+        figure(&format!("{how}, frame {frame}"), times.last, "ms");
+    }
+    let most = gateway.memory().peak;
+    at_most(
+        &format!("{how}, resident memory"),
+        most,
+        MOST_MEBIBYTES,
+        "MiB",
+    );
+    root
+}
+
+fn frame_of(gateway: &Server, path: &str, frame: usize) -> Times {
+    let mut connection = Connection::open(gateway.address, 256 << 10);
+    let began = std::time::Instant::now();
+    let answer = connection.get(&format!("{path}/frames/{frame}"), ACCEPT);
+    assert_eq!(answer.status, 200, "frame {frame}");
+    let first = milliseconds(began.elapsed());
+    let body = answer.collect();
+    // Each frame begins with its number.
+    let number = u32::try_from(frame).expect("small").to_le_bytes();
+    let at = memchr::memmem::find(&body, b"\r\n\r\n").expect("a part") + 4;
+    assert_eq!(body[at..at + 4], number, "it is another frame");
+    assert!(body.len() > FRAME);
+    Times {
+        first,
+        last: milliseconds(began.elapsed()),
+    }
+}
+
+fn write(path: &std::path::Path) {
+    let uid = study::instance_uid(0, 0);
+    let head = Dataset::new()
+        .text((0x0008, 0x0016), "UI", CT_IMAGE_STORAGE)
+        .text((0x0008, 0x0018), "UI", &uid)
+        .text((0x0020, 0x000D), "UI", STUDY)
+        .text((0x0020, 0x000E), "UI", &study::series_uid(0))
+        .unsigned((0x0028, 0x0002), 1)
+        .text((0x0028, 0x0004), "CS", "MONOCHROME2")
+        .text((0x0028, 0x0008), "IS", &FRAMES.to_string())
+        .unsigned((0x0028, 0x0010), 300)
+        .unsigned((0x0028, 0x0011), 256)
+        .unsigned((0x0028, 0x0100), 16)
+        .unsigned((0x0028, 0x0101), 16)
+        .unsigned((0x0028, 0x0102), 15)
+        .unsigned((0x0028, 0x0103), 0)
+        .announce((0x7FE0, 0x0010), "OW", FRAMES * FRAME)
+        .into_part10(CT_IMAGE_STORAGE, &uid);
+    let mut file = std::io::BufWriter::new(File::create(path).expect("a file"));
+    file.write_all(&head).expect("written");
+    let mut frame = vec![0; FRAME];
+    for number in 1..=FRAMES {
+        let number = u32::try_from(number).expect("small");
+        frame[..4].copy_from_slice(&number.to_le_bytes());
+        file.write_all(&frame).expect("written");
+    }
+    file.flush().expect("written");
+}

@@ -1,0 +1,6 @@
+//! Resources made of instances.
+
+pub(crate) mod frames;
+pub(crate) mod large_object;
+pub(crate) mod metadata;
+pub(crate) mod ohif;

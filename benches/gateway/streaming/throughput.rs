@@ -1,0 +1,130 @@
+//! Processor time for each gigabyte that is streamed.
+
+use crate::rig::client::Connection;
+use crate::rig::cost::Cost;
+use crate::rig::process::Server;
+use crate::rig::report::{at_most, figure};
+use crate::rig::settings::Settings;
+use crate::servers::origin;
+use crate::study::manifest;
+use crate::study::{self, STUDY, Shape};
+
+const SHAPE: Shape = Shape {
+    series: 4,
+    instances: 1000,
+    bytes: 512 << 10,
+};
+const LOCATION: &str = "1.3.6.1.4.1.99999.2.10";
+
+/// One way to the study.
+struct Way {
+    name: &'static str,
+    server: Server,
+    path: String,
+    cost: Cost,
+}
+
+pub(crate) fn run() {
+    let origin = Server::origin();
+    for (framing, rounds) in [("length", 5), ("chunked", 3)] {
+        println!(
+            " {:.1} GB in {} instances, origin sends {framing}, medians of {rounds} rounds",
+            SHAPE.gigabytes(),
+            SHAPE.count()
+        );
+        let mut ways = ways(&origin, framing);
+        for _ in 0..rounds {
+            ways.iter_mut().for_each(Way::measure);
+        }
+        report(&ways);
+    }
+}
+
+fn ways(origin: &Server, framing: &str) -> Vec<Way> {
+    let direct = format!("/{framing}/0/{}/studies/{STUDY}", SHAPE.name());
+    let mut ways = Vec::new();
+    for (name, options) in NGINX {
+        match Server::nginx(origin.address, options) {
+            Some(server) => ways.push(Way::new(name, server, direct.clone())),
+            None => left_out(name),
+        }
+    }
+    let plain = Server::plain_proxy(origin.address);
+    ways.push(Way::new(PLAIN, plain, direct));
+    let root = origin::root(origin.address, framing, 0, SHAPE);
+    let gateway = Server::gateway(&Settings::alone().location(LOCATION, &root));
+    let manifest = manifest::fhir(SHAPE, &[LOCATION]);
+    let root = gateway.register("application/fhir+json", &manifest);
+    check(&gateway, &root);
+    ways.push(Way::new(
+        GATEWAY,
+        gateway,
+        format!("{root}/studies/{STUDY}"),
+    ));
+    ways
+}
+
+// Fast and wrong would be easy.
+fn check(gateway: &Server, root: &str) {
+    let (series, instance) = (study::series_uid(1), study::instance_uid(1, 7));
+    let path = format!("{root}/studies/{STUDY}/series/{series}/instances/{instance}");
+    let mut connection = Connection::open(gateway.address, 256 << 10);
+    let answer = connection.get(&path, "application/dicom; transfer-syntax=*");
+    let mut expected = study::head(1, 7, SHAPE.bytes);
+    expected.extend(study::pixels(SHAPE.bytes));
+    assert!(answer.collect() == expected, "not what the origin has");
+}
+
+fn left_out(name: &str) {
+    assert!(std::env::var_os("CI").is_none(), "nginx is not installed");
+    println!("  left out: {name} is not installed");
+}
+
+impl Way {
+    fn new(name: &'static str, server: Server, path: String) -> Self {
+        Self {
+            name,
+            server,
+            path,
+            cost: Cost::default(),
+        }
+    }
+
+    fn measure(&mut self) {
+        self.cost.measure(&[&self.server], &self.path, SHAPE);
+    }
+}
+
+fn report(ways: &[Way]) {
+    for way in ways {
+        let (name, speed) = (way.name, way.cost.speed());
+        let what = format!("{name} ({speed:.2} GB/s), processor time for each GB");
+        figure(&what, way.cost.of_all(), "s");
+    }
+    let cost_of = |name: &str| {
+        let way = ways.iter().find(|way| way.name == name)?;
+        Some(way.cost.of_all())
+    };
+    let gateway = cost_of(GATEWAY).expect("measured");
+    for (name, _) in NGINX {
+        if let Some(nginx) = cost_of(name) {
+            at_most(&format!("xcwado / {name}"), gateway / nginx, 2.0, "x");
+        }
+    }
+    let plain = cost_of(PLAIN).expect("measured");
+    figure("xcwado / hyper alone", gateway / plain, "x");
+}
+
+const GATEWAY: &str = "xcwado";
+const PLAIN: &str = "hyper alone";
+
+// As it comes, without reading ahead, and as somebody would set it up for images.
+const NGINX: [(&str, &str); 3] = [
+    ("nginx", ""),
+    ("nginx, buffering off", "proxy_buffering off;"),
+    (
+        "nginx, buffering off, 256 KiB",
+        "proxy_buffering off; proxy_buffer_size 256k; proxy_buffers 8 256k; \
+         proxy_busy_buffers_size 512k;",
+    ),
+];

@@ -1,0 +1,120 @@
+//! `xcwado check`: problems of the settings and of sources.
+
+use std::fs;
+
+use crate::commands::process::{file, outcome, run, run_beside};
+use crate::rig::origin::{Origin, Reply};
+use crate::rig::study::{Study, at};
+
+#[test]
+fn every_problem_of_the_settings_is_told_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = file(
+        &directory,
+        "config.toml",
+        "public_url = \"ftp://x/\"\ncolour = \"blue\"\n[listen]\naddress = \"nowhere\"\ndrain_seconds = \"soon\"\n\
+         [[location]]\nretrieve_location_uid = 5\nfolder = \"x\"\nhttp.conect_seconds = 1\n",
+    );
+    for name in ["serve", "check"] {
+        let (code, output, errors) = run(&[name, "--config", &config]);
+        assert_eq!((code, output.as_str()), (1, ""));
+        for expected in [
+            "home_community_id",
+            "public_url",
+            "colour",
+            "listen.address",
+            "listen.drain_seconds",
+            "location[0].retrieve_location_uid",
+            "location[0].http.conect_seconds",
+        ] {
+            assert!(errors.contains(expected), "{expected} in {errors}");
+        }
+    }
+    let config = file(
+        &directory,
+        "locations.toml",
+        "home_community_id = \"1.2\"\ncolour = \"blue\"\n\
+         [[location]]\nretrieve_location_uid = 5\n\
+         [[location]]\nretrieve_location_uid = \"1.2.3\"\nfolder = \"missing\"\n\
+         [[location]]\nretrieve_location_uid = \"1.2.3\"\nwado_rs_url = \"ftp://x/\"\n\
+         [[location]]\nretrieve_location_uid = \"ACME\"\nwado_rs_url = \"http://127.0.0.1:1/\"\nhttp.authorities = \"missing.pem\"\n\
+         [[location]]\n",
+    );
+    for name in ["serve", "check"] {
+        let (code, _, errors) = run(&[name, "--config", &config]);
+        assert_eq!(code, 1);
+        for expected in [
+            "colour",
+            "location[0].retrieve_location_uid",
+            "location[1].folder",
+            "location[2].retrieve_location_uid",
+            "location[2].wado_rs_url",
+            "location[3].retrieve_location_uid",
+            "location[3].http",
+            "missing.pem",
+            "location[4]",
+        ] {
+            assert!(errors.contains(expected), "{expected} in {errors}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn check_tries_every_source() {
+    let study = Study::new(1).with(2, at(10));
+    let directory = tempfile::tempdir().expect("a directory");
+    let folder = directory.path().join("images");
+    fs::create_dir(&folder).expect("created");
+    study.write(0, &folder);
+    let origin = Origin::of(&study).await;
+    let head =
+        "home_community_id = \"1.2.3\"\n[[location]]\nalias = \"archive\"\nfolder = \"images\"\n";
+    let fine = file(
+        &directory,
+        "fine.toml",
+        format!("{head}{}", origin.location(10)),
+    );
+    let (code, output, errors) = outcome(&run_beside(&["check", "--config", &fine]).await);
+    assert_eq!((code, errors.as_str()), (0, ""));
+    for expected in [
+        "archive",
+        "folder",
+        "ok, 2 instances",
+        "origin-10",
+        "wado-rs",
+        &origin.url(),
+    ] {
+        assert!(output.contains(expected), "{expected} in {output}");
+    }
+    let failing = Origin::start(|_asked| Reply::status(500)).await;
+    let bad = file(
+        &directory,
+        "bad.toml",
+        format!("{head}{}", failing.location(10)),
+    );
+    let (code, output, errors) = outcome(&run_beside(&["check", "--config", &bad]).await);
+    assert_eq!(code, 1, "{output}");
+    assert!(
+        output.contains("500") && errors.contains('1'),
+        "{output} {errors}"
+    );
+}
+
+#[tokio::test]
+async fn check_tries_every_address_of_a_source() {
+    let study = Study::new(1).with(1, at(10));
+    let (fine, failing) = (
+        Origin::of(&study).await,
+        Origin::start(|_asked| Reply::status(500)).await,
+    );
+    let more = format!("more_wado_rs_urls = [{:?}]\n[location.http]", failing.url());
+    let location = fine.location(10).replace("[location.http]", &more);
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = format!("home_community_id = \"1.2.3\"\n{location}");
+    let config = file(&directory, "config.toml", settings);
+    let (code, output, errors) = outcome(&run_beside(&["check", "--config", &config]).await);
+    assert_eq!(code, 1, "{output} {errors}");
+    let row = |origin: &Origin| output.lines().find(|line| line.contains(&origin.url()));
+    assert!(row(&fine).expect("a row").contains("ok"), "{output}");
+    assert!(row(&failing).expect("a row").contains("500"), "{output}");
+}

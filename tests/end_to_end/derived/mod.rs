@@ -1,0 +1,7 @@
+//! Resources derived from instances, or passed through from a source that offers them.
+
+mod case;
+mod frames;
+mod metadata;
+mod offered;
+mod rendered;

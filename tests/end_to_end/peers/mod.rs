@@ -1,0 +1,6 @@
+//! Software of others against the gateway: Orthanc, pydicom, dcmtk, dicomweb-client, OHIF.
+
+mod orthanc;
+mod orthanc_communities;
+mod real_files;
+mod viewers;

@@ -1,0 +1,7 @@
+//! Sources of every kind: sound, broken, slow to come back.
+
+mod addresses;
+mod damage;
+mod misbehaving;
+mod repair;
+mod wado_uri;
