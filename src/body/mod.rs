@@ -3,24 +3,32 @@
 //! A body either ends or fails. One whose producer goes away without a word fails: what is
 //! delivered as complete is complete.
 
+mod file;
+mod generate;
+#[cfg(test)]
+mod tests;
+mod watch;
+
 use std::fmt;
-use std::fs::File;
 use std::future::Future;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
 use tokio::time::Sleep;
+
+pub use file::{Content, Elsewhere};
+pub use generate::Emitter;
+pub use watch::End;
 
 use crate::budget;
 use crate::dicom::walk::NotWhole;
+use file::Span;
+use generate::{Producer, poll_generated};
+use watch::Watch;
 
 /// Why a body broke off.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,60 +85,6 @@ pub struct Body {
     watches: Vec<Watch>,
 }
 
-/// Bytes that can be read from any place on, as those of a file.
-pub trait Content: fmt::Debug + Send + Sync {
-    /// At least one and at most `most` bytes from `at` on. Blocks.
-    ///
-    /// # Errors
-    /// If they cannot be read, or are not what they should be.
-    fn read(&self, at: u64, most: usize) -> io::Result<Bytes>;
-
-    /// The bytes from `at` on, from elsewhere: they cannot be read here.
-    fn elsewhere(self: Arc<Self>, at: u64) -> Elsewhere;
-}
-
-/// What gives a body that another one goes on with.
-pub type Elsewhere = Pin<Box<dyn Future<Output = Result<Body, Error>> + Send>>;
-
-impl Content for File {
-    fn read(&self, at: u64, most: usize) -> io::Result<Bytes> {
-        let mut chunk = vec![0; most.min(CHUNK)];
-        self.read_exact_at(&mut chunk, at)?;
-        Ok(chunk.into())
-    }
-
-    fn elsewhere(self: Arc<Self>, _at: u64) -> Elsewhere {
-        Box::pin(std::future::ready(Err(Error::Unreadable)))
-    }
-}
-
-/// A place in a file.
-struct Span {
-    file: Arc<dyn Content>,
-    /// Where the body begins.
-    offset: u64,
-    /// How much of it is behind.
-    read: u64,
-}
-
-/// How a body ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
-    /// All of it was read.
-    Complete,
-    /// It broke off.
-    Failed(Error),
-    /// Its reader left before the end.
-    ReaderLeft,
-}
-
-/// Who is told of the bytes that are read, and once of the end.
-struct Watch {
-    read: u64,
-    on_chunk: Box<dyn Fn(usize) + Send>,
-    on_end: Option<Box<dyn FnOnce(u64, End) + Send>>,
-}
-
 enum Kind {
     Full(Option<Bytes>),
     Channel(mpsc::Receiver<Message>),
@@ -143,8 +97,6 @@ enum Kind {
     Ended,
 }
 
-type Producer = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
-
 enum Message {
     Chunk(Bytes),
     End,
@@ -154,10 +106,6 @@ enum Message {
 /// The writing end of [`Body::channel`].
 #[derive(Debug)]
 pub struct Sender(mpsc::Sender<Message>);
-
-/// The writing end of [`Body::generate`].
-#[derive(Debug)]
-pub struct Emitter(mpsc::Sender<Bytes>);
 
 /// The reader of a body has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -186,119 +134,8 @@ impl Body {
         (Sender(sender), Self::new(Kind::Channel(receiver), length))
     }
 
-    /// `length` bytes of a file, from `offset` on. Where they cannot be read it goes on with what the
-    /// content has elsewhere.
-    #[must_use]
-    pub fn file(file: Arc<dyn Content>, offset: u64, length: u64) -> Self {
-        let of = Arc::clone(&file);
-        let mut body = Self::generate(Some(length), move |out| async move {
-            let mut read = 0;
-            while read < length {
-                let (file, at) = (Arc::clone(&of), offset + read);
-                let wanted = usize::try_from(length - read).unwrap_or(CHUNK).min(CHUNK);
-                let reading = spawn_blocking(move || file.read(at, wanted));
-                let Ok(chunk) = reading.await.map_err(|_panic| Error::Abandoned)? else {
-                    let rest = Arc::clone(&of).elsewhere(at).await?;
-                    return rest.emit_to(&out, length - read).await;
-                };
-                read += chunk.len() as u64;
-                out.emit(chunk).await?;
-            }
-            Ok(())
-        });
-        body.file = Some(Span {
-            file,
-            offset,
-            read: 0,
-        });
-        body
-    }
-
-    /// Passes over the next bytes without reading them, which only works in a file; whether it did.
-    /// Beyond the end of a file there is nothing.
-    pub fn pass_over(&mut self, length: u64) -> bool {
-        let (Some(span), Some(whole)) = (&self.file, self.length) else {
-            return false;
-        };
-        let passed = span.read.saturating_add(length);
-        let Some(rest) = whole.checked_sub(passed) else {
-            return false;
-        };
-        let (file, offset) = (Arc::clone(&span.file), span.offset);
-        self.kind = Self::file(Arc::clone(&file), offset + passed, rest).into_kind();
-        self.file = Some(Span {
-            file,
-            offset,
-            read: passed,
-        });
-        true
-    }
-
-    /// Emits the next `length` bytes of it.
-    async fn emit_to(mut self, out: &Emitter, length: u64) -> Result<(), Error> {
-        let mut left = length;
-        while left > 0 {
-            let Some(mut chunk) = self.chunk().await? else {
-                return Err(Error::Truncated);
-            };
-            chunk.truncate(within(left, chunk.len()));
-            left -= chunk.len() as u64;
-            if !chunk.is_empty() {
-                out.emit(chunk).await?;
-            }
-        }
-        Ok(())
-    }
-
     fn into_kind(mut self) -> Kind {
         std::mem::replace(&mut self.kind, Kind::Ended)
-    }
-
-    /// `length` of the bytes that are still to be read, after `skipped` of them. Watches see that the
-    /// reader left.
-    #[must_use]
-    pub fn slice(mut self, skipped: u64, length: u64) -> Self {
-        if let Some(span) = self.file.take() {
-            return Self::file(span.file, span.offset + span.read + skipped, length);
-        }
-        Self::generate(Some(length), move |out| async move {
-            let mut skipped = skipped;
-            while skipped > 0 {
-                let Some(mut chunk) = self.chunk().await? else {
-                    return Err(Error::Truncated);
-                };
-                let passed = within(skipped, chunk.len());
-                skipped -= passed as u64;
-                chunk.advance(passed);
-                if !chunk.is_empty() {
-                    self = self.after(chunk);
-                }
-            }
-            self.emit_to(&out, length).await
-        })
-    }
-
-    /// Bytes that `write` emits, which runs while the body is read and in no task of its own.
-    pub fn generate<F, P>(length: Option<u64>, write: F) -> Self
-    where
-        F: FnOnce(Emitter) -> P,
-        P: Future<Output = Result<(), Error>> + Send + 'static,
-    {
-        let (emitter, emitted) = mpsc::channel(1);
-        let producer = Box::pin(write(Emitter(emitter)));
-        Self::new(Kind::Generated { producer, emitted }, length)
-    }
-
-    /// These bytes, then this body. Its length is not known any more.
-    #[must_use]
-    pub fn after(mut self, bytes: Bytes) -> Self {
-        Self::generate(None, |out| async move {
-            out.emit(bytes).await?;
-            while let Some(chunk) = self.chunk().await? {
-                out.emit(chunk).await?;
-            }
-            Ok(())
-        })
     }
 
     fn new(kind: Kind, length: Option<u64>) -> Self {
@@ -308,23 +145,6 @@ impl Body {
             file: None,
             watches: Vec::new(),
         }
-    }
-
-    /// This body, with somebody told of every chunk that is read and, once, of the number of bytes
-    /// read and how it ended.
-    #[must_use]
-    pub fn watched(
-        mut self,
-        on_chunk: impl Fn(usize) + Send + 'static,
-        on_end: impl FnOnce(u64, End) + Send + 'static,
-    ) -> Self {
-        let (on_chunk, on_end) = (Box::new(on_chunk), Box::new(on_end));
-        self.watches.push(Watch {
-            read: 0,
-            on_chunk,
-            on_end: Some(on_end),
-        });
-        self
     }
 
     /// The exact number of bytes, where known.
@@ -341,17 +161,6 @@ impl Body {
         std::future::poll_fn(|context| self.poll_chunk(context))
             .await
             .transpose()
-    }
-
-    /// Gives all of it to the reader of another body.
-    ///
-    /// # Errors
-    /// Why it broke off, or that the reader has left.
-    pub async fn give(mut self, out: &Emitter) -> Result<(), Error> {
-        while let Some(chunk) = self.chunk().await? {
-            out.emit(chunk).await?;
-        }
-        Ok(())
     }
 
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
@@ -380,39 +189,6 @@ impl Body {
     }
 }
 
-impl Watch {
-    fn observe(&mut self, read: Option<&Result<Bytes, Error>>) {
-        match read {
-            Some(Ok(bytes)) => {
-                self.read += bytes.len() as u64;
-                (self.on_chunk)(bytes.len());
-            }
-            Some(Err(error)) => self.end(End::Failed(error.clone())),
-            None => self.end(End::Complete),
-        }
-    }
-
-    fn end(&mut self, end: End) {
-        if let Some(on_end) = self.on_end.take() {
-            on_end(self.read, end);
-        }
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        for watch in &mut self.watches {
-            // Whoever knows the length does not ask for the end.
-            let is_whole = self.length == Some(watch.read);
-            watch.end(if is_whole {
-                End::Complete
-            } else {
-                End::ReaderLeft
-            });
-        }
-    }
-}
-
 /// A number of bytes, of so many that are there.
 fn within(wanted: u64, there: usize) -> usize {
     usize::try_from(wanted).map_or(there, |wanted| wanted.min(there))
@@ -434,29 +210,6 @@ fn received(message: Option<Message>) -> Option<Result<Bytes, Error>> {
         Some(Message::End) => None,
         Some(Message::Failed(error)) => Some(Err(error)),
         None => Some(Err(Error::Abandoned)),
-    }
-}
-
-fn poll_generated(
-    producer: &mut Producer,
-    emitted: &mut mpsc::Receiver<Bytes>,
-    context: &mut Context<'_>,
-) -> Poll<Option<Result<Bytes, Error>>> {
-    if let Poll::Ready(Some(bytes)) = emitted.poll_recv(context) {
-        return Poll::Ready(Some(Ok(bytes)));
-    }
-    let outcome = producer.as_mut().poll(context);
-    // What was emitted before the end comes first; the end is asked for again at the next poll.
-    if let Ok(bytes) = emitted.try_recv() {
-        if let Poll::Ready(outcome) = outcome {
-            *producer = Box::pin(std::future::ready(outcome));
-        }
-        return Poll::Ready(Some(Ok(bytes)));
-    }
-    match outcome {
-        Poll::Ready(Ok(())) => Poll::Ready(None),
-        Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
-        Poll::Pending => Poll::Pending,
     }
 }
 
@@ -485,16 +238,6 @@ impl Sender {
 
     async fn message(&self, message: Message) -> Result<(), ReaderLeft> {
         self.0.send(message).await.map_err(|_closed| ReaderLeft)
-    }
-}
-
-impl Emitter {
-    /// Gives bytes to the reader and waits until it wants more.
-    ///
-    /// # Errors
-    /// [`Error::Abandoned`] if nobody reads any more.
-    pub async fn emit(&self, bytes: Bytes) -> Result<(), Error> {
-        self.0.send(bytes).await.map_err(|_closed| Error::Abandoned)
     }
 }
 
@@ -539,126 +282,5 @@ impl fmt::Debug for Body {
         f.debug_struct("Body")
             .field("length", &self.length)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn end_of(body: Body, chunks: usize) -> (u64, End) {
-        let (tell, told) = std::sync::mpsc::channel();
-        let mut body = body.watched(
-            |_| {},
-            move |read, end| tell.send((read, end)).expect("heard"),
-        );
-        for _ in 0..chunks {
-            let _ = futures_util::FutureExt::now_or_never(body.chunk());
-        }
-        drop(body);
-        let first = told.try_recv().expect("told once");
-        assert!(told.try_recv().is_err(), "told twice");
-        first
-    }
-
-    #[test]
-    fn a_watch_is_told_of_the_end_once() {
-        assert_eq!(end_of(Body::full("abc"), 2), (3, End::Complete));
-        assert_eq!(end_of(Body::full("abc"), 1), (3, End::Complete));
-        assert_eq!(end_of(Body::full("abc"), 0), (0, End::ReaderLeft));
-        let fails = Body::generate(None, |_out| async { Err(Error::Silent) });
-        assert_eq!(end_of(fails, 2), (0, End::Failed(Error::Silent)));
-    }
-
-    #[tokio::test]
-    async fn a_slice_is_what_it_says_of_whatever_it_is_cut_from() {
-        let file = Arc::new(tempfile::tempfile().expect("a file"));
-        file.write_all_at(b"--abcdefgh", 0).expect("written");
-        for skipped in 0..=8_u64 {
-            for length in 0..=8 - skipped {
-                let bytes = || Bytes::from("abcdefgh");
-                let generated = Body::generate(Some(8), |out| async move {
-                    for at in 0..4 {
-                        out.emit(bytes().slice(2 * at..2 * at + 2)).await?;
-                    }
-                    Ok(())
-                });
-                let file = Body::file(file.clone(), 2, 8);
-                for body in [Body::full(bytes()), file, generated] {
-                    let slice = body.slice(skipped, length);
-                    assert_eq!(slice.length(), Some(length));
-                    let (from, to) = (skipped as usize, (skipped + length) as usize);
-                    assert_eq!(read(slice).await, Ok(bytes()[from..to].to_vec()));
-                }
-            }
-        }
-        let short = Body::full("abc").slice(1, 3);
-        assert_eq!(read(short).await, Err(Error::Truncated));
-    }
-
-    #[test]
-    fn every_watch_is_told() {
-        let (tell, told) = std::sync::mpsc::channel();
-        let other = tell.clone();
-        let body = Body::full("abc").watched(|_| {}, move |_, _| tell.send(1).expect("heard"));
-        drop(body.watched(|_| {}, move |_, _| other.send(2).expect("heard")));
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), [1, 2]);
-    }
-
-    async fn read(mut body: Body) -> Result<Vec<u8>, Error> {
-        let mut all = Vec::new();
-        while let Some(chunk) = body.chunk().await? {
-            all.extend_from_slice(&chunk);
-        }
-        Ok(all)
-    }
-
-    #[tokio::test]
-    async fn a_channel_that_ends_well_is_whole() {
-        let (sender, body) = Body::channel(1, None);
-        let reader = tokio::spawn(read(body));
-        sender
-            .send(Bytes::from_static(b"ab"))
-            .await
-            .expect("a reader");
-        sender
-            .send(Bytes::from_static(b"c"))
-            .await
-            .expect("a reader");
-        sender.end().await.expect("a reader");
-        assert_eq!(reader.await.expect("no panic"), Ok(b"abc".to_vec()));
-    }
-
-    #[tokio::test]
-    async fn a_producer_that_vanishes_is_a_failure() {
-        let (sender, body) = Body::channel(4, None);
-        sender
-            .send(Bytes::from_static(b"ab"))
-            .await
-            .expect("a reader");
-        drop(sender);
-        assert_eq!(read(body).await, Err(Error::Abandoned));
-    }
-
-    #[tokio::test]
-    async fn a_generated_body_gives_everything_before_its_end() {
-        let body = Body::generate(None, |out| async move {
-            for chunk in ["a", "b", "c"] {
-                out.emit(Bytes::from(chunk)).await?;
-            }
-            Ok(())
-        });
-        assert_eq!(read(body).await, Ok(b"abc".to_vec()));
-    }
-
-    #[tokio::test]
-    async fn a_generated_body_gives_everything_before_its_failure() {
-        let mut body = Body::generate(None, |out| async move {
-            out.emit(Bytes::from("a")).await?;
-            Err(Error::Silent)
-        });
-        assert_eq!(body.chunk().await, Ok(Some(Bytes::from("a"))));
-        assert_eq!(body.chunk().await, Err(Error::Silent));
-        assert_eq!(body.chunk().await, Ok(None));
     }
 }

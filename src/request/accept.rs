@@ -5,7 +5,7 @@
 
 use http::HeaderValue;
 
-use super::resource::pairs;
+use super::query::pairs;
 use crate::dicom::media_type::{APPLICATION_DICOM, MULTIPART_RELATED};
 use crate::dicom::{MediaType, TransferSyntax, TransferSyntaxes};
 

@@ -1,7 +1,7 @@
 //! Which part of a list is asked for: `GET manifests?limit=…&before=…`.
 
 use super::Error;
-use super::resource::pairs;
+use super::query::pairs;
 
 /// A page of a list that is ordered from its newest entry to its oldest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

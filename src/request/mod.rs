@@ -1,8 +1,11 @@
-//! What is asked: a request line and its header fields become a typed request. Pure.
+//! A request line and its header fields become a typed request. Pure.
 
 pub mod accept;
 pub mod accept_bulk;
+mod error;
 mod listing;
+mod query;
+mod registration;
 pub mod rendering;
 mod resource;
 mod search;
@@ -11,8 +14,10 @@ pub mod xc_wado;
 
 pub use accept::{Acceptable, MetadataForm, Payload};
 pub use accept_bulk::BulkAcceptable;
+pub use error::Error;
 pub use listing::{MOST_LISTED, Page, page};
+pub use registration::registration;
 pub use rendering::Rendered;
-pub use resource::{Error, Grammar, Resource, Root, Viewer, XcWadoPath, registration};
-pub use search::{Parsed, Scope, search};
+pub use resource::{Grammar, Resource, Root, Viewer, XcWadoPath};
+pub use search::{ParsedQuery, Scope, search};
 pub use xc_wado::XcWado;

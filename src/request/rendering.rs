@@ -3,7 +3,7 @@
 
 use super::Error;
 use super::accept::{NotAcceptable, preferred, ranges};
-use super::resource::pairs;
+use super::query::pairs;
 use crate::pixels::{Format, Function, Viewport, Window};
 
 /// What is wanted of a picture.

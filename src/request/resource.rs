@@ -1,19 +1,17 @@
 //! Which resource a path names. Every segment is decoded once, checked against the grammar of
 //! what stands there, and used only as the typed value it became.
 
-use std::borrow::Cow;
 use std::fmt;
 
-use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
+use super::Error;
+use super::query::decode;
 use super::search::Scope;
-use super::xc_wado::{self, Tolerance, XcWado};
+use super::xc_wado::{Tolerance, XcWado};
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
-use crate::ihe::HomeCommunityId;
-use crate::manifest::{Id, OnConflict, Registration, Submission};
-use crate::resource::Target;
-use crate::resource::{Level, SubResource};
+use crate::manifest::Id;
+use crate::resource::{Level, SubResource, Target};
 
 /// A resource of the public listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,29 +76,6 @@ pub enum Viewer {
     OhifJson,
     /// For Weasis.
     Weasis,
-}
-
-/// Why a path or a query names nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// There is no such resource.
-    #[error("there is nothing here")]
-    Unknown,
-    /// A segment is no UID where one must stand.
-    #[error("{0} is not a UID")]
-    NotAUid(&'static str),
-    /// A list of frames is none.
-    #[error("frames are named by distinct numbers from 1 on, separated by commas")]
-    Frames,
-    /// A query parameter cannot be read.
-    #[error("the query parameter {0} cannot be read")]
-    Query(&'static str),
-    /// A query parameter is not known here.
-    #[error("there is a query parameter that is not known here")]
-    UnknownParameter,
-    /// It is below the path of RAD-160 and not in its grammar.
-    #[error(transparent)]
-    XcWado(#[from] xc_wado::Error),
 }
 
 impl Grammar {
@@ -282,61 +257,6 @@ fn series_uid(segment: &str) -> Result<SeriesInstanceUid, Error> {
 
 fn instance_uid(segment: &str) -> Result<SopInstanceUid, Error> {
     SopInstanceUid::parse(&decode(segment)).map_err(|_not_a_uid| Error::NotAUid("the instance"))
-}
-
-fn decode(segment: &str) -> Cow<'_, str> {
-    percent_decode_str(segment).decode_utf8_lossy()
-}
-
-/// Reads the query of a registration. Names are compared without case; what is not known is
-/// refused, for a misspelt restriction must not become none.
-///
-/// # Errors
-/// [`Error::Query`].
-pub fn registration(query: Option<&str>) -> Result<Submission, Error> {
-    let mut registration = Registration::default();
-    let mut on_conflict = None;
-    for (name, value) in pairs(query.unwrap_or_default()) {
-        match name.to_ascii_lowercase().as_str() {
-            "homecommunityid" if registration.home_community_id.is_none() => {
-                let id = HomeCommunityId::parse(&value)
-                    .map_err(|_not_an_oid| Error::Query("homeCommunityId"))?;
-                registration.home_community_id = Some(id);
-            }
-            "homecommunityid" => return Err(Error::Query("homeCommunityId")),
-            "series" => registration.series.extend(series_list(&value)?),
-            "conflict" if on_conflict.is_none() && value == "keep_first" => {
-                on_conflict = Some(OnConflict::KeepFirst);
-            }
-            "conflict" => return Err(Error::Query("conflict")),
-            _ => return Err(Error::UnknownParameter),
-        }
-    }
-    registration.series.sort();
-    registration.series.dedup();
-    Ok(Submission {
-        registration,
-        on_conflict: on_conflict.unwrap_or_default(),
-    })
-}
-
-fn series_list(list: &str) -> Result<Vec<SeriesInstanceUid>, Error> {
-    let uids = list
-        .split(',')
-        .map(|uid| SeriesInstanceUid::parse(uid.trim()));
-    uids.collect::<Result<_, _>>()
-        .map_err(|_not_a_uid| Error::Query("series"))
-}
-
-/// The pairs of a query, decoded.
-pub(super) fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
-        })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Error;
-use super::resource::pairs;
+use super::query::pairs;
 use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
 use crate::resource::Level;
 use crate::search::{AttributePath, Include, Key, Query};
@@ -21,7 +21,7 @@ pub struct Scope {
 
 /// A query, and whether some of it means nothing here.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Parsed {
+pub struct ParsedQuery {
     /// What is searched for.
     pub query: Query,
     /// Whether there are parameters that are no attributes.
@@ -35,8 +35,8 @@ const MOST: usize = 256;
 ///
 /// # Errors
 /// [`Error::Query`].
-pub fn search(query: Option<&str>) -> Result<Parsed, Error> {
-    let mut parsed = Parsed {
+pub fn search(query: Option<&str>) -> Result<ParsedQuery, Error> {
+    let mut parsed = ParsedQuery {
         query: Query::default(),
         has_unknown: false,
     };
@@ -47,7 +47,7 @@ pub fn search(query: Option<&str>) -> Result<Parsed, Error> {
     Ok(parsed)
 }
 
-impl Parsed {
+impl ParsedQuery {
     fn add(&mut self, name: &str, value: Cow<'_, str>) -> Result<(), Error> {
         let query = &mut self.query;
         match name.to_ascii_lowercase().as_str() {

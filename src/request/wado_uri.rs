@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::Error;
 use super::accept::{NotAcceptable, preferred};
+use super::query::pairs;
 use super::rendering::annotation;
-use super::resource::pairs;
 use crate::dicom::media_type::APPLICATION_DICOM;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntaxes};
 use crate::pixels::{Format, Function, Viewport, Window};
@@ -17,13 +17,13 @@ use crate::resource::Target;
 pub struct WadoUri {
     /// The instance.
     pub target: Target,
-    /// What is wanted of it.
-    pub wanted: Wanted,
+    /// What is content of it.
+    pub content: Content,
 }
 
-/// What is wanted of an instance.
+/// What is content of an instance.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Wanted {
+pub enum Content {
     /// `application/dicom`, in one of these transfer syntaxes.
     Dicom(TransferSyntaxes),
     /// A picture.
@@ -54,7 +54,7 @@ pub struct Region {
 
 /// Why a query is no request of WADO-URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Wrong {
+pub enum Refusal {
     /// A parameter is missing or cannot be read: 400.
     #[error(transparent)]
     Request(#[from] Error),
@@ -70,8 +70,8 @@ impl WadoUri {
     /// Reads a query. `contentType` goes before the `Accept` header field.
     ///
     /// # Errors
-    /// [`Wrong`].
-    pub fn parse(query: Option<&str>, accept: &[&str]) -> Result<Self, Wrong> {
+    /// [`Refusal`].
+    pub fn parse(query: Option<&str>, accept: &[&str]) -> Result<Self, Refusal> {
         let parameters = Parameters::read(query.unwrap_or_default())?;
         // PS3.18 9.4.1: what it is asked for is said so.
         if parameters
@@ -92,8 +92,8 @@ impl WadoUri {
             series.map_err(|_not_a_uid| Error::Query("seriesUID"))?,
             object.map_err(|_not_a_uid| Error::Query("objectUID"))?,
         );
-        let wanted = parameters.wanted(accept)?;
-        Ok(Self { target, wanted })
+        let content = parameters.content(accept)?;
+        Ok(Self { target, content })
     }
 }
 
@@ -118,7 +118,7 @@ impl<'a> Parameters<'a> {
             .filter(|value| !value.is_empty())
     }
 
-    fn wanted(&self, accept: &[&str]) -> Result<Wanted, Wrong> {
+    fn content(&self, accept: &[&str]) -> Result<Content, Refusal> {
         let content_type = self.get("contenttype");
         // What viewers send in the header field may be for something else.
         let fields = content_type.map_or_else(|| accept.to_vec(), |one| vec![one]);
@@ -132,7 +132,7 @@ impl<'a> Parameters<'a> {
             _ => None,
         });
         match offer.ok_or(NotAcceptable)? {
-            None => Ok(Wanted::Dicom(self.syntaxes()?)),
+            None => Ok(Content::Dicom(self.syntaxes()?)),
             Some(format) => self.picture(format),
         }
     }
@@ -153,7 +153,7 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    fn picture(&self, format: Format) -> Result<Wanted, Wrong> {
+    fn picture(&self, format: Format) -> Result<Content, Refusal> {
         let number = |name: &str, shown: &'static str| -> Result<Option<u32>, Error> {
             let parsed = self.get(name).map(str::parse::<u32>).transpose();
             let parsed = parsed.map_err(|_no_number| Error::Query(shown))?;
@@ -177,7 +177,7 @@ impl<'a> Parameters<'a> {
             Some(None) => return Err(Error::Query("imageQuality").into()),
             other => other.flatten(),
         };
-        Ok(Wanted::Picture {
+        Ok(Content::Picture {
             format,
             frame: number("framenumber", "frameNumber")?.unwrap_or(1),
             rendered: Box::new(Rendered {
@@ -262,9 +262,9 @@ mod tests {
 
     const WHICH: &str = "requestType=WADO&studyUID=1.2&seriesUID=1.3&objectUID=1.4";
 
-    fn parse(rest: &str, accept: &str) -> Result<Wanted, Wrong> {
+    fn parse(rest: &str, accept: &str) -> Result<Content, Refusal> {
         let query = format!("{WHICH}{rest}");
-        WadoUri::parse(Some(&query), &[accept]).map(|read| read.wanted)
+        WadoUri::parse(Some(&query), &[accept]).map(|read| read.content)
     }
 
     #[test]
@@ -273,23 +273,23 @@ mod tests {
             "&contentType=application%2Fdicom&transferSyntax=*",
             "image/png",
         );
-        assert_eq!(dicom, Ok(Wanted::Dicom(TransferSyntaxes::AsStored)));
+        assert_eq!(dicom, Ok(Content::Dicom(TransferSyntaxes::AsStored)));
         // OHIF asks so.
         let ohif = "multipart/related; type=application/octet-stream; transfer-syntax=*";
         assert!(matches!(
             parse("&contentType=application/dicom", ohif),
-            Ok(Wanted::Dicom(_))
+            Ok(Content::Dicom(_))
         ));
         assert!(matches!(
             parse("", "image/png"),
-            Ok(Wanted::Picture {
+            Ok(Content::Picture {
                 format: Format::Png,
                 ..
             })
         ));
         assert!(matches!(
             parse("", ""),
-            Ok(Wanted::Picture {
+            Ok(Content::Picture {
                 format: Format::Jpeg,
                 frame: 1,
                 ..
@@ -317,7 +317,10 @@ mod tests {
             "&studyUID=9.9",
             "&contentType=application/dicom&transferSyntax=1.2.840.10008.1.2",
         ] {
-            assert!(matches!(parse(rest, ""), Err(Wrong::Request(_))), "{rest}");
+            assert!(
+                matches!(parse(rest, ""), Err(Refusal::Request(_))),
+                "{rest}"
+            );
         }
         for query in [
             "",

@@ -6,7 +6,7 @@ use crate::body::Body;
 use crate::derive::{self, Renderer, SelectedInstances, Style};
 use crate::gateway::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
-use crate::request::wado_uri::{WadoUri, Wanted, Wrong};
+use crate::request::wado_uri::{Content, Refusal, WadoUri};
 use crate::request::{Payload, Root};
 
 impl Gateway {
@@ -17,21 +17,21 @@ impl Gateway {
         root: Root,
     ) -> Result<Response<Body>, Error> {
         let parsed = WadoUri::parse(exchange.query(), &exchange.accept());
-        let WadoUri { target, wanted } = parsed.map_err(|wrong| match wrong {
-            Wrong::Request(error) => Error::from(error),
-            Wrong::NotAcceptable(error) => error.into(),
+        let WadoUri { target, content } = parsed.map_err(|wrong| match wrong {
+            Refusal::Request(error) => Error::from(error),
+            Refusal::NotAcceptable(error) => error.into(),
         })?;
         let holding = self.holding(root, target.study()).await?;
         let plan = self.plan(&holding, &target, exchange)?;
         let base = exchange.base_url(root);
         let context = self.context(exchange);
-        match wanted {
-            Wanted::Dicom(syntaxes) => {
+        match content {
+            Content::Dicom(syntaxes) => {
                 let retrieval = derive::transcoded(context, plan, &syntaxes).await?;
                 self.instances(exchange, retrieval, Payload::Single, base, &target)
                     .await
             }
-            Wanted::Picture {
+            Content::Picture {
                 format,
                 frame,
                 rendered,

@@ -14,7 +14,7 @@ use crate::body::Body;
 
 /// `[cors]`.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(try_from = "RawSettings")]
 pub struct Settings {
     origins: Vec<String>,
     credentials: bool,
@@ -23,7 +23,7 @@ pub struct Settings {
 /// The settings as they are written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Written {
+struct RawSettings {
     /// Origins whose pages may read; `*` for all.
     origins: Vec<String>,
     /// Whether browsers may send cookies and certificates along.
@@ -32,7 +32,7 @@ struct Written {
 
 /// Why settings make no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Wrong {
+pub enum InvalidSettings {
     /// It is no origin.
     #[error("{0} is not an origin: a scheme, a host and perhaps a port, without a path")]
     NotAnOrigin(String),
@@ -50,12 +50,12 @@ const EXPOSED: &str = "accept-ranges, cache-status, content-encoding, content-le
 /// Seconds for which a browser need not ask again; it caps this itself.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
-impl TryFrom<Written> for Settings {
-    type Error = Wrong;
+impl TryFrom<RawSettings> for Settings {
+    type Error = InvalidSettings;
 
-    fn try_from(written: Written) -> Result<Self, Wrong> {
+    fn try_from(written: RawSettings) -> Result<Self, InvalidSettings> {
         if written.credentials && written.origins.iter().any(|origin| origin == ALL) {
-            return Err(Wrong::CredentialsForAll);
+            return Err(InvalidSettings::CredentialsForAll);
         }
         let origins = written.origins.into_iter().map(normal);
         Ok(Self {
@@ -66,15 +66,15 @@ impl TryFrom<Written> for Settings {
 }
 
 /// An origin as browsers write it.
-fn normal(text: String) -> Result<String, Wrong> {
+fn normal(text: String) -> Result<String, InvalidSettings> {
     if text == ALL {
         return Ok(text);
     }
-    let url = Url::parse(&text).map_err(|_no_url| Wrong::NotAnOrigin(text.clone()))?;
+    let url = Url::parse(&text).map_err(|_no_url| InvalidSettings::NotAnOrigin(text.clone()))?;
     let is_bare =
         matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
     if !is_bare || !url.origin().is_tuple() || !url.username().is_empty() {
-        return Err(Wrong::NotAnOrigin(text));
+        return Err(InvalidSettings::NotAnOrigin(text));
     }
     Ok(url.origin().ascii_serialization())
 }

@@ -16,7 +16,7 @@ use crate::gateway::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
 use crate::manifest::Holding;
 use crate::present::metadata;
-use crate::request::{MetadataForm, Parsed, Root, Scope, accept, search};
+use crate::request::{MetadataForm, ParsedQuery, Root, Scope, accept, search};
 use crate::resource::Level;
 use crate::retrieve::Missing;
 use crate::search::Query;
@@ -33,7 +33,7 @@ impl Gateway {
         scope: &Scope,
     ) -> Result<Response<Body>, Error> {
         let form = accept::metadata(exchange.query(), &exchange.accept())?;
-        let Parsed { query, has_unknown } = search(exchange.query())?;
+        let ParsedQuery { query, has_unknown } = search(exchange.query())?;
         let base = exchange.base_url(root);
         let mut warnings = warnings(&query, has_unknown);
         let scoped = ScopedQuery {

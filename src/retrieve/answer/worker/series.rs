@@ -5,6 +5,7 @@ use crate::dicom::{SopInstanceUid, TransferSyntax};
 use crate::retrieve::Job;
 use crate::retrieve::answer::delivery::Stop;
 use crate::retrieve::answer::progress::Progress;
+use crate::retrieve::crossing::Follower;
 use crate::retrieve::kept::{Knowledge, key};
 use crate::retrieve::learned::SourceTrait;
 use crate::source::{self, Representation};
@@ -13,48 +14,53 @@ use crate::source::{self, Representation};
 const FEW: usize = 8;
 
 impl Worker {
+    /// Delivers a series: from the tiers, from one answer of its source, or instance by instance.
     pub(super) async fn series(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
         let mut wanting = self.revalidated(progress).await?;
-        let listing = &progress.job.listing;
-        let target = listing.target();
-        let question = self.question(progress.job, target.clone(), Representation::AsStored);
+        let job = progress.job;
+        let target = job.listing.target();
+        let question = self.question(job, target, Representation::AsStored);
         let mut turn = Ok(None);
-        if !self.are_better_asked_for_singly(wanting, progress.job) {
+        if !self.are_better_asked_for_singly(wanting, job) {
             turn = self.retriever.turn(&question, self.claim()).await;
-            // Others may have fetched them in the meantime.
+            // Other answers may have fetched them in the meantime.
             wanting = wanting.min(self.wanting(progress));
         }
-        if self.are_better_asked_for_singly(wanting, progress.job) {
+        if self.are_better_asked_for_singly(wanting, job) {
             drop(turn);
             self.give_kept(progress).await?;
             return self.each(progress).await;
         }
-        let opened = match turn {
-            Ok(seat) => self.open(question, seat).await,
+        let answer = match turn {
+            Ok(seat) => self.open(question.clone(), seat).await,
             Err(error) => Err(error),
         };
-        // What is kept is given after what arrives, for a seat is taken now.
-        let follower = match opened {
-            Ok(follower) => follower,
+        // Cached instances are delivered after those that arrive, because the seat is taken now.
+        match answer {
+            Ok(follower) => self.follow_series(follower, progress).await,
             // The crossing has learned it from the source just now.
-            Err(_) if self.gives_instances_only(progress.job) => {
+            Err(_) if self.gives_instances_only(job) => {
                 self.give_kept(progress).await?;
-                return self.each(progress).await;
+                self.each(progress).await
             }
             Err(error) => {
-                self.retriever.heed(
-                    &self.question(progress.job, target, Representation::AsStored),
-                    Some(&error),
-                );
-                if is_definite(&error) && wanting == listing.instances.len() {
-                    let job = progress.job;
+                self.retriever.heed(&question, Some(&error));
+                if is_definite(&error) && wanting == job.listing.instances.len() {
                     let absences = &self.retriever.absences;
                     absences.remember_series(&job.source, &job.listing.series);
                 }
                 self.failed(error);
-                return self.without_source(progress).await;
+                self.without_source(progress).await
             }
-        };
+        }
+    }
+
+    /// Delivers the answer of the source, then the instances that it lacked.
+    async fn follow_series(
+        &mut self,
+        follower: Follower,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), Stop> {
         match self.pass_on(follower, progress).await? {
             AnswerEnd::Complete | AnswerEnd::Aborted if progress.left == 0 => Ok(()),
             AnswerEnd::Complete | AnswerEnd::Aborted if self.is_hopeless() => {

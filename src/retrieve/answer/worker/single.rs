@@ -10,7 +10,7 @@ use crate::dicom::SopInstanceUid;
 use crate::retrieve::Job;
 use crate::retrieve::answer::delivery::Stop;
 use crate::retrieve::answer::progress::Progress;
-use crate::retrieve::crossing::{CrossingOutcome, Follower};
+use crate::retrieve::crossing::{CrossingOutcome, Follower, Question};
 use crate::retrieve::kept::{CacheLookup, Knowledge, key};
 use crate::source::{self, Representation};
 
@@ -21,6 +21,23 @@ const TRIES: usize = 4;
 const LATE_TRIES: usize = 64;
 /// Instances that are asked for one by one at the same time, beside the one that is awaited.
 const AHEAD: usize = 4;
+
+/// Instances that are still to be fetched, in the order of the manifest.
+struct Queue {
+    awaited: VecDeque<SopInstanceUid>,
+    /// How many have not been asked for yet.
+    not_asked: usize,
+    /// The first of them, if they have been asked for ahead of need.
+    begun: VecDeque<Option<Follower>>,
+}
+
+/// The answer for one instance.
+enum Answer {
+    /// A tier held the instance, and it has been delivered.
+    FromCache(AnswerEnd),
+    /// The source begins to answer, or failed.
+    FromSource(Result<Follower, source::Error>),
+}
 
 impl Worker {
     pub(super) async fn single(
@@ -71,73 +88,89 @@ impl Worker {
         }
     }
 
-    /// Asks for every instance that has not come. Once something has been promised, what fails and may
-    /// come yet is asked for again after the others: it does not take them along.
+    /// Fetches every instance that has not come. Once an instance has been promised, one that fails and
+    /// may still come is fetched again after the others, so that it does not delay them.
     pub(super) async fn one_by_one(
         &mut self,
         progress: &mut Progress<'_>,
         form: Representation,
     ) -> Result<AnswerEnd, Stop> {
-        let mut awaited: VecDeque<_> = match &progress.job.only {
+        let awaited = match &progress.job.only {
             Some(uid) => VecDeque::from([uid.clone()]),
             None => progress.awaited().into(),
         };
-        let mut not_asked = awaited.len();
+        let mut queue = Queue {
+            not_asked: awaited.len(),
+            awaited,
+            begun: VecDeque::new(),
+        };
         let mut in_vain = 0;
         let mut outcome = AnswerEnd::Complete;
-        let mut begun = VecDeque::new();
-        while let Some(uid) = awaited.pop_front() {
+        while let Some(uid) = queue.awaited.pop_front() {
             let given = progress.given;
-            let is_asked_again = not_asked == 0;
-            not_asked = not_asked.saturating_sub(1);
-            let asked = match begun.pop_front() {
-                Some(asked) => asked,
-                None => self.begin(progress.job, &uid, form),
-            };
-            if asked.is_some() || self.holds(progress.job, &uid, form) {
-                while begun.len() < AHEAD.min(not_asked)
-                    && let Some(next) = awaited.get(begun.len())
-                {
-                    begun.push_back(self.begin(progress.job, next, form));
-                }
-            } else {
-                // A seat is waited for now, and none is held meanwhile.
-                begun.clear();
-            }
-            // Where several fail in a row, it is the source that is waited for.
+            let is_asked_again = queue.not_asked == 0;
+            let asked = self.begin_next(&mut queue, progress.job, &uid, form);
+            // If several fail in a row, the source itself is waited for.
             let is_patient = is_asked_again || in_vain >= TRIES;
-            let passed = if is_patient {
+            let end = if is_patient {
                 self.instance(progress, &uid, form, asked).await?
             } else {
                 self.try_instance(progress, &uid, form, asked).await?
             };
-            if passed == Some(AnswerEnd::NotAccepted) {
+            if end == Some(AnswerEnd::NotAccepted) {
                 outcome = AnswerEnd::NotAccepted;
                 if form == Representation::AsStored {
                     continue;
                 }
                 self.last_error = Some(source::Error::NotAcceptable);
             }
-            in_vain = if progress.given > given {
-                0
-            } else {
-                in_vain + 1
-            };
-            let tries = if self.opened.is_some() {
-                TRIES
-            } else {
-                LATE_TRIES
-            };
+            let is_given = progress.given > given;
+            in_vain = if is_given { 0 } else { in_vain + 1 };
             let may_come = in_vain > 0 && self.opened.is_none() && self.may_come();
             if may_come && !is_patient {
-                awaited.push_back(uid);
+                queue.awaited.push_back(uid);
                 continue;
             }
-            if in_vain >= tries || self.is_hopeless() || may_come {
+            if in_vain >= self.most_tries() || self.is_hopeless() || may_come {
                 break;
             }
         }
         Ok(outcome)
+    }
+
+    fn most_tries(&self) -> usize {
+        if self.opened.is_some() {
+            TRIES
+        } else {
+            LATE_TRIES
+        }
+    }
+
+    /// Begins to fetch an instance, unless that was done before, and some of those behind it.
+    fn begin_next(
+        &self,
+        queue: &mut Queue,
+        job: &Job,
+        uid: &SopInstanceUid,
+        form: Representation,
+    ) -> Option<Follower> {
+        queue.not_asked = queue.not_asked.saturating_sub(1);
+        let asked = match queue.begun.pop_front() {
+            Some(asked) => asked,
+            None => self.begin(job, uid, form),
+        };
+        if asked.is_some() || self.holds(job, uid, form) {
+            while queue.begun.len() < AHEAD.min(queue.not_asked)
+                && let Some(next) = queue.awaited.get(queue.begun.len())
+            {
+                let begun = self.begin(job, next, form);
+                queue.begun.push_back(begun);
+            }
+        } else {
+            // The worker has to wait for a seat, and holds none meanwhile.
+            queue.begun.clear();
+        }
+        asked
     }
 
     /// Asks for an instance that will be awaited soon, if that keeps nobody waiting.
@@ -189,6 +222,7 @@ impl Worker {
         }
     }
 
+    /// Fetches one instance once.
     pub(super) async fn try_instance(
         &mut self,
         progress: &mut Progress<'_>,
@@ -196,85 +230,112 @@ impl Worker {
         form: Representation,
         asked: Option<Follower>,
     ) -> Result<Option<AnswerEnd>, Stop> {
-        let mut had = None;
-        if asked.is_none() {
-            match self
-                .give_one_kept(progress, uid, form, Knowledge::Nothing)
-                .await?
-            {
-                Ok(passed) => return Ok(Some(passed)),
-                Err(not_kept) => had = not_kept.had,
-            }
-        }
         let job = progress.job;
         let given = progress.given;
-        let mut question = self.question(job, job.listing.instance(uid), form);
-        let mut opened = match asked {
-            Some(follower) => match follower.opened().await {
-                Ok(_is_partial) => Ok(follower),
-                // Another answer asked first, and this one must ask for itself.
-                Err(source::Error::BrokeOff(body::Error::Abandoned)) if follower.has_joined => {
-                    self.open(question.clone(), None).await
-                }
-                Err(error) => Err(error),
+        let question = self.question(job, job.listing.instance(uid), form);
+        let answer = match asked {
+            Some(follower) => self.answer_of(follower, &question).await,
+            None => match self.ask(progress, uid, question.clone()).await? {
+                Answer::FromCache(end) => return Ok(Some(end)),
+                Answer::FromSource(answer) => answer,
             },
-            None => {
-                question.had = had;
-                let turn = self.retriever.turn(&question, self.claim()).await;
-                if self.holds(job, uid, form) {
-                    // Others have fetched it in the meantime, and it may go to a slow client.
-                    drop(turn);
-                    let nothing = Knowledge::Nothing;
-                    let given = self.give_one_kept(progress, uid, form, nothing).await?;
-                    if let Ok(passed) = given {
-                        return Ok(Some(passed));
-                    }
-                    self.open(question.clone(), None).await
-                } else {
-                    match turn {
-                        Ok(seat) => self.open(question.clone(), seat).await,
-                        Err(error) => Err(error),
-                    }
-                }
-            }
         };
-        if let Err(source::Error::NotModified) = &opened {
-            match self
-                .give_one_kept(progress, uid, form, Knowledge::Confirmed)
-                .await?
-            {
-                Ok(passed) => return Ok(Some(passed)),
-                // It was forgotten in the meantime.
-                Err(_) => {
-                    question.had = None;
-                    opened = self.open(question, None).await;
+        let answer = match answer {
+            Err(source::Error::NotModified) => {
+                let confirmed = Knowledge::Confirmed;
+                let given = self.give_one_kept(progress, uid, form, confirmed).await?;
+                match given {
+                    Ok(end) => return Ok(Some(end)),
+                    // The cache evicted the instance in the meantime.
+                    Err(NotKept { .. }) => self.open(question, None).await,
                 }
             }
+            answer => answer,
+        };
+        let end = self.settle(progress, uid, form, answer).await?;
+        if end == Some(AnswerEnd::Complete) && progress.given == given {
+            let error = source::Error::Malformed("it does not hold what was asked for");
+            self.last_error = Some(error);
         }
-        match opened {
-            Ok(follower) => {
-                let passed = self.pass_on(follower, progress).await?;
-                if passed == AnswerEnd::Complete && progress.given == given {
-                    let error = source::Error::Malformed("it does not hold what was asked for");
-                    self.last_error = Some(error);
-                }
-                Ok(Some(passed))
-            }
-            Err(error) => {
-                let question = self.question(job, job.listing.instance(uid), form);
-                self.retriever.heed(&question, Some(&error));
-                if is_definite(&error) && !progress.was_lost(uid) {
-                    let absences = &self.retriever.absences;
-                    absences.remember(&job.source, &job.listing.series, uid, form);
-                }
-                // It can still be said that this one is missing.
-                if self.opened.is_some() && progress.take_uid(uid) {
-                    self.missing += 1;
-                }
-                self.failed(error);
-                Ok(None)
-            }
+        Ok(end)
+    }
+
+    /// Asks for an instance in turn, unless a tier holds it.
+    async fn ask(
+        &mut self,
+        progress: &mut Progress<'_>,
+        uid: &SopInstanceUid,
+        question: Question,
+    ) -> Result<Answer, Stop> {
+        let form = question.representation;
+        let nothing = Knowledge::Nothing;
+        let had = match self.give_one_kept(progress, uid, form, nothing).await? {
+            Ok(end) => return Ok(Answer::FromCache(end)),
+            Err(not_kept) => not_kept.had,
+        };
+        let conditional = Question {
+            had,
+            ..question.clone()
+        };
+        let turn = self.retriever.turn(&conditional, self.claim()).await;
+        if !self.holds(progress.job, uid, form) {
+            let answer = match turn {
+                Ok(seat) => self.open(conditional, seat).await,
+                Err(error) => Err(error),
+            };
+            return Ok(Answer::FromSource(answer));
         }
+        // Another answer has fetched it in the meantime, and this client may be slow: no seat is held.
+        drop(turn);
+        let nothing = Knowledge::Nothing;
+        let given = self.give_one_kept(progress, uid, form, nothing).await?;
+        Ok(match given {
+            Ok(end) => Answer::FromCache(end),
+            Err(NotKept { .. }) => Answer::FromSource(self.open(conditional, None).await),
+        })
+    }
+
+    /// The follower of a question that was asked before, once the source begins to answer.
+    async fn answer_of(
+        &self,
+        follower: Follower,
+        question: &Question,
+    ) -> Result<Follower, source::Error> {
+        match follower.opened().await {
+            Ok(_is_partial) => Ok(follower),
+            // The crossing serves its first follower only, so this one has to ask for itself.
+            Err(source::Error::BrokeOff(body::Error::Abandoned)) if follower.has_joined => {
+                self.open(question.clone(), None).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Delivers the answer of a source for one instance, or notes its failure.
+    async fn settle(
+        &mut self,
+        progress: &mut Progress<'_>,
+        uid: &SopInstanceUid,
+        form: Representation,
+        answer: Result<Follower, source::Error>,
+    ) -> Result<Option<AnswerEnd>, Stop> {
+        let error = match answer {
+            Ok(follower) => return self.pass_on(follower, progress).await.map(Some),
+            Err(error) => error,
+        };
+        let job = progress.job;
+        let question = self.question(job, job.listing.instance(uid), form);
+        self.retriever.heed(&question, Some(&error));
+        if is_definite(&error) && !progress.was_lost(uid) {
+            let absences = &self.retriever.absences;
+            absences.remember(&job.source, &job.listing.series, uid, form);
+        }
+        // The head of the response can still state that this one is missing.
+        if self.opened.is_some() && progress.take_uid(uid) {
+            self.missing += 1;
+        }
+        self.failed(error);
+        Ok(None)
     }
 
     /// Gives an instance if it is kept.

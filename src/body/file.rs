@@ -1,0 +1,124 @@
+//! Bodies of files: read from any offset on, and continued from elsewhere if they cannot be read.
+
+use std::fmt;
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use tokio::task::spawn_blocking;
+
+use super::{Body, CHUNK, Error, within};
+
+/// Bytes that can be read from any place on, as those of a file.
+pub trait Content: fmt::Debug + Send + Sync {
+    /// At least one and at most `most` bytes from `at` on. Blocks.
+    ///
+    /// # Errors
+    /// If they cannot be read, or are not what they should be.
+    fn read(&self, at: u64, most: usize) -> io::Result<Bytes>;
+
+    /// The bytes from `at` on, from elsewhere: they cannot be read here.
+    fn elsewhere(self: Arc<Self>, at: u64) -> Elsewhere;
+}
+
+/// What gives a body that another one goes on with.
+pub type Elsewhere = Pin<Box<dyn Future<Output = Result<Body, Error>> + Send>>;
+
+impl Content for File {
+    fn read(&self, at: u64, most: usize) -> io::Result<Bytes> {
+        let mut chunk = vec![0; most.min(CHUNK)];
+        self.read_exact_at(&mut chunk, at)?;
+        Ok(chunk.into())
+    }
+
+    fn elsewhere(self: Arc<Self>, _at: u64) -> Elsewhere {
+        Box::pin(std::future::ready(Err(Error::Unreadable)))
+    }
+}
+
+/// A place in a file.
+pub(super) struct Span {
+    file: Arc<dyn Content>,
+    /// Where the body begins.
+    offset: u64,
+    /// How much of it is behind.
+    pub(super) read: u64,
+}
+
+impl Body {
+    /// `length` bytes of a file, from `offset` on. Where they cannot be read it goes on with what the
+    /// content has elsewhere.
+    #[must_use]
+    pub fn file(file: Arc<dyn Content>, offset: u64, length: u64) -> Self {
+        let of = Arc::clone(&file);
+        let mut body = Self::generate(Some(length), move |out| async move {
+            let mut read = 0;
+            while read < length {
+                let (file, at) = (Arc::clone(&of), offset + read);
+                let wanted = usize::try_from(length - read).unwrap_or(CHUNK).min(CHUNK);
+                let reading = spawn_blocking(move || file.read(at, wanted));
+                let Ok(chunk) = reading.await.map_err(|_panic| Error::Abandoned)? else {
+                    let rest = Arc::clone(&of).elsewhere(at).await?;
+                    return rest.emit_to(&out, length - read).await;
+                };
+                read += chunk.len() as u64;
+                out.emit(chunk).await?;
+            }
+            Ok(())
+        });
+        body.file = Some(Span {
+            file,
+            offset,
+            read: 0,
+        });
+        body
+    }
+
+    /// Passes over the next bytes without reading them, which only works in a file; whether it did.
+    /// Beyond the end of a file there is nothing.
+    pub fn pass_over(&mut self, length: u64) -> bool {
+        let (Some(span), Some(whole)) = (&self.file, self.length) else {
+            return false;
+        };
+        let passed = span.read.saturating_add(length);
+        let Some(rest) = whole.checked_sub(passed) else {
+            return false;
+        };
+        let (file, offset) = (Arc::clone(&span.file), span.offset);
+        self.kind = Self::file(Arc::clone(&file), offset + passed, rest).into_kind();
+        self.file = Some(Span {
+            file,
+            offset,
+            read: passed,
+        });
+        true
+    }
+
+    /// `length` of the bytes that are still to be read, after `skipped` of them. Watches see that the
+    /// reader left.
+    #[must_use]
+    pub fn slice(mut self, skipped: u64, length: u64) -> Self {
+        if let Some(span) = self.file.take() {
+            return Self::file(span.file, span.offset + span.read + skipped, length);
+        }
+        Self::generate(Some(length), move |out| async move {
+            let mut skipped = skipped;
+            while skipped > 0 {
+                let Some(mut chunk) = self.chunk().await? else {
+                    return Err(Error::Truncated);
+                };
+                let passed = within(skipped, chunk.len());
+                skipped -= passed as u64;
+                chunk.advance(passed);
+                if !chunk.is_empty() {
+                    self = self.after(chunk);
+                }
+            }
+            self.emit_to(&out, length).await
+        })
+    }
+}

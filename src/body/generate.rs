@@ -1,0 +1,101 @@
+//! Bodies that a future writes while they are read, in no task of its own.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{Body, Error, Kind, within};
+
+pub(super) type Producer = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// The writing end of [`Body::generate`].
+#[derive(Debug)]
+pub struct Emitter(mpsc::Sender<Bytes>);
+
+impl Body {
+    /// Bytes that `write` emits, which runs while the body is read and in no task of its own.
+    pub fn generate<F, P>(length: Option<u64>, write: F) -> Self
+    where
+        F: FnOnce(Emitter) -> P,
+        P: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let (emitter, emitted) = mpsc::channel(1);
+        let producer = Box::pin(write(Emitter(emitter)));
+        Self::new(Kind::Generated { producer, emitted }, length)
+    }
+
+    /// These bytes, then this body. Its length is not known any more.
+    #[must_use]
+    pub fn after(mut self, bytes: Bytes) -> Self {
+        Self::generate(None, |out| async move {
+            out.emit(bytes).await?;
+            while let Some(chunk) = self.chunk().await? {
+                out.emit(chunk).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Emits the next `length` bytes of it.
+    pub(super) async fn emit_to(mut self, out: &Emitter, length: u64) -> Result<(), Error> {
+        let mut left = length;
+        while left > 0 {
+            let Some(mut chunk) = self.chunk().await? else {
+                return Err(Error::Truncated);
+            };
+            chunk.truncate(within(left, chunk.len()));
+            left -= chunk.len() as u64;
+            if !chunk.is_empty() {
+                out.emit(chunk).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives all of it to the reader of another body.
+    ///
+    /// # Errors
+    /// Why it broke off, or that the reader has left.
+    pub async fn give(mut self, out: &Emitter) -> Result<(), Error> {
+        while let Some(chunk) = self.chunk().await? {
+            out.emit(chunk).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Emitter {
+    /// Gives bytes to the reader and waits until it wants more.
+    ///
+    /// # Errors
+    /// [`Error::Abandoned`] if nobody reads any more.
+    pub async fn emit(&self, bytes: Bytes) -> Result<(), Error> {
+        self.0.send(bytes).await.map_err(|_closed| Error::Abandoned)
+    }
+}
+
+pub(super) fn poll_generated(
+    producer: &mut Producer,
+    emitted: &mut mpsc::Receiver<Bytes>,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, Error>>> {
+    if let Poll::Ready(Some(bytes)) = emitted.poll_recv(context) {
+        return Poll::Ready(Some(Ok(bytes)));
+    }
+    let outcome = producer.as_mut().poll(context);
+    // What was emitted before the end comes first; the end is asked for again at the next poll.
+    if let Ok(bytes) = emitted.try_recv() {
+        if let Poll::Ready(outcome) = outcome {
+            *producer = Box::pin(std::future::ready(outcome));
+        }
+        return Poll::Ready(Some(Ok(bytes)));
+    }
+    match outcome {
+        Poll::Ready(Ok(())) => Poll::Ready(None),
+        Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
+        Poll::Pending => Poll::Pending,
+    }
+}

@@ -1,0 +1,24 @@
+use super::xc_wado;
+
+/// Why a path or a query names nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// There is no such resource.
+    #[error("there is nothing here")]
+    Unknown,
+    /// A segment is no UID where one must stand.
+    #[error("{0} is not a UID")]
+    NotAUid(&'static str),
+    /// A list of frames is none.
+    #[error("frames are named by distinct numbers from 1 on, separated by commas")]
+    Frames,
+    /// A query parameter cannot be read.
+    #[error("the query parameter {0} cannot be read")]
+    Query(&'static str),
+    /// A query parameter is not known here.
+    #[error("there is a query parameter that is not known here")]
+    UnknownParameter,
+    /// It is below the path of RAD-160 and not in its grammar.
+    #[error(transparent)]
+    XcWado(#[from] xc_wado::Error),
+}
