@@ -64,7 +64,11 @@ impl<'a> Header<'a> {
 
     /// The study that this document describes, and belongs to. Of several studies that share one
     /// document the others are only listed.
-    pub(super) fn described(&self, evidence: &Evidence, reader: &mut Reader) -> Option<usize> {
+    pub(super) fn described_study(
+        &self,
+        evidence: &Evidence,
+        reader: &mut Reader,
+    ) -> Option<usize> {
         let uid = self.field(tags::STUDY_INSTANCE_UID);
         let uid = uid.as_ref().and_then(Element::ascii).unwrap_or_default();
         let described = evidence.find(uid);
@@ -128,10 +132,7 @@ impl<'a> Header<'a> {
             if let Some(at) = at
                 && let Some(accession) = accession(number, issuer, reader)
             {
-                merge_accession(
-                    &mut evidence.study_mut(at).study_mut().accessions,
-                    accession,
-                );
+                merge_accession(&mut evidence.study_mut(at).accessions, accession);
             }
         }
     }
@@ -255,14 +256,14 @@ fn merge_patient_id(list: &mut Vec<PatientId>, new: Option<PatientId>) {
 }
 
 /// A number, and who gave it.
-type Parts<T> = fn(&mut T) -> (&Box<str>, &mut Option<Box<str>>);
+type ValueAndIssuer<T> = fn(&mut T) -> (&Box<str>, &mut Option<Box<str>>);
 
 /// Adds a number unless it is there. One place often leaves out who gave a number that another one
 /// gives in full.
-fn merge<T>(list: &mut Vec<T>, mut new: T, parts: Parts<T>) {
-    let (value, issuer) = parts(&mut new);
+fn merge<T>(list: &mut Vec<T>, mut new: T, fields: ValueAndIssuer<T>) {
+    let (value, issuer) = fields(&mut new);
     for old in list.iter_mut() {
-        let (old_value, old_issuer) = parts(old);
+        let (old_value, old_issuer) = fields(old);
         let is_same = old_issuer.is_none() || issuer.is_none() || old_issuer == issuer;
         if old_value == value && is_same {
             *old_issuer = old_issuer.take().or(issuer.take());

@@ -13,6 +13,7 @@ mod code;
 mod content;
 mod evidence;
 mod header;
+mod indexed_study;
 mod library;
 mod reader;
 #[cfg(test)]
@@ -77,7 +78,7 @@ impl From<dataset::Error> for Error {
 /// # Errors
 /// [`Error`] if the document selects nothing that could be retrieved safely.
 pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
-    let file = File::open(bytes).map_err(opening)?;
+    let file = File::open(bytes).map_err(file_error)?;
     let set = file.data_set();
     let mut reader = Reader::new(CharacterSet::of(&set));
     let header = Header::read(&set, &mut reader)?;
@@ -86,16 +87,16 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     }
     let title = Title::of(&RawCode::of_concept(header.title(), &mut reader))?;
     let mut evidence = Evidence::read(header.evidence().ok_or(Error::NoEvidence)?, &mut reader)?;
-    let described = header.described(&evidence, &mut reader);
+    let described = header.described_study(&evidence, &mut reader);
     title.warn(&mut reader);
     if let Some(at) = described {
-        let found = header
-            .content()
-            .is_some_and(|content| library::describe(content, evidence.study_mut(at), &mut reader));
+        let found = header.content().is_some_and(|content| {
+            library::describe(content, evidence.indexed_study_mut(at), &mut reader)
+        });
         if !found && title.promises_library() {
             reader.warn(Warning::NoLibrary);
         }
-        header.describe(evidence.study_mut(at).study_mut(), &mut reader);
+        header.describe(evidence.study_mut(at), &mut reader);
     }
     header.describe_requests(&mut evidence, described, &mut reader);
     let timezone = header.timezone(&mut reader);
@@ -115,7 +116,7 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     })
 }
 
-fn opening(error: part10::Error) -> Error {
+fn file_error(error: part10::Error) -> Error {
     match error {
         part10::Error::TooLarge => Error::TooLarge {
             what: "bytes",

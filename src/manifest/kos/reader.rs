@@ -62,7 +62,7 @@ impl Reader {
             if let Some(at) = tags.iter().position(|tag| *tag == element.tag)
                 && found[at].is_none()
             {
-                self.mind_vr(&element);
+                self.check_vr(&element);
                 found[at] = Some(element);
             }
         }
@@ -156,7 +156,7 @@ impl Reader {
         value
     }
 
-    fn mind_vr(&mut self, element: &Element<'_>) {
+    fn check_vr(&mut self, element: &Element<'_>) {
         if element.vr().is_some_and(|vr| !is_usual(element.tag, vr)) {
             self.malformed("a value representation");
         }
