@@ -152,7 +152,7 @@ impl Shape for Concept {
 #[serde(default)]
 struct IdentifierMembers {
     r#use: Member<Box<str>>,
-    r#type: Member<Coded>,
+    r#type: Member<CodeableConcept>,
     system: Member<Box<str>>,
     value: Member<Box<str>>,
     assigner: Member<Assigner>,
@@ -160,7 +160,7 @@ struct IdentifierMembers {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Coded {
+struct CodeableConcept {
     coding: List<Concept>,
 }
 
@@ -180,7 +180,7 @@ struct ReferenceMembers {
 objects!(
     ConceptMembers,
     IdentifierMembers,
-    Coded,
+    CodeableConcept,
     Assigner,
     ReferenceMembers
 );
@@ -211,7 +211,7 @@ impl IdentifierMembers {
 }
 
 impl IdentifierKind {
-    fn of(r#type: Option<&Coded>, system: Option<&str>) -> Self {
+    fn of(r#type: Option<&CodeableConcept>, system: Option<&str>) -> Self {
         let codes = || {
             r#type
                 .into_iter()

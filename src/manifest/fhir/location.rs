@@ -108,7 +108,7 @@ fn location(
         .clone()
         .read("retrieve location uid", warnings);
     if let Some(uid) = &retrieve_location_uid {
-        judge(uid, warnings);
+        warn_of_location(uid, warnings);
     }
     let address = endpoint.address.clone().read("endpoint address", warnings);
     let retrieve_url = address.and_then(|address| {
@@ -124,7 +124,7 @@ fn location(
     }
 }
 
-fn judge(uid: &RetrieveLocationUid, warnings: &mut Warnings) {
+fn warn_of_location(uid: &RetrieveLocationUid, warnings: &mut Warnings) {
     match uid {
         RetrieveLocationUid::Opaque(name) => warnings.add(Warning::OpaqueLocation(name.clone())),
         RetrieveLocationUid::Oid(oid) if !oid.has_registrable_root() => {

@@ -253,13 +253,13 @@ impl<'de, T: Shape> Deserialize<'de> for List<T> {
 
 impl<'de, T: Shape> Deserialize<'de> for Member<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyShape(PhantomData))
+        deserializer.deserialize_any(ShapeVisitor(PhantomData))
     }
 }
 
-struct AnyShape<T>(PhantomData<T>);
+struct ShapeVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Shape> Visitor<'de> for AnyShape<T> {
+impl<'de, T: Shape> Visitor<'de> for ShapeVisitor<T> {
     type Value = Member<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,19 +5,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Warnings;
-use super::study::Reading;
+use super::study::StudyEntry;
 use crate::manifest::{Patient, Series, Study, Warning};
 
 /// One study for each Study Instance UID, in the order in which they first stand in the Bundle.
-pub(super) fn merge(readings: Vec<Reading>, warnings: &mut Warnings) -> Vec<Study> {
+pub(super) fn merge(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study> {
     let mut duplicates = 0;
     let mut studies = Vec::new();
-    for mut reading in merge_studies(readings, warnings) {
-        let series = std::mem::take(&mut reading.study.series);
-        reading.study.series = merge_series(series, warnings);
-        duplicates += keep_first(&mut reading.study.series);
-        compare(&reading, warnings);
-        studies.push(reading.study);
+    for mut entry in merge_studies(entries, warnings) {
+        let series = std::mem::take(&mut entry.study.series);
+        entry.study.series = merge_series(series, warnings);
+        duplicates += keep_first(&mut entry.study.series);
+        compare(&entry, warnings);
+        studies.push(entry.study);
     }
     if duplicates > 0 {
         warnings.add(Warning::Duplicates(duplicates));
@@ -25,19 +25,19 @@ pub(super) fn merge(readings: Vec<Reading>, warnings: &mut Warnings) -> Vec<Stud
     studies
 }
 
-fn merge_studies(readings: Vec<Reading>, warnings: &mut Warnings) -> Vec<Reading> {
-    let mut merged: Vec<Reading> = Vec::new();
-    for reading in readings {
+fn merge_studies(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<StudyEntry> {
+    let mut merged: Vec<StudyEntry> = Vec::new();
+    for entry in entries {
         match merged
             .iter_mut()
-            .find(|known| known.study.uid == reading.study.uid)
+            .find(|known| known.study.uid == entry.study.uid)
         {
             Some(known) => {
-                known.study.series.extend(reading.study.series);
-                join_patients(&mut known.study, reading.study.patient, warnings);
+                known.study.series.extend(entry.study.series);
+                join_patients(&mut known.study, entry.study.patient, warnings);
                 warnings.malformed("repeated study");
             }
-            None => merged.push(reading),
+            None => merged.push(entry),
         }
     }
     merged
@@ -95,11 +95,11 @@ fn keep_first(series: &mut [Series]) -> u32 {
     duplicates
 }
 
-fn compare(reading: &Reading, warnings: &mut Warnings) {
-    let series = &reading.study.series;
+fn compare(entry: &StudyEntry, warnings: &mut Warnings) {
+    let series = &entry.study.series;
     let instances = series.iter().map(|series| series.instances.len()).sum();
-    warnings.count("series", reading.study.declared_series, series.len());
-    warnings.count("instances", reading.declared_instances, instances);
+    warnings.count("series", entry.study.declared_series, series.len());
+    warnings.count("instances", entry.declared_instances, instances);
     for series in series {
         match series.unlisted() {
             0 => warnings.count(

@@ -16,13 +16,13 @@
 mod concept;
 mod date_time;
 mod endpoint;
-mod imaging_study;
 mod location;
 mod member;
 mod merge;
 mod patient;
 mod reference;
 mod resource;
+mod series;
 mod study;
 
 use std::collections::HashSet;
@@ -30,10 +30,10 @@ use std::fmt::Write as _;
 
 use serde_path_to_error::{Path, Segment};
 
-use self::imaging_study::Fault;
 use self::member::Member;
 use self::reference::Directory;
 use self::resource::{Bundle, Entries};
+use self::series::Fault;
 use crate::manifest::{Format, MAX_MANIFEST, Manifest, Study, Warning};
 
 const MOST_LEVELS: usize = 32;
@@ -106,14 +106,14 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     let format = format(&entries);
     let studies = std::mem::take(&mut entries.studies);
     let directory = Directory::new(&entries);
-    let mut readings = Vec::with_capacity(studies.len());
+    let mut study_entries = Vec::with_capacity(studies.len());
     for study in studies {
         let path = format!("entry[{}].resource", study.position);
-        let reading =
+        let entry =
             study::read(study, &directory, &mut warnings).map_err(|fault| fault.within(&path))?;
-        readings.push(reading);
+        study_entries.push(entry);
     }
-    let mut studies = merge::merge(readings, &mut warnings);
+    let mut studies = merge::merge(study_entries, &mut warnings);
     if let [study] = &mut *studies {
         study::add_orders(study, &entries.orders, &mut warnings);
     }

@@ -6,9 +6,9 @@ use serde::de::{MapAccess, SeqAccess};
 
 use super::concept::{Concept, Extension, Identifier, Reference};
 use super::endpoint::{Element, Endpoint, EndpointMembers, Payload};
-use super::imaging_study::{Fault, ImagingStudy, SeriesList, check};
 use super::member::{Integer, List, Member, Shape, objects, skip_seq};
 use super::patient::{HumanName, PatientMembers};
+use super::series::{Fault, SeriesList, check};
 use super::{MOST_RESOURCES, MOST_STUDIES};
 
 /// A Bundle, R4 or R5, of any type.
@@ -59,6 +59,25 @@ enum Kind {
     Order(Order),
 }
 
+/// An ImagingStudy; the members that R4 and R5 name differently side by side.
+#[derive(Debug, Default)]
+pub(super) struct ImagingStudy {
+    pub(super) contained: Entries,
+    pub(super) extension: List<Extension>,
+    pub(super) identifier: List<Identifier>,
+    pub(super) subject: Member<Reference>,
+    pub(super) based_on: List<Reference>,
+    pub(super) endpoint: List<Reference>,
+    pub(super) modality: List<Concept>,
+    pub(super) started: Member<Box<str>>,
+    pub(super) description: Member<Box<str>>,
+    pub(super) procedure_code: List<Concept>,
+    pub(super) procedure: List<Concept>,
+    pub(super) number_of_series: Member<Integer>,
+    pub(super) number_of_instances: Member<Integer>,
+    pub(super) series: Member<SeriesList>,
+}
+
 /// A ServiceRequest.
 #[derive(Debug)]
 pub(super) struct Order {
@@ -77,7 +96,7 @@ struct EntryMembers {
 struct ResourceMembers {
     resource_type: Member<Box<str>>,
     id: Member<Box<str>>,
-    contained: Member<Contained>,
+    contained: Member<ContainedResources>,
     identifier: List<Identifier>,
     extension: List<Extension>,
     // ImagingStudy
@@ -125,9 +144,9 @@ impl Shape for Entries {
 }
 
 /// The resources contained in another one; studies do not belong there and are not kept.
-struct Contained(Entries);
+struct ContainedResources(Entries);
 
-impl Shape for Contained {
+impl Shape for ContainedResources {
     fn from_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<Member<Self>, A::Error> {
         let mut entries = Entries::default();
         while let Some(item) = seq.next_element::<Member<Resource>>()? {
@@ -209,6 +228,23 @@ impl Entries {
         } else {
             Ok(())
         }
+    }
+}
+
+impl ImagingStudy {
+    /// How many series and instances it lists.
+    pub(super) fn size(&self) -> (usize, usize) {
+        self.series
+            .as_ref()
+            .map_or((0, 0), |series| (series.list.len(), series.instances))
+    }
+
+    /// Whether a member has a form that only R5 knows.
+    pub(super) fn is_r5(&self) -> bool {
+        let series = self.series.as_ref();
+        self.modality.items.iter().any(|code| code.is_codeable)
+            || series.is_some_and(SeriesList::is_r5)
+            || !self.procedure.items.is_empty()
     }
 }
 

@@ -8,9 +8,8 @@ use std::collections::{BTreeSet, HashSet};
 use serde::Deserialize;
 use serde::de::SeqAccess;
 
-use super::concept::{Concept, Extension, Identifier, Reference, find};
+use super::concept::{Concept, Extension, Reference, find};
 use super::member::{Integer, List, Member, Shape, objects, skip_seq};
-use super::resource::Entries;
 use super::{MOST_INSTANCES, MOST_SERIES};
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, Uid};
 use crate::manifest::{Instance, KeyObject};
@@ -35,25 +34,6 @@ pub(super) enum Fault {
     List { path: String },
     /// A limit is exceeded.
     TooLarge { what: &'static str },
-}
-
-/// An ImagingStudy; the members that R4 and R5 name differently side by side.
-#[derive(Debug, Default)]
-pub(super) struct ImagingStudy {
-    pub(super) contained: Entries,
-    pub(super) extension: List<Extension>,
-    pub(super) identifier: List<Identifier>,
-    pub(super) subject: Member<Reference>,
-    pub(super) based_on: List<Reference>,
-    pub(super) endpoint: List<Reference>,
-    pub(super) modality: List<Concept>,
-    pub(super) started: Member<Box<str>>,
-    pub(super) description: Member<Box<str>>,
-    pub(super) procedure_code: List<Concept>,
-    pub(super) procedure: List<Concept>,
-    pub(super) number_of_series: Member<Integer>,
-    pub(super) number_of_instances: Member<Integer>,
-    pub(super) series: Member<SeriesList>,
 }
 
 /// The series of a study, up to the first fault.
@@ -135,31 +115,6 @@ impl Fault {
     }
 }
 
-impl ImagingStudy {
-    /// How many series and instances it lists.
-    pub(super) fn size(&self) -> (usize, usize) {
-        self.series
-            .as_ref()
-            .map_or((0, 0), |series| (series.list.len(), series.instances))
-    }
-
-    /// Whether it has a form that only R5 knows.
-    pub(super) fn is_r5(&self) -> bool {
-        let series = self
-            .series
-            .as_ref()
-            .into_iter()
-            .flat_map(|series| &series.list);
-        let of_series =
-            series.flat_map(|series| [&series.members.modality, &series.members.body_site]);
-        let codeable = of_series
-            .filter_map(Member::as_ref)
-            .chain(&self.modality.items)
-            .any(|code| code.is_codeable);
-        codeable || !self.procedure.items.is_empty()
-    }
-}
-
 impl Shape for SeriesList {
     fn from_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<Member<Self>, A::Error> {
         let mut series = Self::default();
@@ -177,6 +132,15 @@ impl Shape for SeriesList {
 }
 
 impl SeriesList {
+    /// Whether a member has a form that only R5 knows.
+    pub(super) fn is_r5(&self) -> bool {
+        let members = self.list.iter().map(|series| &series.members);
+        members
+            .flat_map(|members| [&members.modality, &members.body_site])
+            .filter_map(Member::as_ref)
+            .any(|code| code.is_codeable)
+    }
+
     fn add(&mut self, item: Member<SeriesMembers>) -> Result<(), Fault> {
         let index = self.list.len();
         let members = item.present().unwrap_or_default();

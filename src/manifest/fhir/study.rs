@@ -8,12 +8,12 @@ use time::UtcOffset;
 use super::Warnings;
 use super::concept::{Concept, Extension, Identifier, IdentifierKind, Reference};
 use super::date_time::{DateTime, dicom_offset};
-use super::imaging_study::{Fault, ImagingStudy, Series as ListedSeries, SeriesList};
 use super::location::Endpoints;
 use super::member::{Integer, List, Member, Shape};
 use super::patient;
 use super::reference::{Directory, Resolver};
-use super::resource::{Entry, Order};
+use super::resource::{Entry, ImagingStudy, Order};
+use super::series::{Fault, Series as ListedSeries, SeriesList};
 use crate::dicom::{StudyInstanceUid, Uid};
 use crate::manifest::{Accession, Code, Patient, Series, Study, Warning};
 
@@ -27,7 +27,7 @@ const LONGEST_ACCESSION: usize = 256;
 
 /// What one ImagingStudy says.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct StudyEntry {
     pub(super) study: Study,
     pub(super) declared_instances: Option<u32>,
 }
@@ -40,7 +40,7 @@ pub(super) fn read(
     entry: Entry<Box<ImagingStudy>>,
     bundle: &Directory<'_>,
     warnings: &mut Warnings,
-) -> Result<Reading, Fault> {
+) -> Result<StudyEntry, Fault> {
     let Entry {
         full_url,
         resource: mut study,
@@ -52,7 +52,7 @@ pub(super) fn read(
     let uid = study_instance_uid(&study.identifier)?;
     let series = series_list(std::mem::take(&mut study.series))?;
     let patient = patient_of(std::mem::take(&mut study.subject), &resolver, warnings);
-    Ok(Reading {
+    Ok(StudyEntry {
         declared_instances: count(
             std::mem::take(&mut study.number_of_instances),
             "number of instances",
@@ -151,9 +151,14 @@ fn describe(
         .and_then(DateTime::offset)
         .or_else(|| listed.iter().find_map(offset));
     let endpoints = Endpoints::resolve(study.endpoint, resolver, warnings);
-    let mut read_series =
-        |series| read_series(series, &uid, offset, &endpoints, resolver, warnings);
-    let series: Vec<_> = listed.into_iter().map(&mut read_series).collect();
+    let reader = SeriesReader {
+        study: &uid,
+        offset,
+        endpoints: &endpoints,
+        resolver,
+    };
+    let listed = listed.into_iter();
+    let series: Vec<_> = listed.map(|series| reader.read(series, warnings)).collect();
     let modalities = study
         .modality
         .read("study modality", warnings)
@@ -185,48 +190,55 @@ fn describe(
     }
 }
 
-fn read_series(
-    series: ListedSeries,
-    study: &StudyInstanceUid,
+/// Reads the series of one study.
+struct SeriesReader<'a> {
+    study: &'a StudyInstanceUid,
+    /// The study's offset from UTC.
     offset: Option<UtcOffset>,
-    inherited: &Endpoints<'_>,
-    resolver: &Resolver<'_>,
-    warnings: &mut Warnings,
-) -> Series {
-    let ListedSeries {
-        uid,
-        members,
-        instances,
-        malformed,
-    } = series;
-    malformed
-        .into_iter()
-        .for_each(|what| warnings.malformed(what));
-    let started =
-        moment(members.started, "series date", warnings).map(|started| started.in_offset(offset));
-    let endpoints = Endpoints::resolve(members.endpoint, resolver, warnings);
-    Series {
-        number: members
-            .number
-            .and_then(Integer::fit)
-            .read("series number", warnings),
-        modality: code(members.modality).read("series modality", warnings),
-        description: members.description.read("series description", warnings),
-        date: started.as_ref().map(DateTime::dicom_date),
-        time: started.as_ref().and_then(DateTime::dicom_time),
-        body_site: members
-            .body_site
-            .read("body site", warnings)
-            .and_then(Concept::code),
-        laterality: members
-            .laterality
-            .read("laterality", warnings)
-            .and_then(Concept::code),
-        declared_instances: count(members.number_of_instances, "number of instances", warnings),
-        is_listed_elsewhere: false,
-        locations: endpoints.or(inherited).locations(study, &uid, warnings),
-        instances,
-        uid,
+    /// The study's endpoints, which a series without endpoints inherits.
+    endpoints: &'a Endpoints<'a>,
+    resolver: &'a Resolver<'a>,
+}
+
+impl SeriesReader<'_> {
+    fn read(&self, series: ListedSeries, warnings: &mut Warnings) -> Series {
+        let ListedSeries {
+            uid,
+            members,
+            instances,
+            malformed,
+        } = series;
+        malformed
+            .into_iter()
+            .for_each(|what| warnings.malformed(what));
+        let started = moment(members.started, "series date", warnings)
+            .map(|started| started.in_offset(self.offset));
+        let endpoints = Endpoints::resolve(members.endpoint, self.resolver, warnings);
+        Series {
+            number: members
+                .number
+                .and_then(Integer::fit)
+                .read("series number", warnings),
+            modality: code(members.modality).read("series modality", warnings),
+            description: members.description.read("series description", warnings),
+            date: started.as_ref().map(DateTime::dicom_date),
+            time: started.as_ref().and_then(DateTime::dicom_time),
+            body_site: members
+                .body_site
+                .read("body site", warnings)
+                .and_then(Concept::code),
+            laterality: members
+                .laterality
+                .read("laterality", warnings)
+                .and_then(Concept::code),
+            declared_instances: count(members.number_of_instances, "number of instances", warnings),
+            is_listed_elsewhere: false,
+            locations: endpoints
+                .or(self.endpoints)
+                .locations(self.study, &uid, warnings),
+            instances,
+            uid,
+        }
     }
 }
 
