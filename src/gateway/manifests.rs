@@ -16,7 +16,7 @@ use super::{Asking, Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::dicom::MediaType;
 use crate::manifest::store::Listed;
-use crate::manifest::{Id, Registered, Store, handed_out, store};
+use crate::manifest::{Id, Registered, Store, export, store};
 use crate::present::document::document;
 use crate::request::accept::ManifestForm;
 use crate::request::{self, Page, accept};
@@ -176,7 +176,7 @@ impl Gateway {
             let studies = manifest.holding.studies.iter();
             let series = studies.flat_map(|study| &study.series);
             let series = series.map(|series| series.uid.as_str()).collect();
-            Ok(handed_out(&document, &series, &root)?)
+            Ok(export(&document, &series, &root)?)
         });
         let mut response = json_document(String::new());
         *response.body_mut() = Body::full(share.hold(written.await??.into()));

@@ -62,7 +62,7 @@ use crate::cache::CacheControl;
 use crate::community::Registry;
 use crate::hop::{self, Hop, Pseudonym};
 use crate::instance::Target;
-use crate::manifest::{Holding, Selected, Store};
+use crate::manifest::{Holding, SeriesSelection, Store};
 use crate::metrics::Metrics;
 use crate::multipart::Boundary;
 use crate::pixels::Pool;
@@ -368,7 +368,7 @@ impl Gateway {
             let answer = self.instances(head, (retrieval, acceptable), place, target);
             answer.await?
         };
-        if holding.left_out(target.study()) > 0 {
+        if holding.excluded(target.study()) > 0 {
             let warning = HeaderValue::from_static(LEFT_OUT);
             response.headers_mut().append(WARNING, warning);
         }
@@ -411,7 +411,7 @@ impl Gateway {
         &self,
         holding: &'a Holding,
         target: &Target,
-    ) -> Option<impl Iterator<Item = (Selected<'a>, Option<Arc<Source>>)>> {
+    ) -> Option<impl Iterator<Item = (SeriesSelection<'a>, Option<Arc<Source>>)>> {
         let selected = holding.select(target)?.into_iter();
         Some(selected.map(|selected| {
             let (locations, community) = (selected.locations, selected.community);

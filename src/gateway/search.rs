@@ -134,7 +134,7 @@ impl Gateway {
                         continue;
                     }
                 };
-                has_left_out |= holding.left_out(study) > 0;
+                has_left_out |= holding.excluded(study) > 0;
                 let of_study = |(position, ..): &Position| {
                     holding
                         .studies
@@ -340,7 +340,7 @@ impl Searched {
     /// What is found in one holding.
     async fn within(self, holding: Arc<Holding>, known: KnownInstances) -> Result<Found, Error> {
         let scope = self.scope.study.as_ref();
-        let has_left_out = scope.is_some_and(|study| holding.left_out(study) > 0);
+        let has_left_out = scope.is_some_and(|study| holding.excluded(study) > 0);
         let (searched, matches) = self.matches_in(&holding).await?;
         let (from, to, left) = searched.query.page(matches.count);
         let mut positions = matches.into_positions().skip(from).take(to - from);

@@ -23,7 +23,7 @@ const SERIES_INSTANCE_UID: Tag = Tag(0x0020, 0x000E);
 ///
 /// # Errors
 /// Why it cannot be read any more.
-pub fn handed_out(document: &[u8], series: &HashSet<&str>, root: &str) -> Result<Vec<u8>, Error> {
+pub fn export(document: &[u8], series: &HashSet<&str>, root: &str) -> Result<Vec<u8>, Error> {
     if document.get(128..132) == Some(b"DICM") {
         key_object(document, series, root).map_err(|error| Error::Kos(error.into()))
     } else {

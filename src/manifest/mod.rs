@@ -2,8 +2,8 @@
 //! registered.
 
 mod conflict;
+mod export;
 pub mod fhir;
-mod handed_out;
 mod holding;
 mod id;
 pub mod kos;
@@ -16,8 +16,8 @@ mod rows;
 pub mod store;
 
 pub use conflict::{Conflict, Disagreement, Locate, OnConflict, Place};
-pub use handed_out::handed_out;
-pub use holding::{Holding, Selected};
+pub use export::export;
+pub use holding::{Holding, SeriesSelection};
 pub use id::Id;
 pub use model::{
     Accession, Code, Format, Generation, Instance, KeyObject, Manifest, Patient, PatientId, Series,
