@@ -35,7 +35,7 @@ pub(super) struct Addresses {
 }
 
 /// A community whose gateway is ready to serve.
-pub(super) struct Ready {
+pub(super) struct JoinedCommunity {
     config: Config,
     parts: Parts,
     sockets: Sockets,
@@ -107,11 +107,11 @@ impl Community {
     }
 
     /// Writes its settings, joins it to the other one, and opens everything.
-    pub(super) fn join(self, other: &Side) -> Result<Ready, Failure> {
+    pub(super) fn join(self, peer: &Peer) -> Result<JoinedCommunity, Failure> {
         let path = self.config();
-        std::fs::write(&path, self.settings(other)).map_err(Failure::new)?;
+        std::fs::write(&path, self.settings(peer)).map_err(Failure::new)?;
         let (config, parts) = Parts::load(&path)?;
-        Ok(Ready {
+        Ok(JoinedCommunity {
             config,
             parts,
             sockets: self.sockets,
@@ -119,14 +119,14 @@ impl Community {
     }
 
     /// What the other community has to know of it.
-    pub(super) fn side(&self) -> Side {
-        Side {
+    pub(super) fn as_peer(&self) -> Peer {
+        Peer {
             location: self.location,
             gateways: self.addresses.gateways,
         }
     }
 
-    fn settings(&self, other: &Side) -> String {
+    fn settings(&self, peer: &Peer) -> String {
         let Addresses {
             public,
             gateways,
@@ -150,7 +150,7 @@ origins = ["*"]
 address = "{gateways}"
 certificate = "gateway.pem"
 private_key = "gateway.key"
-client_authorities = "../{other_alias}/authority.pem"
+client_authorities = "../{peer_alias}/authority.pem"
 
 [[location]]
 alias = "{folder}"
@@ -158,37 +158,47 @@ retrieve_location_uid = "{location_uid}"
 retrieve_urls = ["{retrieve_url}"]
 folder = "../{folder}"
 
-[[community]]
-alias = "{other_alias}"
-home_community_id = "{other_home}"
-gateway_url = "https://{other_gateways}/wado-rs/"
-certificate_names = ["{other_name}"]
-
-[community.http]
-authorities = "../{other_alias}/authority.pem"
-certificate = "gateway.pem"
-private_key = "gateway.key"
-"#,
+{peer_settings}"#,
             home = home_community_id(self.location),
             folder = self.location.folder(),
             location_uid = ids.retrieve_location_uid,
             retrieve_url = ids.retrieve_url,
-            other_alias = alias(other.location),
-            other_home = home_community_id(other.location),
-            other_gateways = other.gateways,
-            other_name = gateway_name(other.location),
+            peer_alias = alias(peer.location),
+            peer_settings = peer.settings(),
         )
     }
 }
 
 /// What one community has to know of another.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Side {
+pub(super) struct Peer {
     location: Location,
     gateways: SocketAddr,
 }
 
-impl Ready {
+impl Peer {
+    fn settings(&self) -> String {
+        format!(
+            r#"[[community]]
+alias = "{alias}"
+home_community_id = "{home}"
+gateway_url = "https://{gateways}/wado-rs/"
+certificate_names = ["{name}"]
+
+[community.http]
+authorities = "../{alias}/authority.pem"
+certificate = "gateway.pem"
+private_key = "gateway.key"
+"#,
+            alias = alias(self.location),
+            home = home_community_id(self.location),
+            gateways = self.gateways,
+            name = gateway_name(self.location),
+        )
+    }
+}
+
+impl JoinedCommunity {
     /// Registers a manifest that comes from the community that has `from`.
     pub(super) fn register(&self, manifest: &[u8], from: Location) -> Result<Id, Failure> {
         let now = SystemTime::now()
