@@ -1,20 +1,20 @@
-//! Retrieve URLs as manifests spell them: sometimes the base of a DICOMweb service, sometimes the
-//! full address of a study or series below it.
+//! Retrieve URLs of manifests: some are the base of a DICOMweb service, others the full address of
+//! a study or series below it.
 
 use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
 
-/// A Retrieve URL names another study or series than the one it stands at.
+/// A Retrieve URL addresses another study or series than the one that carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a retrieve url names another study or series")]
+#[error("the retrieve URL addresses another study or series")]
 pub(crate) struct ForeignUrl;
 
-/// The DICOMweb base URI in `url`: what stands before `/studies`. `None` if nothing does.
+/// The DICOMweb base URI in `url`: the part before `/studies`. `None` if that is empty.
 ///
-/// White space and padding around it are dropped; a value without a scheme is kept as it is.
+/// White space and padding are trimmed; a value without a scheme stays unchanged.
 ///
 /// # Errors
-/// [`ForeignUrl`] if what follows `/studies` is not `study`, alone or with `series` (with none if there
-/// is no series).
+/// [`ForeignUrl`] if the part after `/studies` is not `study`, alone or with `series` (without a
+/// `series`, `study` alone).
 pub(crate) fn base_uri<'a>(
     url: &str,
     study: &StudyInstanceUid,
@@ -31,7 +31,7 @@ pub(crate) fn base_uri<'a>(
     }
 }
 
-// The host may be called `studies` too, so only the path is looked at.
+// The host name may be `studies` too, so only the path counts.
 fn split_at_studies(url: &str) -> Option<(&str, &str)> {
     let path_start = path_start(url);
     let path_end = url[path_start..]
@@ -56,7 +56,7 @@ fn path_start(url: &str) -> usize {
         .map_or(url.len(), |at| authority + at)
 }
 
-// RFC 3986 3.1. A `://` after anything else is in the path of a value without a scheme.
+// RFC 3986 3.1. After any other character, `://` is in the path of a value without a scheme.
 fn is_scheme(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte))

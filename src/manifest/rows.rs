@@ -1,5 +1,6 @@
-//! What a manifest tells a search: studies, series and instances as attributes (PS3.18 tables
-//! 10.6.3-3 to 10.6.3-5). Counts are those of what is listed, or declared where a series lists none.
+//! Search results from manifests: studies, series and instances as attributes (PS3.18 tables
+//! 10.6.3-3 to 10.6.3-5). Counts cover the listed instances, or the declared ones of a series that
+//! lists none.
 
 use serde_json::{Value, json};
 
@@ -7,16 +8,16 @@ use super::model::{Instance, Series, Study};
 use super::outline::Outline;
 use crate::search::Row;
 
-/// Text in these rows is UTF-8.
+/// The Specific Character Set of the rows: UTF-8.
 const UTF_8: &str = "ISO_IR 192";
 
-/// The attributes of a study. `root` is the DICOMweb root that it is retrieved from.
+/// The attributes of a study. `root` is its DICOMweb root.
 #[must_use]
 pub fn study_row(study: &Study, root: &str) -> Row {
     outline_row(&Outline::of(study), root)
 }
 
-/// The attributes of a study, by what is known without its series.
+/// The attributes of a study, from its outline.
 #[must_use]
 pub fn outline_row(study: &Outline, root: &str) -> Row {
     let mut row = Row::new();
@@ -60,7 +61,7 @@ pub fn outline_row(study: &Outline, root: &str) -> Row {
 pub fn series_row(study: &Study, series: &Series, root: &str) -> Row {
     let mut row = Row::new();
     let site = series.body_site.as_ref();
-    // A code's meaning is what people read; the attribute is one of defined terms (CS).
+    // The attribute takes defined terms in upper case (CS); the closest text is the code's meaning.
     let site = site
         .and_then(|code| code.meaning.as_deref())
         .map(str::to_uppercase);
@@ -119,7 +120,7 @@ pub fn instance_row(study: &Study, series: &Series, instance: &Instance, root: &
     row
 }
 
-/// An attribute that is always there, with a value or without.
+/// Puts an attribute, with or without a value.
 fn put<V: Into<Value>>(row: &mut Row, tag: &str, vr: &str, values: impl IntoIterator<Item = V>) {
     let values: Vec<Value> = values.into_iter().map(Into::into).collect();
     let attribute = if values.is_empty() {
@@ -130,14 +131,14 @@ fn put<V: Into<Value>>(row: &mut Row, tag: &str, vr: &str, values: impl IntoIter
     row.insert(tag.to_owned(), attribute);
 }
 
-/// An attribute that is there if it is known.
+/// Puts an attribute if its value is known.
 fn put_known<V: Into<Value>>(row: &mut Row, tag: &str, vr: &str, value: Option<V>) {
     if value.is_some() {
         put(row, tag, vr, value);
     }
 }
 
-/// The component groups of a name in its DICOM form (PS3.5 6.2.1.1).
+/// The component groups of a person name (PS3.5 6.2.1.1).
 fn person_name(name: &str) -> Value {
     let groups = ["Alphabetic", "Ideographic", "Phonetic"];
     let named = groups.into_iter().zip(name.split('='));

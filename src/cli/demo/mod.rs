@@ -25,7 +25,7 @@ use model::{Location, Study};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where community A's gateway listens for viewers, on this machine only
+    /// The loopback port on which community A's gateway listens for viewers
     #[arg(long, default_value_t = 8080)]
     port: u16,
 }
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     })
 }
 
-/// The same study in both formats of a manifest.
+/// Writes the manifest of the study in both formats.
 fn write_manifests(study: &Study, directory: &Path) -> Result<[PathBuf; 2], Failure> {
     let ids = [Location::A, Location::B].map(location_ids);
     let files = [

@@ -1,5 +1,5 @@
-//! Studies, series and instances that a Bundle lists more than once become one each; then what is
-//! declared is compared with what is there.
+//! Merges studies, series and instances that a Bundle lists more than once, then compares declared
+//! and listed numbers.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::Warnings;
 use super::study::StudyEntry;
 use crate::manifest::{Patient, Series, Study, Warning};
 
-/// One study for each Study Instance UID, in the order in which they first stand in the Bundle.
+/// One study for each Study Instance UID, in the order of their first entries in the Bundle.
 pub(super) fn merge(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study> {
     let mut duplicates = 0;
     let mut studies = Vec::new();
@@ -43,7 +43,7 @@ fn merge_studies(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study
     merged
 }
 
-/// The patient that both entries for a study name, or none if they name two.
+/// Merges the patients of two entries for a study: none if they disagree.
 fn join_patients(study: &mut Study, other: Arc<Patient>, warnings: &mut Warnings) {
     let differ = Warning::PatientsDiffer(study.uid.clone());
     if warnings.seen.contains(&differ) || study.patient.disagrees_with(&other) {
@@ -79,7 +79,7 @@ fn extend(known: &mut Series, other: Series) {
     }
 }
 
-/// Keeps each instance where it first stands in the study. How many were left out.
+/// Keeps the first entry for each instance of the study. Returns the number of removed entries.
 fn keep_first(series: &mut [Series]) -> u32 {
     let mut seen = HashSet::new();
     let mut duplicates = 0;

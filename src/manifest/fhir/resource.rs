@@ -1,5 +1,5 @@
-//! The resources of a Bundle that matter here, told apart by `resourceType`, wherever in the object it
-//! stands: so all their members are read side by side, and nothing is buffered.
+//! The resources of a Bundle that manifests use. `resourceType` may come last in an object, so one
+//! struct has the members of all types: the parser need not buffer an object to learn its type.
 
 use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess};
@@ -20,7 +20,7 @@ pub(super) struct Bundle {
     pub(super) entry: Member<Entries>,
 }
 
-/// The entries of a Bundle by kind, up to the first fault. Other resources are not kept.
+/// The entries of a Bundle by kind, up to the first fault, without resources of other types.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     pub(super) studies: Vec<Entry<Box<ImagingStudy>>>,
@@ -28,23 +28,23 @@ pub(super) struct Entries {
     pub(super) patients: Vec<Entry<PatientMembers>>,
     pub(super) orders: Vec<Entry<Order>>,
     pub(super) fault: Option<Fault>,
-    /// Whether some entries or resources could not be told.
+    /// Whether some entries or resources are unreadable.
     pub(super) is_malformed: bool,
     series: usize,
     instances: usize,
 }
 
-/// A resource and what it is referred to by.
+/// A resource, with the names that references use for it.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
-    /// Where in the Bundle it stands, from 0.
+    /// The index in the Bundle, from 0.
     pub(super) position: usize,
     pub(super) full_url: Option<Box<str>>,
     pub(super) id: Option<Box<str>>,
     pub(super) resource: T,
 }
 
-/// A resource of one of the kinds that matter.
+/// A resource of one of the types that manifests use.
 #[derive(Debug)]
 pub(super) struct Resource {
     id: Option<Box<str>>,
@@ -59,7 +59,7 @@ enum Kind {
     Order(Order),
 }
 
-/// An ImagingStudy; the members that R4 and R5 name differently side by side.
+/// An ImagingStudy, with the members of R4 and of R5.
 #[derive(Debug, Default)]
 pub(super) struct ImagingStudy {
     pub(super) contained: Entries,
@@ -143,7 +143,7 @@ impl Shape for Entries {
     }
 }
 
-/// The resources contained in another one; studies do not belong there and are not kept.
+/// The resources contained in another one, except studies, which do not belong there.
 struct ContainedResources(Entries);
 
 impl Shape for ContainedResources {
@@ -232,7 +232,7 @@ impl Entries {
 }
 
 impl ImagingStudy {
-    /// How many series and instances it lists.
+    /// The numbers of listed series and instances.
     pub(super) fn size(&self) -> (usize, usize) {
         self.series
             .as_ref()

@@ -1,7 +1,8 @@
-//! The retrieval index of an ImagingStudy, R4 or R5: series and instances as the JSON has them.
+//! The retrieval index of an ImagingStudy, R4 or R5: its series and instances.
 //!
-//! Here a fault counts: what has no UID cannot be retrieved. Reading stops at the first one, and at
-//! the limits, so that a hostile document costs no memory.
+//! A fault here makes the manifest unusable, because an entry without a UID is not retrievable.
+//! Reading stops at the first fault and at the limits, so that a hostile document cannot exhaust
+//! memory.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -25,12 +26,12 @@ const KEY_OBJECT_TITLE: &[&str] = &[
 ];
 const INSTANCE_DESCRIPTION: &[&str] = &["instance-description"];
 
-/// What makes a list of series or instances unusable.
+/// A defect that makes a list of series or instances unusable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A UID is missing or is none.
+    /// A UID is missing or invalid.
     Uid { what: &'static str, path: String },
-    /// A list is none.
+    /// A list member is not a list.
     List { path: String },
     /// A limit is exceeded.
     TooLarge { what: &'static str },
@@ -50,11 +51,11 @@ pub(super) struct Series {
     pub(super) uid: SeriesInstanceUid,
     pub(super) members: SeriesMembers,
     pub(super) instances: Vec<Instance>,
-    /// Which members of instances were malformed.
+    /// The malformed members of instances.
     pub(super) malformed: BTreeSet<&'static str>,
 }
 
-/// The descriptive members of a series, and where it is.
+/// The descriptive members of a series, and its endpoints.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct SeriesMembers {
@@ -75,7 +76,7 @@ pub(super) struct SeriesMembers {
 struct InstanceList {
     list: Vec<Instance>,
     malformed: BTreeSet<&'static str>,
-    // One SOP class serves thousands of instances: they share its text.
+    // Thousands of instances have one SOP class: they share its text.
     sop_classes: HashSet<SopClassUid>,
     fault: Option<Fault>,
 }
@@ -93,7 +94,7 @@ struct InstanceMembers {
 objects!(SeriesMembers, InstanceMembers);
 
 impl Fault {
-    /// The same fault, seen from further up.
+    /// The same fault, with its path extended by the parent's.
     pub(super) fn within(self, parent: &str) -> Self {
         match self {
             Self::Uid { what, path } => Self::Uid {
@@ -151,7 +152,7 @@ impl SeriesList {
     }
 }
 
-/// Whether so many series and instances are within the limits.
+/// Checks the numbers of series and instances against the limits.
 pub(super) fn check(series: usize, instances: usize) -> Result<(), Fault> {
     if series > MOST_SERIES {
         Err(Fault::TooLarge { what: "series" })
@@ -247,7 +248,7 @@ impl InstanceList {
         Ok(uid)
     }
 
-    // MADO gives `title` a meaning for key object selections only; elsewhere FHIR lets it be any label.
+    // MADO defines `title` for key object selections only; for others FHIR allows any label.
     fn key_object(
         &mut self,
         sop_class: &SopClassUid,
@@ -277,7 +278,7 @@ impl InstanceList {
     }
 }
 
-// Without a number there is nothing that could be absent.
+// An extension without a value is malformed, not absent.
 fn frames(extension: &Extension) -> Member<u32> {
     extension
         .value
@@ -296,8 +297,9 @@ mod tests {
 
     #[test]
     fn an_instance_stays_small() {
-        // The list of instances is what makes a manifest large: its cost an instance is this, the text
-        // of its UID with its counters (at most 80 bytes), and twice that while the list grows.
+        // The list of instances is what makes a manifest large: its cost an instance is this, the
+        // text of its UID with its counters (at most 80 bytes), and twice that while the list
+        // grows.
         assert!(size_of::<Instance>() <= 56, "{}", size_of::<Instance>());
     }
 

@@ -1,4 +1,4 @@
-//! One ImagingStudy and what it refers to become a study of the model.
+//! Reads one ImagingStudy, with the resources that it references, into a study of the model.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::manifest::{Accession, Code, Patient, Series, Study, Warning};
 
 const ANATOMICAL_REGION: &[&str] = &["MadoAnatomicalRegionExtension", "MadoAnatomicalRegion"];
 
-/// Accession numbers of one study that are kept.
+/// The limit for accession numbers of one study.
 const MOST_ACCESSIONS: usize = 64;
 
-/// Bytes of an accession number; DICOM has 16, others more.
+/// The limit for the bytes of an accession number; DICOM allows 16, other standards more.
 const LONGEST_ACCESSION: usize = 256;
 
-/// What one ImagingStudy says.
+/// A study as one ImagingStudy of the Bundle describes it.
 #[derive(Debug)]
 pub(super) struct StudyEntry {
     pub(super) study: Study,
@@ -35,7 +35,7 @@ pub(super) struct StudyEntry {
 /// Reads one study of a Bundle.
 ///
 /// # Errors
-/// [`Fault`] if the study or anything in it has no UID, or too much is in it.
+/// [`Fault`] if the study, a series or an instance has no UID, or a limit is exceeded.
 pub(super) fn read(
     entry: Entry<Box<ImagingStudy>>,
     bundle: &Directory<'_>,
@@ -65,7 +65,7 @@ pub(super) fn read(
     })
 }
 
-/// Adds the accession numbers of orders, whether or not a study refers to them.
+/// Adds the accession numbers of orders, also of orders that the study does not reference.
 pub(super) fn add_orders(study: &mut Study, orders: &[Entry<Order>], warnings: &mut Warnings) {
     for order in orders {
         add_order(&mut study.accessions, &order.resource, warnings);
@@ -98,8 +98,8 @@ fn series_list(series: Member<SeriesList>) -> Result<Vec<ListedSeries>, Fault> {
     }
 }
 
-// A study without a subject means the only patient there is. A subject that cannot be read, or is
-// nowhere to be found, may be anybody: then the study has no patient rather than another's.
+// A study without a subject belongs to the only patient of the Bundle. An unreadable or unresolved
+// subject may be any patient: the study then has none, rather than the wrong one.
 fn patient_of(
     subject: Member<Reference>,
     resolver: &Resolver<'_>,
@@ -113,11 +113,11 @@ fn patient_of(
             reference: Some(reference),
             ..
         }) => {
-            let found = resolver.patient(&reference);
-            if found.is_none() {
+            let patient = resolver.patient(&reference);
+            if patient.is_none() {
                 warnings.add(Warning::UnresolvedReference("patient"));
             }
-            found
+            patient
         }
         Some(Reference {
             reference: None,
@@ -128,7 +128,7 @@ fn patient_of(
             };
             match resolver.identified_patient(&identifier) {
                 Some(members) => Some(members),
-                // The Bundle does not describe this patient; the identifier is all that is known.
+                // The Bundle does not describe this patient: only the identifier is available.
                 None => return patient::identified(*identifier),
             }
         }
@@ -157,8 +157,7 @@ fn describe(
         endpoints: &endpoints,
         resolver,
     };
-    let listed = listed.into_iter();
-    let series: Vec<_> = listed.map(|series| reader.read(series, warnings)).collect();
+    let series = reader.read_all(listed, warnings);
     let modalities = study
         .modality
         .read("study modality", warnings)
@@ -201,6 +200,11 @@ struct SeriesReader<'a> {
 }
 
 impl SeriesReader<'_> {
+    fn read_all(&self, listed: Vec<ListedSeries>, warnings: &mut Warnings) -> Vec<Series> {
+        let listed = listed.into_iter();
+        listed.map(|series| self.read(series, warnings)).collect()
+    }
+
     fn read(&self, series: ListedSeries, warnings: &mut Warnings) -> Series {
         let ListedSeries {
             uid,
@@ -308,7 +312,7 @@ fn accessions(
             (Some(identifier), _) => add_untyped(&mut accessions, identifier, warnings),
             (None, Some(_)) => {}
         }
-        // Each order once: a thousand references to a long one are not worth a million looks.
+        // Each order once: a thousand references to a long order would cost a million comparisons.
         if let Some(order) = order.filter(|&order| seen.insert(std::ptr::from_ref(order))) {
             add_order(&mut accessions, order, warnings);
         }
@@ -326,7 +330,8 @@ fn add_order(accessions: &mut Vec<Accession>, order: &Order, warnings: &mut Warn
     }
 }
 
-// What a study is based on is an order; its identifier is the accession number unless it says otherwise.
+// `basedOn` references an order; its identifier is an accession number unless its type says
+// otherwise.
 fn add_untyped(accessions: &mut Vec<Accession>, identifier: &Identifier, warnings: &mut Warnings) {
     match identifier.kind {
         IdentifierKind::AccessionNumber | IdentifierKind::Untyped => {
@@ -341,7 +346,7 @@ fn add_accession(
     identifier: &Identifier,
     warnings: &mut Warnings,
 ) {
-    // A sample of the implementation guide has the number in quotes.
+    // A sample of the implementation guide puts the number in quotes.
     let value = identifier
         .value
         .trim_matches(|c: char| c == '"' || c.is_whitespace());

@@ -1,5 +1,5 @@
-//! What a DICOMweb root holds: the studies that manifests list, and by whose word each of their
-//! series is where.
+//! The holding of a DICOMweb root: the studies that its manifests list, and the locations that each
+//! manifest gives for each series.
 
 mod union;
 
@@ -13,10 +13,10 @@ use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::{HomeCommunityId, Location};
 use crate::instance::{Listing, Target};
 
-/// What a DICOMweb root holds.
+/// The studies of a DICOMweb root.
 #[derive(Debug)]
 pub struct Holding {
-    /// The studies, with nothing in them but what may be retrieved.
+    /// The studies, restricted to their retrievable series and instances.
     pub studies: Vec<Study>,
     index: HashMap<StudyInstanceUid, StudyIndex>,
 }
@@ -26,15 +26,16 @@ struct StudyIndex {
     /// Position in the studies.
     position: usize,
     series: HashMap<SeriesInstanceUid, usize>,
-    /// For each series of the study. More than one where manifests list different instances.
+    /// For each series of the study, one listing or, if manifests list different instances,
+    /// several.
     listings: Vec<Vec<LocatedListing>>,
-    /// The patients that its manifests name; none disagrees with another.
+    /// The patients that its manifests name; no two of them disagree.
     patients: Vec<Arc<Patient>>,
-    /// How many manifests are excluded: they name another patient.
+    /// The number of manifests excluded because they name another patient.
     excluded: usize,
 }
 
-/// Instances of one series that a manifest says to be in one place.
+/// A listing with the locations that its manifest gives.
 #[derive(Debug, Clone)]
 struct LocatedListing {
     listing: Arc<Listing>,
@@ -42,21 +43,21 @@ struct LocatedListing {
     community: Option<HomeCommunityId>,
 }
 
-/// The part of one series that a request selects.
+/// The instances of one series that a request selects.
 #[derive(Debug, Clone)]
 pub struct SeriesSelection<'a> {
     /// The series as the manifest lists it.
     pub listing: Arc<Listing>,
-    /// Where the manifest says that it is.
+    /// The locations that the manifest gives.
     pub locations: &'a [Location],
     /// The community that the manifest comes from.
     pub community: Option<&'a HomeCommunityId>,
-    /// One of its instances; `None` for all that are listed.
+    /// One of its instances; `None` for all listed instances.
     pub only: Option<SopInstanceUid>,
 }
 
 impl Holding {
-    /// What one manifest lists.
+    /// The holding of one manifest.
     #[must_use]
     pub fn new(studies: Vec<Study>, community: Option<&HomeCommunityId>) -> Self {
         let indexed = studies.iter().enumerate();
@@ -72,10 +73,10 @@ impl Holding {
         }
     }
 
-    /// One study, with everything that any of these lists of it. What the first says of the study
-    /// holds; one that names another patient than those before it is left out. An instance that
-    /// several list is looked for where `is_located` says that it can be found, and there in the
-    /// order of the list.
+    /// One study, as the union of these holdings. The first holding describes the study; a holding
+    /// that names another patient than its predecessors is excluded. If several holdings list an
+    /// instance, those for which `is_located` is true come first, then the order of `holdings`
+    /// counts.
     #[must_use]
     pub fn united(
         holdings: &[Arc<Self>],
@@ -89,7 +90,7 @@ impl Holding {
         union.finish(is_located)
     }
 
-    /// What a request selects; `None` if it is not listed.
+    /// The selection of a request; `None` if no manifest lists its target.
     #[must_use]
     pub fn select(&self, target: &Target) -> Option<Vec<SeriesSelection<'_>>> {
         let (study, series, instance) = match target {
@@ -113,19 +114,19 @@ impl Holding {
         is_listed.then_some(selected)
     }
 
-    /// How many instances of a target are promised by series that list none.
+    /// The number of instances of a target that series declare without listing any.
     #[must_use]
     pub fn unlisted(&self, target: &Target) -> usize {
         self.series_of(target).map(Series::unlisted).sum()
     }
 
-    /// How many more instances the series of a target declare than they list.
+    /// The number of instances that the series of a target declare beyond those that they list.
     #[must_use]
     pub fn declared_beyond(&self, target: &Target) -> usize {
         self.series_of(target).map(Series::declared_beyond).sum()
     }
 
-    /// The study's series, or the one series; none for an instance.
+    /// The series of a study, or the one series; none for an instance.
     fn series_of(&self, target: &Target) -> impl Iterator<Item = &Series> {
         let index = self.index.get(target.study());
         let study = index.and_then(|index| self.studies.get(index.position));
@@ -141,13 +142,13 @@ impl Holding {
         series.iter()
     }
 
-    /// How many manifests that list a study are left out of it, for they name another patient.
+    /// The number of manifests excluded from a study because they name another patient.
     #[must_use]
     pub fn excluded(&self, study: &StudyInstanceUid) -> usize {
         self.index.get(study).map_or(0, |index| index.excluded)
     }
 
-    /// On what a study of another manifest disagrees with what is here.
+    /// The disagreement of a study of another manifest with this holding, if any.
     #[must_use]
     pub fn disagreement(
         &self,
@@ -169,7 +170,7 @@ impl Holding {
         })
     }
 
-    /// How many instances may be retrieved.
+    /// The number of retrievable instances.
     #[must_use]
     pub fn instances(&self) -> usize {
         let series = self.studies.iter().flat_map(|study| &study.series);
@@ -193,7 +194,7 @@ impl StudyIndex {
 }
 
 impl StudyIndex {
-    /// How many instances of a series are here at another place than it says.
+    /// The number of instances of a series that this study locates at another place.
     fn elsewhere(
         &self,
         series: &Series,
@@ -222,7 +223,7 @@ impl StudyIndex {
 }
 
 fn disagrees(known: &[Arc<Patient>], patient: &Arc<Patient>) -> bool {
-    // Most manifests of one study come from one hand.
+    // Most manifests of one study have one author: equality is the quick case.
     !known.contains(patient) && known.iter().any(|known| known.disagrees_with(patient))
 }
 

@@ -52,7 +52,7 @@ fn united(holdings: &[Arc<Holding>], located: &str) -> Holding {
     Holding::united(holdings, &study, is_located).expect("a study")
 }
 
-/// Where a study's instances are, as `(place, instances)` of each selected part.
+/// Where a study's instances are: `(place, instances)` for each listing.
 fn selected(holding: &Holding, target: &Target) -> Option<Vec<(String, Vec<String>)>> {
     let selected = holding.select(target)?.into_iter().map(|selected| {
         let listed = selected.listing.instances.keys();

@@ -1,4 +1,4 @@
-//! The Current Requested Procedure Evidence Sequence (0040,A375): what a document selects.
+//! The Current Requested Procedure Evidence Sequence (0040,A375): the selection of a document.
 
 use std::collections::{HashMap, HashSet};
 
@@ -43,12 +43,12 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// Where a study stands.
+    /// The position of a study.
     pub(super) fn find(&self, study: &str) -> Option<usize> {
         self.at.get(study).copied()
     }
 
-    /// The study, if there is only one.
+    /// The position of the only study.
     pub(super) fn only(&self) -> Option<usize> {
         (self.studies.len() == 1).then_some(0)
     }
@@ -61,7 +61,7 @@ impl Evidence {
         &mut self.studies[at].study
     }
 
-    /// The studies, when everything has been said of them.
+    /// The described studies.
     pub(super) fn finish(self, reader: &mut Reader) -> Vec<Study> {
         let studies = self.studies.into_iter().map(|indexed| indexed.study);
         studies.map(|study| finish(study, reader)).collect()
@@ -164,7 +164,7 @@ impl Evidence {
         Ok(())
     }
 
-    // There are few SOP classes and many instances: they share the text.
+    // A few SOP classes serve many instances: they share the text.
     fn sop_class(&mut self, element: Option<Element<'_>>) -> Result<SopClassUid, Error> {
         let text = element.as_ref().and_then(Element::ascii);
         if let Some(known) = text.and_then(|text| self.sop_classes.get(text)) {
@@ -313,7 +313,7 @@ fn retrieve_url(
 }
 
 fn retrieve_ae_title(element: Option<Element<'_>>, reader: &mut Reader) -> Option<Box<str>> {
-    // The first of several: they hold the same.
+    // The first of several values: all are titles of the same archive.
     let first = reader.plain(element, "an AE title")?.split('\\').next()?;
     let title = first.trim();
     (!title.is_empty()).then(|| title.into())
@@ -330,7 +330,7 @@ fn private_display_uri<'a>(item: &DataSet<'a>) -> Option<Element<'a>> {
     item.element(Tag(GROUP, creator.tag.element() << 8 | 0x01))
 }
 
-// Xt-EHR V7e: what a key object selection points at, and why, stands on its item.
+// Xt-EHR V7e: the item of a key object selection has its purpose and its description.
 fn key_object(
     related: Option<Element<'_>>,
     content: Option<Element<'_>>,

@@ -1,4 +1,4 @@
-//! What a document says at its top level: whose study it is, and which.
+//! The top level of a document: its patient and its study.
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -34,7 +34,7 @@ const FIELDS: [Tag; 21] = [
     tags::DISPLAY_URI,
 ];
 
-/// The elements of the document that are used, found in one pass.
+/// The top-level elements that a manifest uses, selected in one pass.
 pub(super) struct Header<'a> {
     fields: [Option<Element<'a>>; FIELDS.len()],
 }
@@ -62,8 +62,8 @@ impl<'a> Header<'a> {
         self.field(tags::CONTENT_SEQUENCE)
     }
 
-    /// The study that this document describes, and belongs to. Of several studies that share one
-    /// document the others are only listed.
+    /// The position of the study to which this document belongs. The document describes that study;
+    /// it only lists any other one.
     pub(super) fn described_study(
         &self,
         evidence: &Evidence,
@@ -82,11 +82,11 @@ impl<'a> Header<'a> {
         described.or_else(|| evidence.only())
     }
 
-    /// Takes over what is said of the study.
+    /// Adds the description of the study.
     pub(super) fn describe(&self, study: &mut Study, reader: &mut Reader) {
         if let date @ Some(_) = reader.date(self.field(tags::STUDY_DATE)) {
             if study.date != date {
-                // The time that the library gave was of another day.
+                // The image library gives a time on another day.
                 study.time = None;
             }
             study.date = date;
@@ -95,7 +95,7 @@ impl<'a> Header<'a> {
             study.time = time;
         }
         study.description = reader.text(self.field(tags::STUDY_DESCRIPTION));
-        // The letter ballot of CP-2595 had it here.
+        // The place of the display URI in the letter ballot of CP-2595.
         if let Some(uri) = reader.plain(self.field(tags::DISPLAY_URI), "a display URI") {
             add(&mut study.viewer_urls, uri.into());
         }
@@ -109,7 +109,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// Takes over the accession numbers of the requests (0040,A370), one for each order.
+    /// Adds the accession numbers of the requests (0040,A370), one for each order.
     pub(super) fn describe_requests(
         &self,
         evidence: &mut Evidence,
@@ -189,7 +189,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    // PS3.3 C.7.1.1: M, F and O are all there are.
+    // PS3.3 C.7.1.1: M, F or O.
     fn sex(&self, reader: &mut Reader) -> Option<Box<str>> {
         const PART: &str = "the patient's sex";
         match reader.plain(self.field(tags::PATIENT_SEX), PART)? {
@@ -228,7 +228,7 @@ fn patient_id(
     Some(PatientId { value, issuer })
 }
 
-/// Who gave a number (PS3.3 10.14): the universal entity, else the local one.
+/// The issuer of a number (PS3.3 10.14): the universal entity, else the local one.
 fn issuer_in(sequence: Option<Element<'_>>, reader: &mut Reader) -> Option<Box<str>> {
     let item = reader.first(sequence)?;
     let [universal, local] = reader.describe(
@@ -255,11 +255,11 @@ fn merge_patient_id(list: &mut Vec<PatientId>, new: Option<PatientId>) {
     }
 }
 
-/// A number, and who gave it.
+/// Borrows a number and its issuer.
 type ValueAndIssuer<T> = fn(&mut T) -> (&Box<str>, &mut Option<Box<str>>);
 
-/// Adds a number unless it is there. One place often leaves out who gave a number that another one
-/// gives in full.
+/// Adds a number unless the list has it. The same number often has its issuer in one place of the
+/// document only.
 fn merge<T>(list: &mut Vec<T>, mut new: T, fields: ValueAndIssuer<T>) {
     let (value, issuer) = fields(&mut new);
     for old in list.iter_mut() {

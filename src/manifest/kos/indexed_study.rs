@@ -1,4 +1,4 @@
-//! A study of a document under construction, with an index of its series and instances.
+//! A study under construction, with an index of its series and instances.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use crate::manifest::model::{Code, Instance, KeyObject, Series, Study};
 
-/// One study, and where its series and instances stand in it.
+/// A study, with the positions of its series and instances.
 pub(super) struct IndexedStudy {
     pub(super) study: Study,
     series_at: HashMap<SeriesInstanceUid, u32>,
     instance_at: HashMap<SopInstanceUid, (u32, u32)>,
 }
 
-/// What a description says of a series; `None` where it says nothing.
+/// The description of a series; `None` for missing values.
 #[derive(Default)]
 pub(super) struct SeriesDescription {
     pub(super) number: Option<i32>,
@@ -26,7 +26,7 @@ pub(super) struct SeriesDescription {
     pub(super) declared_instances: Option<u32>,
 }
 
-/// What a description says of an instance.
+/// The description of an instance.
 #[derive(Default)]
 pub(super) struct InstanceDescription {
     pub(super) number: Option<i32>,
@@ -58,17 +58,17 @@ impl IndexedStudy {
         }
     }
 
-    /// Where a series stands.
+    /// The position of a series.
     pub(super) fn find_series(&self, uid: &str) -> Option<u32> {
         self.series_at.get(uid).copied()
     }
 
-    /// Where the series of an instance stands.
+    /// The position of the series that lists an instance.
     pub(super) fn find_series_of(&self, instance: &str) -> Option<u32> {
         self.instance_at.get(instance).map(|(series, _)| *series)
     }
 
-    /// Takes over what is said of a series.
+    /// Adds a description to a series.
     pub(super) fn describe_series(&mut self, at: u32, description: SeriesDescription) {
         let series = self.series(at);
         replace(&mut series.number, description.number);
@@ -84,7 +84,7 @@ impl IndexedStudy {
         );
     }
 
-    /// Takes over what is said of an instance.
+    /// Adds a description to an instance.
     pub(super) fn describe_instance(&mut self, uid: &str, description: InstanceDescription) {
         let Some(&(series, at)) = self.instance_at.get(uid) else {
             return;
@@ -123,7 +123,7 @@ impl IndexedStudy {
         at
     }
 
-    /// Lists an instance; false if it is there already.
+    /// Adds an instance; false if the study already lists it.
     pub(super) fn add_instance(
         &mut self,
         series: u32,
@@ -151,7 +151,7 @@ impl IndexedStudy {
 }
 
 fn position(len: usize) -> u32 {
-    u32::try_from(len).expect("series and instances are limited to fewer")
+    u32::try_from(len).expect("the limits for series and instances are below u32::MAX")
 }
 
 fn replace<T>(field: &mut Option<T>, value: Option<T>) {

@@ -1,4 +1,4 @@
-//! The image library (TID 1600): what a document says of the series and instances it selects.
+//! The image library (TID 1600): the descriptions of the selected series and instances.
 
 use super::code::Concept;
 use super::content::{Content, Kind};
@@ -7,11 +7,11 @@ use super::reader::{Reader, add};
 use crate::dicom::dataset::Element;
 use crate::manifest::model::{Code, Study};
 
-/// How deep the library may stand in the content tree. It belongs below the root; writers that
-/// repeat the root exist.
+/// The limit for the depth of the library in the content tree. It belongs directly below the root,
+/// but some writers repeat the root.
 const MAX_DEPTH: usize = 4;
 
-/// Takes over what the content tree says of a study. False: it has no library.
+/// Adds the descriptions in the content tree to a study. False: the tree has no library.
 pub(super) fn describe(
     content: Element<'_>,
     indexed: &mut IndexedStudy,
@@ -39,7 +39,7 @@ struct LibrarySearch<'a> {
 }
 
 impl<'a> LibrarySearch<'a> {
-    /// Looks for the library. Does not look into it, nor deeper than [`MAX_DEPTH`].
+    /// Searches for the library, down to [`MAX_DEPTH`], without descending into it.
     fn explore(&mut self, content: Element<'a>, depth: usize, reader: &mut Reader) {
         for item in content.items() {
             let Some(item) = reader.item(item) else { break };
@@ -100,11 +100,11 @@ fn describe_study_with(content: Content<'_>, study: &mut Study, reader: &mut Rea
 #[derive(Default)]
 struct Group<'a> {
     series_uid: Option<&'a str>,
-    /// The series of the first instance that is known.
+    /// The series of the first instance that the evidence lists.
     series_of_instances: Option<u32>,
     series: SeriesDescription,
-    /// What stands before the next reference.
-    beside: InstanceDescription,
+    /// The description that precedes the next reference.
+    preceding: InstanceDescription,
 }
 
 impl<'a> Group<'a> {
@@ -115,8 +115,8 @@ impl<'a> Group<'a> {
             let content = Content::read(&item, reader);
             if content.kind == Kind::Reference {
                 self.describe_instance(content, indexed, reader);
-            } else if !self.beside.read(content, reader) {
-                self.beside = InstanceDescription::default();
+            } else if !self.preceding.read(content, reader) {
+                self.preceding = InstanceDescription::default();
                 self.describe_series(content, &mut indexed.study, reader);
             }
         }
@@ -129,7 +129,7 @@ impl<'a> Group<'a> {
         indexed: &mut IndexedStudy,
         reader: &mut Reader,
     ) {
-        let beside = std::mem::take(&mut self.beside);
+        let preceding = std::mem::take(&mut self.preceding);
         let Some(uid) = reference.sop_instance_uid(reader) else {
             reader.malformed("an image library entry");
             return;
@@ -145,9 +145,9 @@ impl<'a> Group<'a> {
             let Some(item) = reader.item(item) else { break };
             below.read(Content::read(&item, reader), reader);
         }
-        if below.is_empty() && !beside.is_empty() {
+        if below.is_empty() && !preceding.is_empty() {
             reader.malformed("the place of instance descriptors");
-            below = beside;
+            below = preceding;
         }
         indexed.describe_instance(uid, below);
     }
@@ -192,7 +192,7 @@ impl<'a> Group<'a> {
 }
 
 impl InstanceDescription {
-    /// Takes over what a content item says of an instance. False: it says something else.
+    /// Reads a content item that describes an instance. False: it describes something else.
     fn read(&mut self, content: Content<'_>, reader: &mut Reader) -> bool {
         match content.concept {
             Some(Concept::InstanceNumber) => self.number = content.integer(reader),
@@ -224,7 +224,7 @@ fn modality(content: Content<'_>, reader: &mut Reader) -> Option<Box<str>> {
     .filter(|modality| !modality.is_empty())
 }
 
-/// A code, or a text in its place, which becomes the meaning of a code without value.
+/// A code, or a text in its place, which becomes the meaning of a code without a value.
 fn region(content: Content<'_>, reader: &mut Reader) -> Option<Code> {
     content.code(reader).or_else(|| {
         let meaning = Some(content.text(reader)?);

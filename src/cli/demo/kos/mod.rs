@@ -7,7 +7,7 @@ use super::dataset::Dataset;
 use super::model::{Code, Instance, LocationIds, Series, Study};
 
 /// The manifest as a Part 10 file. `locations` is in the order of `Location::index`; a series whose
-/// location is not among them is listed without one.
+/// location is missing there has no location in the manifest.
 pub(super) fn write(study: &Study, locations: &[LocationIds]) -> Vec<u8> {
     document(study)
         .sequence(tags::REFERENCED_REQUEST_SEQUENCE, [request(study)])
@@ -53,7 +53,7 @@ fn document(study: &Study) -> Dataset {
         .sequence(tags::CONTENT_TEMPLATE_SEQUENCE, [template])
 }
 
-// HL7 XON: the name, the authority that gave the identifier, the identifier.
+// HL7 XON: the name, the assigning authority of the identifier, the identifier.
 fn organization(study: &Study) -> String {
     let institution = &study.manifest.institution;
     let identifier = institution.identifier;
@@ -158,7 +158,7 @@ fn library(study: &Study) -> Dataset {
     Item::contained(IMAGE_LIBRARY).container(children)
 }
 
-// TID 1602, and an entry for each instance.
+// TID 1602, with an entry for each instance.
 fn group(series: &Series) -> Dataset {
     let mut children = vec![
         Item::described(MODALITY).code(series.modality),
@@ -182,7 +182,7 @@ fn entry(instance: &Instance) -> Dataset {
     image(instance).sequence(tags::CONTENT_SEQUENCE, children)
 }
 
-/// A content item (PS3.3 C.17.3) that still lacks its value.
+/// A content item (PS3.3 C.17.3) without its value.
 struct Item(Dataset);
 
 impl Item {
@@ -277,7 +277,7 @@ const SERIES_INSTANCE_UID: Code = dcm("112002", "Series Instance UID");
 const INSTANCE_NUMBER: Code = dcm("113609", "Instance Number");
 const NUMBER_OF_FRAMES: Code = dcm("121140", "Number of Frames");
 
-// UCUM: what stands in braces is not a unit, but says what was counted.
+// UCUM: an annotation in braces is not a unit; it names the counted things.
 const SERIES: Code = Code {
     value: "{series}",
     scheme: "UCUM",

@@ -1,4 +1,4 @@
-//! Whole Bundles: the real one, and small ones made here.
+//! Whole Bundles: the published one, and small ones built here.
 
 mod bundle;
 mod description;
