@@ -34,8 +34,8 @@ pub fn outline_row(study: &Outline, root: &str) -> Row {
         study.modalities.iter().map(|value| &**value),
     );
     put(&mut row, "00080090", "PN", None::<&str>);
-    put_known(&mut row, "00080201", "SH", study.timezone.as_deref());
-    put_known(&mut row, "00081030", "LO", study.description.as_deref());
+    put_present(&mut row, "00080201", "SH", study.timezone.as_deref());
+    put_present(&mut row, "00081030", "LO", study.description.as_deref());
     put(
         &mut row,
         "00081190",
@@ -46,7 +46,7 @@ pub fn outline_row(study: &Outline, root: &str) -> Row {
     put(&mut row, "00100010", "PN", name);
     put(&mut row, "00100020", "LO", id.map(|id| &*id.value));
     let issuer = id.and_then(|id| id.issuer.as_deref());
-    put_known(&mut row, "00100021", "LO", issuer);
+    put_present(&mut row, "00100021", "LO", issuer);
     put(&mut row, "00100030", "DA", patient.birth_date.as_deref());
     put(&mut row, "00100040", "CS", patient.sex.as_deref());
     put(&mut row, "0020000D", "UI", [study.uid.as_str()]);
@@ -74,11 +74,11 @@ pub fn series_row(study: &Study, series: &Series, root: &str) -> Row {
             _ => None,
         });
     put(&mut row, "00080005", "CS", [UTF_8]);
-    put_known(&mut row, "00080021", "DA", series.date.as_deref());
-    put_known(&mut row, "00080031", "TM", series.time.as_deref());
+    put_present(&mut row, "00080021", "DA", series.date.as_deref());
+    put_present(&mut row, "00080031", "TM", series.time.as_deref());
     put(&mut row, "00080060", "CS", series.modality.as_deref());
-    put_known(&mut row, "00080201", "SH", study.timezone.as_deref());
-    put_known(&mut row, "0008103E", "LO", series.description.as_deref());
+    put_present(&mut row, "00080201", "SH", study.timezone.as_deref());
+    put_present(&mut row, "0008103E", "LO", series.description.as_deref());
     let (study, uid) = (&study.uid, &series.uid);
     put(
         &mut row,
@@ -86,19 +86,19 @@ pub fn series_row(study: &Study, series: &Series, root: &str) -> Row {
         "UR",
         [format!("{root}/studies/{study}/series/{uid}")],
     );
-    put_known(&mut row, "00180015", "CS", site);
+    put_present(&mut row, "00180015", "CS", site);
     put(&mut row, "0020000D", "UI", [study.as_str()]);
     put(&mut row, "0020000E", "UI", [uid.as_str()]);
     put(&mut row, "00200011", "IS", series.number);
-    put_known(&mut row, "00200060", "CS", laterality);
+    put_present(&mut row, "00200060", "CS", laterality);
     put(
         &mut row,
         "00201209",
         "IS",
         [series.instances.len() + series.unlisted()],
     );
-    put_known(&mut row, "00400244", "DA", series.date.as_deref());
-    put_known(&mut row, "00400245", "TM", series.time.as_deref());
+    put_present(&mut row, "00400244", "DA", series.date.as_deref());
+    put_present(&mut row, "00400245", "TM", series.time.as_deref());
     row
 }
 
@@ -111,12 +111,12 @@ pub fn instance_row(study: &Study, series: &Series, instance: &Instance, root: &
     put(&mut row, "00080005", "CS", [UTF_8]);
     put(&mut row, "00080016", "UI", [instance.sop_class.as_str()]);
     put(&mut row, "00080018", "UI", [uid.as_str()]);
-    put_known(&mut row, "00080201", "SH", study.timezone.as_deref());
+    put_present(&mut row, "00080201", "SH", study.timezone.as_deref());
     put(&mut row, "00081190", "UR", [path]);
     put(&mut row, "0020000D", "UI", [study_uid.as_str()]);
     put(&mut row, "0020000E", "UI", [series_uid.as_str()]);
     put(&mut row, "00200013", "IS", instance.number);
-    put_known(&mut row, "00280008", "IS", instance.frames);
+    put_present(&mut row, "00280008", "IS", instance.frames);
     row
 }
 
@@ -131,8 +131,8 @@ fn put<V: Into<Value>>(row: &mut Row, tag: &str, vr: &str, values: impl IntoIter
     row.insert(tag.to_owned(), attribute);
 }
 
-/// Puts an attribute if its value is known.
-fn put_known<V: Into<Value>>(row: &mut Row, tag: &str, vr: &str, value: Option<V>) {
+/// Puts an attribute if it has a value.
+fn put_present<V: Into<Value>>(row: &mut Row, tag: &str, vr: &str, value: Option<V>) {
     if value.is_some() {
         put(row, tag, vr, value);
     }

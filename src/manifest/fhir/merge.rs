@@ -30,11 +30,11 @@ fn merge_studies(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study
     for entry in entries {
         match merged
             .iter_mut()
-            .find(|known| known.study.uid == entry.study.uid)
+            .find(|first| first.study.uid == entry.study.uid)
         {
-            Some(known) => {
-                known.study.series.extend(entry.study.series);
-                join_patients(&mut known.study, entry.study.patient, warnings);
+            Some(first) => {
+                first.study.series.extend(entry.study.series);
+                join_patients(&mut first.study, entry.study.patient, warnings);
                 warnings.malformed("repeated study");
             }
             None => merged.push(entry),
@@ -60,8 +60,8 @@ fn merge_series(series: Vec<Series>, warnings: &mut Warnings) -> Vec<Series> {
     for series in series {
         let position = *positions.entry(series.uid.clone()).or_insert(merged.len());
         match merged.get_mut(position) {
-            Some(known) => {
-                extend(known, series);
+            Some(first) => {
+                extend(first, series);
                 warnings.malformed("repeated series");
             }
             None => merged.push(series),
@@ -70,11 +70,11 @@ fn merge_series(series: Vec<Series>, warnings: &mut Warnings) -> Vec<Series> {
     merged
 }
 
-fn extend(known: &mut Series, other: Series) {
-    known.instances.extend(other.instances);
+fn extend(first: &mut Series, other: Series) {
+    first.instances.extend(other.instances);
     for location in other.locations {
-        if !known.locations.contains(&location) {
-            known.locations.push(location);
+        if !first.locations.contains(&location) {
+            first.locations.push(location);
         }
     }
 }

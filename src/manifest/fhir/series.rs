@@ -259,10 +259,11 @@ impl InstanceList {
         if sop_class.as_str() != KEY_OBJECT_SELECTION && document_title.is_none() {
             return None;
         }
-        let other = find(extensions, INSTANCE_DESCRIPTION).and_then(|found| found.value.as_ref());
+        let other =
+            find(extensions, INSTANCE_DESCRIPTION).and_then(|extension| extension.value.as_ref());
         let description = self.read("key object description", title);
         let description = description.or_else(|| other.and_then(|value| value.code.clone()));
-        let title = document_title.and_then(|found| found.value.as_ref().cloned()?.code());
+        let title = document_title.and_then(|extension| extension.value.as_ref().cloned()?.code());
         if document_title.is_some() && title.is_none() {
             self.malformed.insert("key object title");
         }
@@ -297,7 +298,7 @@ mod tests {
 
     #[test]
     fn an_instance_stays_small() {
-        // The list of instances is what makes a manifest large: its cost an instance is this, the
+        // The list of instances dominates a manifest: each instance costs this much, the
         // text of its UID with its counters (at most 80 bytes), and twice that while the list
         // grows.
         assert!(size_of::<Instance>() <= 56, "{}", size_of::<Instance>());

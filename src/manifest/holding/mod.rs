@@ -222,9 +222,9 @@ impl StudyIndex {
     }
 }
 
-fn disagrees(known: &[Arc<Patient>], patient: &Arc<Patient>) -> bool {
+fn disagrees(patients: &[Arc<Patient>], patient: &Arc<Patient>) -> bool {
     // Most manifests of one study have one author: equality is the quick case.
-    !known.contains(patient) && known.iter().any(|known| known.disagrees_with(patient))
+    !patients.contains(patient) && patients.iter().any(|other| other.disagrees_with(patient))
 }
 
 impl LocatedListing {

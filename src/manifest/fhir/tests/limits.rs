@@ -124,8 +124,8 @@ fn reads_a_hundred_thousand_instances_quickly() {
     );
     let start = Instant::now();
     let manifest = read(bundle.as_bytes()).expect("a manifest");
-    // Far above what it takes (a second or two in a debug build), far below what a quadratic step
-    // would.
+    // Far above the usual time (a second or two in a debug build), far below that of a quadratic
+    // step.
     assert!(
         start.elapsed() < Duration::from_secs(20),
         "{:?}",

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a title, the name of a series description and that of a count are called.
+/// The codes of each generation: title, series description, counts, dates.
 const GENERATIONS: [(Generation, &str, [&str; 3], [&str; 3]); 3] = [
     (
         Generation::MadoFinal,
@@ -33,25 +33,25 @@ fn reads_every_generation_of_codes() {
             .root
             .put(sequence(tags::CONCEPT_NAME_CODE_SEQUENCE, [own(title)]));
         let manifest = document
-            .saying([library([
-                said_code(dcm("121139"), dcm("MR")),
-                said_code(dcm("123014"), code("38266002", "SCT", "Entire body")),
-                said_number(own(count), "1"),
+            .with_content([library([
+                code_item(dcm("121139"), dcm("MR")),
+                code_item(dcm("123014"), code("38266002", "SCT", "Entire body")),
+                number_item(own(count), "1"),
                 group([
-                    said_uid("1.2.3.1"),
-                    said_code(dcm("121139"), dcm("CT")),
-                    said_text(dcm("113607"), "-7"),
-                    said_text(own(description), "Thorax"),
-                    said("DATE", own(date), text(tags::DATE, VR::DA, "20260102")),
-                    said("TIME", own(time), text(tags::TIME, VR::TM, "101112.5")),
-                    said_number(own(instances), "2"),
-                    said_code(dcm("123014"), code("80891009", "SCT", "Heart")),
-                    said_code(dcm("111027"), code("7771000", "SCT", "Left")),
+                    uid_item("1.2.3.1"),
+                    code_item(dcm("121139"), dcm("CT")),
+                    text_item(dcm("113607"), "-7"),
+                    text_item(own(description), "Thorax"),
+                    value_item("DATE", own(date), text(tags::DATE, VR::DA, "20260102")),
+                    value_item("TIME", own(time), text(tags::TIME, VR::TM, "101112.5")),
+                    number_item(own(instances), "2"),
+                    code_item(dcm("123014"), code("80891009", "SCT", "Heart")),
+                    code_item(dcm("111027"), code("7771000", "SCT", "Left")),
                     reference(
                         "1.2.3.1.1",
                         [
-                            said_text(dcm("113609"), "4"),
-                            said_number(dcm("121140"), "12"),
+                            text_item(dcm("113609"), "4"),
+                            number_item(dcm("121140"), "12"),
                         ],
                     ),
                 ]),
@@ -86,7 +86,7 @@ fn reads_every_generation_of_codes() {
 #[test]
 fn finds_display_uris_in_their_three_places() {
     let manifest = |document: Document| {
-        let mut read = document.saying([library([])]).read();
+        let mut read = document.with_content([library([])]).read();
         assert_eq!(read.warnings, []);
         read.studies.remove(0).viewer_urls
     };
@@ -191,7 +191,7 @@ fn leaves_out_malformed_values_and_says_so() {
             VR::UT,
             &"x".repeat(MAX_TEXT + 2),
         ))
-        .saying([library([])])
+        .with_content([library([])])
         .read();
     let study = only_study(&manifest);
     assert_eq!(
@@ -214,10 +214,10 @@ fn leaves_out_malformed_values_and_says_so() {
 #[test]
 fn reads_implicit_vr() {
     let document = || {
-        let mut document = Document::mado().saying([library([group([
-            said_uid("1.2.3.1"),
-            said_text(dcm("131563"), "Thorax"),
-            reference("1.2.3.1.1", [said_text(dcm("113609"), "5")]),
+        let mut document = Document::mado().with_content([library([group([
+            uid_item("1.2.3.1"),
+            text_item(dcm("131563"), "Thorax"),
+            reference("1.2.3.1.1", [text_item(dcm("113609"), "5")]),
         ])])]);
         let creator = text(Tag(0x000D, 0x0010), VR::LO, "IHE_MADO_PRIVATE");
         document.evidence[0].put(creator);

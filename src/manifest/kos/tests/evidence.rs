@@ -146,13 +146,13 @@ fn reads_what_xt_ehr_writes_beside_the_evidence() {
     );
 
     let group = group([
-        said_uid("1.2.3.1"),
-        said_text(dcm("131563"), "in the library"),
-        reference("1.2.3.1.1", [said_text(dcm("113609"), "4")]),
+        uid_item("1.2.3.1"),
+        text_item(dcm("131563"), "in the library"),
+        reference("1.2.3.1.1", [text_item(dcm("113609"), "4")]),
     ]);
     let both = Document::classic()
         .listing(STUDY, [listed])
-        .saying([library([group])])
+        .with_content([library([group])])
         .read();
     let series = first_series(&both);
     assert_eq!(series.description.as_deref(), Some("in the library"));

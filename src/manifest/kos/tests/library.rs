@@ -5,14 +5,14 @@ use super::*;
 #[test]
 fn reads_descriptors_that_stand_before_their_instance() {
     let manifest = Document::mado()
-        .saying([library([group([
-            said_uid("1.2.3.1"),
-            said_text(dcm("131563"), "Thorax"),
-            said_text(dcm("113609"), "8"),
-            said_number(dcm("121140"), "2"),
+        .with_content([library([group([
+            uid_item("1.2.3.1"),
+            text_item(dcm("131563"), "Thorax"),
+            text_item(dcm("113609"), "8"),
+            number_item(dcm("121140"), "2"),
             reference("1.2.3.1.1", []),
             reference("1.2.3.1.2", []),
-            said_text(dcm("113609"), "99"),
+            text_item(dcm("113609"), "99"),
         ])])])
         .read();
     let series = first_series(&manifest);
@@ -33,10 +33,10 @@ fn reads_descriptors_that_stand_before_their_instance() {
 #[test]
 fn prefers_descriptors_below_an_instance() {
     let manifest = Document::mado()
-        .saying([library([group([
-            said_uid("1.2.3.1"),
-            said_text(dcm("113609"), "8"),
-            reference("1.2.3.1.1", [said_text(dcm("113609"), "5")]),
+        .with_content([library([group([
+            uid_item("1.2.3.1"),
+            text_item(dcm("113609"), "8"),
+            reference("1.2.3.1.1", [text_item(dcm("113609"), "5")]),
         ])])])
         .read();
     assert_eq!(first_series(&manifest).instances[0].number, Some(5));
@@ -46,12 +46,12 @@ fn prefers_descriptors_below_an_instance() {
 #[test]
 fn joins_a_group_without_series_uid_by_its_instances() {
     let manifest = Document::mado()
-        .saying([library([
+        .with_content([library([
             group([
-                said_text(dcm("131563"), "Thorax"),
+                text_item(dcm("131563"), "Thorax"),
                 reference("1.2.3.1.2", []),
             ]),
-            group([said_uid("1.2.9.9"), said_text(dcm("131563"), "foreign")]),
+            group([uid_item("1.2.9.9"), text_item(dcm("131563"), "foreign")]),
         ])])
         .read();
     assert_eq!(
@@ -75,11 +75,11 @@ fn reads_wrong_representations_relations_and_containers() {
     let mut by_meaning = dcm("");
     by_meaning.put(text(tags::CODE_MEANING, VR::SH, "Series Description"));
     by_meaning.remove_element(tags::CODE_VALUE);
-    let mut modality = said_code(dcm("121139"), dcm("CT"));
+    let mut modality = code_item(dcm("121139"), dcm("CT"));
     modality.put(text(tags::RELATIONSHIP_TYPE, VR::CS, "HAS_ACQ_CONTEXT"));
-    let mut described = said("TEXT", by_meaning, text(tags::TEXT_VALUE, VR::LO, "Thorax"));
+    let mut described = value_item("TEXT", by_meaning, text(tags::TEXT_VALUE, VR::LO, "Thorax"));
     described.remove_element(tags::RELATIONSHIP_TYPE);
-    let mut group = group([said_uid("1.2.3.1"), modality, described]);
+    let mut group = group([uid_item("1.2.3.1"), modality, described]);
     group.remove_element(tags::RELATIONSHIP_TYPE);
     let manifest = Document::mado()
         .with(text(tags::STUDY_INSTANCE_UID, VR::SH, STUDY))
@@ -90,7 +90,7 @@ fn reads_wrong_representations_relations_and_containers() {
             VR::OB,
             dicom_value!(U8, [1, 2]),
         ))
-        .saying([container(dcm("ddd001"), [container(nameless, [group])])])
+        .with_content([container(dcm("ddd001"), [container(nameless, [group])])])
         .read();
     let series = first_series(&manifest);
     assert_eq!(series.modality.as_deref(), Some("CT"));
@@ -113,11 +113,11 @@ fn reads_wrong_representations_relations_and_containers() {
 fn looks_for_the_library_four_levels_deep() {
     let below = |levels| {
         let wanted = library([group([
-            said_uid("1.2.3.1"),
-            said_code(dcm("121139"), dcm("CT")),
+            uid_item("1.2.3.1"),
+            code_item(dcm("121139"), dcm("CT")),
         ])]);
         let wrapped = (1..levels).fold(wanted, |inner, _| container(dcm("1"), [inner]));
-        Document::mado().saying([wrapped]).read()
+        Document::mado().with_content([wrapped]).read()
     };
     assert_eq!(first_series(&below(4)).modality.as_deref(), Some("CT"));
     assert_eq!(first_series(&below(5)).modality, None);
@@ -135,11 +135,11 @@ fn misses_the_library_only_where_the_title_promises_one() {
 #[test]
 fn reads_counts_that_are_written_as_text() {
     let manifest = Document::mado()
-        .saying([library([
-            said_number(dcm("131565"), "3"),
+        .with_content([library([
+            number_item(dcm("131565"), "3"),
             group([
-                said_uid("1.2.3.1"),
-                said_text(dcm("131564"), "(50, UCUM, \"instances\")"),
+                uid_item("1.2.3.1"),
+                text_item(dcm("131564"), "(50, UCUM, \"instances\")"),
             ]),
         ])])
         .read();

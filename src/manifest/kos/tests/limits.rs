@@ -5,9 +5,9 @@ use super::*;
 #[test]
 fn survives_every_damage_of_one_byte() {
     let bytes = Document::mado()
-        .saying([library([group([
-            said_uid("1.2.3.1"),
-            reference("1.2.3.1.1", [said_text(dcm("113609"), "5")]),
+        .with_content([library([group([
+            uid_item("1.2.3.1"),
+            reference("1.2.3.1.1", [text_item(dcm("113609"), "5")]),
         ])])])
         .bytes();
     let listed = |manifest: &Manifest| -> usize {

@@ -72,7 +72,7 @@ impl Document {
         self
     }
 
-    fn saying(mut self, content: impl IntoIterator<Item = Object>) -> Self {
+    fn with_content(mut self, content: impl IntoIterator<Item = Object>) -> Self {
         self.content.extend(content);
         self
     }
@@ -173,34 +173,34 @@ fn item(relation: &str, kind: &str, more: impl IntoIterator<Item = InMemElement>
     item
 }
 
-fn said(kind: &str, concept: Object, value: InMemElement) -> Object {
+fn value_item(kind: &str, concept: Object, value: InMemElement) -> Object {
     let name = sequence(tags::CONCEPT_NAME_CODE_SEQUENCE, [concept]);
     item("HAS ACQ CONTEXT", kind, [name, value])
 }
 
-fn said_text(concept: Object, value: &str) -> Object {
-    said("TEXT", concept, text(tags::TEXT_VALUE, VR::UT, value))
+fn text_item(concept: Object, value: &str) -> Object {
+    value_item("TEXT", concept, text(tags::TEXT_VALUE, VR::UT, value))
 }
 
-fn said_code(concept: Object, value: Object) -> Object {
-    said(
+fn code_item(concept: Object, value: Object) -> Object {
+    value_item(
         "CODE",
         concept,
         sequence(tags::CONCEPT_CODE_SEQUENCE, [value]),
     )
 }
 
-fn said_number(concept: Object, value: &str) -> Object {
+fn number_item(concept: Object, value: &str) -> Object {
     let value = object([text(tags::NUMERIC_VALUE, VR::DS, value)]);
-    said(
+    value_item(
         "NUM",
         concept,
         sequence(tags::MEASURED_VALUE_SEQUENCE, [value]),
     )
 }
 
-fn said_uid(uid: &str) -> Object {
-    said("UIDREF", dcm("112002"), text(tags::UID, VR::UI, uid))
+fn uid_item(uid: &str) -> Object {
+    value_item("UIDREF", dcm("112002"), text(tags::UID, VR::UI, uid))
 }
 
 fn container(concept: Object, children: impl IntoIterator<Item = Object>) -> Object {
