@@ -1,3 +1,6 @@
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
 use super::*;
 
 fn end_of(body: Body, chunks: usize) -> (u64, End) {

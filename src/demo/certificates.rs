@@ -1,5 +1,5 @@
-//! The certificates of the demonstration: each community has an authority of its own, which has
-//! signed one certificate, for its gateway.
+//! The certificates of the demonstration: each community has its own authority, which signs one
+//! certificate for the community's gateway.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -12,7 +12,7 @@ use rcgen::{
 use crate::start::Failure;
 
 /// Writes `authority.pem`, `gateway.pem` and `gateway.key` into a directory; the certificate is
-/// good for the gateway's name and for this machine.
+/// valid for the gateway's name and for the loopback address.
 pub(super) fn write(directory: &Path, name: &str) -> Result<(), Failure> {
     let authority = authority(name).map_err(Failure::new)?;
     let key = KeyPair::generate().map_err(Failure::new)?;
@@ -32,18 +32,20 @@ pub(super) fn write(directory: &Path, name: &str) -> Result<(), Failure> {
 
 fn authority(name: &str) -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
     let mut params = CertificateParams::default();
-    let called = format!("Authority of {name}");
-    params.distinguished_name.push(DnType::CommonName, called);
+    let common_name = format!("Authority of {name}");
+    let subject = &mut params.distinguished_name;
+    subject.push(DnType::CommonName, common_name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     CertifiedIssuer::self_signed(params, KeyPair::generate()?)
 }
 
-/// A gateway answers and asks, so its certificate is a server's and a client's.
+/// A gateway is a server and a client, so its certificate is valid for both.
 fn gateway(name: &str) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(vec![name.to_owned()])?;
-    let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    params.subject_alt_names.push(SanType::IpAddress(here));
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let names = &mut params.subject_alt_names;
+    names.push(SanType::IpAddress(loopback));
     params.distinguished_name.push(DnType::CommonName, name);
     params.extended_key_usages = vec![
         ExtendedKeyUsagePurpose::ServerAuth,

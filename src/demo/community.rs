@@ -1,5 +1,5 @@
-//! The two communities of the demonstration: sockets, settings and what runs on them. They are set
-//! up as anybody would set them up: from a `config.toml` and certificate files.
+//! The two communities of the demonstration. Each starts like any deployment: from a `config.toml`
+//! and certificate files.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,18 +15,18 @@ use crate::manifest::{Id, Registration, Submission};
 use crate::start::Failure;
 use crate::start::{Services, Sockets};
 
-/// A community whose sockets are bound.
+/// A community with bound sockets.
 #[derive(Debug)]
 pub(super) struct Community {
-    /// The location that it has.
+    /// Its location.
     location: Location,
-    /// Where its files are.
+    /// The directory of its settings and certificates.
     pub(super) directory: PathBuf,
     sockets: Sockets,
     pub(super) addresses: Addresses,
 }
 
-/// Where its gateway listens.
+/// The addresses on which its gateway listens.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Addresses {
     pub(super) public: SocketAddr,
@@ -34,14 +34,14 @@ pub(super) struct Addresses {
     pub(super) operator: SocketAddr,
 }
 
-/// A community whose gateway is ready to serve.
-pub(super) struct Ready {
+/// A community that trusts its peer and is ready to serve.
+pub(super) struct JoinedCommunity {
     config: Config,
     parts: Services,
     sockets: Sockets,
 }
 
-/// The homeCommunityId of the community that has a location.
+/// The homeCommunityId of the community with this location.
 pub(super) fn home_community_id(location: Location) -> &'static str {
     match location {
         Location::A => "1.3.6.1.4.1.99999.1",
@@ -49,7 +49,7 @@ pub(super) fn home_community_id(location: Location) -> &'static str {
     }
 }
 
-/// What its gateway is called in certificates.
+/// The name of its gateway in certificates.
 fn gateway_name(location: Location) -> &'static str {
     match location {
         Location::A => "gateway.a.demo.example",
@@ -64,8 +64,8 @@ fn alias(location: Location) -> &'static str {
     }
 }
 
-/// How manifests name a location. Nobody dials this address: it would select the location if the
-/// identifier did not.
+/// The identifiers of a location in manifests. Gateways use the URL only to select the location if
+/// the UID does not; they never connect to it.
 pub(super) fn location_ids(location: Location) -> LocationIds {
     let name = gateway_name(location).replace("gateway", "pacs");
     LocationIds {
@@ -75,7 +75,7 @@ pub(super) fn location_ids(location: Location) -> LocationIds {
 }
 
 impl Community {
-    /// Makes its certificates and binds its sockets, the public one to `port`.
+    /// Writes its certificates and binds its sockets, the public one to `port`.
     pub(super) async fn open(location: Location, root: &Path, port: u16) -> Result<Self, Failure> {
         let directory = root.join(alias(location));
         std::fs::create_dir_all(&directory).map_err(Failure::new)?;
@@ -101,32 +101,32 @@ impl Community {
         })
     }
 
-    /// Its settings.
+    /// The path of its settings.
     pub(super) fn config(&self) -> PathBuf {
         self.directory.join("config.toml")
     }
 
-    /// Writes its settings, joins it to the other one, and opens everything.
-    pub(super) fn join(self, other: &Side) -> Result<Ready, Failure> {
+    /// Writes its settings, with `peer` as its partner, and loads them.
+    pub(super) fn join(self, peer: &Peer) -> Result<JoinedCommunity, Failure> {
         let path = self.config();
-        std::fs::write(&path, self.settings(other)).map_err(Failure::new)?;
+        std::fs::write(&path, self.settings(peer)).map_err(Failure::new)?;
         let (config, parts) = Services::load(&path)?;
-        Ok(Ready {
+        Ok(JoinedCommunity {
             config,
             parts,
             sockets: self.sockets,
         })
     }
 
-    /// What the other community has to know of it.
-    pub(super) fn side(&self) -> Side {
-        Side {
+    /// The values that the other community's settings need.
+    pub(super) fn as_peer(&self) -> Peer {
+        Peer {
             location: self.location,
             gateways: self.addresses.gateways,
         }
     }
 
-    fn settings(&self, other: &Side) -> String {
+    fn settings(&self, peer: &Peer) -> String {
         let Addresses {
             public,
             gateways,
@@ -142,7 +142,7 @@ address = "{public}"
 operator_address = "{operator}"
 drain_seconds = 2
 
-# So that a viewer on this machine may show the phantom.
+# Lets a viewer on this machine display the phantom.
 [cors]
 origins = ["*"]
 
@@ -150,7 +150,7 @@ origins = ["*"]
 address = "{gateways}"
 certificate = "gateway.pem"
 private_key = "gateway.key"
-client_authorities = "../{other_alias}/authority.pem"
+client_authorities = "../{peer_alias}/authority.pem"
 
 [[location]]
 alias = "{folder}"
@@ -158,38 +158,48 @@ retrieve_location_uid = "{location_uid}"
 retrieve_urls = ["{retrieve_url}"]
 folder = "../{folder}"
 
-[[community]]
-alias = "{other_alias}"
-home_community_id = "{other_home}"
-gateway_url = "https://{other_gateways}/wado-rs/"
-certificate_names = ["{other_name}"]
-
-[community.http]
-authorities = "../{other_alias}/authority.pem"
-certificate = "gateway.pem"
-private_key = "gateway.key"
-"#,
+{peer_settings}"#,
             home = home_community_id(self.location),
             folder = self.location.folder(),
             location_uid = ids.retrieve_location_uid,
             retrieve_url = ids.retrieve_url,
-            other_alias = alias(other.location),
-            other_home = home_community_id(other.location),
-            other_gateways = other.gateways,
-            other_name = gateway_name(other.location),
+            peer_alias = alias(peer.location),
+            peer_settings = peer.settings(),
         )
     }
 }
 
-/// What one community has to know of another.
+/// The values that a community's settings need for its partner.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Side {
+pub(super) struct Peer {
     location: Location,
     gateways: SocketAddr,
 }
 
-impl Ready {
-    /// Registers a manifest that comes from the community that has `from`.
+impl Peer {
+    fn settings(&self) -> String {
+        format!(
+            r#"[[community]]
+alias = "{alias}"
+home_community_id = "{home}"
+gateway_url = "https://{gateways}/wado-rs/"
+certificate_names = ["{name}"]
+
+[community.http]
+authorities = "../{alias}/authority.pem"
+certificate = "gateway.pem"
+private_key = "gateway.key"
+"#,
+            alias = alias(self.location),
+            home = home_community_id(self.location),
+            gateways = self.gateways,
+            name = gateway_name(self.location),
+        )
+    }
+}
+
+impl JoinedCommunity {
+    /// Registers a manifest from the community with location `from`.
     pub(super) fn register(&self, manifest: &[u8], from: Location) -> Result<Id, Failure> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -204,13 +214,13 @@ impl Ready {
             ..Submission::default()
         };
         let store = &self.parts.library;
-        // The demonstration's own manifests lead to one place each.
+        // The manifests of the demonstration cannot disagree, so `Locate` need not find a place.
         let registered = store.register(manifest, submission, now, &|_, _| None);
         let (manifest, _is_new) = registered.map_err(Failure::new)?;
         Ok(manifest.id)
     }
 
-    /// Serves until the process is told to stop.
+    /// Serves until a signal stops the process.
     pub(super) async fn serve(self) -> Result<(), Failure> {
         self.parts.serve(&self.config, self.sockets).await
     }

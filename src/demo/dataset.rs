@@ -94,7 +94,7 @@ impl Dataset {
         self.sequence(tag, [item])
     }
 
-    /// Patient ID and who gave it.
+    /// Patient ID and its issuer.
     #[must_use]
     pub(super) fn patient_id(self, id: Identifier, label: &str) -> Self {
         self.text(tags::PATIENT_ID, VR::LO, id.value)
@@ -102,7 +102,7 @@ impl Dataset {
             .issuer(tags::ISSUER_OF_PATIENT_ID_QUALIFIERS_SEQUENCE, id)
     }
 
-    /// A sequence that tells who gave `identifier`.
+    /// A sequence with the issuer of `identifier`.
     #[must_use]
     pub(super) fn issuer(self, tag: Tag, identifier: Identifier) -> Self {
         let item = Self::new()
@@ -125,6 +125,6 @@ impl Dataset {
     }
 }
 
-/// Implementation Class UID (0002,0012): below the study's own UIDs, so that no release of a library
-/// changes the files.
+/// Implementation Class UID (0002,0012): below the study's own UIDs, so that a new release of the
+/// DICOM library does not change the files.
 const IMPLEMENTATION_CLASS: &str = "2.25.5260584752800091357059910238462748676.6";

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::model::{Code, Identifier, Instance, LocationIds, Series, Study};
 
-/// The manifest as JSON. `locations` is in the order of `Location::index`; a series whose location is
-/// not among them is listed without an endpoint.
+/// The manifest as JSON. `locations` is in the order of `Location::index`; a series whose location
+/// is missing there has no endpoint.
 pub(super) fn write(study: &Study, locations: &[LocationIds]) -> Vec<u8> {
     format!("{:#}\n", bundle(study, locations)).into_bytes()
 }
@@ -53,7 +53,7 @@ fn composition(study: &Study) -> Value {
     })
 }
 
-// The narrative holds only text of this study, none of which needs escaping.
+// The narrative contains only texts of this study, and none of them needs escaping.
 fn summary(study: &Study) -> String {
     let (series, instances) = (study.series.len(), study.instance_count());
     format!(
@@ -210,7 +210,7 @@ fn endpoint(ids: &LocationIds) -> Value {
     })
 }
 
-/// A resource of the Bundle: its type, and the number that makes its URN.
+/// A resource of the Bundle: its type, and the number in its URN.
 #[derive(Clone, Copy)]
 struct Resource(&'static str, usize);
 
@@ -237,7 +237,8 @@ fn reference(id: Resource) -> Value {
     json!({ "reference": urn_uuid(id), "type": id.0 })
 }
 
-// MADO: the identifier is an OID in the form of a DICOM UI, the same as that of the Key Object Selection.
+// MADO: the identifier is an OID in the form of a DICOM UI, equal to that of the Key Object
+// Selection.
 fn document_identifier(study: &Study) -> Value {
     json!({ "system": "urn:dicom:uid", "value": study.manifest.uid.as_str() })
 }

@@ -1,6 +1,6 @@
-//! Capital letters of 5 by 7 dots: as many as the picture of the study needs.
+//! A font of 5 by 7 dots, with the characters that the picture of the study needs.
 
-/// The dots of `text`, as column and row; characters that have no shape are blank.
+/// The dots of `text`, as column and row; a character without a glyph is blank.
 pub(super) fn dots(text: &str) -> impl Iterator<Item = [usize; 2]> {
     text.chars().enumerate().flat_map(|(place, character)| {
         shape(character).map(move |[column, row]| [place * ADVANCE + column, row])

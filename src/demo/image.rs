@@ -23,7 +23,7 @@ pub(super) fn write(study: &Study, series: &Series, instance: &Instance) -> Vec<
     .into_part10()
 }
 
-// SOP Common, General Series, General Image, and what Study gives.
+// SOP Common, General Series and General Image modules, and those of the study.
 fn common(study: &Study, series: &Series, instance: &Instance) -> Dataset {
     let (date, time) = (series.started.da(), series.started.tm());
     Dataset::of_study(study)
@@ -43,7 +43,7 @@ fn common(study: &Study, series: &Series, instance: &Instance) -> Dataset {
         .text(tags::ACQUISITION_TIME, VR::TM, &time)
         .text(tags::BURNED_IN_ANNOTATION, VR::CS, "NO")
         .text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00")
-        // PS3.3 C.12.1: nobody was scanned.
+        // PS3.3 C.12.1: the images show a phantom.
         .text(tags::SYNTHETIC_DATA, VR::CS, "YES")
 }
 
@@ -86,7 +86,7 @@ fn scanner(dataset: Dataset, stack: &Stack) -> Dataset {
         )
 }
 
-// A CT gives axial images; others are made of them.
+// A CT acquires axial images; other planes are reformatted from them.
 fn image_type(orientation: Orientation) -> &'static str {
     match orientation {
         Orientation::Axial => "ORIGINAL\\PRIMARY\\AXIAL",
@@ -193,7 +193,7 @@ fn decimals(values: &[f64]) -> String {
 // PS3.5 6.2: a DS has at most 16 characters.
 fn decimal(value: f64) -> String {
     let rounded = (value * 1e6).round() / 1e6;
-    // No "-0".
+    // Adding zero turns "-0" into "0".
     (rounded + 0.0).to_string()
 }
 

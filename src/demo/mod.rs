@@ -26,7 +26,7 @@ use model::{Location, Study};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Where community A's gateway listens for viewers, on this machine only
+    /// The loopback port on which community A's gateway listens for viewers
     #[arg(long, default_value_t = 8080)]
     port: u16,
 }
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     block_on(async {
         let a = Community::open(Location::A, root.path(), arguments.port).await?;
         let b = Community::open(Location::B, root.path(), 0).await?;
-        let mut printed = Printed {
+        let mut instructions = Instructions {
             study: &study,
             manifest: &manifests[0],
             a: a.addresses,
@@ -48,20 +48,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             b_directory: b.directory.clone(),
             id: None,
         };
-        let sides = (a.side(), b.side());
-        let (a, b) = (a.join(&sides.1)?, b.join(&sides.0)?);
+        let (a_peer, b_peer) = (a.as_peer(), b.as_peer());
+        let (a, b) = (a.join(&b_peer)?, b.join(&a_peer)?);
         for manifest in &manifests {
             let bytes = std::fs::read(manifest).map_err(Failure::new)?;
             let id = a.register(&bytes, Location::B)?;
-            printed.id.get_or_insert(id);
+            instructions.id.get_or_insert(id);
             b.register(&bytes, Location::A)?;
         }
-        printed.print();
+        instructions.print();
         tokio::try_join!(a.serve(), b.serve()).map(|_both| ())
     })
 }
 
-/// The same study in both formats of a manifest.
+/// Writes the manifest of the study in both formats.
 fn write_manifests(study: &Study, directory: &Path) -> Result<[PathBuf; 2], Failure> {
     let ids = [Location::A, Location::B].map(location_ids);
     let files = [
@@ -78,8 +78,8 @@ fn write_manifests(study: &Study, directory: &Path) -> Result<[PathBuf; 2], Fail
     Ok(files)
 }
 
-/// What the lines on the screen are made of.
-struct Printed<'a> {
+/// The lines on the screen: the addresses of the demonstration, and commands to try.
+struct Instructions<'a> {
     study: &'a Study,
     manifest: &'a Path,
     a: Addresses,
@@ -90,34 +90,32 @@ struct Printed<'a> {
     id: Option<Id>,
 }
 
-impl Printed<'_> {
+impl Instructions<'_> {
     fn print(&self) {
-        let gateway = format!("http://{}", self.a.public);
-        let id = self.id.map_or(String::new(), |id| id.to_string());
-        let root = format!("{gateway}/manifests/{id}/dicomweb");
+        let Some(slice) = self.slice() else { return };
+        println!(
+            "{overview}
+
+Try, in another terminal:
+
+{viewer}
+
+{partner}
+
+Stop with Ctrl-C; xcwado then deletes the study.",
+            overview = self.overview(),
+            viewer = self.viewer_commands(&slice),
+            partner = self.partner_commands(&slice),
+        );
+    }
+
+    fn overview(&self) -> String {
         let count = |location| {
             let series = self.study.series.iter();
             let series = series.filter(|series| series.location == location);
             series.map(|series| series.instances.len()).sum::<usize>()
         };
-        let command = std::env::current_exe().map_or_else(
-            |_unknown| "xcwado".into(),
-            |path| path.display().to_string(),
-        );
-        // A series that only the other community has.
-        let series = self.study.series.iter();
-        let mut series = series.filter(|series| series.location == Location::B);
-        let Some(series) = series.next() else { return };
-        let Some(instance) = series.instances.get(series.instances.len() / 2) else {
-            return;
-        };
-        let study_uid = &self.study.uid;
-        let b_location = format!(
-            "homeCommunityId/{}/RetrieveLocationUID/{}",
-            home_community_id(Location::B),
-            location_ids(Location::B).retrieve_location_uid
-        );
-        println!(
+        format!(
             "A study of {instances} instances, {in_a} in community A and {in_b} in community B. Each has a gateway.
 
   viewer ──▶ gateway of A ══ mutual TLS, XC-WADO (RAD-160) ══▶ gateway of B ──▶ images of B
@@ -125,36 +123,11 @@ impl Printed<'_> {
 
 Settings and certificates:  {a_directory}
                             {b_directory}
-Its manifest, known to both gateways:
+Manifest, registered at both gateways:
                             {kos}  (Key Object Selection)
                             {fhir}  (FHIR Bundle)
 DICOMweb root for viewers:  {root}
-For operators:              http://{operator}/metrics
-
-Try, in another terminal:
-
-# what the manifest selects
-curl {gateway}/manifests/{id}
-
-# one slice of community B, through both gateways
-curl -H 'Accept: application/dicom' -o slice.dcm {root}/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}
-
-# the whole study, out of both communities, in one answer
-curl -H 'Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=*' -o study.multipart {root}/studies/{study_uid}
-
-# the same slice without a manifest, by the address that XC-WADO gives it
-curl -H 'Accept: application/dicom' -o same-slice.dcm {gateway}/wado-rs/{b_location}/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}
-
-# what partners see: the gateway of B, asked with the certificate of A's; nobody else gets in
-curl --cacert {b_directory}/authority.pem --cert {a_directory}/gateway.pem --key {a_directory}/gateway.key -H 'Accept: application/dicom' -o partner-slice.dcm https://{b_gateways}/wado-rs/{b_location}/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}
-
-# every source and gateway of A, tried
-{command} check --config {a_directory}/config.toml
-
-# the whole study, as files
-{command} fetch {kos} --home-community-id {b_home} -o demo-images --gateway {gateway}
-
-Stop with Ctrl-C; the study is deleted then.",
+For operators:              http://{operator}/metrics",
             instances = self.study.instance_count(),
             in_a = count(Location::A),
             in_b = count(Location::B),
@@ -164,10 +137,84 @@ Stop with Ctrl-C; the study is deleted then.",
             b_directory = self.b_directory.display(),
             kos = self.manifest.display(),
             fhir = self.manifest.with_extension("json").display(),
+            root = self.root(),
             operator = self.a.operator,
-            b_home = home_community_id(Location::B),
-            series_uid = series.uid,
-            instance_uid = instance.uid,
-        );
+        )
     }
+
+    fn viewer_commands(&self, slice: &str) -> String {
+        format!(
+            "# list the instances that the manifest selects
+curl {gateway}/manifests/{id}
+
+# retrieve one slice of community B, through both gateways
+curl -H 'Accept: application/dicom' -o slice.dcm {root}/{slice}
+
+# retrieve the whole study, from both communities, in one response
+curl -H 'Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=*' -o study.multipart {root}/studies/{study_uid}
+
+# retrieve the same slice without a manifest, at its XC-WADO address
+curl -H 'Accept: application/dicom' -o same-slice.dcm {gateway}/wado-rs/{b_location}/{slice}",
+            gateway = self.gateway(),
+            id = self.id(),
+            root = self.root(),
+            study_uid = self.study.uid,
+            b_location = b_location(),
+        )
+    }
+
+    fn partner_commands(&self, slice: &str) -> String {
+        let command = std::env::current_exe().map_or_else(
+            |_unknown| "xcwado".into(),
+            |path| path.display().to_string(),
+        );
+        format!(
+            "# act as a partner: the gateway of B admits the certificate of A's gateway and no other
+curl --cacert {b_directory}/authority.pem --cert {a_directory}/gateway.pem --key {a_directory}/gateway.key -H 'Accept: application/dicom' -o partner-slice.dcm https://{b_gateways}/wado-rs/{b_location}/{slice}
+
+# test every source and partner of A
+{command} check --config {a_directory}/config.toml
+
+# save the whole study as files
+{command} fetch {kos} --home-community-id {b_home} -o demo-images --gateway {gateway}",
+            a_directory = self.a_directory.display(),
+            b_directory = self.b_directory.display(),
+            b_gateways = self.b.gateways,
+            b_location = b_location(),
+            kos = self.manifest.display(),
+            b_home = home_community_id(Location::B),
+            gateway = self.gateway(),
+        )
+    }
+
+    /// The path of an instance that only community B holds.
+    fn slice(&self) -> Option<String> {
+        let mut series = self.study.series.iter();
+        let series = series.find(|series| series.location == Location::B)?;
+        let instance = series.instances.get(series.instances.len() / 2)?;
+        Some(format!(
+            "studies/{}/series/{}/instances/{}",
+            self.study.uid, series.uid, instance.uid
+        ))
+    }
+
+    fn gateway(&self) -> String {
+        format!("http://{}", self.a.public)
+    }
+
+    fn id(&self) -> String {
+        self.id.map_or(String::new(), |id| id.to_string())
+    }
+
+    fn root(&self) -> String {
+        format!("{}/manifests/{}/dicomweb", self.gateway(), self.id())
+    }
+}
+
+fn b_location() -> String {
+    format!(
+        "homeCommunityId/{}/RetrieveLocationUID/{}",
+        home_community_id(Location::B),
+        location_ids(Location::B).retrieve_location_uid
+    )
 }

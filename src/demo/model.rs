@@ -1,13 +1,13 @@
-//! What the study of the demonstration consists of: enough to draw its images and to write its manifests.
+//! The model of the demonstration's study, from which its images and manifests are generated.
 
 use super::phantom::Plane;
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, Uid};
 
-/// A study whose series are at two locations.
+/// A study with series at two locations.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Study {
     pub(super) uid: StudyInstanceUid,
-    /// Study ID (0020,0010), for people.
+    /// Study ID (0020,0010).
     pub(super) id: &'static str,
     pub(super) description: &'static str,
     pub(super) started: Moment,
@@ -17,14 +17,14 @@ pub(super) struct Study {
     pub(super) procedure: Code,
     /// Anatomical region of the study, of CID IHE-MADO1.
     pub(super) region: Code,
-    /// Frame of Reference UID (0020,0052): all slices are in one coordinate system.
+    /// Frame of Reference UID (0020,0052): all slices share one coordinate system.
     pub(super) frame_of_reference: Uid,
     pub(super) series: Vec<Series>,
     pub(super) manifest: Manifest,
 }
 
 impl Study {
-    /// How many instances its series have.
+    /// The number of instances of all series.
     pub(super) fn instance_count(&self) -> usize {
         self.series
             .iter()
@@ -44,26 +44,26 @@ impl Study {
     }
 }
 
-/// The imaging study manifest, in whichever format: both name the same document.
+/// The imaging study manifest. Both formats have the same identifier.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Manifest {
     /// SOP Instance UID of the Key Object Selection, identifier of the Bundle.
     pub(super) uid: SopInstanceUid,
-    /// The series that the Key Object Selection is in.
+    /// The series of the Key Object Selection.
     pub(super) series_uid: SeriesInstanceUid,
     pub(super) created: Moment,
     pub(super) manufacturer: &'static str,
     pub(super) institution: Institution,
 }
 
-/// Who made the manifest.
+/// The author of the manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Institution {
     pub(super) name: &'static str,
     pub(super) identifier: Identifier,
 }
 
-/// The patient, who is none.
+/// The fictitious patient.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Patient {
     pub(super) family: &'static str,
@@ -74,7 +74,7 @@ pub(super) struct Patient {
     pub(super) born: Moment,
 }
 
-/// An identifier, and the OID of who gave it.
+/// An identifier, with the OID of its issuer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Identifier {
     pub(super) value: &'static str,
@@ -89,7 +89,7 @@ pub(super) struct Code {
     pub(super) meaning: &'static str,
 }
 
-/// One series: everything in it is at one location.
+/// One series, with all its instances at one location.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Series {
     pub(super) uid: SeriesInstanceUid,
@@ -103,7 +103,7 @@ pub(super) struct Series {
     pub(super) instances: Vec<Instance>,
 }
 
-/// What a series shows.
+/// The content of a series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Content {
     /// Parallel slices of CT.
@@ -118,21 +118,21 @@ pub(super) struct Instance {
     pub(super) sop_class: SopClassUid,
     pub(super) uid: SopInstanceUid,
     pub(super) number: u16,
-    /// Its frames, if it is of a class that can have several.
+    /// The number of frames, if its SOP class allows several.
     pub(super) frames: Option<u32>,
 }
 
-/// Where a series is.
+/// The location of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Location {
-    /// Has the axial series.
+    /// The location of the axial series.
     A,
-    /// Has the others.
+    /// The location of the other series.
     B,
 }
 
 impl Location {
-    /// Its place in a list of [`LocationIds`].
+    /// Its index in a list of [`LocationIds`].
     pub(super) const fn index(self) -> usize {
         match self {
             Self::A => 0,
@@ -148,13 +148,13 @@ impl Location {
         }
     }
 
-    /// What `locations` says of it.
+    /// Its identifiers in `locations`.
     pub(super) fn ids(self, locations: &[LocationIds]) -> Option<&LocationIds> {
         locations.get(self.index())
     }
 }
 
-/// How a manifest names a location. Lists of these are in the order of [`Location::index`].
+/// The identifiers of a location in manifests. Lists are in the order of [`Location::index`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LocationIds {
     /// Retrieve Location UID (0040,E011), a bare OID.
@@ -240,7 +240,7 @@ pub(super) struct Stack {
     pub(super) side: usize,
 }
 
-/// How the slices of a stack lie.
+/// The orientation of the slices in a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Orientation {
     /// From the neck to the crown.
@@ -258,7 +258,7 @@ impl Orientation {
         }
     }
 
-    /// From the outside of the first slice to that of the last, in mm.
+    /// Distance between the outer faces of the first and last slice, in mm.
     const fn depth(self) -> f64 {
         match self {
             Self::Axial => 176.0,
@@ -268,12 +268,12 @@ impl Orientation {
 }
 
 impl Stack {
-    /// Distance of neighbouring slices, which is their thickness, in mm.
+    /// Distance between neighbouring slices, which equals their thickness, in mm.
     pub(super) fn spacing(&self) -> f64 {
         self.orientation.depth() / f64::from(self.slices)
     }
 
-    /// Where the slice with this Instance Number lies; 1 is the first.
+    /// The plane of the slice with this Instance Number, which starts at 1.
     pub(super) fn plane(&self, number: u16) -> Plane {
         let spacing = self.orientation.field_of_view() / self.side as f64;
         let corner = spacing * (self.side as f64 - 1.0) / 2.0;

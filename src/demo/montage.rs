@@ -1,4 +1,4 @@
-//! The colour picture of the study: three views of the phantom, and what the colours mean.
+//! The colour picture of the study: three views of the phantom, and a legend of the colours.
 
 use super::font;
 use super::phantom::{self, Plane};

@@ -1,7 +1,8 @@
-//! The 3-D Shepp-Logan head phantom, as a CT scanner would see it: ten ellipsoids in Hounsfield units.
+//! The 3-D Shepp-Logan head phantom, as a CT scanner would see it: ten ellipsoids in Hounsfield
+//! units.
 //!
-//! Shapes and contrast are those of the modified phantom (P. Toft, 1996), in which soft tissue can
-//! be told apart. Only the steps of density are replaced by steps in Hounsfield units.
+//! Shapes and contrast are those of the modified phantom (P. Toft, 1996), which makes soft tissue
+//! distinguishable. Only the density steps are replaced by steps in Hounsfield units.
 
 /// One square slice of voxels, in the patient coordinate system (PS3.3 C.7.6.2.1.1: x to the left,
 /// y to the back, z to the head), in mm.
@@ -42,8 +43,8 @@ pub(super) fn slice(plane: &Plane) -> Vec<f64> {
         .collect()
 }
 
-/// The same with the grain of a real scan, in whole Hounsfield units. `seed` tells one slice's grain
-/// from another's; the same seed gives the same grain.
+/// The same with the grain of a real scan, in whole Hounsfield units. Each slice has its own
+/// `seed`; equal seeds give equal grain.
 pub(super) fn scan(plane: &Plane, seed: u32) -> Vec<i16> {
     let grain = Grain::new(plane.side, seed);
     slice(plane)
@@ -58,7 +59,7 @@ fn to_phantom([x, y, z]: [f64; 3]) -> [f64; 3] {
     [x, -y, z].map(|part| part / MM_PER_UNIT)
 }
 
-/// One ellipsoid of the phantom; what it adds to the value of everything inside it.
+/// One ellipsoid of the phantom, with the value that it adds to every point inside.
 struct Ellipsoid {
     step: f64,
     half_axes: [f64; 3],
@@ -68,7 +69,7 @@ struct Ellipsoid {
 }
 
 impl Ellipsoid {
-    /// Where a vector is in the frame in which this ellipsoid is the unit sphere.
+    /// Transforms a vector to the frame in which this ellipsoid is the unit sphere.
     fn unit_frame(&self, [x, y, z]: [f64; 3]) -> [f64; 3] {
         let (sin, cos) = self.degrees.to_radians().sin_cos();
         let [a, b, c] = self.half_axes;
@@ -109,7 +110,7 @@ impl Line {
         }
     }
 
-    /// How much of a voxel is inside: partial volume, as in a real scan.
+    /// The fraction of a voxel inside: partial volume, as in a real scan.
     fn share(&self, squared: f64) -> f64 {
         (0.5 + (1.0 - squared.sqrt()) / self.softness).clamp(0.0, 1.0)
     }
@@ -139,7 +140,7 @@ fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
     a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
 
-/// Noise that is the same at every run, a little correlated between neighbours as that of a CT.
+/// Reproducible noise, slightly correlated between neighbours like that of a CT.
 struct Grain {
     white: Vec<f64>,
     side: usize,

@@ -1,6 +1,6 @@
-//! The study of the demonstration: what is in it, and its files.
+//! The study of the demonstration, and its files.
 //!
-//! Nothing here depends on the day or on chance: the same files, byte for byte, at every run.
+//! The generator is deterministic: every run writes the same files, byte for byte.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use super::model::{
 };
 use crate::dicom::{SeriesInstanceUid, Uid};
 
-/// Writes the study's Part 10 files into one folder for each location under `root`, which is
-/// created if need be.
+/// Writes the study's Part 10 files into one folder for each location under `root`, and creates
+/// missing folders.
 ///
 /// # Errors
 /// [`Error::Write`] if a folder or a file cannot be written.
@@ -29,14 +29,14 @@ pub(super) enum Error {
     /// A folder or a file could not be written.
     #[error("cannot write {path}")]
     Write {
-        /// Which.
+        /// The path of the folder or file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// How fine the study is made.
+/// The resolution of the images.
 #[derive(Debug, Clone, Copy)]
 struct Resolution {
     axial: u16,
@@ -239,7 +239,7 @@ fn known(text: &str) -> Uid {
     Uid::parse(text).expect("a UID of this file or of the dictionary, and short arcs")
 }
 
-/// A small study, for tests that need one but not its size.
+/// A small study for tests.
 #[cfg(test)]
 pub(super) fn small() -> Study {
     study(SMALL)

@@ -11,7 +11,7 @@ use crate::community::Registry;
 use crate::dicom::StudyInstanceUid;
 use crate::ihe::{HomeCommunityId, Location};
 use crate::library::Library;
-use crate::manifest::{Disagreement, Holding, Id, Place, Registered, Selected};
+use crate::manifest::{Disagreement, Holding, Id, Place, Registered, SeriesSelection};
 use crate::request::Root;
 use crate::resource::Target;
 use crate::retrieve::{Job, Plan};
@@ -128,7 +128,7 @@ impl Gateway {
         &self,
         holding: &'a Holding,
         target: &Target,
-    ) -> Option<impl Iterator<Item = (Selected<'a>, Option<Arc<Source>>)>> {
+    ) -> Option<impl Iterator<Item = (SeriesSelection<'a>, Option<Arc<Source>>)>> {
         let selected = holding.select(target)?.into_iter();
         Some(selected.map(|selected| {
             let (locations, community) = (selected.locations, selected.community);

@@ -1,4 +1,4 @@
-//! What manifests of one study disagree on: whose study it is, and where its instances are.
+//! Disagreements between manifests of one study: on the patient, and on the location of instances.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,47 +6,47 @@ use std::sync::Arc;
 use crate::dicom::StudyInstanceUid;
 use crate::ihe::{HomeCommunityId, Location};
 
-/// What becomes of a manifest that disagrees with those registered before.
+/// The policy for a manifest that disagrees with manifests registered earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnConflict {
-    /// It is not registered.
+    /// Refuse the registration.
     #[default]
     Refuse,
-    /// It is registered. Where all manifests are one, the first one holds.
+    /// Register it. In the union of all manifests, the first one takes precedence.
     KeepFirst,
 }
 
-/// A source that a manifest means, so that two ways of naming it are the same one.
+/// The source behind a location, so that two names for one source compare equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The server, or the other community's gateway.
     pub server: Arc<str>,
-    /// Which location behind a gateway.
+    /// The location behind a gateway.
     pub behind: Option<Location>,
 }
 
-/// The place that these locations of a manifest mean, if it is configured.
+/// Resolves the locations of a manifest to a place, if one is configured.
 pub type Locate<'a> = dyn Fn(&[Location], Option<&HomeCommunityId>) -> Option<Place> + 'a;
 
-/// On what a manifest disagrees with those registered before.
+/// A disagreement of a manifest with manifests registered earlier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disagreement {
-    /// Of which study.
+    /// The study.
     pub study: StudyInstanceUid,
-    /// Whether they name different patients.
+    /// Whether the manifests name different patients.
     pub patient: bool,
-    /// How many instances they have at different places.
+    /// The number of instances that they locate at different places.
     pub instances: usize,
 }
 
-/// A manifest disagrees with those registered before, and is not to be registered then. It says
-/// nothing of those but that they disagree.
+/// A manifest disagrees with manifests registered earlier and is refused. The text reveals nothing
+/// else about those manifests.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Conflict(pub Vec<Disagreement>);
 
 impl Place {
-    /// Whether this is certainly another place. Two locations behind one gateway may be named by
-    /// different means: then nothing is certain.
+    /// Whether this is certainly another place. Two locations behind one gateway may have names of
+    /// different kinds; they may then be the same.
     #[must_use]
     pub fn differs_from(&self, other: &Self) -> bool {
         if self.server != other.server {
@@ -55,7 +55,7 @@ impl Place {
         let (Some(one), Some(other)) = (&self.behind, &other.behind) else {
             return false;
         };
-        // As in the registry, the Retrieve Location UID comes first; URLs change.
+        // As in the registry, the Retrieve Location UID takes precedence, because URLs change.
         match (&one.retrieve_location_uid, &other.retrieve_location_uid) {
             (Some(one), Some(other)) => one != other,
             (None, _) | (_, None) => match (&one.retrieve_url, &other.retrieve_url) {
@@ -70,7 +70,7 @@ impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let patients = self.0.iter().filter(|one| one.patient).count();
         let instances: usize = self.0.iter().map(|one| one.instances).sum();
-        f.write_str("it disagrees with a manifest that was registered before on ")?;
+        f.write_str("the manifest disagrees with one registered earlier on ")?;
         match (patients, instances) {
             (0, _) => write!(f, "the location of {instances} instances")?,
             (_, 0) => write!(f, "the patient of {patients} studies")?,
@@ -79,7 +79,7 @@ impl fmt::Display for Conflict {
                 "the patient of {patients} studies and the location of {instances} instances"
             )?,
         }
-        f.write_str("; conflict=keep_first registers it beside that one, which stays the first")
+        f.write_str("; conflict=keep_first registers it, and the earlier one takes precedence")
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Id([u8; 16]);
 
 impl Id {
-    /// An id of these random bits.
+    /// An id from random bits.
     #[must_use]
     pub fn from_random(bits: [u8; 16]) -> Self {
         Self(bits)
@@ -31,7 +31,7 @@ impl fmt::Display for Id {
     }
 }
 
-// Whoever knows an id may see the images: it does not belong in a log.
+// The id grants access to the images: keep it out of logs.
 impl fmt::Debug for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Id(…)")

@@ -1,8 +1,8 @@
-//! What a manifest selects: one model for every format it comes in.
+//! Imaging study manifests: one model for all formats.
 
 mod conflict;
+mod export;
 pub mod fhir;
-mod handed_out;
 mod holding;
 mod id;
 pub mod kos;
@@ -14,8 +14,8 @@ pub(crate) mod retrieve_url;
 mod rows;
 
 pub use conflict::{Conflict, Disagreement, Locate, OnConflict, Place};
-pub use handed_out::handed_out;
-pub use holding::{Holding, Selected};
+pub use export::export;
+pub use holding::{Holding, SeriesSelection};
 pub use id::Id;
 pub use model::{
     Accession, Code, Format, Generation, Instance, KeyObject, Manifest, Patient, PatientId, Series,
@@ -25,27 +25,27 @@ pub use outline::Outline;
 pub use registered::{Registered, Registration, Submission, UnknownSeries};
 pub use rows::{instance_row, outline_row, series_row, study_row};
 
-/// The largest manifest that is read, in bytes.
+/// The size limit for a manifest, in bytes.
 pub const MAX_MANIFEST: usize = 64 << 20;
 
-/// Why bytes are no manifest.
+/// The reason why a document is not a usable manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Neither DICOM nor FHIR.
     #[error("the manifest is neither a DICOM Part 10 file nor a FHIR Bundle in JSON")]
     Unrecognised,
-    /// It is a DICOM file, but no manifest that can be used.
+    /// A DICOM file that is not a usable manifest.
     #[error(transparent)]
     Kos(#[from] kos::Error),
-    /// It is JSON, but no manifest that can be used.
+    /// JSON or XML that is not a usable manifest.
     #[error(transparent)]
     Fhir(#[from] fhir::Error),
 }
 
-/// Reads a manifest in any of the formats, told apart by its first bytes.
+/// Reads a manifest in any format; its first bytes tell which.
 ///
 /// # Errors
-/// Why it is no manifest. The texts hold nothing of what the manifest says.
+/// [`Error`] if it is not a usable manifest. The texts contain no value from the document.
 pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     if bytes.get(128..132) == Some(b"DICM") {
         return Ok(kos::read(bytes)?);

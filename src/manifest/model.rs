@@ -1,7 +1,8 @@
-//! The format-neutral manifest: studies, series, instances, and where they are.
+//! The format-neutral manifest: studies, series, instances and their locations.
 //!
-//! Only `series` and `instances` decide what may be retrieved; everything else describes. Dates and
-//! times keep the DICOM spelling (PS3.5 6.2: `YYYYMMDD`, `HHMMSS.FFFFFF`, `&ZZXX`), in which searches compare them.
+//! Only `series` and `instances` make data retrievable; all other fields describe. Dates and times
+//! have their DICOM form (PS3.5 6.2: `YYYYMMDD`, `HHMMSS.FFFFFF`, `&ZZXX`), because searches
+//! compare that form.
 
 use std::sync::Arc;
 
@@ -10,20 +11,20 @@ use serde::{Deserialize, Serialize};
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::Location;
 
-/// An imaging study manifest, as read.
+/// An imaging study manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
-    /// What it was written in.
+    /// The format of the document.
     pub format: Format,
     /// The document's own identifier: SOP Instance UID of a KOS, `Bundle.identifier` of a Bundle.
     pub document_id: Option<Box<str>>,
-    /// The studies it refers to: one in MADO, sometimes several in classic XDS-I.b.
+    /// The studies: one in MADO, sometimes several in classic XDS-I.b.
     pub studies: Vec<Study>,
-    /// What was wrong with it and was tolerated.
+    /// Tolerated defects.
     pub warnings: Vec<Warning>,
 }
 
-/// What a manifest was written in.
+/// The format of a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// A DICOM Key Object Selection document.
@@ -34,7 +35,7 @@ pub enum Format {
     FhirR5,
 }
 
-/// Which codes a Key Object Selection document uses for its title.
+/// The generation of codes in the title of a Key Object Selection document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Generation {
     /// (131560, DCM): the final codes of MADO 1.2.
@@ -43,7 +44,7 @@ pub enum Generation {
     MadoTemporary,
     /// (ddd001, DCM): the codes of the change proposal.
     MadoDraft,
-    /// XDS-I.b and every other title.
+    /// XDS-I.b, and every other title.
     Classic,
 }
 
@@ -65,7 +66,7 @@ pub struct Patient {
 pub struct PatientId {
     /// The identifier itself.
     pub value: Box<str>,
-    /// Who gave it: the universal entity id (an OID without prefix, or a URI), else a label.
+    /// The issuer: the universal entity id (an OID without prefix, or a URI), else a label.
     pub issuer: Option<Box<str>>,
 }
 
@@ -74,7 +75,7 @@ pub struct PatientId {
 pub struct Accession {
     /// The number.
     pub value: Box<str>,
-    /// Who gave it, as in [`PatientId::issuer`].
+    /// The issuer, as in [`PatientId::issuer`].
     pub issuer: Option<Box<str>>,
 }
 
@@ -85,7 +86,7 @@ pub struct Code {
     pub value: Box<str>,
     /// The coding scheme as written (`DCM`, `SCT`, a URI), if any.
     pub scheme: Option<Box<str>>,
-    /// What it means, for people.
+    /// The code meaning, for display.
     pub meaning: Option<Box<str>>,
 }
 
@@ -94,29 +95,29 @@ pub struct Code {
 pub struct Study {
     /// Study Instance UID.
     pub uid: StudyInstanceUid,
-    /// The patient of this study, and of no other one unless they share it. Patient data: never logged.
+    /// The patient. Patient data: never logged.
     pub patient: Arc<Patient>,
     /// `YYYYMMDD`.
     pub date: Option<Box<str>>,
-    /// `HHMMSS.FFFFFF`, as exact as known.
+    /// `HHMMSS.FFFFFF`, with the precision of the document.
     pub time: Option<Box<str>>,
-    /// Offset from UTC that dates and times are in, `+0100`.
+    /// The offset of dates and times from UTC, `+0100`.
     pub timezone: Option<Box<str>>,
     /// Study Description.
     pub description: Option<Box<str>>,
-    /// Accession numbers; several when one study answers a group of orders.
+    /// Accession numbers; several if the study fulfils a group of orders.
     pub accessions: Vec<Accession>,
-    /// Modalities the manifest declares for the study, and those of its series.
+    /// Modalities that the manifest declares for the study, and those of its series.
     pub modalities: Vec<Box<str>>,
     /// Anatomical regions.
     pub regions: Vec<Code>,
     /// Procedure codes.
     pub procedures: Vec<Code>,
-    /// Display URIs of a web viewer. Opaque, may hold a session token: never logged, never dialled.
+    /// Display URIs of a web viewer. They may contain a session token: never log or dial them.
     pub viewer_urls: Vec<Box<str>>,
-    /// How many series the manifest says there are; `series.len()` is what it lists.
+    /// The number of series that the manifest declares; it lists `series.len()`.
     pub declared_series: Option<u32>,
-    /// The series it lists.
+    /// The listed series.
     pub series: Vec<Series>,
 }
 
@@ -139,19 +140,19 @@ pub struct Series {
     pub body_site: Option<Code>,
     /// Laterality.
     pub laterality: Option<Code>,
-    /// How many instances the manifest says there are; `instances.len()` is what it lists.
+    /// The number of instances that the manifest declares; it lists `instances.len()`.
     pub declared_instances: Option<u32>,
-    /// Whether instances of it are listed in another series, where they are kept.
+    /// Whether another series lists some of its instances and keeps them.
     pub is_listed_elsewhere: bool,
-    /// Where it is, best first. Empty: the series is not locatable.
+    /// The locations, best first. Empty: the gateway cannot locate the series.
     pub locations: Vec<Location>,
-    /// The instances it lists.
+    /// The listed instances.
     pub instances: Vec<Instance>,
 }
 
 impl Series {
-    /// How many instances are promised where none is listed: those that it declares (FHIR R4
-    /// ImagingStudy.series.instance is 0..*), or at least one. They are missing from every answer.
+    /// The number of instances of a series that lists none: its declared number (in FHIR R4,
+    /// ImagingStudy.series.instance is 0..*), or at least one. Every response lacks them.
     #[must_use]
     pub fn unlisted(&self) -> usize {
         if !self.instances.is_empty() || self.is_listed_elsewhere {
@@ -161,8 +162,9 @@ impl Series {
         usize::try_from(declared).unwrap_or(usize::MAX)
     }
 
-    /// How many more instances it declares than it lists, where it lists some. The manifest selects those
-    /// that it lists; FHIR R4 allows a larger number (numberOfInstances), so this is worth a warning only.
+    /// The number of instances that the series declares beyond those that it lists, if it lists
+    /// any. The manifest selects the listed ones; FHIR R4 allows a larger numberOfInstances, so
+    /// this is only a warning.
     #[must_use]
     pub fn declared_beyond(&self) -> usize {
         if self.instances.is_empty() {
@@ -189,7 +191,7 @@ pub struct Instance {
     pub key_object: Option<Box<KeyObject>>,
 }
 
-/// What a manifest says of a key object selection in the study.
+/// The description of a key object selection in the study.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KeyObject {
     /// Its document title (CID 7010).
@@ -198,60 +200,62 @@ pub struct KeyObject {
     pub description: Option<Box<str>>,
 }
 
-/// Something wrong with a manifest that was tolerated.
+/// A tolerated defect of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Warning {
     /// The title is not one of an imaging study manifest.
     #[error("the title is not that of an imaging study manifest")]
     UnexpectedTitle,
-    /// The descriptive image library is missing or unreadable; the evidence is used alone.
-    #[error("there is no readable image library, so nothing describes the series")]
+    /// The descriptive image library is missing or unreadable; only the evidence is used.
+    #[error("the image library is missing or unreadable, so the series have no description")]
     NoLibrary,
-    /// A part of the description was malformed and is left out. Says which, without values.
-    #[error("{0} is malformed and left out")]
+    /// A part of the description is malformed and ignored. The text names the part, not its value.
+    #[error("{0} is malformed and ignored")]
     Malformed(&'static str),
-    /// The manifest declares another number than it lists. `what` is `series` or `instances`.
-    #[error("{declared} {what} are declared, {listed} are listed")]
+    /// The manifest declares and lists different numbers. `what` is `series` or `instances`.
+    #[error("the manifest declares {declared} {what} and lists {listed}")]
     CountDiffers {
-        /// What was counted.
+        /// `series` or `instances`.
         what: &'static str,
-        /// The number declared.
+        /// The declared number.
         declared: u32,
-        /// The number listed.
+        /// The number of listed ones.
         listed: u32,
     },
-    /// A series declares more instances than it lists. Those are missing from every answer.
+    /// A series declares instances and lists none. Every response lacks them.
     #[error(
-        "series {series} has {unlisted} instances that are declared and not listed: they are missing from what is retrieved"
+        "series {series} declares {unlisted} instances without listing them: every response lacks them"
     )]
     Unlisted {
         /// The series.
         series: SeriesInstanceUid,
-        /// How many are not listed.
+        /// The number of unlisted instances.
         unlisted: usize,
     },
-    /// A series has neither a Retrieve Location UID nor a Retrieve URL that could be read.
+    /// A series has neither a readable Retrieve Location UID nor a readable Retrieve URL.
     #[error("series {0} has no location")]
     NoLocation(SeriesInstanceUid),
-    /// A Retrieve Location UID is no OID.
-    #[error("the Retrieve Location UID {0} is no OID")]
+    /// A Retrieve Location UID is not an OID.
+    #[error("the Retrieve Location UID {0} is not an OID")]
     OpaqueLocation(Box<str>),
-    /// An OID starts with an arc that nobody can register.
-    #[error("the OID {0} starts with an arc that nobody can register")]
+    /// An OID does not start with one of the root arcs 0, 1 and 2.
+    #[error("the OID {0} does not start with 0, 1 or 2")]
     UnregistrableOid(Box<str>),
-    /// A Retrieve URL names another study or series than the one it stands at, and is ignored.
-    #[error("the Retrieve URL of series {0} names something else and is ignored")]
+    /// A Retrieve URL addresses another study or series than the one that carries it; it is
+    /// ignored.
+    #[error("the Retrieve URL of series {0} addresses another study or series and is ignored")]
     ForeignRetrieveUrl(SeriesInstanceUid),
-    /// The same instance is listed more than once; once is kept. How often it was left out.
-    #[error("{0} instances are listed more than once")]
+    /// The manifest lists instances more than once; the first entry counts. The number of ignored
+    /// entries.
+    #[error("{0} entries list an instance that the manifest already lists")]
     Duplicates(u32),
-    /// Entries for one study name different patients: the study is shown without a patient.
-    #[error("study {0} is listed with different patients and is shown without one")]
+    /// Entries for one study name different patients: the study has no patient.
+    #[error("the entries for study {0} name different patients, so the study has none")]
     PatientsDiffer(StudyInstanceUid),
     /// The manifest uses temporary or draft codes.
-    #[error("temporary or draft codes are used")]
+    #[error("the manifest uses temporary or draft codes")]
     OldCodes,
-    /// A reference in the Bundle leads nowhere.
-    #[error("the reference to {0} leads nowhere")]
+    /// The target of a reference is missing from the Bundle.
+    #[error("the target of the {0} reference is missing")]
     UnresolvedReference(&'static str),
 }

@@ -1,4 +1,4 @@
-//! What is known of a study without reading the manifests that list it.
+//! The outline of a study, available without reading the manifests that list it.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::model::{Patient, Study};
 use crate::dicom::StudyInstanceUid;
 
-/// A study without its series. All of it but the UID and the numbers is patient data.
+/// A study without its series. Everything except the UID and the counts is patient data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outline {
     /// Study Instance UID.
     pub uid: StudyInstanceUid,
-    /// Whose study it is.
+    /// The patient.
     pub patient: Arc<Patient>,
     /// `YYYYMMDD`.
     pub date: Option<Box<str>>,
@@ -22,22 +22,22 @@ pub struct Outline {
     pub timezone: Option<Box<str>>,
     /// Study Description.
     pub description: Option<Box<str>>,
-    /// The accession number, where there is one and only one.
+    /// The accession number, if there is exactly one.
     pub accession: Option<Box<str>>,
     /// Modalities in the study.
     pub modalities: Vec<Box<str>>,
-    /// How many series are listed.
+    /// The number of listed series.
     pub series: usize,
-    /// How many instances are listed or declared.
+    /// The number of listed or declared instances.
     pub instances: usize,
 }
 
 impl Outline {
-    /// What is known of a study.
+    /// The outline of a study.
     #[must_use]
     pub fn of(study: &Study) -> Self {
         let series = study.series.iter();
-        // A study of several orders has no one accession number.
+        // A study of several orders does not have a single accession number.
         let accession = match study.accessions.as_slice() {
             [accession] => Some(accession.value.clone()),
             _ => None,

@@ -1,30 +1,30 @@
-//! Whether two manifests mean different patients: their identifiers by issuer, and where these
-//! cannot tell, name, birth date and sex.
+//! Compares the patients of two manifests: by identifier and issuer; if these are inconclusive, by
+//! name, birth date and sex.
 
 use std::collections::HashSet;
 
 use super::model::{Patient, PatientId};
 
-/// Identifiers of one patient that are compared; a manifest may list thousands.
+/// The limit for compared identifiers of one patient; a manifest may list thousands.
 const MOST_COMPARED: usize = 64;
 
-/// What the identifiers of two patients tell.
+/// The result of comparing the identifiers of two patients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// One issuer gave both the same identifier.
+    /// One issuer assigned the same identifier to both.
     Same,
-    /// One issuer gave them different identifiers and none in common.
+    /// One issuer assigned different identifiers to them and no common one.
     Different,
-    /// There is no issuer that gave an identifier to both, or nobody says who did.
+    /// No issuer assigned identifiers to both, or the issuers are unknown.
     Open,
 }
 
 impl Patient {
-    /// Whether this is certainly, or too probably, another patient.
+    /// Whether this is certainly, or most probably, another patient.
     ///
-    /// An identifier means something together with its issuer (PS3.3 C.7.1.1): the same one under
-    /// the same issuer settles it, a different one under the same issuer too. Otherwise birth date,
-    /// sex and name must not contradict each other; a name may be written differently.
+    /// An identifier is unique only together with its issuer (PS3.3 C.7.1.1): equal identifiers of
+    /// one issuer mean one patient, different ones two. Otherwise birth date, sex and name must not
+    /// contradict each other; spellings of a name may differ.
     #[must_use]
     pub fn disagrees_with(&self, other: &Self) -> bool {
         match by_identifiers(&self.ids, &other.ids) {
@@ -63,20 +63,20 @@ fn by_identifiers(one: &[PatientId], other: &[PatientId]) -> Verdict {
     if pairs().any(|(a, b)| a == b && !a.1.is_empty()) {
         return Verdict::Same;
     }
-    // The same text without an issuer on one side at least: probable, and not certain.
+    // Equal values, at least one without an issuer: probably, not certainly, the same patient.
     if pairs().any(|(a, b)| a.0 == b.0 && (a.1.is_empty() || b.1.is_empty())) {
         return Verdict::Open;
     }
-    // Two that name no issuer are taken to mean the same one: that of the study's own archive.
+    // Two identifiers without issuers count as those of one issuer: the study's own archive.
     if pairs().any(|(a, b)| a.1 == b.1) {
         return Verdict::Different;
     }
     Verdict::Open
 }
 
-/// Whether names are of different people. Order, case, separators, titles and middle names that
-/// only one of them has do not matter. With the same birth date, one part in common is enough:
-/// names change, and are transcribed.
+/// Whether two names belong to different people. Order, case and separators do not count, nor do
+/// titles and middle names present in one of them only. With the same birth date, one common part
+/// is enough: names change, and transcriptions vary.
 fn names_differ(one: Option<&str>, other: Option<&str>, is_birth_date_shared: bool) -> bool {
     let (one, other) = (
         parts(one.unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! A manifest as it was registered.
+//! Registered manifests.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,43 +13,43 @@ use crate::ihe::HomeCommunityId;
 /// The options of a registration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Registration {
-    /// The community that the manifest comes from.
+    /// The home community of the manifest.
     pub home_community_id: Option<HomeCommunityId>,
-    /// The series it is narrowed to, sorted; empty: all.
+    /// The series to which the manifest is narrowed, sorted; empty: all.
     pub series: Vec<SeriesInstanceUid>,
 }
 
-/// How a manifest comes to be registered.
+/// A request to register a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Submission {
-    /// The options that it is registered with.
+    /// The options of the registration.
     pub registration: Registration,
-    /// What becomes of it if it disagrees with those registered before.
+    /// The policy if it disagrees with manifests registered earlier.
     pub on_conflict: OnConflict,
 }
 
-/// A manifest under its id, narrowed to what was asked for.
+/// A manifest under its id, narrowed to the series of its registration.
 #[derive(Debug)]
 pub struct Registered {
     /// Its unguessable name.
     pub id: Id,
-    /// The options it was registered with.
+    /// The options of the registration.
     pub registration: Registration,
-    /// What it was written in.
+    /// The format of the document.
     pub format: Format,
-    /// What was wrong with it and was tolerated.
+    /// Tolerated defects.
     pub warnings: Vec<Warning>,
-    /// What it selects.
+    /// The studies that it selects.
     pub holding: Arc<Holding>,
 }
 
-/// A registration is narrowed to a series that the manifest does not list.
+/// The registration names a series that the manifest does not list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the manifest does not list a series that it is to be narrowed to")]
+#[error("the registration names a series that the manifest does not list")]
 pub struct UnknownSeries;
 
 impl Registered {
-    /// Narrows a manifest and indexes what is left.
+    /// Narrows a manifest and indexes the remaining series.
     ///
     /// # Errors
     /// [`UnknownSeries`].
@@ -75,14 +75,14 @@ fn narrow(manifest: &mut Manifest, to: &[SeriesInstanceUid]) -> Result<(), Unkno
     if to.is_empty() {
         return Ok(());
     }
-    let wanted: HashSet<_> = to.iter().collect();
+    let named: HashSet<_> = to.iter().collect();
     for study in &mut manifest.studies {
-        study.series.retain(|series| wanted.contains(&series.uid));
+        study.series.retain(|series| named.contains(&series.uid));
     }
     manifest.studies.retain(|study| !study.series.is_empty());
-    let left = manifest.studies.iter().flat_map(|study| &study.series);
-    let found: HashSet<_> = left.map(|series| &series.uid).collect();
-    if found.len() == wanted.len() {
+    let series = manifest.studies.iter().flat_map(|study| &study.series);
+    let listed: HashSet<_> = series.map(|series| &series.uid).collect();
+    if listed.len() == named.len() {
         Ok(())
     } else {
         Err(UnknownSeries)

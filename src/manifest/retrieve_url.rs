@@ -1,25 +1,25 @@
-//! Retrieve URLs as manifests spell them: sometimes the base of a DICOMweb service, sometimes the
-//! full address of a study or series below it.
+//! Retrieve URLs of manifests: some are the base of a DICOMweb service, others the full address of
+//! a study or series below it.
 
 use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
 
-/// A Retrieve URL names another study or series than the one it stands at.
+/// A Retrieve URL addresses another study or series than the one that carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a retrieve url names another study or series")]
-pub(crate) struct Foreign;
+#[error("the retrieve URL addresses another study or series")]
+pub(crate) struct ForeignUrl;
 
-/// The DICOMweb base URI in `url`: what stands before `/studies`. `None` if nothing does.
+/// The DICOMweb base URI in `url`: the part before `/studies`. `None` if that is empty.
 ///
-/// White space and padding around it are dropped; a value without a scheme is kept as it is.
+/// White space and padding are trimmed; a value without a scheme stays unchanged.
 ///
 /// # Errors
-/// [`Foreign`] if what follows `/studies` is not `study`, alone or with `series` (with none if there
-/// is no series).
+/// [`ForeignUrl`] if the part after `/studies` is not `study`, alone or with `series` (without a
+/// `series`, `study` alone).
 pub(crate) fn base_uri<'a>(
     url: &str,
     study: &StudyInstanceUid,
     series: impl Into<Option<&'a SeriesInstanceUid>>,
-) -> Result<Option<Box<str>>, Foreign> {
+) -> Result<Option<Box<str>>, ForeignUrl> {
     let url = url.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     let Some((base, rest)) = split_at_studies(url) else {
         return Ok(non_empty(url));
@@ -27,11 +27,11 @@ pub(crate) fn base_uri<'a>(
     if names(rest, study, series.into()) {
         Ok(non_empty(base))
     } else {
-        Err(Foreign)
+        Err(ForeignUrl)
     }
 }
 
-// The host may be called `studies` too, so only the path is looked at.
+// The host name may be `studies` too, so only the path counts.
 fn split_at_studies(url: &str) -> Option<(&str, &str)> {
     let path_start = path_start(url);
     let path_end = url[path_start..]
@@ -56,7 +56,7 @@ fn path_start(url: &str) -> usize {
         .map_or(url.len(), |at| authority + at)
 }
 
-// RFC 3986 3.1. A `://` after anything else is in the path of a value without a scheme.
+// RFC 3986 3.1. After any other character, `://` is in the path of a value without a scheme.
 fn is_scheme(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte))
@@ -89,7 +89,7 @@ fn non_empty(text: &str) -> Option<Box<str>> {
 mod tests {
     use super::*;
 
-    fn base(url: &str) -> Result<Option<Box<str>>, Foreign> {
+    fn base(url: &str) -> Result<Option<Box<str>>, ForeignUrl> {
         let study = StudyInstanceUid::parse("1.2.3").expect("a UID");
         let series = SeriesInstanceUid::parse("1.2.4").expect("a UID");
         base_uri(url, &study, &series)
@@ -153,7 +153,7 @@ mod tests {
         let base = base_uri(of_study, &study, None);
         assert_eq!(base, Ok(Some("https://h.example/rs".into())));
         let of_series = "https://h.example/rs/studies/1.2.3/series/1.2.4";
-        assert_eq!(base_uri(of_series, &study, None), Err(Foreign));
+        assert_eq!(base_uri(of_series, &study, None), Err(ForeignUrl));
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
             "https://h.example/rs/studies/1.2.3%2F..",
             "h.example/rs/studies/1.2.9://h.example/rs/",
         ] {
-            assert_eq!(base(url), Err(Foreign), "{url}");
+            assert_eq!(base(url), Err(ForeignUrl), "{url}");
         }
     }
 }

@@ -396,29 +396,4 @@ mod tests {
             assert_eq!(Resource::parse(path), Err(Error::Unknown), "{path}");
         }
     }
-
-    #[test]
-    fn a_restriction_that_cannot_be_read_is_refused() {
-        let read = registration(Some(
-            "HOMECOMMUNITYID=urn%3Aoid%3A1.2.3&series=1.5,1.4&series=1.4",
-        ));
-        let narrowed = read.expect("a restriction");
-        assert_eq!(
-            narrowed
-                .registration
-                .home_community_id
-                .map(|id| id.to_string()),
-            Some("1.2.3".into())
-        );
-        assert_eq!(narrowed.registration.series.len(), 2);
-        for query in [
-            "series=",
-            "series=1.2,x",
-            "serie=1.2",
-            "homeCommunityId=x",
-            "homeCommunityId=1.2&homeCommunityId=1.2",
-        ] {
-            assert!(registration(Some(query)).is_err(), "{query}");
-        }
-    }
 }

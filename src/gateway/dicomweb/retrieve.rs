@@ -40,7 +40,7 @@ impl Gateway {
             self.instances(exchange, retrieval, acceptable.payload, base, target)
                 .await?
         };
-        if holding.left_out(target.study()) > 0 {
+        if holding.excluded(target.study()) > 0 {
             warn(&mut response, LEFT_OUT)?;
         }
         let beyond = holding.declared_beyond(target);

@@ -19,7 +19,7 @@ use crate::gateway::exchange::Exchange;
 use crate::gateway::selection::locate;
 use crate::gateway::{Error, Gateway};
 use crate::library::{self, Library, ManifestEntry};
-use crate::manifest::{Id, Registered, handed_out};
+use crate::manifest::{Id, Registered, export};
 use crate::present::document::document;
 use crate::request::accept::ManifestForm;
 use crate::request::{self, Page, accept};
@@ -174,7 +174,7 @@ impl Gateway {
             let studies = manifest.holding.studies.iter();
             let series = studies.flat_map(|study| &study.series);
             let series = series.map(|series| series.uid.as_str()).collect();
-            Ok(handed_out(&document, &series, &root)?)
+            Ok(export(&document, &series, &root)?)
         });
         let mut response = json_document(String::new());
         *response.body_mut() = Body::full(share.hold(written.await??.into()));

@@ -8,14 +8,14 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use super::member::{Integer, List, Member, Shape, objects, skip_seq, without_urn};
 use crate::manifest::Code;
 
-/// A concept in any of its forms: code, Coding, CodeableConcept, CodeableReference (R5), or a list
-/// of them, of which the first counts.
+/// A concept in any form: code, Coding, CodeableConcept, CodeableReference (R5), or a list of them,
+/// of which the first counts.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Concept {
     pub(super) system: Option<Box<str>>,
     pub(super) code: Option<Box<str>>,
     pub(super) text: Option<Box<str>>,
-    /// Whether it was more than a Coding.
+    /// Whether its form is richer than a Coding.
     pub(super) is_codeable: bool,
 }
 
@@ -24,23 +24,23 @@ pub(super) struct Concept {
 pub(super) struct Identifier {
     pub(super) kind: IdentifierKind,
     pub(super) value: Box<str>,
-    /// Who gave it: an OID without prefix, another URI, or a name.
+    /// The issuer: an OID without prefix, another URI, or a name.
     pub(super) issuer: Option<Box<str>>,
-    /// Whether it is one among others: old, temporary or secondary.
+    /// Whether its use is old, temporary or secondary.
     pub(super) is_secondary: bool,
 }
 
-/// What an identifier identifies, as far as it matters here.
+/// The kind of an identifier, as far as manifests need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IdentifierKind {
     StudyInstanceUid,
     AccessionNumber,
-    /// It does not say.
+    /// It has no type.
     Untyped,
     Other,
 }
 
-/// An extension; its value in the one form that serves all that matter here.
+/// An extension, with its value as a concept, which fits every extension that manifests use.
 #[derive(Debug)]
 pub(super) struct Extension {
     name: Box<str>,
@@ -55,7 +55,7 @@ pub(super) struct Reference {
 }
 
 impl Concept {
-    /// The concept as the model has it. One that has only a text has an empty code value.
+    /// The concept in the model's form. A concept with only a text has an empty code value.
     pub(super) fn code(self) -> Option<Code> {
         (self.code.is_some() || self.text.is_some()).then(|| Code {
             value: self.code.unwrap_or_default(),
@@ -64,7 +64,7 @@ impl Concept {
         })
     }
 
-    /// The value as a number, where it is one.
+    /// The value, if it is a number.
     pub(super) fn number(&self) -> Member<u32> {
         let text = self.code.as_deref().unwrap_or_default();
         Integer::from_text(text).and_then(Integer::fit)
@@ -72,7 +72,7 @@ impl Concept {
 }
 
 impl Extension {
-    /// Whether it is the one of this name, by the last segment of its URL: hosts and versions differ.
+    /// Whether its URL ends in one of these names; hosts and versions vary.
     pub(super) fn is(&self, names: &[&str]) -> bool {
         names.contains(&&*self.name)
     }
@@ -91,7 +91,7 @@ pub(super) fn find<'a>(extensions: &'a List<Extension>, names: &[&str]) -> Optio
 struct ConceptMembers {
     system: Member<Box<str>>,
     code: Member<Box<str>>,
-    // Identifier and Quantity keep theirs here.
+    // Identifier and Quantity have `value` in place of `code`.
     value: Member<Box<str>>,
     display: Member<Box<str>>,
     text: Member<Box<str>>,
@@ -152,7 +152,7 @@ impl Shape for Concept {
 #[serde(default)]
 struct IdentifierMembers {
     r#use: Member<Box<str>>,
-    r#type: Member<Coded>,
+    r#type: Member<CodeableConcept>,
     system: Member<Box<str>>,
     value: Member<Box<str>>,
     assigner: Member<Assigner>,
@@ -160,7 +160,7 @@ struct IdentifierMembers {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Coded {
+struct CodeableConcept {
     coding: List<Concept>,
 }
 
@@ -180,13 +180,13 @@ struct ReferenceMembers {
 objects!(
     ConceptMembers,
     IdentifierMembers,
-    Coded,
+    CodeableConcept,
     Assigner,
     ReferenceMembers
 );
 
 impl IdentifierMembers {
-    // Without a value it identifies nothing.
+    // An identifier needs a value.
     fn identifier(self) -> Option<Identifier> {
         let system = self.system.present();
         let kind = IdentifierKind::of(self.r#type.as_ref(), system.as_deref());
@@ -211,7 +211,7 @@ impl IdentifierMembers {
 }
 
 impl IdentifierKind {
-    fn of(r#type: Option<&Coded>, system: Option<&str>) -> Self {
+    fn of(r#type: Option<&CodeableConcept>, system: Option<&str>) -> Self {
         let codes = || {
             r#type
                 .into_iter()

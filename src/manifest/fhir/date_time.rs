@@ -1,23 +1,23 @@
-//! Dates and times: from FHIR's spelling to DICOM's (PS3.5 6.2, DA and TM).
+//! Converts FHIR dates and times to DICOM (PS3.5 6.2, DA and TM).
 
 use time::{Date, Month, PrimitiveDateTime, Time, UtcOffset};
 
 use super::member::Member;
 
-/// A FHIR dateTime that names at least a day.
+/// A FHIR dateTime with at least a day.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct DateTime {
     date: Date,
     clock: Option<Clock>,
-    /// Whether a time was given that is none (23:59:60, for example) and was dropped.
+    /// Whether the text has an invalid time (23:59:60, for example), which is ignored.
     pub(super) has_lost_time: bool,
 }
 
-/// What follows the `T`.
+/// The part after the `T`.
 #[derive(Debug, Clone, PartialEq)]
 struct Clock {
     time: Time,
-    /// Digits after the second, at most six, as written.
+    /// The fraction of the second: at most six digits of the text.
     fraction: Box<str>,
     offset: Option<UtcOffset>,
 }
@@ -39,12 +39,12 @@ impl DateTime {
             .into()
     }
 
-    /// The offset from UTC that it was told with.
+    /// Its offset from UTC, if the text has one.
     pub(super) fn offset(&self) -> Option<UtcOffset> {
         self.clock.as_ref()?.offset
     }
 
-    /// The same moment, told with another offset from UTC; as it is, if it has no time or offset.
+    /// The same moment with another offset from UTC; unchanged without a time or an offset.
     pub(super) fn in_offset(self, offset: Option<UtcOffset>) -> Self {
         self.moved(offset).unwrap_or(self)
     }
@@ -70,7 +70,7 @@ impl DateTime {
         dicom_date(self.date)
     }
 
-    /// `HHMMSS.FFFFFF`, as exact as it was written.
+    /// `HHMMSS.FFFFFF`, with the precision of the text.
     pub(super) fn dicom_time(&self) -> Option<Box<str>> {
         let Clock { time, fraction, .. } = self.clock.as_ref()?;
         let (hour, minute, second) = time.as_hms();
@@ -79,7 +79,7 @@ impl DateTime {
     }
 }
 
-/// `YYYYMMDD` of a FHIR date that names a day.
+/// `YYYYMMDD` of a FHIR date with a day.
 pub(super) fn date(text: &str) -> Member<Box<str>> {
     parse_date(text).map(dicom_date).into()
 }
@@ -133,7 +133,7 @@ impl Clock {
     }
 }
 
-// FHIR wants seconds; without them the minute is still worth having.
+// FHIR requires seconds; accept a time without them.
 fn parse_time(text: &str) -> Option<Time> {
     let mut parts = text.split(':');
     let (hour, minute) = (number(parts.next()?, 2)?, number(parts.next()?, 2)?);

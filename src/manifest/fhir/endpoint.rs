@@ -1,4 +1,4 @@
-//! Endpoints: what they are for, and what of their address means anything.
+//! Endpoints: their purpose, and their address unless it is a placeholder.
 
 use serde::Deserialize;
 
@@ -6,7 +6,7 @@ use super::concept::{Concept, Extension, find};
 use super::member::{List, Member, objects};
 use crate::ihe::RetrieveLocationUid;
 
-// The names over the builds of the implementation guide; hl7.eu uses them too.
+// The names in all builds of the implementation guide; hl7.eu uses them too.
 const RETRIEVE_LOCATION_UID: &[&str] = &[
     "MadoRetrieveLocationUIDExtension",
     "XcWadoLocationUIDExtension",
@@ -15,10 +15,10 @@ const RETRIEVE_LOCATION_UID: &[&str] = &[
 
 const DATA_ABSENT_REASON: &[&str] = &["data-absent-reason"];
 
-// Hosts that stand where no address is known.
+// Hosts of placeholder addresses.
 const PLACEHOLDERS: [&str; 3] = ["notspecified", "notapplicable", "doesnotexist"];
 
-/// A series lists its endpoint again and again: a long address would multiply.
+/// The limit for the bytes of an address: each series of a study copies it.
 const LONGEST_ADDRESS: usize = 2048;
 
 /// The members of an Endpoint, R4 or R5.
@@ -36,14 +36,14 @@ pub(super) struct EndpointMembers {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Endpoint {
     pub(super) purpose: Purpose,
-    /// Absent where it is a placeholder.
+    /// Absent if it is a placeholder.
     pub(super) address: Member<Box<str>>,
     pub(super) retrieve_location_uid: Member<RetrieveLocationUid>,
-    /// Whether it is written as in R5; unknown if it says nothing of its connection.
+    /// Whether it has the form of R5; unknown without a connection type and a payload.
     pub(super) is_r5: Option<bool>,
 }
 
-/// What an endpoint is for.
+/// The purpose of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Retrieve,
@@ -51,14 +51,14 @@ pub(super) enum Purpose {
     Other,
 }
 
-/// What the kinds of media behind an endpoint are (R5).
+/// The media types behind an endpoint (R5).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Payload {
     pub(super) mime_type: List<Box<str>>,
 }
 
-/// What accompanies a primitive value.
+/// The Element that accompanies a primitive value.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Element {

@@ -1,4 +1,4 @@
-//! Where a series is: its endpoints, or those of its study, become locations.
+//! Turns the endpoints of a series, or those of its study, into locations.
 
 use super::Warnings;
 use super::concept::Reference;
@@ -9,20 +9,21 @@ use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
 use crate::ihe::{Location, RetrieveLocationUid};
 use crate::manifest::{Warning, retrieve_url};
 
-/// Endpoints of one kind that a series or study may have: its study's are copied for each series.
+/// The limit for endpoints of one purpose of a series or study: each series copies those of its
+/// study.
 const MOST_ENDPOINTS: usize = 8;
 
-/// What the endpoint references of a study or series lead to.
+/// The endpoints that a study or series references.
 #[derive(Debug, Default)]
 pub(super) struct Endpoints<'a> {
     retrieve: Vec<&'a Endpoint>,
     viewers: Vec<&'a Endpoint>,
-    /// Whether some lead nowhere.
+    /// Whether some references are unresolved.
     is_incomplete: bool,
 }
 
 impl<'a> Endpoints<'a> {
-    /// Follows the references, in their order.
+    /// Resolves the references, in their order.
     pub(super) fn resolve(
         references: List<Reference>,
         resolver: &Resolver<'a>,
@@ -47,8 +48,8 @@ impl<'a> Endpoints<'a> {
         endpoints
     }
 
-    /// These, or those of the study where the series names none. A reference that leads nowhere is a
-    /// name too: the study's endpoints would be a guess.
+    /// These endpoints, or those of the study if the series references none. With an unresolved
+    /// reference, the study's endpoints would be a guess.
     pub(super) fn or<'s>(&'s self, inherited: &'s Self) -> &'s Self {
         if self.retrieve.is_empty() && !self.is_incomplete {
             inherited
@@ -108,7 +109,7 @@ fn location(
         .clone()
         .read("retrieve location uid", warnings);
     if let Some(uid) = &retrieve_location_uid {
-        judge(uid, warnings);
+        warn_of_location(uid, warnings);
     }
     let address = endpoint.address.clone().read("endpoint address", warnings);
     let retrieve_url = address.and_then(|address| {
@@ -124,7 +125,7 @@ fn location(
     }
 }
 
-fn judge(uid: &RetrieveLocationUid, warnings: &mut Warnings) {
+fn warn_of_location(uid: &RetrieveLocationUid, warnings: &mut Warnings) {
     match uid {
         RetrieveLocationUid::Opaque(name) => warnings.add(Warning::OpaqueLocation(name.clone())),
         RetrieveLocationUid::Oid(oid) if !oid.has_registrable_root() => {

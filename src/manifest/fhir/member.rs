@@ -1,6 +1,6 @@
-//! JSON members of any shape: what fits is read, what does not is marked, and nothing fails.
+//! JSON members of any shape: a value of an unexpected shape is malformed, not an error.
 //!
-//! Only broken JSON is an error here. So one odd member never makes a whole manifest unreadable.
+//! Only invalid JSON is an error, so one odd member never makes a whole manifest unreadable.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,11 +11,11 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use super::Warnings;
 use crate::dicom::Uid;
 
-/// The items of a list that are read; more are left out, as malformed. No real list comes near it.
-/// (Entries, contained resources, series and instances are no such lists.)
+/// The limit for the items of a list, far above any real list; further items count as malformed.
+/// (Entries, contained resources, series and instances have limits of their own.)
 const LONGEST_LIST: usize = 1_000;
 
-/// A member: missing (or null, or empty), of no use, or here.
+/// A member: absent (also null or empty), malformed, or present.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) enum Member<T> {
     #[default]
@@ -24,7 +24,7 @@ pub(super) enum Member<T> {
     Present(T),
 }
 
-/// A list; one value that stands where a list belongs counts as a list of one.
+/// A list; a single value in its place counts as a list of one.
 #[derive(Debug, Clone)]
 pub(super) struct List<T> {
     pub(super) items: Vec<T>,
@@ -32,11 +32,11 @@ pub(super) struct List<T> {
     pub(super) is_array: bool,
 }
 
-/// A whole number, also as text.
+/// An integer, as a number or as text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Integer(i64);
 
-/// What a type makes of each kind of JSON value. Everything it does not expect is malformed.
+/// Reads a type from each kind of JSON value. An unexpected kind is malformed.
 pub(super) trait Shape: Sized {
     fn from_text(_text: &str) -> Member<Self> {
         Member::Malformed
@@ -57,7 +57,7 @@ pub(super) trait Shape: Sized {
     }
 }
 
-/// Reads the listed structs from JSON objects (and from nothing else: serde alone would take arrays).
+/// Reads the listed structs from JSON objects only (serde alone would accept arrays).
 macro_rules! objects {
     ($($name:ty),* $(,)?) => { $(
         impl $crate::manifest::fhir::member::Shape for $name {
@@ -73,7 +73,7 @@ macro_rules! objects {
 pub(super) use objects;
 
 impl<T> Member<T> {
-    /// The value; a malformed one is left out with a warning.
+    /// The value; a malformed one is ignored with a warning.
     pub(super) fn read(self, what: &'static str, warnings: &mut Warnings) -> Option<T> {
         match self {
             Self::Absent => None,
@@ -85,7 +85,7 @@ impl<T> Member<T> {
         }
     }
 
-    /// The value, and no word about a malformed one.
+    /// The value; a malformed one is ignored without a warning.
     pub(super) fn present(self) -> Option<T> {
         match self {
             Self::Absent | Self::Malformed => None,
@@ -115,7 +115,7 @@ impl<T> Member<T> {
         }
     }
 
-    /// The value if it is here, else the other member.
+    /// The value if it is present, else the other member.
     pub(super) fn or(self, other: Self) -> Self {
         match self {
             Self::Absent | Self::Malformed => other,
@@ -131,7 +131,7 @@ impl<T> From<Option<T>> for Member<T> {
 }
 
 impl<T> List<T> {
-    /// The items; a list that is malformed or has malformed items leaves a warning.
+    /// The items; a malformed list or item adds a warning.
     pub(super) fn read(self, what: &'static str, warnings: &mut Warnings) -> Vec<T> {
         if self.is_malformed {
             warnings.malformed(what);
@@ -181,7 +181,7 @@ impl Shape for Box<str> {
         }
     }
 
-    // Accession numbers without their quotes, for example.
+    // An accession number without quotes, for example.
     fn from_integer(integer: i64) -> Member<Self> {
         Member::Present(integer.to_string().into())
     }
@@ -253,13 +253,13 @@ impl<'de, T: Shape> Deserialize<'de> for List<T> {
 
 impl<'de, T: Shape> Deserialize<'de> for Member<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyShape(PhantomData))
+        deserializer.deserialize_any(ShapeVisitor(PhantomData))
     }
 }
 
-struct AnyShape<T>(PhantomData<T>);
+struct ShapeVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Shape> Visitor<'de> for AnyShape<T> {
+impl<'de, T: Shape> Visitor<'de> for ShapeVisitor<T> {
     type Value = Member<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -282,7 +282,7 @@ impl<'de, T: Shape> Visitor<'de> for AnyShape<T> {
         Ok(i64::try_from(value).map_or(Member::Malformed, T::from_integer))
     }
 
-    // `1.0` and `1e2` are whole numbers too; above 2^53 a float no longer tells which.
+    // `1.0` and `1e2` are integers too; above 2^53 a float is no longer exact.
     fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
         let is_exact = value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0;
         Ok(if is_exact {
@@ -305,19 +305,19 @@ impl<'de, T: Shape> Visitor<'de> for AnyShape<T> {
     }
 }
 
-/// Reads the object to its end and keeps nothing.
+/// Skips the rest of the object.
 pub(super) fn skip_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
     while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
     Ok(())
 }
 
-/// Reads the array to its end and keeps nothing.
+/// Skips the rest of the array.
 pub(super) fn skip_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<(), A::Error> {
     while seq.next_element::<IgnoredAny>()?.is_some() {}
     Ok(())
 }
 
-/// An OID without `urn:oid:` (or `oid:`) before it; other text as it is.
+/// The text without a leading `urn:oid:` or `oid:`.
 pub(super) fn without_urn(text: &str) -> &str {
     ["urn:oid:", "oid:"]
         .into_iter()

@@ -1,23 +1,23 @@
-//! Studies, series and instances that a Bundle lists more than once become one each; then what is
-//! declared is compared with what is there.
+//! Merges studies, series and instances that a Bundle lists more than once, then compares declared
+//! and listed numbers.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Warnings;
-use super::study::Reading;
+use super::study::StudyEntry;
 use crate::manifest::{Patient, Series, Study, Warning};
 
-/// One study for each Study Instance UID, in the order in which they first stand in the Bundle.
-pub(super) fn merge(readings: Vec<Reading>, warnings: &mut Warnings) -> Vec<Study> {
+/// One study for each Study Instance UID, in the order of their first entries in the Bundle.
+pub(super) fn merge(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study> {
     let mut duplicates = 0;
     let mut studies = Vec::new();
-    for mut reading in merge_studies(readings, warnings) {
-        let series = std::mem::take(&mut reading.study.series);
-        reading.study.series = merge_series(series, warnings);
-        duplicates += keep_first(&mut reading.study.series);
-        compare(&reading, warnings);
-        studies.push(reading.study);
+    for mut entry in merge_studies(entries, warnings) {
+        let series = std::mem::take(&mut entry.study.series);
+        entry.study.series = merge_series(series, warnings);
+        duplicates += keep_first(&mut entry.study.series);
+        compare(&entry, warnings);
+        studies.push(entry.study);
     }
     if duplicates > 0 {
         warnings.add(Warning::Duplicates(duplicates));
@@ -25,25 +25,25 @@ pub(super) fn merge(readings: Vec<Reading>, warnings: &mut Warnings) -> Vec<Stud
     studies
 }
 
-fn merge_studies(readings: Vec<Reading>, warnings: &mut Warnings) -> Vec<Reading> {
-    let mut merged: Vec<Reading> = Vec::new();
-    for reading in readings {
+fn merge_studies(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<StudyEntry> {
+    let mut merged: Vec<StudyEntry> = Vec::new();
+    for entry in entries {
         match merged
             .iter_mut()
-            .find(|known| known.study.uid == reading.study.uid)
+            .find(|first| first.study.uid == entry.study.uid)
         {
-            Some(known) => {
-                known.study.series.extend(reading.study.series);
-                join_patients(&mut known.study, reading.study.patient, warnings);
+            Some(first) => {
+                first.study.series.extend(entry.study.series);
+                join_patients(&mut first.study, entry.study.patient, warnings);
                 warnings.malformed("repeated study");
             }
-            None => merged.push(reading),
+            None => merged.push(entry),
         }
     }
     merged
 }
 
-/// The patient that both entries for a study name, or none if they name two.
+/// Merges the patients of two entries for a study: none if they disagree.
 fn join_patients(study: &mut Study, other: Arc<Patient>, warnings: &mut Warnings) {
     let differ = Warning::PatientsDiffer(study.uid.clone());
     if warnings.seen.contains(&differ) || study.patient.disagrees_with(&other) {
@@ -60,8 +60,8 @@ fn merge_series(series: Vec<Series>, warnings: &mut Warnings) -> Vec<Series> {
     for series in series {
         let position = *positions.entry(series.uid.clone()).or_insert(merged.len());
         match merged.get_mut(position) {
-            Some(known) => {
-                extend(known, series);
+            Some(first) => {
+                extend(first, series);
                 warnings.malformed("repeated series");
             }
             None => merged.push(series),
@@ -70,16 +70,16 @@ fn merge_series(series: Vec<Series>, warnings: &mut Warnings) -> Vec<Series> {
     merged
 }
 
-fn extend(known: &mut Series, other: Series) {
-    known.instances.extend(other.instances);
+fn extend(first: &mut Series, other: Series) {
+    first.instances.extend(other.instances);
     for location in other.locations {
-        if !known.locations.contains(&location) {
-            known.locations.push(location);
+        if !first.locations.contains(&location) {
+            first.locations.push(location);
         }
     }
 }
 
-/// Keeps each instance where it first stands in the study. How many were left out.
+/// Keeps the first entry for each instance of the study. Returns the number of removed entries.
 fn keep_first(series: &mut [Series]) -> u32 {
     let mut seen = HashSet::new();
     let mut duplicates = 0;
@@ -95,11 +95,11 @@ fn keep_first(series: &mut [Series]) -> u32 {
     duplicates
 }
 
-fn compare(reading: &Reading, warnings: &mut Warnings) {
-    let series = &reading.study.series;
+fn compare(entry: &StudyEntry, warnings: &mut Warnings) {
+    let series = &entry.study.series;
     let instances = series.iter().map(|series| series.instances.len()).sum();
-    warnings.count("series", reading.study.declared_series, series.len());
-    warnings.count("instances", reading.declared_instances, instances);
+    warnings.count("series", entry.study.declared_series, series.len());
+    warnings.count("instances", entry.declared_instances, instances);
     for series in series {
         match series.unlisted() {
             0 => warnings.count(

@@ -1,28 +1,30 @@
-//! Manifests in FHIR: a Bundle with an ImagingStudy and its Endpoints (MADO 1.2 6.X.3; HL7 Europe, R4 and R5).
+//! Manifests in FHIR: a Bundle with an ImagingStudy and its Endpoints (MADO 1.2 6.X.3; HL7 Europe,
+//! R4 and R5).
 //!
-//! Lenient in what describes, strict in what is retrieved. A descriptive member of the wrong form is
-//! left out with a [`Warning`]; a study, series or instance without its UID, or an instance without
-//! its SOP class, is an error, because an index with holes would select less than its author meant.
+//! The parser is lenient with descriptions and strict with the index. It ignores a malformed
+//! descriptive member with a [`Warning`]; a study, series or instance without its UID, or an
+//! instance without its SOP class, is an error, because an incomplete index would select less than
+//! its author intended.
 //!
-//! # What it costs
-//! One pass over the text, no buffered JSON values. Memory is at most ten times the size of the document,
-//! reached only by hostile ones: an instance, some 150 bytes of JSON and never less than 30, costs
-//! [`Instance`](crate::manifest::Instance) (56 bytes) and the text of its UID; SOP class UIDs are shared.
-//! To that come the locations that series inherit from their study: at most 8 addresses of 2048 bytes
-//! for each of 10 000 series.
-//! Limits: 64 MiB, 32 levels of nesting, 10 000 series, 200 000 instances, 100 studies, 50 000 other
-//! resources; beyond them a document is refused. Of a descriptive list, 1 000 items are read.
+//! # Cost
+//! One pass over the text, without buffered JSON values. Memory is at most ten times the size of
+//! the document, and only a hostile one reaches that: an instance, some 150 bytes of JSON and never
+//! less than 30, costs [`Instance`](crate::manifest::Instance) (56 bytes) and the text of its UID;
+//! SOP class UIDs are shared. Series may inherit locations from their study in addition: at most 8
+//! addresses of 2048 bytes for each of 10 000 series. Limits: 64 MiB, 32 levels of nesting, 10 000
+//! series, 200 000 instances, 100 studies, 50 000 other resources; a larger document is refused. A
+//! descriptive list is read up to 1 000 items.
 
 mod concept;
 mod date_time;
 mod endpoint;
-mod imaging_study;
 mod location;
 mod member;
 mod merge;
 mod patient;
 mod reference;
 mod resource;
+mod series;
 mod study;
 
 use std::collections::HashSet;
@@ -30,10 +32,10 @@ use std::fmt::Write as _;
 
 use serde_path_to_error::{Path, Segment};
 
-use self::imaging_study::Fault;
 use self::member::Member;
 use self::reference::Directory;
 use self::resource::{Bundle, Entries};
+use self::series::Fault;
 use crate::manifest::{Format, MAX_MANIFEST, Manifest, Study, Warning};
 
 const MOST_LEVELS: usize = 32;
@@ -42,7 +44,7 @@ const MOST_INSTANCES: usize = 200_000;
 const MOST_STUDIES: usize = 100;
 const MOST_RESOURCES: usize = 50_000;
 
-/// Why a document is no manifest that can be used. No message holds a value of the document.
+/// The reason why a document is not a usable manifest. No text contains a value from the document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The document is XML.
@@ -51,49 +53,49 @@ pub enum Error {
     /// The document is not JSON, or an object in it has a member twice.
     #[error("not valid JSON at line {line}, column {column} ({path})")]
     NotJson {
-        /// Members on the way, as far as they are known ones.
+        /// The path of members to the error; unknown names are replaced.
         path: String,
         /// From 1.
         line: usize,
         /// From 1, in bytes.
         column: usize,
     },
-    /// The document is JSON, but no Bundle.
+    /// The document is JSON, but not a Bundle.
     #[error("not a FHIR Bundle")]
     NotABundle,
     /// The Bundle has no ImagingStudy.
     #[error("the Bundle has no ImagingStudy")]
     NoImagingStudy,
-    /// A study, series or instance has no UID or no SOP class, or one that is none.
+    /// A study, series or instance has no valid UID or SOP class.
     #[error("{what} at {path} is missing or is not a DICOM UID")]
     InvalidUid {
-        /// Which UID.
+        /// The kind of UID.
         what: &'static str,
-        /// Where it belongs.
+        /// Its path.
         path: String,
     },
-    /// The list of entries, series or instances is no list.
+    /// The member for entries, series or instances is not a list.
     #[error("{path} is not a list")]
     NotAList {
-        /// Where it stands.
+        /// Its path.
         path: String,
     },
     /// A limit is exceeded.
     #[error("the manifest exceeds the limit for {what}")]
     TooLarge {
-        /// Of what there is too much.
+        /// The limited quantity.
         what: &'static str,
     },
-    /// The manifest lists no instance: it selects nothing.
+    /// The manifest does not list any instance.
     #[error("the manifest lists no instances")]
     Empty,
 }
 
-/// Reads a manifest from FHIR JSON. A byte order mark before it is tolerated.
+/// Reads a manifest from FHIR JSON, with or without a byte order mark.
 ///
 /// # Errors
-/// [`Error`] if there is no retrieval index that can be relied on. Everything else that is wrong
-/// becomes a [`Warning`] of the manifest.
+/// [`Error`] if the retrieval index is missing or unreliable. Every other defect becomes a
+/// [`Warning`] of the manifest.
 pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     let text = text(bytes)?;
     let bundle = parse(text)?;
@@ -106,14 +108,14 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     let format = format(&entries);
     let studies = std::mem::take(&mut entries.studies);
     let directory = Directory::new(&entries);
-    let mut readings = Vec::with_capacity(studies.len());
+    let mut study_entries = Vec::with_capacity(studies.len());
     for study in studies {
         let path = format!("entry[{}].resource", study.position);
-        let reading =
+        let entry =
             study::read(study, &directory, &mut warnings).map_err(|fault| fault.within(&path))?;
-        readings.push(reading);
+        study_entries.push(entry);
     }
-    let mut studies = merge::merge(readings, &mut warnings);
+    let mut studies = merge::merge(study_entries, &mut warnings);
     if let [study] = &mut *studies {
         study::add_orders(study, &entries.orders, &mut warnings);
     }
@@ -126,7 +128,7 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     })
 }
 
-/// What was tolerated, each thing once.
+/// Tolerated defects, each one once.
 #[derive(Debug, Default)]
 struct Warnings {
     list: Vec<Warning>,
@@ -183,7 +185,7 @@ fn text(bytes: &[u8]) -> Result<&[u8], Error> {
     }
 }
 
-// The parser has a limit of its own (128), but what is read here is recursive and debug builds are hungry.
+// The parser's own limit is 128, but the types here are recursive and debug builds need more stack.
 fn is_too_deep(text: &[u8]) -> bool {
     let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
     for byte in text {
@@ -215,7 +217,7 @@ fn parse(text: &[u8]) -> Result<Bundle, Error> {
     bundle.present().filter(is_bundle).ok_or(Error::NotABundle)
 }
 
-// Only now, on a second reading, is the path worth its price.
+// The path is expensive, so only this second pass over a broken document tracks it.
 fn not_json(text: &[u8], error: &serde_json::Error) -> Error {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let again: Result<Member<Bundle>, _> = serde_path_to_error::deserialize(&mut deserializer);
@@ -230,7 +232,7 @@ fn not_json(text: &[u8], error: &serde_json::Error) -> Error {
     }
 }
 
-// Names of members may be values in a hostile or broken document, so only those of FHIR are told.
+// In a hostile or broken document, member names may be patient data: show only those of FHIR.
 fn known_path(path: &Path) -> String {
     let mut text = "Bundle".to_owned();
     for segment in path {
@@ -266,7 +268,7 @@ fn entries(bundle: Bundle) -> Result<Entries, Error> {
     }
 }
 
-// The Endpoints decide, because R4 and R5 write them in forms that exclude each other.
+// The Endpoints decide, because their forms in R4 and R5 exclude each other.
 fn format(entries: &Entries) -> Format {
     let contained = entries
         .studies

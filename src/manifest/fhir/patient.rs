@@ -1,4 +1,4 @@
-//! The patient, in DICOM's spelling.
+//! Converts a Patient to DICOM.
 
 use serde::Deserialize;
 use serde::de::MapAccess;
@@ -18,10 +18,10 @@ pub(super) struct PatientMembers {
     pub(super) birth_date: Member<Box<str>>,
 }
 
-/// A name of a person, in DICOM's form.
+/// A name of a person, in its DICOM form.
 #[derive(Debug, Clone)]
 pub(super) struct HumanName {
-    /// The usual ones first.
+    /// The order of preference.
     rank: u8,
     person_name: Box<str>,
 }
@@ -39,7 +39,7 @@ struct HumanNameMembers {
 
 objects!(HumanNameMembers);
 
-/// What the model keeps of a patient.
+/// Reads a patient.
 pub(super) fn read(members: PatientMembers, warnings: &mut Warnings) -> Patient {
     let mut names = members.name.read("patient name", warnings);
     names.sort_by_key(|name| name.rank);
@@ -55,7 +55,7 @@ pub(super) fn read(members: PatientMembers, warnings: &mut Warnings) -> Patient 
     }
 }
 
-/// A patient of whom only an identifier is known.
+/// A patient with nothing but an identifier.
 pub(super) fn identified(identifier: Identifier) -> Patient {
     Patient {
         ids: vec![id(identifier)],
@@ -76,7 +76,7 @@ fn ids(identifiers: List<Identifier>, warnings: &mut Warnings) -> Vec<PatientId>
     identifiers.into_iter().map(id).collect()
 }
 
-// PS3.3 C.7.1.1: M, F or O; there is no code for unknown.
+// PS3.3 C.7.1.1: M, F or O; unknown has no code.
 fn sex(gender: &str) -> Member<Box<str>> {
     match gender.to_ascii_lowercase().as_str() {
         "male" | "m" => Member::Present("M".into()),
@@ -108,7 +108,7 @@ impl HumanNameMembers {
         }
     }
 
-    /// PS3.5 6.2.1.1: family, given, middle, prefix, suffix, each but the last ones with its `^`.
+    /// PS3.5 6.2.1.1: family, given, middle, prefix and suffix, without trailing `^`.
     fn person_name(self) -> Option<Box<str>> {
         let mut given = self.given.items.into_iter();
         let first = given.next().unwrap_or_default();
@@ -126,7 +126,7 @@ impl HumanNameMembers {
     }
 }
 
-// Text that has carets already is a DICOM name that somebody put there whole.
+// A text with carets is a complete DICOM name.
 fn unstructured(text: &str) -> Option<Box<str>> {
     let name = text.split('^').map(component).collect::<Vec<_>>().join("^");
     (!name.is_empty()).then(|| name.into())
@@ -136,7 +136,7 @@ fn join(parts: impl Iterator<Item = Box<str>>) -> String {
     parts.map(String::from).collect::<Vec<_>>().join(" ")
 }
 
-// `^`, `=` and `\` part names; control characters have no place in one.
+// `^`, `=` and `\` are delimiters; control characters are not allowed.
 fn component(text: &str) -> String {
     let clean = text.replace(
         |c: char| matches!(c, '^' | '=' | '\\') || c.is_control(),

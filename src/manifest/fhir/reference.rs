@@ -1,4 +1,4 @@
-//! References between the resources of one Bundle. Nothing is ever fetched.
+//! References between the resources of one Bundle. The resolver never fetches a resource.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use super::endpoint::Endpoint;
 use super::patient::PatientMembers;
 use super::resource::{Entries, Entry, Order};
 
-/// The resources of a Bundle, or those contained in one resource, that studies refer to.
+/// The referenced resources of a Bundle, or those contained in one resource.
 pub(super) struct Directory<'a> {
     endpoints: Index<'a, Endpoint>,
     patients: Index<'a, PatientMembers>,
@@ -15,7 +15,7 @@ pub(super) struct Directory<'a> {
     all_patients: &'a [Entry<PatientMembers>],
 }
 
-/// Resolves the references that stand in one resource.
+/// Resolves the references of one resource.
 pub(super) struct Resolver<'a> {
     bundle: &'a Directory<'a>,
     contained: &'a Directory<'a>,
@@ -26,13 +26,13 @@ pub(super) struct Resolver<'a> {
 struct Index<'a, T> {
     resource_type: &'static str,
     by_full_url: HashMap<&'a str, &'a T>,
-    /// By the id at the end of the fullUrl, and by the resource's own id. `None`: several have it.
+    /// By the id at the end of the fullUrl. `None`: ambiguous, as in `by_id`.
     by_tail: HashMap<&'a str, Option<&'a T>>,
     by_id: HashMap<&'a str, Option<&'a T>>,
 }
 
 impl<'a> Directory<'a> {
-    /// Indexes the resources, once and in one pass.
+    /// Indexes the resources in one pass.
     pub(super) fn new(entries: &'a Entries) -> Self {
         Self {
             endpoints: Index::new("Endpoint", &entries.endpoints),
@@ -44,7 +44,8 @@ impl<'a> Directory<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    /// For the references in a resource of `bundle` with its `contained` ones, whose fullUrl is `referrer`.
+    /// A resolver for a resource of `bundle` with fullUrl `referrer` and with `contained`
+    /// resources.
     pub(super) fn new(
         bundle: &'a Directory<'a>,
         contained: &'a Directory<'a>,
@@ -75,7 +76,7 @@ impl<'a> Resolver<'a> {
             .resolve(reference, self.referrer)
     }
 
-    /// The patient of the Bundle, if there is but one.
+    /// The patient of the Bundle, if there is only one.
     pub(super) fn only_patient(&self) -> Option<&'a PatientMembers> {
         match self.bundle.all_patients {
             [patient] => Some(&patient.resource),
@@ -83,17 +84,17 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The patient of the Bundle who has this identifier, if there is but one.
-    pub(super) fn identified_patient(&self, wanted: &Identifier) -> Option<&'a PatientMembers> {
+    /// The patient of the Bundle with this identifier, if there is only one.
+    pub(super) fn identified_patient(&self, identifier: &Identifier) -> Option<&'a PatientMembers> {
         let is_same_issuer = |id: &Identifier| {
-            id.issuer == wanted.issuer || id.issuer.is_none() || wanted.issuer.is_none()
+            id.issuer == identifier.issuer || id.issuer.is_none() || identifier.issuer.is_none()
         };
         let has_it = |patient: &&Entry<PatientMembers>| {
             let mut ids = patient.resource.identifier.items.iter();
-            ids.any(|id| id.value == wanted.value && is_same_issuer(id))
+            ids.any(|id| id.value == identifier.value && is_same_issuer(id))
         };
-        let mut having = self.bundle.all_patients.iter().filter(has_it);
-        match (having.next(), having.next()) {
+        let mut patients = self.bundle.all_patients.iter().filter(has_it);
+        match (patients.next(), patients.next()) {
             (Some(patient), None) => Some(&patient.resource),
             _ => None,
         }
@@ -122,11 +123,11 @@ impl<'a, T> Index<'a, T> {
         index
     }
 
-    /// What `reference` means in a resource whose fullUrl is `referrer`.
+    /// The target of `reference` in a resource with fullUrl `referrer`.
     ///
-    /// Tried in turn: the fullUrl as written (so URNs of any syntax work); a relative reference under
+    /// Tries in turn: the literal fullUrl (so URNs of any syntax work); a relative reference under
     /// the referrer's base (FHIR R4 2.36.4.1); the last two segments of a fullUrl; type and id. The
-    /// last two only where they fit one resource alone.
+    /// last two count only if they match a single resource.
     fn resolve(&self, reference: &str, referrer: Option<&str>) -> Option<&'a T> {
         if let Some(id) = reference.strip_prefix('#') {
             return self.by_id.get(id).copied().flatten();
@@ -166,7 +167,7 @@ impl<'a, T> Index<'a, T> {
         self.by_full_url.get(&*format!("{base}{reference}"))
     }
 
-    /// The id in `…Type/id`, if the type is ours.
+    /// The id in `…Type/id`, if the type matches.
     fn tail<'u>(&self, url: &'u str) -> Option<&'u str> {
         let (_base, r#type, id) = last_two(url)?;
         (r#type == self.resource_type).then_some(id)
@@ -179,7 +180,7 @@ fn add_unique<'a, T>(map: &mut HashMap<&'a str, Option<&'a T>>, key: &'a str, va
         .or_insert(Some(value));
 }
 
-/// Base (with its end), type and id of a URL, without a version; `urn:Type/id` is met too.
+/// Base (with its delimiter), type and id of a URL, without a version; accepts `urn:Type/id` too.
 fn last_two(url: &str) -> Option<(&str, &str, &str)> {
     let url = url
         .split_once("/_history/")

@@ -1,14 +1,14 @@
-//! The resources of a Bundle that matter here, told apart by `resourceType`, wherever in the object it
-//! stands: so all their members are read side by side, and nothing is buffered.
+//! The resources of a Bundle that manifests use. `resourceType` may come last in an object, so one
+//! struct has the members of all types: the parser need not buffer an object to learn its type.
 
 use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess};
 
 use super::concept::{Concept, Extension, Identifier, Reference};
 use super::endpoint::{Element, Endpoint, EndpointMembers, Payload};
-use super::imaging_study::{Fault, ImagingStudy, SeriesList, check};
 use super::member::{Integer, List, Member, Shape, objects, skip_seq};
 use super::patient::{HumanName, PatientMembers};
+use super::series::{Fault, SeriesList, check};
 use super::{MOST_RESOURCES, MOST_STUDIES};
 
 /// A Bundle, R4 or R5, of any type.
@@ -20,7 +20,7 @@ pub(super) struct Bundle {
     pub(super) entry: Member<Entries>,
 }
 
-/// The entries of a Bundle by kind, up to the first fault. Other resources are not kept.
+/// The entries of a Bundle by kind, up to the first fault, without resources of other types.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     pub(super) studies: Vec<Entry<Box<ImagingStudy>>>,
@@ -28,23 +28,23 @@ pub(super) struct Entries {
     pub(super) patients: Vec<Entry<PatientMembers>>,
     pub(super) orders: Vec<Entry<Order>>,
     pub(super) fault: Option<Fault>,
-    /// Whether some entries or resources could not be told.
+    /// Whether some entries or resources are unreadable.
     pub(super) is_malformed: bool,
     series: usize,
     instances: usize,
 }
 
-/// A resource and what it is referred to by.
+/// A resource, with the names that references use for it.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
-    /// Where in the Bundle it stands, from 0.
+    /// The index in the Bundle, from 0.
     pub(super) position: usize,
     pub(super) full_url: Option<Box<str>>,
     pub(super) id: Option<Box<str>>,
     pub(super) resource: T,
 }
 
-/// A resource of one of the kinds that matter.
+/// A resource of one of the types that manifests use.
 #[derive(Debug)]
 pub(super) struct Resource {
     id: Option<Box<str>>,
@@ -57,6 +57,25 @@ enum Kind {
     Endpoint(Endpoint),
     Patient(PatientMembers),
     Order(Order),
+}
+
+/// An ImagingStudy, with the members of R4 and of R5.
+#[derive(Debug, Default)]
+pub(super) struct ImagingStudy {
+    pub(super) contained: Entries,
+    pub(super) extension: List<Extension>,
+    pub(super) identifier: List<Identifier>,
+    pub(super) subject: Member<Reference>,
+    pub(super) based_on: List<Reference>,
+    pub(super) endpoint: List<Reference>,
+    pub(super) modality: List<Concept>,
+    pub(super) started: Member<Box<str>>,
+    pub(super) description: Member<Box<str>>,
+    pub(super) procedure_code: List<Concept>,
+    pub(super) procedure: List<Concept>,
+    pub(super) number_of_series: Member<Integer>,
+    pub(super) number_of_instances: Member<Integer>,
+    pub(super) series: Member<SeriesList>,
 }
 
 /// A ServiceRequest.
@@ -77,7 +96,7 @@ struct EntryMembers {
 struct ResourceMembers {
     resource_type: Member<Box<str>>,
     id: Member<Box<str>>,
-    contained: Member<Contained>,
+    contained: Member<ContainedResources>,
     identifier: List<Identifier>,
     extension: List<Extension>,
     // ImagingStudy
@@ -124,10 +143,10 @@ impl Shape for Entries {
     }
 }
 
-/// The resources contained in another one; studies do not belong there and are not kept.
-struct Contained(Entries);
+/// The resources contained in another one, except studies, which do not belong there.
+struct ContainedResources(Entries);
 
-impl Shape for Contained {
+impl Shape for ContainedResources {
     fn from_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<Member<Self>, A::Error> {
         let mut entries = Entries::default();
         while let Some(item) = seq.next_element::<Member<Resource>>()? {
@@ -209,6 +228,23 @@ impl Entries {
         } else {
             Ok(())
         }
+    }
+}
+
+impl ImagingStudy {
+    /// The numbers of listed series and instances.
+    pub(super) fn size(&self) -> (usize, usize) {
+        self.series
+            .as_ref()
+            .map_or((0, 0), |series| (series.list.len(), series.instances))
+    }
+
+    /// Whether a member has a form that only R5 knows.
+    pub(super) fn is_r5(&self) -> bool {
+        let series = self.series.as_ref();
+        self.modality.items.iter().any(|code| code.is_codeable)
+            || series.is_some_and(SeriesList::is_r5)
+            || !self.procedure.items.is_empty()
     }
 }
 

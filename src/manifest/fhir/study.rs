@@ -1,4 +1,4 @@
-//! One ImagingStudy and what it refers to become a study of the model.
+//! Reads one ImagingStudy, with the resources that it references, into a study of the model.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use time::UtcOffset;
 use super::Warnings;
 use super::concept::{Concept, Extension, Identifier, IdentifierKind, Reference};
 use super::date_time::{DateTime, dicom_offset};
-use super::imaging_study::{Fault, ImagingStudy, Series as ListedSeries, SeriesList};
 use super::location::Endpoints;
 use super::member::{Integer, List, Member, Shape};
 use super::patient;
 use super::reference::{Directory, Resolver};
-use super::resource::{Entry, Order};
+use super::resource::{Entry, ImagingStudy, Order};
+use super::series::{Fault, Series as ListedSeries, SeriesList};
 use crate::dicom::{StudyInstanceUid, Uid};
 use crate::manifest::{Accession, Code, Patient, Series, Study, Warning};
 
 const ANATOMICAL_REGION: &[&str] = &["MadoAnatomicalRegionExtension", "MadoAnatomicalRegion"];
 
-/// Accession numbers of one study that are kept.
+/// The limit for accession numbers of one study.
 const MOST_ACCESSIONS: usize = 64;
 
-/// Bytes of an accession number; DICOM has 16, others more.
+/// The limit for the bytes of an accession number; DICOM allows 16, other standards more.
 const LONGEST_ACCESSION: usize = 256;
 
-/// What one ImagingStudy says.
+/// A study as one ImagingStudy of the Bundle describes it.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct StudyEntry {
     pub(super) study: Study,
     pub(super) declared_instances: Option<u32>,
 }
@@ -35,12 +35,12 @@ pub(super) struct Reading {
 /// Reads one study of a Bundle.
 ///
 /// # Errors
-/// [`Fault`] if the study or anything in it has no UID, or too much is in it.
+/// [`Fault`] if the study, a series or an instance has no UID, or a limit is exceeded.
 pub(super) fn read(
     entry: Entry<Box<ImagingStudy>>,
     bundle: &Directory<'_>,
     warnings: &mut Warnings,
-) -> Result<Reading, Fault> {
+) -> Result<StudyEntry, Fault> {
     let Entry {
         full_url,
         resource: mut study,
@@ -52,7 +52,7 @@ pub(super) fn read(
     let uid = study_instance_uid(&study.identifier)?;
     let series = series_list(std::mem::take(&mut study.series))?;
     let patient = patient_of(std::mem::take(&mut study.subject), &resolver, warnings);
-    Ok(Reading {
+    Ok(StudyEntry {
         declared_instances: count(
             std::mem::take(&mut study.number_of_instances),
             "number of instances",
@@ -65,7 +65,7 @@ pub(super) fn read(
     })
 }
 
-/// Adds the accession numbers of orders, whether or not a study refers to them.
+/// Adds the accession numbers of orders, also of orders that the study does not reference.
 pub(super) fn add_orders(study: &mut Study, orders: &[Entry<Order>], warnings: &mut Warnings) {
     for order in orders {
         add_order(&mut study.accessions, &order.resource, warnings);
@@ -98,8 +98,8 @@ fn series_list(series: Member<SeriesList>) -> Result<Vec<ListedSeries>, Fault> {
     }
 }
 
-// A study without a subject means the only patient there is. A subject that cannot be read, or is
-// nowhere to be found, may be anybody: then the study has no patient rather than another's.
+// A study without a subject belongs to the only patient of the Bundle. An unreadable or unresolved
+// subject may be any patient: the study then has none, rather than the wrong one.
 fn patient_of(
     subject: Member<Reference>,
     resolver: &Resolver<'_>,
@@ -113,11 +113,11 @@ fn patient_of(
             reference: Some(reference),
             ..
         }) => {
-            let found = resolver.patient(&reference);
-            if found.is_none() {
+            let patient = resolver.patient(&reference);
+            if patient.is_none() {
                 warnings.add(Warning::UnresolvedReference("patient"));
             }
-            found
+            patient
         }
         Some(Reference {
             reference: None,
@@ -128,7 +128,7 @@ fn patient_of(
             };
             match resolver.identified_patient(&identifier) {
                 Some(members) => Some(members),
-                // The Bundle does not describe this patient; the identifier is all that is known.
+                // The Bundle does not describe this patient: only the identifier is available.
                 None => return patient::identified(*identifier),
             }
         }
@@ -151,9 +151,13 @@ fn describe(
         .and_then(DateTime::offset)
         .or_else(|| listed.iter().find_map(offset));
     let endpoints = Endpoints::resolve(study.endpoint, resolver, warnings);
-    let mut read_series =
-        |series| read_series(series, &uid, offset, &endpoints, resolver, warnings);
-    let series: Vec<_> = listed.into_iter().map(&mut read_series).collect();
+    let reader = SeriesReader {
+        study: &uid,
+        offset,
+        endpoints: &endpoints,
+        resolver,
+    };
+    let series = reader.read_all(listed, warnings);
     let modalities = study
         .modality
         .read("study modality", warnings)
@@ -185,48 +189,60 @@ fn describe(
     }
 }
 
-fn read_series(
-    series: ListedSeries,
-    study: &StudyInstanceUid,
+/// Reads the series of one study.
+struct SeriesReader<'a> {
+    study: &'a StudyInstanceUid,
+    /// The study's offset from UTC.
     offset: Option<UtcOffset>,
-    inherited: &Endpoints<'_>,
-    resolver: &Resolver<'_>,
-    warnings: &mut Warnings,
-) -> Series {
-    let ListedSeries {
-        uid,
-        members,
-        instances,
-        malformed,
-    } = series;
-    malformed
-        .into_iter()
-        .for_each(|what| warnings.malformed(what));
-    let started =
-        moment(members.started, "series date", warnings).map(|started| started.in_offset(offset));
-    let endpoints = Endpoints::resolve(members.endpoint, resolver, warnings);
-    Series {
-        number: members
-            .number
-            .and_then(Integer::fit)
-            .read("series number", warnings),
-        modality: code(members.modality).read("series modality", warnings),
-        description: members.description.read("series description", warnings),
-        date: started.as_ref().map(DateTime::dicom_date),
-        time: started.as_ref().and_then(DateTime::dicom_time),
-        body_site: members
-            .body_site
-            .read("body site", warnings)
-            .and_then(Concept::code),
-        laterality: members
-            .laterality
-            .read("laterality", warnings)
-            .and_then(Concept::code),
-        declared_instances: count(members.number_of_instances, "number of instances", warnings),
-        is_listed_elsewhere: false,
-        locations: endpoints.or(inherited).locations(study, &uid, warnings),
-        instances,
-        uid,
+    /// The study's endpoints, which a series without endpoints inherits.
+    endpoints: &'a Endpoints<'a>,
+    resolver: &'a Resolver<'a>,
+}
+
+impl SeriesReader<'_> {
+    fn read_all(&self, listed: Vec<ListedSeries>, warnings: &mut Warnings) -> Vec<Series> {
+        let listed = listed.into_iter();
+        listed.map(|series| self.read(series, warnings)).collect()
+    }
+
+    fn read(&self, series: ListedSeries, warnings: &mut Warnings) -> Series {
+        let ListedSeries {
+            uid,
+            members,
+            instances,
+            malformed,
+        } = series;
+        malformed
+            .into_iter()
+            .for_each(|what| warnings.malformed(what));
+        let started = moment(members.started, "series date", warnings)
+            .map(|started| started.in_offset(self.offset));
+        let endpoints = Endpoints::resolve(members.endpoint, self.resolver, warnings);
+        Series {
+            number: members
+                .number
+                .and_then(Integer::fit)
+                .read("series number", warnings),
+            modality: code(members.modality).read("series modality", warnings),
+            description: members.description.read("series description", warnings),
+            date: started.as_ref().map(DateTime::dicom_date),
+            time: started.as_ref().and_then(DateTime::dicom_time),
+            body_site: members
+                .body_site
+                .read("body site", warnings)
+                .and_then(Concept::code),
+            laterality: members
+                .laterality
+                .read("laterality", warnings)
+                .and_then(Concept::code),
+            declared_instances: count(members.number_of_instances, "number of instances", warnings),
+            is_listed_elsewhere: false,
+            locations: endpoints
+                .or(self.endpoints)
+                .locations(self.study, &uid, warnings),
+            instances,
+            uid,
+        }
     }
 }
 
@@ -296,7 +312,7 @@ fn accessions(
             (Some(identifier), _) => add_untyped(&mut accessions, identifier, warnings),
             (None, Some(_)) => {}
         }
-        // Each order once: a thousand references to a long one are not worth a million looks.
+        // Each order once: a thousand references to a long order would cost a million comparisons.
         if let Some(order) = order.filter(|&order| seen.insert(std::ptr::from_ref(order))) {
             add_order(&mut accessions, order, warnings);
         }
@@ -314,7 +330,8 @@ fn add_order(accessions: &mut Vec<Accession>, order: &Order, warnings: &mut Warn
     }
 }
 
-// What a study is based on is an order; its identifier is the accession number unless it says otherwise.
+// `basedOn` references an order; its identifier is an accession number unless its type says
+// otherwise.
 fn add_untyped(accessions: &mut Vec<Accession>, identifier: &Identifier, warnings: &mut Warnings) {
     match identifier.kind {
         IdentifierKind::AccessionNumber | IdentifierKind::Untyped => {
@@ -329,7 +346,7 @@ fn add_accession(
     identifier: &Identifier,
     warnings: &mut Warnings,
 ) {
-    // A sample of the implementation guide has the number in quotes.
+    // A sample of the implementation guide puts the number in quotes.
     let value = identifier
         .value
         .trim_matches(|c: char| c == '"' || c.is_whitespace());

@@ -1,4 +1,4 @@
-//! Coded concepts (PS3.3 8.8), and those that describe a study, in all generations of their codes.
+//! Coded concepts (PS3.3 8.8), and the concepts of the image library in all generations of codes.
 
 use dicom_dictionary_std::tags;
 
@@ -6,7 +6,7 @@ use super::reader::Reader;
 use crate::dicom::dataset::Element;
 use crate::manifest::model::Code;
 
-/// A code as it is written, before anything of it is copied.
+/// A code that borrows from the document.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RawCode<'a> {
     pub(super) value: Option<&'a str>,
@@ -14,7 +14,7 @@ pub(super) struct RawCode<'a> {
     meaning: Option<Element<'a>>,
 }
 
-/// What a content item of the image library says (TID 1600, 1601, 1602, 1609).
+/// The concepts of content items in the image library (TID 1600, 1601, 1602, 1609).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Concept {
     ImageLibrary,
@@ -39,7 +39,7 @@ pub(super) enum Concept {
 }
 
 impl<'a> RawCode<'a> {
-    /// The code in a code sequence; an empty one if there is none.
+    /// The code in a code sequence; empty if the sequence is missing or empty.
     pub(super) fn of(sequence: Option<Element<'a>>, reader: &mut Reader) -> Self {
         let Some(item) = reader.first(sequence) else {
             return Self::default();
@@ -62,7 +62,7 @@ impl<'a> RawCode<'a> {
         }
     }
 
-    /// As [`RawCode::of`], of the name of a content item, which has to be a proper code.
+    /// As [`RawCode::of`], for the name of a content item, which must have a value and a scheme.
     pub(super) fn of_concept(sequence: Option<Element<'a>>, reader: &mut Reader) -> Self {
         let code = Self::of(sequence, reader);
         if sequence.is_some() && (code.value.is_none() || code.scheme.is_none()) {
@@ -71,7 +71,7 @@ impl<'a> RawCode<'a> {
         code
     }
 
-    /// The code, to keep. One that has nothing but a meaning keeps an empty value.
+    /// The code as an owned value. A code with only a meaning has an empty value.
     pub(super) fn decode(&self, reader: &mut Reader) -> Option<Code> {
         let meaning = reader.text(self.meaning);
         if self.value.is_none() && meaning.is_none() {
@@ -86,7 +86,7 @@ impl<'a> RawCode<'a> {
 }
 
 impl Concept {
-    /// The concept a code stands for; `None` for one that is of no use here.
+    /// The concept of a code; `None` if the image library does not use it.
     pub(super) fn of(code: &RawCode<'_>) -> Option<Self> {
         let known_scheme = code.scheme.is_none_or(|scheme| {
             scheme.eq_ignore_ascii_case("DCM") || scheme.eq_ignore_ascii_case("99IHE")
@@ -127,7 +127,7 @@ impl Concept {
         })
     }
 
-    // Drafts before the trial implementation numbered their codes otherwise.
+    // Drafts before the trial implementation had other code values.
     fn of_meaning(meaning: Element<'_>) -> Option<Self> {
         let meaning = meaning.ascii()?;
         (meaning.len() <= 64)

@@ -17,7 +17,7 @@ pub(super) struct Content<'a> {
     value: Option<Element<'a>>,
 }
 
-/// What kind of value it has.
+/// The kind of its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// CONTAINER, contained in its parent.
@@ -28,7 +28,7 @@ pub(super) enum Kind {
     Number,
     /// TEXT, DATE, TIME or UIDREF.
     Text,
-    /// What no template of a manifest uses.
+    /// A type that no template of a manifest uses.
     Other,
 }
 
@@ -82,19 +82,19 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// Its value, if that is a text, a date, a time or a UID.
+    /// Its value, if it is a text, a date, a time or a UID.
     pub(super) fn plain(&self) -> Option<Element<'a>> {
         (self.kind == Kind::Text).then_some(self.value).flatten()
     }
 
-    /// Its value, if that is a code.
+    /// Its value, if it is a code.
     pub(super) fn code(&self, reader: &mut Reader) -> Option<Code> {
         (self.kind == Kind::Code)
             .then(|| RawCode::of(self.value, reader))?
             .decode(reader)
     }
 
-    /// Its value as text: a text, or what a code means.
+    /// Its value as text: a text, or the meaning of a code.
     pub(super) fn text(&self, reader: &mut Reader) -> Option<Box<str>> {
         match self.kind {
             Kind::Code => self.code(reader)?.meaning,
@@ -103,7 +103,7 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// Its value as a count. MADO 1.1 wrote some of them as text.
+    /// Its value as a count. MADO 1.1 has some counts as text.
     pub(super) fn count(&self, reader: &mut Reader) -> Option<u32> {
         if self.kind == Kind::Text {
             reader.malformed("a count that is written as text");
@@ -118,7 +118,7 @@ impl<'a> Content<'a> {
         reader.integer(number)
     }
 
-    /// The SOP Instance UID it refers to.
+    /// The referenced SOP Instance UID.
     pub(super) fn sop_instance_uid(&self, reader: &mut Reader) -> Option<&'a str> {
         if self.kind != Kind::Reference {
             return None;
@@ -131,7 +131,7 @@ impl<'a> Content<'a> {
     fn number(&self, reader: &mut Reader) -> Option<Element<'a>> {
         match self.kind {
             Kind::Text => self.value,
-            // A text in the place of a number has no items.
+            // A text in place of a number has no items.
             Kind::Number => match reader.first(self.value) {
                 Some(item) => {
                     let [number] = reader.describe(&item, [tags::NUMERIC_VALUE]);
@@ -163,7 +163,7 @@ impl Kind {
         }
     }
 
-    /// An image from which something was inferred is no entry of the library.
+    /// A reference with another relationship (an image as evidence of a finding) is not an entry.
     fn in_place(self, is_contained: bool) -> Self {
         if self.is_child_by_nature() && !is_contained {
             Self::Other
@@ -173,7 +173,8 @@ impl Kind {
     }
 }
 
-// PS3.3 C.17.3.2.4. Some write HAS_ACQ_CONTEXT, some write nothing; the kind of value then tells.
+// PS3.3 C.17.3.2.4. Some writers use HAS_ACQ_CONTEXT; others omit the type: the kind of value then
+// decides.
 fn contains(relationship: Option<Element<'_>>, kind: Kind, reader: &mut Reader) -> bool {
     match relationship.as_ref().and_then(Element::ascii) {
         Some(text) => {

@@ -1,18 +1,18 @@
-//! The Current Requested Procedure Evidence Sequence (0040,A375): what a document selects.
+//! The Current Requested Procedure Evidence Sequence (0040,A375): the selection of a document.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
 use super::code::RawCode;
+use super::indexed_study::{IndexedStudy, InstanceDescription, SeriesDescription};
 use super::reader::{Reader, add};
 use super::{Error, MAX_INSTANCES, MAX_SERIES};
 use crate::dicom::dataset::{DataSet, Element};
 use crate::dicom::{NotAUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::{Location, RetrieveLocationUid};
-use crate::manifest::model::{Code, Instance, KeyObject, Series, Study, Warning};
+use crate::manifest::model::{Code, Study, Warning};
 use crate::manifest::retrieve_url;
 
 const PRIVATE_CREATOR: &[u8] = b"IHE_MADO_PRIVATE";
@@ -20,41 +20,12 @@ const PRIVATE_CREATOR: &[u8] = b"IHE_MADO_PRIVATE";
 /// The studies that a document selects.
 #[derive(Default)]
 pub(super) struct Evidence {
-    studies: Vec<Listing>,
+    studies: Vec<IndexedStudy>,
     at: HashMap<StudyInstanceUid, usize>,
     sop_classes: HashSet<SopClassUid>,
     series: usize,
     instances: usize,
     duplicates: u32,
-}
-
-/// One study, and where its series and instances stand in it.
-pub(super) struct Listing {
-    study: Study,
-    series_at: HashMap<SeriesInstanceUid, u32>,
-    instance_at: HashMap<SopInstanceUid, (u32, u32)>,
-}
-
-/// What a description says of a series; `None` where it says nothing.
-#[derive(Default)]
-pub(super) struct SeriesDescription {
-    pub(super) number: Option<i32>,
-    pub(super) modality: Option<Box<str>>,
-    pub(super) description: Option<Box<str>>,
-    pub(super) date: Option<Box<str>>,
-    pub(super) time: Option<Box<str>>,
-    pub(super) body_site: Option<Code>,
-    pub(super) laterality: Option<Code>,
-    pub(super) declared_instances: Option<u32>,
-}
-
-/// What a description says of an instance.
-#[derive(Default)]
-pub(super) struct InstanceDescription {
-    pub(super) number: Option<i32>,
-    pub(super) frames: Option<u32>,
-    pub(super) title: Option<Code>,
-    pub(super) description: Option<Box<str>>,
 }
 
 impl Evidence {
@@ -72,23 +43,27 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// Where a study stands.
+    /// The position of a study.
     pub(super) fn find(&self, study: &str) -> Option<usize> {
         self.at.get(study).copied()
     }
 
-    /// The study, if there is only one.
+    /// The position of the only study.
     pub(super) fn only(&self) -> Option<usize> {
         (self.studies.len() == 1).then_some(0)
     }
 
-    pub(super) fn study_mut(&mut self, at: usize) -> &mut Listing {
+    pub(super) fn indexed_study_mut(&mut self, at: usize) -> &mut IndexedStudy {
         &mut self.studies[at]
     }
 
-    /// The studies, when everything has been said of them.
+    pub(super) fn study_mut(&mut self, at: usize) -> &mut Study {
+        &mut self.studies[at].study
+    }
+
+    /// The described studies.
     pub(super) fn finish(self, reader: &mut Reader) -> Vec<Study> {
-        let studies = self.studies.into_iter().map(|listing| listing.study);
+        let studies = self.studies.into_iter().map(|indexed| indexed.study);
         studies.map(|study| finish(study, reader)).collect()
     }
 
@@ -102,15 +77,15 @@ impl Evidence {
             ],
         )?;
         let uid = parse(uid, "study instance UID", StudyInstanceUid::parse)?;
-        let mut place = self.find(uid.as_str());
+        let mut study_at = self.find(uid.as_str());
         for item in series.iter().flat_map(Element::items) {
-            self.read_series(&uid, &mut place, &item?, reader)?;
+            self.read_series(&uid, &mut study_at, &item?, reader)?;
         }
-        let Some(place) = place else {
+        let Some(study_at) = study_at else {
             reader.malformed("a study without instances");
             return Ok(());
         };
-        let viewers = &mut self.studies[place].study.viewer_urls;
+        let viewers = &mut self.studies[study_at].study.viewer_urls;
         for uri in [display_uri, private_display_uri(item)] {
             if let Some(uri) = reader.plain(uri, "a display URI") {
                 add(viewers, uri.into());
@@ -122,62 +97,26 @@ impl Evidence {
     fn read_series(
         &mut self,
         study: &StudyInstanceUid,
-        place: &mut Option<usize>,
+        study_at: &mut Option<usize>,
         item: &DataSet<'_>,
         reader: &mut Reader,
     ) -> Result<(), Error> {
-        let [
-            uid,
-            location,
-            url,
-            ae_title,
-            instances,
-            date,
-            time,
-            modality,
-            description,
-        ] = reader.select(
-            item,
-            [
-                tags::SERIES_INSTANCE_UID,
-                tags::RETRIEVE_LOCATION_UID,
-                tags::RETRIEVE_URL,
-                tags::RETRIEVE_AE_TITLE,
-                tags::REFERENCED_SOP_SEQUENCE,
-                tags::SERIES_DATE,
-                tags::SERIES_TIME,
-                tags::MODALITY,
-                tags::SERIES_DESCRIPTION,
-            ],
-        )?;
-        let uid = parse(uid, "series instance UID", SeriesInstanceUid::parse)?;
-        let mut instances = instances.iter().flat_map(Element::items).peekable();
+        let item = SeriesItem::read(item, reader)?;
+        let mut instances = item.instances.iter().flat_map(Element::items).peekable();
         if instances.peek().is_none() {
             reader.malformed("a series without instances");
             return Ok(());
         }
-        let study_at = *place.get_or_insert_with(|| self.open_study(study));
-        let series_at = self.open_series(study_at, &uid)?;
-        for item in instances {
-            self.read_instance(study_at, series_at, &item?, reader)?;
+        let study_at = *study_at.get_or_insert_with(|| self.add_study(study));
+        let series_at = self.add_series(study_at, &item.uid)?;
+        for instance in instances {
+            self.read_instance(study_at, series_at, &instance?, reader)?;
         }
-        let location = Location {
-            retrieve_location_uid: retrieve_location_uid(location, reader),
-            retrieve_url: retrieve_url(url, study, &uid, reader),
-            retrieve_ae_title: retrieve_ae_title(ae_title, reader),
-        };
-        // Xt-EHR V7e describes the series here.
-        let description = SeriesDescription {
-            modality: reader.text(modality),
-            description: reader.text(description),
-            date: reader.date(date),
-            time: reader.time(time),
-            ..SeriesDescription::default()
-        };
-        let listing = &mut self.studies[study_at];
-        listing.describe_series(series_at, description);
+        let location = item.location(study, reader);
+        let indexed = &mut self.studies[study_at];
+        indexed.describe_series(series_at, item.description(reader));
         if location != Location::default() {
-            add(&mut listing.series(series_at).locations, location);
+            add(&mut indexed.series(series_at).locations, location);
         }
         Ok(())
     }
@@ -208,7 +147,7 @@ impl Evidence {
                 at_most: MAX_INSTANCES,
             });
         }
-        if !self.studies[study_at].open_instance(series_at, class, &uid) {
+        if !self.studies[study_at].add_instance(series_at, class, &uid) {
             self.duplicates = self.duplicates.saturating_add(1);
             return Ok(());
         }
@@ -225,7 +164,7 @@ impl Evidence {
         Ok(())
     }
 
-    // There are few SOP classes and many instances: they share the text.
+    // A few SOP classes serve many instances: they share the text.
     fn sop_class(&mut self, element: Option<Element<'_>>) -> Result<SopClassUid, Error> {
         let text = element.as_ref().and_then(Element::ascii);
         if let Some(known) = text.and_then(|text| self.sop_classes.get(text)) {
@@ -236,16 +175,16 @@ impl Evidence {
         Ok(class)
     }
 
-    fn open_study(&mut self, uid: &StudyInstanceUid) -> usize {
+    fn add_study(&mut self, uid: &StudyInstanceUid) -> usize {
         let at = self.studies.len();
-        self.studies.push(Listing::new(uid.clone()));
+        self.studies.push(IndexedStudy::new(uid.clone()));
         self.at.insert(uid.clone(), at);
         at
     }
 
-    fn open_series(&mut self, study_at: usize, uid: &SeriesInstanceUid) -> Result<u32, Error> {
-        let listing = &mut self.studies[study_at];
-        if let Some(at) = listing.find_series(uid.as_str()) {
+    fn add_series(&mut self, study_at: usize, uid: &SeriesInstanceUid) -> Result<u32, Error> {
+        let study = &mut self.studies[study_at];
+        if let Some(at) = study.find_series(uid.as_str()) {
             return Ok(at);
         }
         if self.series == MAX_SERIES {
@@ -255,128 +194,79 @@ impl Evidence {
             });
         }
         self.series += 1;
-        Ok(listing.open_series(uid))
+        Ok(study.add_series(uid))
     }
 }
 
-impl Listing {
-    fn new(uid: StudyInstanceUid) -> Self {
-        Self {
-            study: Study {
-                uid,
-                patient: Arc::default(),
-                date: None,
-                time: None,
-                timezone: None,
-                description: None,
-                accessions: Vec::new(),
-                modalities: Vec::new(),
-                regions: Vec::new(),
-                procedures: Vec::new(),
-                viewer_urls: Vec::new(),
-                declared_series: None,
-                series: Vec::new(),
-            },
-            series_at: HashMap::new(),
-            instance_at: HashMap::new(),
-        }
-    }
-
-    pub(super) fn study_mut(&mut self) -> &mut Study {
-        &mut self.study
-    }
-
-    /// Where a series stands.
-    pub(super) fn find_series(&self, uid: &str) -> Option<u32> {
-        self.series_at.get(uid).copied()
-    }
-
-    /// Where the series of an instance stands.
-    pub(super) fn find_series_of(&self, instance: &str) -> Option<u32> {
-        self.instance_at.get(instance).map(|(series, _)| *series)
-    }
-
-    /// Takes over what is said of a series.
-    pub(super) fn describe_series(&mut self, at: u32, said: SeriesDescription) {
-        let series = self.series(at);
-        replace(&mut series.number, said.number);
-        replace(&mut series.modality, said.modality);
-        replace(&mut series.description, said.description);
-        replace(&mut series.date, said.date);
-        replace(&mut series.time, said.time);
-        replace(&mut series.body_site, said.body_site);
-        replace(&mut series.laterality, said.laterality);
-        replace(&mut series.declared_instances, said.declared_instances);
-    }
-
-    /// Takes over what is said of an instance.
-    pub(super) fn describe_instance(&mut self, uid: &str, said: InstanceDescription) {
-        let Some(&(series, at)) = self.instance_at.get(uid) else {
-            return;
-        };
-        let instance = &mut self.series(series).instances[at as usize];
-        replace(&mut instance.number, said.number);
-        replace(&mut instance.frames, said.frames);
-        if said.title.is_some() || said.description.is_some() {
-            let key_object: &mut KeyObject = instance.key_object.get_or_insert_default();
-            replace(&mut key_object.title, said.title);
-            replace(&mut key_object.description, said.description);
-        }
-    }
-
-    fn series(&mut self, at: u32) -> &mut Series {
-        &mut self.study.series[at as usize]
-    }
-
-    fn open_series(&mut self, uid: &SeriesInstanceUid) -> u32 {
-        let at = position(self.study.series.len());
-        self.series_at.insert(uid.clone(), at);
-        self.study.series.push(Series {
-            uid: uid.clone(),
-            number: None,
-            modality: None,
-            description: None,
-            date: None,
-            time: None,
-            body_site: None,
-            laterality: None,
-            declared_instances: None,
-            is_listed_elsewhere: false,
-            locations: Vec::new(),
-            instances: Vec::new(),
-        });
-        at
-    }
-
-    /// Lists an instance; false if it is there already.
-    fn open_instance(&mut self, series: u32, class: SopClassUid, uid: &SopInstanceUid) -> bool {
-        if let Some((known, _)) = self.instance_at.get(uid) {
-            if *known != series {
-                self.series(series).is_listed_elsewhere = true;
-            }
-            return false;
-        }
-        let instances = &mut self.series(series).instances;
-        let at = position(instances.len());
-        instances.push(Instance {
-            sop_class: class,
-            uid: uid.clone(),
-            number: None,
-            frames: None,
-            key_object: None,
-        });
-        self.instance_at.insert(uid.clone(), (series, at));
-        true
-    }
+/// An item of the Referenced Series Sequence (0008,1115).
+struct SeriesItem<'a> {
+    uid: SeriesInstanceUid,
+    instances: Option<Element<'a>>,
+    retrieve_location_uid: Option<Element<'a>>,
+    retrieve_url: Option<Element<'a>>,
+    retrieve_ae_title: Option<Element<'a>>,
+    date: Option<Element<'a>>,
+    time: Option<Element<'a>>,
+    modality: Option<Element<'a>>,
+    description: Option<Element<'a>>,
 }
 
-fn position(len: usize) -> u32 {
-    u32::try_from(len).expect("series and instances are limited to fewer")
-}
+impl<'a> SeriesItem<'a> {
+    fn read(item: &DataSet<'a>, reader: &mut Reader) -> Result<Self, Error> {
+        let [
+            uid,
+            retrieve_location_uid,
+            retrieve_url,
+            retrieve_ae_title,
+            instances,
+            date,
+            time,
+            modality,
+            description,
+        ] = reader.select(
+            item,
+            [
+                tags::SERIES_INSTANCE_UID,
+                tags::RETRIEVE_LOCATION_UID,
+                tags::RETRIEVE_URL,
+                tags::RETRIEVE_AE_TITLE,
+                tags::REFERENCED_SOP_SEQUENCE,
+                tags::SERIES_DATE,
+                tags::SERIES_TIME,
+                tags::MODALITY,
+                tags::SERIES_DESCRIPTION,
+            ],
+        )?;
+        Ok(Self {
+            uid: parse(uid, "series instance UID", SeriesInstanceUid::parse)?,
+            instances,
+            retrieve_location_uid,
+            retrieve_url,
+            retrieve_ae_title,
+            date,
+            time,
+            modality,
+            description,
+        })
+    }
 
-fn replace<T>(field: &mut Option<T>, said: Option<T>) {
-    if said.is_some() {
-        *field = said;
+    fn location(&self, study: &StudyInstanceUid, reader: &mut Reader) -> Location {
+        Location {
+            retrieve_location_uid: retrieve_location_uid(self.retrieve_location_uid, reader),
+            retrieve_url: retrieve_url(self.retrieve_url, study, &self.uid, reader),
+            retrieve_ae_title: retrieve_ae_title(self.retrieve_ae_title, reader),
+        }
+    }
+
+    // Xt-EHR V7e describes the series here.
+    fn description(&self, reader: &mut Reader) -> SeriesDescription {
+        SeriesDescription {
+            modality: reader.text(self.modality),
+            description: reader.text(self.description),
+            date: reader.date(self.date),
+            time: reader.time(self.time),
+            ..SeriesDescription::default()
+        }
     }
 }
 
@@ -423,7 +313,7 @@ fn retrieve_url(
 }
 
 fn retrieve_ae_title(element: Option<Element<'_>>, reader: &mut Reader) -> Option<Box<str>> {
-    // The first of several: they hold the same.
+    // The first of several values: all are titles of the same archive.
     let first = reader.plain(element, "an AE title")?.split('\\').next()?;
     let title = first.trim();
     (!title.is_empty()).then(|| title.into())
@@ -440,7 +330,7 @@ fn private_display_uri<'a>(item: &DataSet<'a>) -> Option<Element<'a>> {
     item.element(Tag(GROUP, creator.tag.element() << 8 | 0x01))
 }
 
-// Xt-EHR V7e: what a key object selection points at, and why, stands on its item.
+// Xt-EHR V7e: the item of a key object selection has its purpose and its description.
 fn key_object(
     related: Option<Element<'_>>,
     content: Option<Element<'_>>,

@@ -1,4 +1,4 @@
-//! What a document says at its top level: whose study it is, and which.
+//! The top level of a document: its patient and its study.
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -34,7 +34,7 @@ const FIELDS: [Tag; 21] = [
     tags::DISPLAY_URI,
 ];
 
-/// The elements of the document that are used, found in one pass.
+/// The top-level elements that a manifest uses, selected in one pass.
 pub(super) struct Header<'a> {
     fields: [Option<Element<'a>>; FIELDS.len()],
 }
@@ -62,9 +62,13 @@ impl<'a> Header<'a> {
         self.field(tags::CONTENT_SEQUENCE)
     }
 
-    /// The study that this document describes, and belongs to. Of several studies that share one
-    /// document the others are only listed.
-    pub(super) fn described(&self, evidence: &Evidence, reader: &mut Reader) -> Option<usize> {
+    /// The position of the study to which this document belongs. The document describes that study;
+    /// it only lists any other one.
+    pub(super) fn described_study(
+        &self,
+        evidence: &Evidence,
+        reader: &mut Reader,
+    ) -> Option<usize> {
         let uid = self.field(tags::STUDY_INSTANCE_UID);
         let uid = uid.as_ref().and_then(Element::ascii).unwrap_or_default();
         let described = evidence.find(uid);
@@ -78,11 +82,11 @@ impl<'a> Header<'a> {
         described.or_else(|| evidence.only())
     }
 
-    /// Takes over what is said of the study.
+    /// Adds the description of the study.
     pub(super) fn describe(&self, study: &mut Study, reader: &mut Reader) {
         if let date @ Some(_) = reader.date(self.field(tags::STUDY_DATE)) {
             if study.date != date {
-                // The time that the library gave was of another day.
+                // The image library gives a time on another day.
                 study.time = None;
             }
             study.date = date;
@@ -91,7 +95,7 @@ impl<'a> Header<'a> {
             study.time = time;
         }
         study.description = reader.text(self.field(tags::STUDY_DESCRIPTION));
-        // The letter ballot of CP-2595 had it here.
+        // The place of the display URI in the letter ballot of CP-2595.
         if let Some(uri) = reader.plain(self.field(tags::DISPLAY_URI), "a display URI") {
             add(&mut study.viewer_urls, uri.into());
         }
@@ -105,7 +109,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// Takes over the accession numbers of the requests (0040,A370), one for each order.
+    /// Adds the accession numbers of the requests (0040,A370), one for each order.
     pub(super) fn describe_requests(
         &self,
         evidence: &mut Evidence,
@@ -128,10 +132,7 @@ impl<'a> Header<'a> {
             if let Some(at) = at
                 && let Some(accession) = accession(number, issuer, reader)
             {
-                merge_accession(
-                    &mut evidence.study_mut(at).study_mut().accessions,
-                    accession,
-                );
+                merge_accession(&mut evidence.study_mut(at).accessions, accession);
             }
         }
     }
@@ -188,7 +189,7 @@ impl<'a> Header<'a> {
         }
     }
 
-    // PS3.3 C.7.1.1: M, F and O are all there are.
+    // PS3.3 C.7.1.1: M, F or O.
     fn sex(&self, reader: &mut Reader) -> Option<Box<str>> {
         const PART: &str = "the patient's sex";
         match reader.plain(self.field(tags::PATIENT_SEX), PART)? {
@@ -227,7 +228,7 @@ fn patient_id(
     Some(PatientId { value, issuer })
 }
 
-/// Who gave a number (PS3.3 10.14): the universal entity, else the local one.
+/// The issuer of a number (PS3.3 10.14): the universal entity, else the local one.
 fn issuer_in(sequence: Option<Element<'_>>, reader: &mut Reader) -> Option<Box<str>> {
     let item = reader.first(sequence)?;
     let [universal, local] = reader.describe(
@@ -254,15 +255,15 @@ fn merge_patient_id(list: &mut Vec<PatientId>, new: Option<PatientId>) {
     }
 }
 
-/// A number, and who gave it.
-type Parts<T> = fn(&mut T) -> (&Box<str>, &mut Option<Box<str>>);
+/// Borrows a number and its issuer.
+type ValueAndIssuer<T> = fn(&mut T) -> (&Box<str>, &mut Option<Box<str>>);
 
-/// Adds a number unless it is there. One place often leaves out who gave a number that another one
-/// gives in full.
-fn merge<T>(list: &mut Vec<T>, mut new: T, parts: Parts<T>) {
-    let (value, issuer) = parts(&mut new);
+/// Adds a number unless the list has it. The same number often has its issuer in one place of the
+/// document only.
+fn merge<T>(list: &mut Vec<T>, mut new: T, fields: ValueAndIssuer<T>) {
+    let (value, issuer) = fields(&mut new);
     for old in list.iter_mut() {
-        let (old_value, old_issuer) = parts(old);
+        let (old_value, old_issuer) = fields(old);
         let is_same = old_issuer.is_none() || issuer.is_none() || old_issuer == issuer;
         if old_value == value && is_same {
             *old_issuer = old_issuer.take().or(issuer.take());

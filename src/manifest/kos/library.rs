@@ -1,41 +1,45 @@
-//! The image library (TID 1600): what a document says of the series and instances it selects.
+//! The image library (TID 1600): the descriptions of the selected series and instances.
 
 use super::code::Concept;
 use super::content::{Content, Kind};
-use super::evidence::{InstanceDescription, Listing, SeriesDescription};
+use super::indexed_study::{IndexedStudy, InstanceDescription, SeriesDescription};
 use super::reader::{Reader, add};
 use crate::dicom::dataset::Element;
 use crate::manifest::model::{Code, Study};
 
-/// How deep the library may stand in the content tree. It belongs below the root; writers that
-/// repeat the root exist.
+/// The limit for the depth of the library in the content tree. It belongs directly below the root,
+/// but some writers repeat the root.
 const MAX_DEPTH: usize = 4;
 
-/// Takes over what the content tree says of a study. False: it has no library.
-pub(super) fn describe(content: Element<'_>, listing: &mut Listing, reader: &mut Reader) -> bool {
-    let mut survey = Survey::default();
-    survey.explore(content, 1, reader);
-    for code in survey.procedures {
-        add(&mut listing.study_mut().procedures, code);
+/// Adds the descriptions in the content tree to a study. False: the tree has no library.
+pub(super) fn describe(
+    content: Element<'_>,
+    indexed: &mut IndexedStudy,
+    reader: &mut Reader,
+) -> bool {
+    let mut search = LibrarySearch::default();
+    search.explore(content, 1, reader);
+    for code in search.procedures {
+        add(&mut indexed.study.procedures, code);
     }
-    let Some((library, depth)) = survey.library else {
+    let Some((library, depth)) = search.library else {
         return false;
     };
     if depth > 1 {
         reader.malformed("the place of the image library");
     }
-    describe_study(library, listing, reader);
+    describe_study(library, indexed, reader);
     true
 }
 
 #[derive(Default)]
-struct Survey<'a> {
+struct LibrarySearch<'a> {
     library: Option<(Content<'a>, usize)>,
     procedures: Vec<Code>,
 }
 
-impl<'a> Survey<'a> {
-    /// Looks for the library. Does not look into it, nor deeper than [`MAX_DEPTH`].
+impl<'a> LibrarySearch<'a> {
+    /// Searches for the library, down to [`MAX_DEPTH`], without descending into it.
     fn explore(&mut self, content: Element<'a>, depth: usize, reader: &mut Reader) {
         for item in content.items() {
             let Some(item) = reader.item(item) else { break };
@@ -60,15 +64,15 @@ impl<'a> Survey<'a> {
     }
 }
 
-fn describe_study(library: Content<'_>, listing: &mut Listing, reader: &mut Reader) {
+fn describe_study(library: Content<'_>, indexed: &mut IndexedStudy, reader: &mut Reader) {
     let items = library.children.iter().flat_map(Element::items);
     for item in items {
         let Some(item) = reader.item(item) else { break };
         let content = Content::read(&item, reader);
         if content.kind == Kind::Container {
-            Group::default().describe(content, listing, reader);
+            Group::default().describe(content, indexed, reader);
         } else {
-            describe_study_with(content, listing.study_mut(), reader);
+            describe_study_with(content, &mut indexed.study, reader);
         }
     }
 }
@@ -96,41 +100,41 @@ fn describe_study_with(content: Content<'_>, study: &mut Study, reader: &mut Rea
 #[derive(Default)]
 struct Group<'a> {
     series_uid: Option<&'a str>,
-    /// The series of the first instance that is known.
+    /// The series of the first instance that the evidence lists.
     series_of_instances: Option<u32>,
     series: SeriesDescription,
-    /// What stands before the next reference.
-    beside: InstanceDescription,
+    /// The description that precedes the next reference.
+    preceding: InstanceDescription,
 }
 
 impl<'a> Group<'a> {
-    fn describe(mut self, group: Content<'a>, listing: &mut Listing, reader: &mut Reader) {
+    fn describe(mut self, group: Content<'a>, indexed: &mut IndexedStudy, reader: &mut Reader) {
         let items = group.children.iter().flat_map(Element::items);
         for item in items {
             let Some(item) = reader.item(item) else { break };
             let content = Content::read(&item, reader);
             if content.kind == Kind::Reference {
-                self.describe_instance(content, listing, reader);
-            } else if !self.beside.take_from(content, reader) {
-                self.beside = InstanceDescription::default();
-                self.describe_series(content, listing.study_mut(), reader);
+                self.describe_instance(content, indexed, reader);
+            } else if !self.preceding.read(content, reader) {
+                self.preceding = InstanceDescription::default();
+                self.describe_series(content, &mut indexed.study, reader);
             }
         }
-        self.finish(listing, reader);
+        self.finish(indexed, reader);
     }
 
     fn describe_instance(
         &mut self,
         reference: Content<'a>,
-        listing: &mut Listing,
+        indexed: &mut IndexedStudy,
         reader: &mut Reader,
     ) {
-        let beside = std::mem::take(&mut self.beside);
+        let preceding = std::mem::take(&mut self.preceding);
         let Some(uid) = reference.sop_instance_uid(reader) else {
             reader.malformed("an image library entry");
             return;
         };
-        let Some(series) = listing.find_series_of(uid) else {
+        let Some(series) = indexed.find_series_of(uid) else {
             reader.malformed("an image library entry that is not in the evidence");
             return;
         };
@@ -139,13 +143,13 @@ impl<'a> Group<'a> {
         let children = reference.children.iter().flat_map(Element::items);
         for item in children {
             let Some(item) = reader.item(item) else { break };
-            below.take_from(Content::read(&item, reader), reader);
+            below.read(Content::read(&item, reader), reader);
         }
-        if below.is_empty() && !beside.is_empty() {
+        if below.is_empty() && !preceding.is_empty() {
             reader.malformed("the place of instance descriptors");
-            below = beside;
+            below = preceding;
         }
-        listing.describe_instance(uid, below);
+        indexed.describe_instance(uid, below);
     }
 
     fn describe_series(&mut self, content: Content<'a>, study: &mut Study, reader: &mut Reader) {
@@ -172,24 +176,24 @@ impl<'a> Group<'a> {
         }
     }
 
-    fn finish(self, listing: &mut Listing, reader: &mut Reader) {
+    fn finish(self, indexed: &mut IndexedStudy, reader: &mut Reader) {
         if self.series_uid.is_none() {
             reader.malformed("an image library group without a series instance UID");
         }
         let series = match self.series_uid {
-            Some(uid) => listing.find_series(uid),
+            Some(uid) => indexed.find_series(uid),
             None => self.series_of_instances,
         };
         match series {
-            Some(series) => listing.describe_series(series, self.series),
+            Some(series) => indexed.describe_series(series, self.series),
             None => reader.malformed("an image library group that is not in the evidence"),
         }
     }
 }
 
 impl InstanceDescription {
-    /// Takes over what a content item says of an instance. False: it says something else.
-    fn take_from(&mut self, content: Content<'_>, reader: &mut Reader) -> bool {
+    /// Reads a content item that describes an instance. False: it describes something else.
+    fn read(&mut self, content: Content<'_>, reader: &mut Reader) -> bool {
         match content.concept {
             Some(Concept::InstanceNumber) => self.number = content.integer(reader),
             Some(Concept::FrameCount) => self.frames = content.count(reader),
@@ -220,7 +224,7 @@ fn modality(content: Content<'_>, reader: &mut Reader) -> Option<Box<str>> {
     .filter(|modality| !modality.is_empty())
 }
 
-/// A code, or a text in its place, which becomes the meaning of a code without value.
+/// A code, or a text in its place, which becomes the meaning of a code without a value.
 fn region(content: Content<'_>, reader: &mut Reader) -> Option<Code> {
     content.code(reader).or_else(|| {
         let meaning = Some(content.text(reader)?);

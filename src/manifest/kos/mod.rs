@@ -1,18 +1,19 @@
 //! Reads a Key Object Selection document: a MADO manifest of any generation, the draft of Xt-EHR,
 //! or a classic XDS-I.b manifest.
 //!
-//! The evidence sequence (0040,A375) decides what is selected. The image library in the content
-//! tree describes it and is never a reason to refuse: what is wrong there becomes a [`Warning`].
+//! The evidence sequence (0040,A375) is the selection. The image library in the content tree only
+//! describes it: a defect there never refuses the document, but becomes a [`Warning`].
 //!
-//! Memory: beyond the document, which is copied only where it is deflated, reading a real manifest
-//! takes less than half the document's size; a hostile one can make that eight times its size and
-//! 32 MiB. Texts longer than [`MAX_TEXT`] bytes are left out, and lists that only describe end
-//! after [`MAX_LIST`] entries. Time grows with the size of the document.
+//! Memory: in addition to the document, which is copied only if it is deflated, a real manifest
+//! takes less than half the document's size; a hostile one can take eight times its size and 32
+//! MiB. The reader ignores texts longer than [`MAX_TEXT`] bytes and truncates descriptive lists
+//! after [`MAX_LIST`] entries. Time is linear in the size of the document.
 
 mod code;
 mod content;
 mod evidence;
 mod header;
+mod indexed_study;
 mod library;
 mod reader;
 #[cfg(test)]
@@ -32,36 +33,36 @@ pub use reader::{MAX_LIST, MAX_TEXT};
 /// Key Object Selection Document Storage (PS3.4 B.5).
 pub const SOP_CLASS: &str = "1.2.840.10008.5.1.4.1.1.88.59";
 
-/// How many instances a manifest may list.
+/// The limit for instances of a manifest.
 pub const MAX_INSTANCES: usize = 200_000;
 
-/// How many series a manifest may list.
+/// The limit for series of a manifest.
 pub const MAX_SERIES: usize = 10_000;
 
-/// Why a document is no manifest that can be used. Says nothing of what is in the document.
+/// The reason why a document is not a usable manifest. No text contains a value from the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The bytes are no DICOM file.
+    /// The document is not a readable DICOM file.
     #[error(transparent)]
     Part10(#[from] part10::Error),
     /// Another SOP class.
-    #[error("not a key object selection document")]
+    #[error("the document is not a key object selection document")]
     NotAKos,
-    /// A rejection note (IHE RAD IOCM) says which instances must not be used any more.
-    #[error("a rejection note, not a manifest")]
+    /// A rejection note (IHE RAD IOCM), which lists instances that must no longer be used.
+    #[error("the document is a rejection note, not a manifest")]
     RejectionNote,
-    /// The evidence sequence is missing or lists no instance.
+    /// The evidence sequence is missing or does not list any instance.
     #[error("the document lists no instances")]
     NoEvidence,
-    /// The evidence names something by what is no UID.
-    #[error("a {0} in the evidence is missing or no UID")]
+    /// A UID in the evidence is missing or invalid.
+    #[error("a {0} in the evidence is missing or invalid")]
     InvalidUid(&'static str),
-    /// The document is larger than is read.
+    /// The document exceeds a limit.
     #[error("too many {what}: at most {at_most}")]
     TooLarge {
-        /// What there is too much of.
+        /// The limited quantity.
         what: &'static str,
-        /// How much is read.
+        /// The limit.
         at_most: usize,
     },
 }
@@ -75,9 +76,9 @@ impl From<dataset::Error> for Error {
 /// Reads a manifest.
 ///
 /// # Errors
-/// [`Error`] if the document selects nothing that could be retrieved safely.
+/// [`Error`] if the document has no reliable selection.
 pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
-    let file = File::open(bytes).map_err(opening)?;
+    let file = File::open(bytes).map_err(file_error)?;
     let set = file.data_set();
     let mut reader = Reader::new(CharacterSet::of(&set));
     let header = Header::read(&set, &mut reader)?;
@@ -86,20 +87,20 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     }
     let title = Title::of(&RawCode::of_concept(header.title(), &mut reader))?;
     let mut evidence = Evidence::read(header.evidence().ok_or(Error::NoEvidence)?, &mut reader)?;
-    let described = header.described(&evidence, &mut reader);
+    let described = header.described_study(&evidence, &mut reader);
     title.warn(&mut reader);
     if let Some(at) = described {
-        let found = header
-            .content()
-            .is_some_and(|content| library::describe(content, evidence.study_mut(at), &mut reader));
-        if !found && title.promises_library() {
+        let has_library = header.content().is_some_and(|content| {
+            library::describe(content, evidence.indexed_study_mut(at), &mut reader)
+        });
+        if !has_library && title.promises_library() {
             reader.warn(Warning::NoLibrary);
         }
-        header.describe(evidence.study_mut(at).study_mut(), &mut reader);
+        header.describe(evidence.study_mut(at), &mut reader);
     }
     header.describe_requests(&mut evidence, described, &mut reader);
     let timezone = header.timezone(&mut reader);
-    // One document, one patient (PS3.3 C.7.1.1), also where it lists several studies.
+    // One document has one patient (PS3.3 C.7.1.1), even with several studies.
     let patient = Arc::new(header.patient(&mut reader));
     let mut studies = evidence.finish(&mut reader);
     for study in &mut studies {
@@ -115,7 +116,7 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     })
 }
 
-fn opening(error: part10::Error) -> Error {
+fn file_error(error: part10::Error) -> Error {
     match error {
         part10::Error::TooLarge => Error::TooLarge {
             what: "bytes",
@@ -129,13 +130,13 @@ fn opening(error: part10::Error) -> Error {
     }
 }
 
-/// What the document title (CID 7010) promises.
+/// The kind of document that the title (CID 7010) announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Title {
     Mado(Generation),
     Classic,
-    /// No title of a manifest. What is no manifest by its title is used as one all the same: the
-    /// sender says that it is one, and has evidence.
+    /// Not the title of a manifest. Such a document is accepted all the same: the sender submits it
+    /// as a manifest, and it has evidence.
     Other,
 }
 

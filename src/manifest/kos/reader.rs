@@ -1,6 +1,6 @@
-//! Takes values out of data sets and notes what is wrong with them.
+//! Reads values from data sets and collects warnings.
 //!
-//! The tag is trusted and not the value representation, which writers get wrong.
+//! It trusts the tag and not the value representation, which some writers get wrong.
 
 use std::collections::HashSet;
 
@@ -12,13 +12,13 @@ use crate::dicom::CharacterSet;
 use crate::dicom::dataset::{self, DataSet, Element};
 use crate::manifest::model::Warning;
 
-/// How many bytes a text may have that is kept. Names and descriptions have 64 by the standard.
+/// The limit for the bytes of a text. The standard allows 64 characters for names and descriptions.
 pub const MAX_TEXT: usize = 64 << 10;
 
-/// How many entries a list may have that only describes: accession numbers, modalities, codes.
+/// The limit for the entries of a descriptive list: accession numbers, modalities, codes.
 pub const MAX_LIST: usize = 256;
 
-/// Reads values in the character set of one document and gathers warnings.
+/// Reads values in the character set of one document and collects warnings.
 pub(super) struct Reader {
     charset: CharacterSet,
     warnings: Vec<Warning>,
@@ -34,7 +34,7 @@ impl Reader {
         }
     }
 
-    /// Notes a warning; the same one once.
+    /// Adds a warning, unless it is already there.
     pub(super) fn warn(&mut self, warning: Warning) {
         if !self.seen.contains(&warning) {
             self.seen.insert(warning.clone());
@@ -50,26 +50,26 @@ impl Reader {
         self.warnings
     }
 
-    /// The first elements with these tags, found in one pass.
+    /// The first elements with these tags, selected in one pass.
     pub(super) fn select<'a, const N: usize>(
         &mut self,
         set: &DataSet<'a>,
         tags: [Tag; N],
     ) -> Result<[Option<Element<'a>>; N], dataset::Error> {
-        let mut found = [None; N];
+        let mut selected = [None; N];
         for element in set.elements() {
             let element = element?;
             if let Some(at) = tags.iter().position(|tag| *tag == element.tag)
-                && found[at].is_none()
+                && selected[at].is_none()
             {
-                self.mind_vr(&element);
-                found[at] = Some(element);
+                self.check_vr(&element);
+                selected[at] = Some(element);
             }
         }
-        Ok(found)
+        Ok(selected)
     }
 
-    /// As [`Reader::select`], of a data set that only describes.
+    /// As [`Reader::select`], for a descriptive data set: an unreadable one adds a warning.
     pub(super) fn describe<'a, const N: usize>(
         &mut self,
         set: &DataSet<'a>,
@@ -81,14 +81,14 @@ impl Reader {
         })
     }
 
-    /// The first item of a sequence that only describes.
+    /// The first item of a descriptive sequence.
     pub(super) fn first<'a>(&mut self, sequence: Option<Element<'a>>) -> Option<DataSet<'a>> {
         let item = sequence?.items().next()?;
         self.item(item)
     }
 
-    /// An item of a sequence that only describes. What is there was checked when the file was
-    /// opened, except for sequences in the guise of UN.
+    /// An item of a descriptive sequence. `File::open` has checked all items, except those in
+    /// sequences written as UN.
     pub(super) fn item<'a>(
         &mut self,
         item: Result<DataSet<'a>, dataset::Error>,
@@ -110,7 +110,7 @@ impl Reader {
         (!text.is_empty()).then_some(text)
     }
 
-    /// A text that is ASCII by its kind, or UTF-8 where writers forgot that.
+    /// A text of an ASCII-only kind; UTF-8 is tolerated.
     pub(super) fn plain<'a>(
         &mut self,
         element: Option<Element<'a>>,
@@ -131,19 +131,19 @@ impl Reader {
         self.or_malformed(date(text), "a date")
     }
 
-    /// A time, `HHMMSS.FFFFFF` as exact as written.
+    /// A time, `HHMMSS.FFFFFF`, with the precision of the document.
     pub(super) fn time(&mut self, element: Option<Element<'_>>) -> Option<Box<str>> {
         let text = self.plain(element, "a time")?;
         self.or_malformed(time(text), "a time")
     }
 
-    /// An integer string, of which positive signs are allowed.
+    /// An integer string; a plus sign is allowed.
     pub(super) fn integer(&mut self, element: Option<Element<'_>>) -> Option<i32> {
         let text = self.plain(element, "a number")?;
         self.or_malformed(text.trim().parse().ok(), "a number")
     }
 
-    /// A count: the digits at the start of a text, perhaps in a parenthesis.
+    /// A count: the digits at the start of a text, also after a parenthesis.
     pub(super) fn count(&mut self, element: Option<Element<'_>>) -> Option<u32> {
         let text = self.plain(element, "a count")?;
         self.or_malformed(count(text), "a count")
@@ -156,21 +156,21 @@ impl Reader {
         value
     }
 
-    fn mind_vr(&mut self, element: &Element<'_>) {
+    fn check_vr(&mut self, element: &Element<'_>) {
         if element.vr().is_some_and(|vr| !is_usual(element.tag, vr)) {
             self.malformed("a value representation");
         }
     }
 }
 
-/// Adds what is not there yet, while there is room.
+/// Adds a value that the list lacks, up to [`MAX_LIST`] values.
 pub(super) fn add<T: PartialEq>(list: &mut Vec<T>, value: T) {
     if list.len() < MAX_LIST && !list.contains(&value) {
         list.push(value);
     }
 }
 
-// UN is what is written by those who do not know the element (PS3.5 6.2.2).
+// Writers that do not know an element give it the representation UN (PS3.5 6.2.2).
 fn is_usual(tag: Tag, vr: VR) -> bool {
     vr == VR::UN
         || StandardDataDictionary

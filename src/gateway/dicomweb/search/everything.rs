@@ -85,7 +85,7 @@ impl Gateway {
                 return Ok(survey);
             }
         };
-        survey.has_left_out |= holding.left_out(study) > 0;
+        survey.has_left_out |= holding.excluded(study) > 0;
         let is_of_study = |position: &Position| {
             let of_position = holding.studies.get(position.study);
             of_position.is_some_and(|of_position| of_position.uid == *study)

@@ -32,7 +32,7 @@ impl ScopedQuery {
         known: KnownInstances,
     ) -> Result<Results, Error> {
         let scope = self.scope.study.as_ref();
-        let has_left_out = scope.is_some_and(|study| holding.left_out(study) > 0);
+        let has_left_out = scope.is_some_and(|study| holding.excluded(study) > 0);
         let (scoped, matches) = self.matches_in(&holding).await?;
         let (from, to, left) = scoped.query.page(matches.count);
         let mut positions = matches.into_positions().skip(from).take(to - from);

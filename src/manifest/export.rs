@@ -1,6 +1,6 @@
-//! A manifest as it was registered, with the Retrieve URLs of what it selects pointing here:
-//! MADO vol 3 6.X.2.14 for Key Object Selection documents, the addresses of Endpoints for Bundles.
-//! Everything else stays as it is; a Bundle even to the byte.
+//! Exports a registered manifest with Retrieve URLs that point to this gateway (MADO vol 3
+//! 6.X.2.14 for Key Object Selection documents; the addresses of Endpoints for Bundles). Nothing
+//! else changes; the rest of a Bundle stays the same byte for byte.
 
 use std::collections::HashSet;
 
@@ -18,12 +18,12 @@ const REFERENCED_SERIES: Tag = Tag(0x0008, 0x1115);
 const RETRIEVE_URL: Tag = Tag(0x0008, 0x1190);
 const SERIES_INSTANCE_UID: Tag = Tag(0x0020, 0x000E);
 
-/// Writes a registered document anew. `series`: the series that are to be retrieved from `root`, a
-/// DICOMweb root without a slash at its end.
+/// Exports a registered document. Clients retrieve `series` from `root`, a DICOMweb root without a
+/// trailing slash.
 ///
 /// # Errors
-/// Why it cannot be read any more.
-pub fn handed_out(document: &[u8], series: &HashSet<&str>, root: &str) -> Result<Vec<u8>, Error> {
+/// [`Error`] if the document is no longer readable.
+pub fn export(document: &[u8], series: &HashSet<&str>, root: &str) -> Result<Vec<u8>, Error> {
     if document.get(128..132) == Some(b"DICM") {
         key_object(document, series, root).map_err(|error| Error::Kos(error.into()))
     } else {
@@ -40,7 +40,7 @@ fn key_object(
     let meta = Meta::read(document)?;
     let mut out = explicit::file_meta(&document[..meta.end])?;
     let address = format!("{root}/");
-    let writer = Writer {
+    let writer = EvidenceWriter {
         series,
         address: &address,
     };
@@ -49,12 +49,12 @@ fn key_object(
 }
 
 /// Writes the evidence of a document.
-struct Writer<'a> {
+struct EvidenceWriter<'a> {
     series: &'a HashSet<&'a str>,
     address: &'a str,
 }
 
-impl Writer<'_> {
+impl EvidenceWriter<'_> {
     fn set(&self, set: &DataSet<'_>, out: &mut Vec<u8>) -> Result<(), dataset::Error> {
         for element in set.elements() {
             let element = element?;
@@ -77,19 +77,19 @@ impl Writer<'_> {
     fn series(&self, item: &DataSet<'_>, out: &mut Vec<u8>) -> Result<(), dataset::Error> {
         let uid = item.element(SERIES_INSTANCE_UID);
         let uid = uid.as_ref().and_then(|element| element.ascii());
-        let mut is_due = uid.is_some_and(|uid| self.series.contains(uid));
-        let is_ours = is_due;
+        let mut is_pending = uid.is_some_and(|uid| self.series.contains(uid));
+        let is_selected = is_pending;
         for element in item.elements() {
             let element = element?;
-            if is_due && element.tag >= RETRIEVE_URL {
+            if is_pending && element.tag >= RETRIEVE_URL {
                 self.retrieve_url(out);
-                is_due = false;
+                is_pending = false;
             }
-            if !(is_ours && element.tag == RETRIEVE_URL) {
+            if !(is_selected && element.tag == RETRIEVE_URL) {
                 explicit::write_element(&element, false, out)?;
             }
         }
-        if is_due {
+        if is_pending {
             self.retrieve_url(out);
         }
         Ok(())
@@ -128,14 +128,13 @@ struct Resource<'a> {
     contained: Vec<&'a RawValue>,
 }
 
-/// Every address from which images are retrieved becomes ours; nothing else is touched.
+/// Replaces the address of every Endpoint that serves images, and nothing else.
 fn bundle(document: &[u8], root: &str) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(document).ok()?;
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let bundle: Bundle<'_> = serde_json::from_str(text).ok()?;
     let address = serde_json::to_string(root).ok()?;
-    // Where something is replaced, what with, and how long what was there is.
-    let mut edits: Vec<(usize, usize, String)> = Vec::new();
+    let mut edits: Vec<Edit> = Vec::new();
     for resource in bundle.entry.iter().filter_map(|entry| entry.resource) {
         let read: Resource<'_> = serde_json::from_str(resource.get()).ok()?;
         for raw in std::iter::once(resource).chain(read.contained.iter().copied()) {
@@ -145,17 +144,25 @@ fn bundle(document: &[u8], root: &str) -> Option<Vec<u8>> {
     edits.sort();
     let mut out = String::with_capacity(text.len() + edits.len() * address.len());
     let mut from = 0;
-    for (at, length, replaced) in edits {
-        out.push_str(text.get(from..at)?);
-        out.push_str(&replaced);
-        from = at + length;
+    for edit in edits {
+        out.push_str(text.get(from..edit.at)?);
+        out.push_str(&edit.replacement);
+        from = edit.at + edit.length;
     }
     out.push_str(text.get(from..)?);
     Some(out.into_bytes())
 }
 
-/// What becomes of an Endpoint that images are retrieved from.
-fn edit(text: &str, raw: &RawValue, address: &str) -> Option<(usize, usize, String)> {
+/// A replacement of `length` bytes at `at`.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Edit {
+    at: usize,
+    length: usize,
+    replacement: String,
+}
+
+/// Gives an Endpoint the address, if it serves images.
+fn edit(text: &str, raw: &RawValue, address: &str) -> Option<Edit> {
     let read: Resource<'_> = serde_json::from_str(raw.get()).ok()?;
     let retrieves = read
         .connection_type
@@ -165,8 +172,16 @@ fn edit(text: &str, raw: &RawValue, address: &str) -> Option<(usize, usize, Stri
     }
     let offset = |part: &str| part.as_ptr().addr().checked_sub(text.as_ptr().addr());
     match read.address {
-        Some(old) => Some((offset(old.get())?, old.get().len(), address.to_owned())),
-        // It said that it has none: behind the brace.
-        None => Some((offset(raw.get())? + 1, 0, format!("\"address\":{address},"))),
+        Some(old) => Some(Edit {
+            at: offset(old.get())?,
+            length: old.get().len(),
+            replacement: address.to_owned(),
+        }),
+        // Without an address (data-absent-reason), insert one after the brace.
+        None => Some(Edit {
+            at: offset(raw.get())? + 1,
+            length: 0,
+            replacement: format!("\"address\":{address},"),
+        }),
     }
 }

@@ -1,16 +1,16 @@
-//! The retrieval index of an ImagingStudy, R4 or R5: series and instances as the JSON has them.
+//! The retrieval index of an ImagingStudy, R4 or R5: its series and instances.
 //!
-//! Here a fault counts: what has no UID cannot be retrieved. Reading stops at the first one, and at
-//! the limits, so that a hostile document costs no memory.
+//! A fault here makes the manifest unusable, because an entry without a UID is not retrievable.
+//! Reading stops at the first fault and at the limits, so that a hostile document cannot exhaust
+//! memory.
 
 use std::collections::{BTreeSet, HashSet};
 
 use serde::Deserialize;
 use serde::de::SeqAccess;
 
-use super::concept::{Concept, Extension, Identifier, Reference, find};
+use super::concept::{Concept, Extension, Reference, find};
 use super::member::{Integer, List, Member, Shape, objects, skip_seq};
-use super::resource::Entries;
 use super::{MOST_INSTANCES, MOST_SERIES};
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, Uid};
 use crate::manifest::{Instance, KeyObject};
@@ -26,34 +26,15 @@ const KEY_OBJECT_TITLE: &[&str] = &[
 ];
 const INSTANCE_DESCRIPTION: &[&str] = &["instance-description"];
 
-/// What makes a list of series or instances unusable.
+/// A defect that makes a list of series or instances unusable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A UID is missing or is none.
+    /// A UID is missing or invalid.
     Uid { what: &'static str, path: String },
-    /// A list is none.
+    /// A list member is not a list.
     List { path: String },
     /// A limit is exceeded.
     TooLarge { what: &'static str },
-}
-
-/// An ImagingStudy; the members that R4 and R5 name differently side by side.
-#[derive(Debug, Default)]
-pub(super) struct ImagingStudy {
-    pub(super) contained: Entries,
-    pub(super) extension: List<Extension>,
-    pub(super) identifier: List<Identifier>,
-    pub(super) subject: Member<Reference>,
-    pub(super) based_on: List<Reference>,
-    pub(super) endpoint: List<Reference>,
-    pub(super) modality: List<Concept>,
-    pub(super) started: Member<Box<str>>,
-    pub(super) description: Member<Box<str>>,
-    pub(super) procedure_code: List<Concept>,
-    pub(super) procedure: List<Concept>,
-    pub(super) number_of_series: Member<Integer>,
-    pub(super) number_of_instances: Member<Integer>,
-    pub(super) series: Member<SeriesList>,
 }
 
 /// The series of a study, up to the first fault.
@@ -70,11 +51,11 @@ pub(super) struct Series {
     pub(super) uid: SeriesInstanceUid,
     pub(super) members: SeriesMembers,
     pub(super) instances: Vec<Instance>,
-    /// Which members of instances were malformed.
+    /// The malformed members of instances.
     pub(super) malformed: BTreeSet<&'static str>,
 }
 
-/// The descriptive members of a series, and where it is.
+/// The descriptive members of a series, and its endpoints.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct SeriesMembers {
@@ -95,7 +76,7 @@ pub(super) struct SeriesMembers {
 struct InstanceList {
     list: Vec<Instance>,
     malformed: BTreeSet<&'static str>,
-    // One SOP class serves thousands of instances: they share its text.
+    // Thousands of instances have one SOP class: they share its text.
     sop_classes: HashSet<SopClassUid>,
     fault: Option<Fault>,
 }
@@ -113,7 +94,7 @@ struct InstanceMembers {
 objects!(SeriesMembers, InstanceMembers);
 
 impl Fault {
-    /// The same fault, seen from further up.
+    /// The same fault, with its path extended by the parent's.
     pub(super) fn within(self, parent: &str) -> Self {
         match self {
             Self::Uid { what, path } => Self::Uid {
@@ -135,31 +116,6 @@ impl Fault {
     }
 }
 
-impl ImagingStudy {
-    /// How many series and instances it lists.
-    pub(super) fn size(&self) -> (usize, usize) {
-        self.series
-            .as_ref()
-            .map_or((0, 0), |series| (series.list.len(), series.instances))
-    }
-
-    /// Whether it has a form that only R5 knows.
-    pub(super) fn is_r5(&self) -> bool {
-        let series = self
-            .series
-            .as_ref()
-            .into_iter()
-            .flat_map(|series| &series.list);
-        let of_series =
-            series.flat_map(|series| [&series.members.modality, &series.members.body_site]);
-        let codeable = of_series
-            .filter_map(Member::as_ref)
-            .chain(&self.modality.items)
-            .any(|code| code.is_codeable);
-        codeable || !self.procedure.items.is_empty()
-    }
-}
-
 impl Shape for SeriesList {
     fn from_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<Member<Self>, A::Error> {
         let mut series = Self::default();
@@ -177,6 +133,15 @@ impl Shape for SeriesList {
 }
 
 impl SeriesList {
+    /// Whether a member has a form that only R5 knows.
+    pub(super) fn is_r5(&self) -> bool {
+        let members = self.list.iter().map(|series| &series.members);
+        members
+            .flat_map(|members| [&members.modality, &members.body_site])
+            .filter_map(Member::as_ref)
+            .any(|code| code.is_codeable)
+    }
+
     fn add(&mut self, item: Member<SeriesMembers>) -> Result<(), Fault> {
         let index = self.list.len();
         let members = item.present().unwrap_or_default();
@@ -187,7 +152,7 @@ impl SeriesList {
     }
 }
 
-/// Whether so many series and instances are within the limits.
+/// Checks the numbers of series and instances against the limits.
 pub(super) fn check(series: usize, instances: usize) -> Result<(), Fault> {
     if series > MOST_SERIES {
         Err(Fault::TooLarge { what: "series" })
@@ -283,7 +248,7 @@ impl InstanceList {
         Ok(uid)
     }
 
-    // MADO gives `title` a meaning for key object selections only; elsewhere FHIR lets it be any label.
+    // MADO defines `title` for key object selections only; for others FHIR allows any label.
     fn key_object(
         &mut self,
         sop_class: &SopClassUid,
@@ -294,10 +259,11 @@ impl InstanceList {
         if sop_class.as_str() != KEY_OBJECT_SELECTION && document_title.is_none() {
             return None;
         }
-        let other = find(extensions, INSTANCE_DESCRIPTION).and_then(|found| found.value.as_ref());
+        let other =
+            find(extensions, INSTANCE_DESCRIPTION).and_then(|extension| extension.value.as_ref());
         let description = self.read("key object description", title);
         let description = description.or_else(|| other.and_then(|value| value.code.clone()));
-        let title = document_title.and_then(|found| found.value.as_ref().cloned()?.code());
+        let title = document_title.and_then(|extension| extension.value.as_ref().cloned()?.code());
         if document_title.is_some() && title.is_none() {
             self.malformed.insert("key object title");
         }
@@ -313,7 +279,7 @@ impl InstanceList {
     }
 }
 
-// Without a number there is nothing that could be absent.
+// An extension without a value is malformed, not absent.
 fn frames(extension: &Extension) -> Member<u32> {
     extension
         .value
@@ -332,8 +298,9 @@ mod tests {
 
     #[test]
     fn an_instance_stays_small() {
-        // The list of instances is what makes a manifest large: its cost an instance is this, the text
-        // of its UID with its counters (at most 80 bytes), and twice that while the list grows.
+        // The list of instances dominates a manifest: each instance costs this much, the
+        // text of its UID with its counters (at most 80 bytes), and twice that while the list
+        // grows.
         assert!(size_of::<Instance>() <= 56, "{}", size_of::<Instance>());
     }
 

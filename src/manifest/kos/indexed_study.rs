@@ -1,0 +1,161 @@
+//! A study under construction, with an index of its series and instances.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
+use crate::manifest::model::{Code, Instance, KeyObject, Series, Study};
+
+/// A study, with the positions of its series and instances.
+pub(super) struct IndexedStudy {
+    pub(super) study: Study,
+    series_at: HashMap<SeriesInstanceUid, u32>,
+    instance_at: HashMap<SopInstanceUid, (u32, u32)>,
+}
+
+/// The description of a series; `None` for missing values.
+#[derive(Default)]
+pub(super) struct SeriesDescription {
+    pub(super) number: Option<i32>,
+    pub(super) modality: Option<Box<str>>,
+    pub(super) description: Option<Box<str>>,
+    pub(super) date: Option<Box<str>>,
+    pub(super) time: Option<Box<str>>,
+    pub(super) body_site: Option<Code>,
+    pub(super) laterality: Option<Code>,
+    pub(super) declared_instances: Option<u32>,
+}
+
+/// The description of an instance.
+#[derive(Default)]
+pub(super) struct InstanceDescription {
+    pub(super) number: Option<i32>,
+    pub(super) frames: Option<u32>,
+    pub(super) title: Option<Code>,
+    pub(super) description: Option<Box<str>>,
+}
+
+impl IndexedStudy {
+    pub(super) fn new(uid: StudyInstanceUid) -> Self {
+        Self {
+            study: Study {
+                uid,
+                patient: Arc::default(),
+                date: None,
+                time: None,
+                timezone: None,
+                description: None,
+                accessions: Vec::new(),
+                modalities: Vec::new(),
+                regions: Vec::new(),
+                procedures: Vec::new(),
+                viewer_urls: Vec::new(),
+                declared_series: None,
+                series: Vec::new(),
+            },
+            series_at: HashMap::new(),
+            instance_at: HashMap::new(),
+        }
+    }
+
+    /// The position of a series.
+    pub(super) fn find_series(&self, uid: &str) -> Option<u32> {
+        self.series_at.get(uid).copied()
+    }
+
+    /// The position of the series that lists an instance.
+    pub(super) fn find_series_of(&self, instance: &str) -> Option<u32> {
+        self.instance_at.get(instance).map(|(series, _)| *series)
+    }
+
+    /// Adds a description to a series.
+    pub(super) fn describe_series(&mut self, at: u32, description: SeriesDescription) {
+        let series = self.series(at);
+        replace(&mut series.number, description.number);
+        replace(&mut series.modality, description.modality);
+        replace(&mut series.description, description.description);
+        replace(&mut series.date, description.date);
+        replace(&mut series.time, description.time);
+        replace(&mut series.body_site, description.body_site);
+        replace(&mut series.laterality, description.laterality);
+        replace(
+            &mut series.declared_instances,
+            description.declared_instances,
+        );
+    }
+
+    /// Adds a description to an instance.
+    pub(super) fn describe_instance(&mut self, uid: &str, description: InstanceDescription) {
+        let Some(&(series, at)) = self.instance_at.get(uid) else {
+            return;
+        };
+        let instance = &mut self.series(series).instances[at as usize];
+        replace(&mut instance.number, description.number);
+        replace(&mut instance.frames, description.frames);
+        if description.title.is_some() || description.description.is_some() {
+            let key_object: &mut KeyObject = instance.key_object.get_or_insert_default();
+            replace(&mut key_object.title, description.title);
+            replace(&mut key_object.description, description.description);
+        }
+    }
+
+    pub(super) fn series(&mut self, at: u32) -> &mut Series {
+        &mut self.study.series[at as usize]
+    }
+
+    pub(super) fn add_series(&mut self, uid: &SeriesInstanceUid) -> u32 {
+        let at = position(self.study.series.len());
+        self.series_at.insert(uid.clone(), at);
+        self.study.series.push(Series {
+            uid: uid.clone(),
+            number: None,
+            modality: None,
+            description: None,
+            date: None,
+            time: None,
+            body_site: None,
+            laterality: None,
+            declared_instances: None,
+            is_listed_elsewhere: false,
+            locations: Vec::new(),
+            instances: Vec::new(),
+        });
+        at
+    }
+
+    /// Adds an instance; false if the study already lists it.
+    pub(super) fn add_instance(
+        &mut self,
+        series: u32,
+        class: SopClassUid,
+        uid: &SopInstanceUid,
+    ) -> bool {
+        if let Some((known, _)) = self.instance_at.get(uid) {
+            if *known != series {
+                self.series(series).is_listed_elsewhere = true;
+            }
+            return false;
+        }
+        let instances = &mut self.series(series).instances;
+        let at = position(instances.len());
+        instances.push(Instance {
+            sop_class: class,
+            uid: uid.clone(),
+            number: None,
+            frames: None,
+            key_object: None,
+        });
+        self.instance_at.insert(uid.clone(), (series, at));
+        true
+    }
+}
+
+fn position(len: usize) -> u32 {
+    u32::try_from(len).expect("the limits for series and instances are below u32::MAX")
+}
+
+fn replace<T>(field: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *field = value;
+    }
+}

@@ -1,0 +1,218 @@
+//! The evidence sequence: studies, series, instances and their locations.
+
+use super::*;
+
+#[test]
+fn reads_a_classic_manifest() {
+    let ae_title = || text(tags::RETRIEVE_AE_TITLE, VR::AE, "PACS");
+    let manifest = Document::classic()
+        .listing(
+            STUDY,
+            [
+                series("1.2.3.1", ["1.2.3.1.1"], [location(), ae_title()]),
+                series("1.2.3.2", ["1.2.3.2.1"], [ae_title()]),
+            ],
+        )
+        .read();
+    assert_eq!(manifest.format, Format::Kos(Generation::Classic));
+    let series = &only_study(&manifest).series;
+    assert!(series[0].locations[0].retrieve_location_uid.is_some());
+    assert_eq!(
+        series[1].locations,
+        [Location {
+            retrieve_ae_title: Some("PACS".into()),
+            ..Location::default()
+        }]
+    );
+    assert_eq!(
+        manifest.warnings,
+        [Warning::NoLocation(series[1].uid.clone())]
+    );
+}
+
+#[test]
+fn merges_the_studies_and_series_of_a_classic_manifest() {
+    let manifest = Document::classic()
+        .with(text(tags::ACCESSION_NUMBER, VR::SH, "A1"))
+        .with(text(tags::STUDY_DESCRIPTION, VR::LO, "of 1.2.3"))
+        .with(sequence(
+            tags::REFERENCED_REQUEST_SEQUENCE,
+            [object([
+                text(tags::STUDY_INSTANCE_UID, VR::UI, "1.2.4"),
+                text(tags::ACCESSION_NUMBER, VR::SH, "A2"),
+            ])],
+        ))
+        .listing(STUDY, [series("1.2.3.1", ["1.2.3.1.1"], [location()])])
+        .listing("1.2.4", [series("1.2.4.1", ["1.2.4.1.1"], [location()])])
+        .listing(
+            STUDY,
+            [
+                series("1.2.3.1", ["1.2.3.1.1", "1.2.3.1.2"], [location()]),
+                series("1.2.3.2", ["1.2.3.2.1"], [location()]),
+            ],
+        )
+        .read();
+    let listed: Vec<_> = manifest
+        .studies
+        .iter()
+        .map(|study| {
+            let instances: Vec<_> = study.series.iter().map(|s| s.instances.len()).collect();
+            (study.uid.as_str(), instances)
+        })
+        .collect();
+    assert_eq!(listed, [(STUDY, vec![2, 1]), ("1.2.4", vec![1])]);
+    assert_eq!(manifest.studies[0].series[0].locations.len(), 1);
+    assert_eq!(manifest.warnings, [Warning::Duplicates(1)]);
+    assert_eq!(&*manifest.studies[0].accessions[0].value, "A1");
+    assert_eq!(&*manifest.studies[1].accessions[0].value, "A2");
+    assert_eq!(manifest.studies[1].description, None);
+}
+
+#[test]
+fn a_series_whose_instances_stand_in_another_one_lacks_none() {
+    let listed = [
+        series("1.2.3.1", ["1.2.3.1.1"], [location()]),
+        series("1.2.3.2", ["1.2.3.1.1"], [location()]),
+    ];
+    let manifest = Document::classic().listing(STUDY, listed).read();
+    let unlisted: Vec<_> = manifest.studies[0]
+        .series
+        .iter()
+        .map(|series| (series.instances.len(), series.unlisted()))
+        .collect();
+    assert_eq!(unlisted, [(1, 0), (0, 0)]);
+    assert_eq!(manifest.warnings, [Warning::Duplicates(1)]);
+}
+
+#[test]
+fn reads_what_xt_ehr_writes_beside_the_evidence() {
+    let key_object = {
+        let mut item = instance(SOP_CLASS, "1.2.3.1.2");
+        let mut flagged = instance(CT, "1.2.3.1.1");
+        flagged.put(sequence(
+            tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE,
+            [dcm("113000")],
+        ));
+        item.put(sequence(
+            tags::RELATED_SERIES_SEQUENCE,
+            [object([
+                text(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.3.1"),
+                sequence(tags::REFERENCED_SOP_SEQUENCE, [flagged]),
+            ])],
+        ));
+        item.put(sequence(
+            tags::CONTENT_SEQUENCE,
+            [object([text(tags::TEXT_VALUE, VR::UT, "look here")])],
+        ));
+        item
+    };
+    let image = {
+        let mut item = instance(CT, "1.2.3.1.1");
+        item.put(text(tags::INSTANCE_NUMBER, VR::IS, "3"));
+        item.put(text(tags::NUMBER_OF_FRAMES, VR::IS, "9"));
+        item
+    };
+    let url = "https://pacs.example/rs/studies/1.2.3/series/1.2.3.1";
+    let listed = object([
+        text(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.3.1"),
+        text(tags::RETRIEVE_URL, VR::UR, url),
+        text(tags::MODALITY, VR::CS, "CT"),
+        text(tags::SERIES_DATE, VR::DA, "20260102"),
+        text(tags::SERIES_TIME, VR::TM, "1011"),
+        text(tags::SERIES_DESCRIPTION, VR::LO, "direct"),
+        sequence(tags::REFERENCED_SOP_SEQUENCE, [image, key_object]),
+    ]);
+    let bare = Document::classic().listing(STUDY, [listed.clone()]).read();
+    let series = first_series(&bare);
+    assert_eq!(bare.warnings, []);
+    let base = series.locations[0].retrieve_url.as_deref();
+    assert_eq!(
+        base.map(|url| url.trim_end_matches('/')),
+        Some("https://pacs.example/rs")
+    );
+    assert_eq!(series.description.as_deref(), Some("direct"));
+    assert_eq!(series.time.as_deref(), Some("1011"));
+    assert_eq!(only_study(&bare).modalities, ["CT".into()]);
+    assert_eq!(series.instances[0].number, Some(3));
+    assert_eq!(series.instances[0].frames, Some(9));
+    assert_eq!(series.instances[0].key_object, None);
+    let key_object = series.instances[1].key_object.as_deref().expect("a KOS");
+    assert_eq!(key_object.description.as_deref(), Some("look here"));
+    assert!(
+        key_object
+            .title
+            .as_ref()
+            .is_some_and(|title| &*title.value == "113000")
+    );
+
+    let group = group([
+        uid_item("1.2.3.1"),
+        text_item(dcm("131563"), "in the library"),
+        reference("1.2.3.1.1", [text_item(dcm("113609"), "4")]),
+    ]);
+    let both = Document::classic()
+        .listing(STUDY, [listed])
+        .with_content([library([group])])
+        .read();
+    let series = first_series(&both);
+    assert_eq!(series.description.as_deref(), Some("in the library"));
+    assert_eq!(series.time.as_deref(), Some("1011"));
+    assert_eq!(series.instances[0].number, Some(4));
+    assert_eq!(series.instances[0].frames, Some(9));
+}
+
+#[test]
+fn ignores_a_retrieve_url_of_another_series() {
+    let url = "https://pacs.example/rs/studies/1.2.3/series/9.9";
+    let url = text(tags::RETRIEVE_URL, VR::UR, url);
+    let manifest = Document::classic()
+        .listing(STUDY, [series("1.2.3.1", ["1.2.3.1.1"], [url])])
+        .read();
+    let series = first_series(&manifest);
+    assert_eq!(series.locations, []);
+    assert_eq!(
+        manifest.warnings,
+        [
+            Warning::ForeignRetrieveUrl(series.uid.clone()),
+            Warning::NoLocation(series.uid.clone()),
+        ]
+    );
+}
+
+#[test]
+fn warns_of_strange_retrieve_location_uids() {
+    let at = |uid| [text(tags::RETRIEVE_LOCATION_UID, VR::UI, uid)];
+    let manifest = Document::classic()
+        .listing(
+            STUDY,
+            [
+                series("1.2.3.1", ["1.2.3.1.1"], at("ACME")),
+                series("1.2.3.2", ["1.2.3.2.1"], at("urn:oid:5.6.7")),
+                series("1.2.3.3", ["1.2.3.3.1"], at("no such place")),
+            ],
+        )
+        .read();
+    let series = &only_study(&manifest).series;
+    let places: Vec<_> = series
+        .iter()
+        .map(|s| {
+            Some(
+                s.locations
+                    .first()?
+                    .retrieve_location_uid
+                    .as_ref()?
+                    .as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(places, [Some("ACME"), Some("5.6.7"), None]);
+    assert_eq!(
+        manifest.warnings,
+        [
+            Warning::OpaqueLocation("ACME".into()),
+            Warning::UnregistrableOid("5.6.7".into()),
+            Warning::Malformed("a retrieve location UID"),
+            Warning::NoLocation(series[2].uid.clone()),
+        ]
+    );
+}
