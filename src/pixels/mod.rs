@@ -4,22 +4,17 @@
 //! in part not written in safe Rust. They run in child processes ([`Pool`]) with bounds on memory and
 //! time, which end when they misbehave and take nobody along.
 
-mod decode;
-mod jpeg;
-mod jpeg2000;
-mod jpeg_extended;
-mod jpeg_ls;
+mod codec;
 mod lettering;
 mod pool;
 mod render;
-mod rle;
 mod window;
 mod worker;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use decode::decodable;
+pub use codec::decodable;
 pub use pool::{COMMAND, Pool, Settings};
 pub use worker::run;
 
@@ -281,5 +276,5 @@ impl Geometry {
 /// Whether frames in a transfer syntax can be decoded here.
 #[must_use]
 pub fn is_decodable(transfer_syntax: &str) -> bool {
-    decode::codec(transfer_syntax).is_some()
+    codec::codec(transfer_syntax).is_some()
 }

@@ -1,7 +1,9 @@
 //! Samples become a picture: grey or colour, cut and scaled, and encoded.
 
-use super::decode::Samples;
-use super::lettering::{self, Paper};
+use std::ops::Range;
+
+use super::codec::Samples;
+use super::lettering::{self, Canvas};
 use super::window::Grey;
 use super::{Error, Format, Geometry, Rendering, Viewport};
 
@@ -23,13 +25,13 @@ pub(super) fn render(
 ) -> Result<Vec<u8>, Error> {
     let picture = shaded(samples, geometry, rendering)?;
     let mut picture = fitted(picture, rendering.viewport)?;
-    let mut paper = Paper {
+    let mut canvas = Canvas {
         width: picture.width,
         height: picture.height,
         channels: picture.channels,
         bytes: &mut picture.bytes,
     };
-    lettering::write(&mut paper, &rendering.lettering);
+    lettering::write(&mut canvas, &rendering.lettering);
     encoded(&picture, rendering)
 }
 
@@ -144,11 +146,59 @@ fn rgb([y, blue, red]: [u8; 3]) -> [u8; 3] {
     ]
 }
 
-/// The part that is wanted, in the size that is wanted. Averages where it becomes smaller.
+/// The region of the viewport, scaled to its size. Averages where it becomes smaller.
 fn fitted(picture: Picture, viewport: Viewport) -> Result<Picture, Error> {
     if viewport == Viewport::default() {
         return Ok(picture);
     }
+    let (across, down) = axes(&picture, viewport)?;
+    if (across.output as u64) * (down.output as u64) > MOST_PIXELS {
+        return Err(Error::TooLarge);
+    }
+    let channels = picture.channels;
+    let mut bytes = Vec::with_capacity(across.output * down.output * channels);
+    let columns: Vec<_> = (0..across.output).map(|x| across.span(x)).collect();
+    for y in 0..down.output {
+        let rows = down.span(y);
+        for columns in &columns {
+            for channel in 0..channels {
+                let mut sum = 0usize;
+                let mut count = 0;
+                for row in rows.clone() {
+                    for column in columns.clone() {
+                        let pixel = row * picture.width + column;
+                        sum += usize::from(picture.bytes[pixel * channels + channel]);
+                        count += 1;
+                    }
+                }
+                bytes.push(((sum + count / 2) / count) as u8);
+            }
+        }
+    }
+    Ok(Picture {
+        width: across.output,
+        height: down.output,
+        channels,
+        bytes,
+    })
+}
+
+/// How the columns, or the rows, of a picture become those of a scaled one.
+#[derive(Debug, Clone, Copy)]
+struct Axis {
+    /// Pixels of the picture.
+    input: usize,
+    /// Pixels of the scaled picture.
+    output: usize,
+    /// The first pixel of the region.
+    start: f64,
+    /// The length of the region, in pixels of the picture.
+    length: f64,
+    is_flipped: bool,
+}
+
+/// The axes of a viewport: across and down.
+fn axes(picture: &Picture, viewport: Viewport) -> Result<(Axis, Axis), Error> {
     let whole = (0.0, 0.0, picture.width as f64, picture.height as f64);
     let (left, top, width, height) = viewport.source.unwrap_or(whole);
     let (left, top) = (left.clamp(0.0, whole.2), top.clamp(0.0, whole.3));
@@ -163,62 +213,43 @@ fn fitted(picture: Picture, viewport: Viewport) -> Result<Picture, Error> {
     if viewport.never_larger {
         scale = scale.min(1.0);
     }
-    let out_width = ((width * scale).round() as usize).max(1);
-    let out_height = ((height * scale).round() as usize).max(1);
-    if (out_width as u64) * (out_height as u64) > MOST_PIXELS {
-        return Err(Error::TooLarge);
-    }
-    let channels = picture.channels;
-    let mut bytes = Vec::with_capacity(out_width * out_height * channels);
-    let columns: Vec<_> = (0..out_width)
-        .map(|x| span(x, out_width, left, width, picture.width, viewport.flips.0))
-        .collect();
-    for y in 0..out_height {
-        let rows = span(y, out_height, top, height, picture.height, viewport.flips.1);
-        for columns in &columns {
-            for channel in 0..channels {
-                let mut sum = 0usize;
-                let mut count = 0;
-                for row in rows.clone() {
-                    for column in columns.clone() {
-                        sum += usize::from(
-                            picture.bytes[(row * picture.width + column) * channels + channel],
-                        );
-                        count += 1;
-                    }
-                }
-                bytes.push(((sum + count / 2) / count) as u8);
-            }
-        }
-    }
-    Ok(Picture {
-        width: out_width,
-        height: out_height,
-        channels,
-        bytes,
-    })
+    let output = |length: f64| ((length * scale).round() as usize).max(1);
+    let across = Axis {
+        input: picture.width,
+        output: output(width),
+        start: left,
+        length: width,
+        is_flipped: viewport.flips.0,
+    };
+    let down = Axis {
+        input: picture.height,
+        output: output(height),
+        start: top,
+        length: height,
+        is_flipped: viewport.flips.1,
+    };
+    Ok((across, down))
 }
 
-/// Which of the old pixels make a new one: at least one.
-fn span(
-    at: usize,
-    of: usize,
-    from: f64,
-    length: f64,
-    limit: usize,
-    is_flipped: bool,
-) -> std::ops::Range<usize> {
-    let at = if is_flipped { of - 1 - at } else { at };
-    let step = length / of as f64;
-    let first = ((from + at as f64 * step) as usize).min(limit - 1);
-    let last = (from + (at + 1) as f64 * step).ceil() as usize;
-    // Where it becomes larger, or stays as it is, the nearest one.
-    let last = if step <= 1.0 {
-        first + 1
-    } else {
-        last.max(first + 1)
-    };
-    first..last.min(limit)
+impl Axis {
+    /// The pixels of the picture, at least one, that make pixel `at` of the scaled picture.
+    fn span(self, at: usize) -> Range<usize> {
+        let at = if self.is_flipped {
+            self.output - 1 - at
+        } else {
+            at
+        };
+        let step = self.length / self.output as f64;
+        let first = ((self.start + at as f64 * step) as usize).min(self.input - 1);
+        let last = (self.start + (at + 1) as f64 * step).ceil() as usize;
+        // Enlarging, or keeping the size, takes the nearest pixel.
+        let last = if step <= 1.0 {
+            first + 1
+        } else {
+            last.max(first + 1)
+        };
+        first..last.min(self.input)
+    }
 }
 
 fn encoded(picture: &Picture, rendering: &Rendering) -> Result<Vec<u8>, Error> {

@@ -1,17 +1,15 @@
 //! A frame becomes samples.
 
-use super::{Error, Geometry, jpeg, jpeg_ls, jpeg2000, rle};
+mod jpeg;
+mod jpeg2000;
+mod jpeg_extended;
+mod jpeg_ls;
+mod rle;
+mod samples;
 
-/// Samples of a frame, pixel by pixel.
-#[derive(Debug)]
-pub(super) struct Samples {
-    /// In little endian.
-    pub(super) bytes: Vec<u8>,
-    /// Bits that each takes: 1, 8, 16, 32 or 64.
-    pub(super) bits: u32,
-    /// Whether a decoder has made red, green and blue of something else.
-    pub(super) is_rgb: bool,
-}
+use super::{Error, Geometry};
+
+pub(super) use samples::{Samples, damaged};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Codec {
@@ -70,10 +68,6 @@ pub(super) fn decode(
         return Err(damaged("there are fewer samples than pixels"));
     }
     Ok(samples)
-}
-
-pub(super) fn damaged(why: impl ToString) -> Error {
-    Error::Damaged(why.to_string())
 }
 
 fn native(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error> {

@@ -1,7 +1,7 @@
 //! RLE Lossless (PS3.5 annex G): byte planes, each run-length encoded by itself.
 
-use super::decode::{Samples, damaged};
-use super::{Error, Geometry};
+use super::samples::{Samples, damaged};
+use crate::pixels::{Error, Geometry};
 
 const HEADER: usize = 64;
 

@@ -4,8 +4,9 @@ use std::io::Cursor;
 
 use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
-use super::decode::{Samples, damaged};
-use super::{Error, Geometry, MOST_BYTES, jpeg_extended};
+use super::jpeg_extended;
+use super::samples::{Samples, damaged};
+use crate::pixels::{Error, Geometry, MOST_BYTES};
 
 pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error> {
     if jpeg_extended::header(frame).is_some_and(jpeg_extended::Frame::is_extended) {

@@ -3,8 +3,8 @@
 
 use jpeg2k::{ColorSpace, Image};
 
-use super::decode::{Samples, damaged};
-use super::{Error, Geometry};
+use super::samples::{Samples, damaged};
+use crate::pixels::{Error, Geometry};
 
 pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error> {
     if size_of(frame) != Some((geometry.columns, geometry.rows)) {
