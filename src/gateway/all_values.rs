@@ -21,7 +21,7 @@ use crate::cache::Frames as KeptFrames;
 use crate::dicom::{TransferSyntax, digits, json, most_written};
 use crate::multipart::Joiner;
 use crate::object::{self, Extent, Skimmed};
-use crate::pixels::Wanted;
+use crate::pixels::Output;
 use crate::present::Presented;
 use crate::present::parts::with_syntax;
 use crate::request::BulkAcceptable;
@@ -251,7 +251,7 @@ impl Frames {
         let (body, syntax) = if self.given.is_as_stored {
             (self.frame.opened(number).await?, self.frame.syntax())
         } else {
-            let made = self.frame.made(number, Wanted::Samples).await?;
+            let made = self.frame.made(number, Output::Samples).await?;
             let plain_syntax = TransferSyntax::explicit_vr_little_endian();
             (Body::full(made.bytes), plain_syntax)
         };

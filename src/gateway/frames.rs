@@ -14,7 +14,7 @@ use crate::body::Body;
 use crate::dicom::TransferSyntax;
 use crate::instance::Target;
 use crate::object::{self, Layout};
-use crate::pixels::Wanted;
+use crate::pixels::Output;
 use crate::present::Presented;
 use crate::present::parts::{self, Part, with_syntax};
 use crate::request::BulkAcceptable;
@@ -69,7 +69,7 @@ impl Gateway {
         let first = numbers.first().copied().unwrap_or(1);
         let body = if is_decoded {
             drop(instance);
-            Body::full(frame.made(first, Wanted::Samples).await?.bytes)
+            Body::full(frame.made(first, Output::Samples).await?.bytes)
         } else {
             frame.stored(instance, first).await?
         };
@@ -88,7 +88,7 @@ impl Gateway {
             let (frame, number) = (Arc::clone(&frame), *number);
             async move {
                 if is_decoded {
-                    let made = frame.made(number, Wanted::Samples).await;
+                    let made = frame.made(number, Output::Samples).await;
                     return made.map(|made| Body::full(made.bytes)).map_err(broken_off);
                 }
                 frame.opened(number).await.map_err(broken_off)

@@ -9,7 +9,7 @@ use crate::cache::Frames as KeptFrames;
 use crate::dicom::TransferSyntax;
 use crate::instance::Instance;
 use crate::object::{self, Extent, LEAST_KEPT, Layout, Skimmed, layout, plain, skim};
-use crate::pixels::{Geometry, MOST_BYTES, Made, Task, Wanted, is_decodable};
+use crate::pixels::{Geometry, MOST_BYTES, Output, Product, Task, is_decodable};
 
 /// The data set of an instance that has been opened.
 pub(super) async fn skimmed(one: &One, body: Body, extent: Extent) -> Result<Skimmed, Error> {
@@ -121,7 +121,7 @@ impl OneFrame {
 
     /// What a decoder makes of a frame. Nothing is read before there is memory for the frame and for
     /// what is made of it.
-    pub(super) async fn made(&self, number: u32, wanted: Wanted) -> Result<Made, Error> {
+    pub(super) async fn made(&self, number: u32, output: Output) -> Result<Product, Error> {
         let geometry = &self.kept.geometry;
         geometry.check()?;
         let compressed = self
@@ -136,11 +136,11 @@ impl OneFrame {
         let task = Task {
             compressed,
             geometry: geometry.clone(),
-            wanted,
+            output,
         };
         let context = &self.one.context;
-        let (expected, made) = (self.expected_bytes(number), task.most_made());
-        let mut share = context.account.share(expected + made).await?;
+        let (expected, output) = (self.expected_bytes(number), task.most_bytes());
+        let mut share = context.account.share(expected + output).await?;
         let mut body = self.opened(number).await?;
         // Memory that is not written to is not taken.
         let mut frame = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
@@ -151,14 +151,14 @@ impl OneFrame {
             }
             if length > frame.capacity() {
                 let more = length + length / 4;
-                share.grow(more as u64 + made).await?;
+                share.grow(more as u64 + output).await?;
                 frame.reserve_exact(more - frame.len());
             }
             frame.extend_from_slice(&chunk);
         }
         drop(body);
-        share.shrink(frame.len() as u64 + made);
-        Ok(context.decoders.make(&task, frame, share).await?)
+        share.shrink(frame.len() as u64 + output);
+        Ok(context.decoders.decode(&task, frame, share).await?)
     }
 
     /// How many bytes a stored frame takes; of a compressed one that ends where the pixel data do, as

@@ -16,7 +16,7 @@ use super::{Error, Gateway, accept_fields, boundary};
 use crate::body::{self, Body};
 use crate::instance::{Instance, Target};
 use crate::object::{self, Extent, Skimmed, lettering, shading};
-use crate::pixels::{Format, Lettering, Rendering, Wanted};
+use crate::pixels::{Format, Lettering, Output, Rendering};
 use crate::present::parts::{self, Part};
 use crate::present::{Presented, animation};
 use crate::request::rendering::Annotation;
@@ -333,7 +333,7 @@ impl Easel {
         let kept = frames_in(&self.one, &mut skimmed, digest).await?;
         drop(skimmed);
         let frame = OneFrame::new(self.one.clone(), syntax, kept);
-        let wanted = Wanted::Picture(Box::new(rendering));
+        let wanted = Output::Picture(Box::new(rendering));
         Ok(frame.made(number, wanted).await?.bytes)
     }
 

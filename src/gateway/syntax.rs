@@ -9,8 +9,8 @@ use super::one::{OneFrame, broken_off, frames_in, skimmed};
 use super::{Asking, Error, Gateway};
 use crate::dicom::{Encoding, TransferSyntax, TransferSyntaxes};
 use crate::instance::{Instance, Making, Way};
-use crate::object::{self, Decoded, Extent, LEAST_KEPT};
-use crate::pixels::{self, Wanted, decodable, is_decodable};
+use crate::object::{self, DecodedPixels, Extent, LEAST_KEPT};
+use crate::pixels::{self, Output, decodable, is_decodable};
 use crate::retrieve::{Job, Plan, Retrieval};
 
 impl Gateway {
@@ -140,8 +140,8 @@ impl Rewriting {
         let frames = OneFrame::new(one.clone(), stored, kept);
         // Before that of a frame: what is small is waited for with nothing large in hand.
         let share = self.context.account.share(LEAST_KEPT).await?;
-        let first = frames.made(1, Wanted::Samples).await?;
-        let decoded = Decoded::new(frames.geometry(), first.is_rgb)?;
+        let first = frames.made(1, Output::Samples).await?;
+        let decoded = DecodedPixels::new(frames.geometry(), first.is_rgb)?;
         if first.bytes.len() != decoded.frame {
             return Err(object::Error::Pixels("a frame has another length than it says").into());
         }
@@ -155,11 +155,11 @@ impl Rewriting {
                 if let Some(first) = first.filter(|_| number == 1) {
                     return Ok(first);
                 }
-                let made = frames.made(number, Wanted::Samples).await;
+                let made = frames.made(number, Output::Samples).await;
                 made.map(|made| made.bytes).map_err(broken_off)
             }
         };
-        let body = object::decoded((instance.body, share), decoded, frame);
+        let body = object::decoded(instance.body, share, decoded, frame);
         Ok(rewritten(Instance { body, ..instance }))
     }
 }

@@ -15,7 +15,7 @@ pub use layout::{Encapsulated, Layout, Native, Span, geometry};
 pub use reader::Reader;
 pub use shading::shading;
 pub use skim::{Extent, Large, Skimmed, plain, skim};
-pub use transcode::{Decoded, decoded, explicit_little, is_rewritable};
+pub use transcode::{DecodedPixels, decoded, explicit_little, is_rewritable};
 
 use crate::body;
 use crate::budget;

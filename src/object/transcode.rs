@@ -7,9 +7,9 @@ use bytes::Bytes;
 use dicom_core::{Tag, VR};
 
 use super::inflate::inflated;
-use super::layout::{PIXEL_DATA, swapped_bytes};
+use super::layout::{PIXEL_DATA, swapped_bytes, u16_of};
 use super::reader::Reader;
-use super::skim::{Skim, is_pixel_data, start};
+use super::skim::{Large, Skim, is_pixel_data, start};
 use super::{Error, LEAST_KEPT};
 use crate::body::{self, Body, Emitter};
 use crate::budget::Share;
@@ -35,7 +35,7 @@ pub fn is_rewritable(transfer_syntax: &TransferSyntax) -> bool {
 
 /// What compressed pixel data become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decoded {
+pub struct DecodedPixels {
     /// How many frames there are.
     pub frames: u32,
     /// How many bytes each takes.
@@ -46,7 +46,7 @@ pub struct Decoded {
     pub bits_allocated: u32,
 }
 
-impl Decoded {
+impl DecodedPixels {
     /// What pixel data with frames like these become.
     ///
     /// # Errors
@@ -81,31 +81,38 @@ impl Decoded {
 
 type NoFrames = fn(u32) -> std::future::Ready<Result<Bytes, body::Error>>;
 
-/// The same instance in Explicit VR Little Endian. Nothing of it is held but what is small, and what `share`
-/// has grown for.
+/// The same instance in Explicit VR Little Endian. Only small values are held, in memory of `share`.
 #[must_use]
 pub fn explicit_little(body: Body, share: Share) -> Body {
     Body::generate(None, |out| async move {
-        Ok(rewrite::<NoFrames, _>((body, share), None, &out).await?)
+        Ok(rewrite::<NoFrames, _>(body, share, None, &out).await?)
     })
 }
 
-/// The same instance in Explicit VR Little Endian, with its compressed frames as `frame` gives
-/// them, counted from 1. One of them is held at a time.
+/// The same instance in Explicit VR Little Endian, its pixel data replaced by the frames that `frame`
+/// decodes, counted from 1. One frame is held at a time.
 #[must_use]
-pub fn decoded<F, D>((body, share): (Body, Share), decoded: Decoded, frame: F) -> Body
+pub fn decoded<F, D>(body: Body, share: Share, pixels: DecodedPixels, frame: F) -> Body
 where
     F: Fn(u32) -> D + Send + Sync + 'static,
     D: Future<Output = Result<Bytes, body::Error>> + Send,
 {
+    let frames = Frames { pixels, frame };
     Body::generate(None, move |out| async move {
-        Ok(rewrite((body, share), Some((decoded, frame)), &out).await?)
+        Ok(rewrite(body, share, Some(frames), &out).await?)
     })
 }
 
+/// DecodedPixels frames, each decoded when it is its turn.
+struct Frames<F> {
+    pixels: DecodedPixels,
+    frame: F,
+}
+
 async fn rewrite<F, D>(
-    (body, share): (Body, Share),
-    decoded: Option<(Decoded, F)>,
+    body: Body,
+    share: Share,
+    frames: Option<Frames<F>>,
     out: &Emitter,
 ) -> Result<(), Error>
 where
@@ -120,86 +127,66 @@ where
         Encoding::Deflated => Reader::new(inflated(reader)),
         Encoding::ImplicitLittle | Encoding::ExplicitLittle | Encoding::ExplicitBig => reader,
     };
-    let mut rewriter = Rewriter {
-        encoding,
-        is_signed: false,
-        bits_allocated: 0,
-        decoded: decoded.as_ref().map(|(decoded, _)| *decoded),
-        ready: Vec::new(),
-    };
+    let decoded = frames.as_ref().map(|frames| frames.pixels);
+    let mut rewriter = Rewriter::new(encoding, decoded);
     let mut skim = Skim::new(encoding, share);
     loop {
         skim.forget();
-        let Some(head) = skim.next(&mut reader).await? else {
-            break;
+        if skim.next(&mut reader).await?.is_none() {
+            return rewriter.flush(out).await;
+        }
+        let Some(large) = skim.last_large() else {
+            // Heads grow from 8 bytes to 12.
+            let kept = skim.kept().len() as u64;
+            skim.share().grow(kept * 3).await?;
+            rewriter.small(&skim)?;
+            if rewriter.ready.len() >= CHUNK {
+                let ready = rewriter.take_ready();
+                // The chunk holds its memory until it has been sent.
+                let share = skim.share().split(LEAST_KEPT);
+                Body::full(share.hold(ready)).give(out).await?;
+            }
+            continue;
         };
-        match skim.last_large() {
-            None => {
-                // Heads grow from 8 bytes to 12.
-                let kept = skim.kept().len() as u64;
-                skim.share().grow(kept * 3).await?;
-                rewriter.small(&skim)?;
+        match (large.length, &frames) {
+            (Some(length), _) => rewriter.large(&mut reader, &large, length, out).await?,
+            (None, Some(frames)) => {
+                rewriter.pixel_data(&frames.pixels);
+                rewriter.flush(out).await?;
+                frames.give(out).await?;
+                skim.skip_fragments(&mut reader).await?;
             }
-            Some(large) => {
-                let Some(length) = large.length else {
-                    let Some((decoded, frame)) = &decoded else {
-                        return Err(Error::Pixels(
-                            "they are encapsulated in a syntax that has no such",
-                        ));
-                    };
-                    rewriter.pixel_data(decoded);
-                    out.emit(std::mem::take(&mut rewriter.ready).into()).await?;
-                    give_frames(decoded, frame, out).await?;
-                    skim.skip_fragments(&mut reader).await?;
-                    continue;
-                };
-                if rewriter.decoded.is_some() && is_offset_table(head.tag) {
-                    reader.skip(length).await?;
-                    continue;
-                }
-                let vr = head
-                    .vr
-                    .unwrap_or_else(|| implicit_vr(head.tag, rewriter.is_signed));
-                let width = rewriter.width(&head.tag, vr, &large);
-                let declared = u32::try_from(length).unwrap_or(u32::MAX);
-                explicit::head(head.tag, vr, declared, &mut rewriter.ready);
-                out.emit(std::mem::take(&mut rewriter.ready).into()).await?;
-                pass(&mut reader, length, width, out).await?;
+            (None, None) => {
+                return Err(Error::Pixels(
+                    "they are encapsulated in a syntax that has no such",
+                ));
             }
         }
-        if rewriter.ready.len() >= CHUNK {
-            let ready = std::mem::take(&mut rewriter.ready).into();
-            // It keeps its memory until it has been sent.
-            let share = skim.share().split(LEAST_KEPT);
-            Body::full(share.hold(ready)).give(out).await?;
-        }
     }
-    if !rewriter.ready.is_empty() {
-        out.emit(rewriter.ready.into()).await?;
-    }
-    Ok(())
 }
 
-/// Gives on all frames, padded to an even length.
-async fn give_frames<F, D>(decoded: &Decoded, frame: &F, out: &Emitter) -> Result<(), Error>
+impl<F, D> Frames<F>
 where
     F: Fn(u32) -> D,
     D: Future<Output = Result<Bytes, body::Error>>,
 {
-    for number in 1..=decoded.frames {
-        let samples = frame(number).await?;
-        if samples.len() != decoded.frame {
-            return Err(Error::Pixels("a frame has another length than the others"));
+    /// Sends all frames, padded to an even length.
+    async fn give(&self, out: &Emitter) -> Result<(), Error> {
+        for number in 1..=self.pixels.frames {
+            let samples = (self.frame)(number).await?;
+            if samples.len() != self.pixels.frame {
+                return Err(Error::Pixels("a frame has another length than the others"));
+            }
+            out.emit(samples).await?;
         }
-        out.emit(samples).await?;
+        if self.pixels.length() % 2 == 1 {
+            out.emit(Bytes::from_static(&[0])).await?;
+        }
+        Ok(())
     }
-    if decoded.length() % 2 == 1 {
-        out.emit(Bytes::from_static(&[0])).await?;
-    }
-    Ok(())
 }
 
-impl Decoded {
+impl DecodedPixels {
     fn length(&self) -> u64 {
         self.frame as u64 * u64::from(self.frames)
     }
@@ -216,15 +203,56 @@ struct Rewriter {
     is_signed: bool,
     bits_allocated: u32,
     /// What compressed pixel data become.
-    decoded: Option<Decoded>,
+    decoded: Option<DecodedPixels>,
     ready: Vec<u8>,
 }
 
 impl Rewriter {
+    fn new(encoding: Encoding, decoded: Option<DecodedPixels>) -> Self {
+        Self {
+            encoding,
+            is_signed: false,
+            bits_allocated: 0,
+            decoded,
+            ready: Vec::new(),
+        }
+    }
+
+    fn take_ready(&mut self) -> Bytes {
+        std::mem::take(&mut self.ready).into()
+    }
+
+    async fn flush(&mut self, out: &Emitter) -> Result<(), Error> {
+        if !self.ready.is_empty() {
+            out.emit(self.take_ready()).await?;
+        }
+        Ok(())
+    }
+
+    /// Passes on a value that was too large to be kept.
+    async fn large(
+        &mut self,
+        reader: &mut Reader,
+        large: &Large,
+        length: u64,
+        out: &Emitter,
+    ) -> Result<(), Error> {
+        if self.decoded.is_some() && is_offset_table(large.tag) {
+            return Ok(reader.skip(length).await?);
+        }
+        let vr = large.vr;
+        let vr = vr.unwrap_or_else(|| implicit_vr(large.tag, self.is_signed));
+        let width = self.width(vr, large);
+        let declared = u32::try_from(length).unwrap_or(u32::MAX);
+        explicit::head(large.tag, vr, declared, &mut self.ready);
+        self.flush(out).await?;
+        pass(reader, length, width, out).await
+    }
+
     fn small(&mut self, skim: &Skim) -> Result<(), Error> {
         let set = DataSet::new(skim.kept(), self.encoding);
         set.check()?;
-        if let Some(bits) = super::layout::u16_of(&set, BITS_ALLOCATED) {
+        if let Some(bits) = u16_of(&set, BITS_ALLOCATED) {
             self.bits_allocated = u32::from(bits);
         }
         if let Some(decoded) = self.decoded
@@ -236,7 +264,7 @@ impl Rewriter {
     }
 
     /// Writes an element that is another one when the pixels are decoded.
-    fn described_anew(&mut self, set: &DataSet<'_>, decoded: Decoded) -> bool {
+    fn described_anew(&mut self, set: &DataSet<'_>, decoded: DecodedPixels) -> bool {
         let Some(Ok(element)) = set.elements().next() else {
             return false;
         };
@@ -266,7 +294,7 @@ impl Rewriter {
     }
 
     /// The head of the pixel data.
-    fn pixel_data(&mut self, decoded: &Decoded) {
+    fn pixel_data(&mut self, decoded: &DecodedPixels) {
         let vr = if decoded.bits_allocated > 8 {
             VR::OW
         } else {
@@ -277,9 +305,9 @@ impl Rewriter {
     }
 
     /// How many bytes of a large value change places.
-    fn width(&self, tag: &Tag, vr: VR, large: &super::Large) -> usize {
+    fn width(&self, vr: VR, large: &Large) -> usize {
         match self.encoding {
-            Encoding::ExplicitBig if is_pixel_data(*tag) => {
+            Encoding::ExplicitBig if is_pixel_data(large.tag) => {
                 swapped_bytes(large, self.bits_allocated)
             }
             Encoding::ExplicitBig => width(vr),

@@ -56,24 +56,24 @@ pub struct Task {
     /// What it is.
     pub geometry: Geometry,
     /// What is wanted.
-    pub wanted: Wanted,
+    pub output: Output,
 }
 
 impl Task {
     /// Most bytes that are made of the frame, but for pictures that are larger than their pixels.
     #[must_use]
-    pub fn most_made(&self) -> u64 {
+    pub fn most_bytes(&self) -> u64 {
         /// What a picture takes beside its pixels.
         const HEAD: u64 = 64 << 10;
         let geometry = &self.geometry;
         let pixels = u64::from(geometry.rows) * u64::from(geometry.columns);
         let samples = u64::from(geometry.samples);
-        match &self.wanted {
-            Wanted::Samples => {
+        match &self.output {
+            Output::Samples => {
                 let bits = u64::from(geometry.bits_allocated.max(8));
                 (pixels * samples * bits).div_ceil(8)
             }
-            Wanted::Picture(rendering) => {
+            Output::Picture(rendering) => {
                 let pixels = match rendering.viewport.size {
                     Some((width, height)) if rendering.viewport.never_larger => {
                         pixels.min(u64::from(width) * u64::from(height))
@@ -90,7 +90,7 @@ impl Task {
 
 /// What is made of a frame.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Wanted {
+pub enum Output {
     /// Its samples in little endian, pixel by pixel.
     Samples,
     /// A picture.
@@ -99,7 +99,7 @@ pub enum Wanted {
 
 /// What was made of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Made {
+pub struct Product {
     /// The samples, or the picture.
     pub bytes: Bytes,
     /// Whether samples are red, green and blue, though the attributes say that they were not.

@@ -13,7 +13,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::worker::{header, lengths};
-use super::{Error, MOST_BYTES, Made, Task};
+use super::{Error, MOST_BYTES, Product, Task};
 use crate::budget::{self, Bounds, Fair, Share};
 
 /// `[rendering]`.
@@ -40,7 +40,7 @@ impl Default for Settings {
 }
 
 /// Most bytes of what a decoder says of what it made.
-const MOST_SAID: u64 = 64 << 10;
+const MOST_REPLY_JSON: u64 = 64 << 10;
 
 /// Processes that wait for something to decode.
 #[derive(Debug, Clone)]
@@ -101,7 +101,12 @@ impl Pool {
     ///
     /// # Errors
     /// Why there is nothing to give.
-    pub async fn make(&self, task: &Task, frame: Vec<u8>, mut share: Share) -> Result<Made, Error> {
+    pub async fn decode(
+        &self,
+        task: &Task,
+        frame: Vec<u8>,
+        mut share: Share,
+    ) -> Result<Product, Error> {
         task.geometry.check()?;
         if frame.len() as u64 > MOST_BYTES {
             return Err(Error::TooLarge);
@@ -110,25 +115,30 @@ impl Pool {
         // Each seat is free again after `seconds`, so a wait for one has an end.
         let seat = self.0.seats.take(client, 1, Duration::MAX).await;
         let _seat = seat.map_err(|_full| Error::Busy)?;
-        let made = self.made(task, &frame, &mut share).await?;
+        let product = self.dispatch(task, &frame, &mut share).await?;
         drop(frame);
-        Ok(Made {
-            bytes: share.hold(made.bytes),
-            ..made
+        Ok(Product {
+            bytes: share.hold(product.bytes),
+            ..product
         })
     }
 
     /// A process that ended while it waited says nothing of the frame that it is given next: another one
     /// gets that. Only a process that was started for the frame and ends tells that the frame ended it.
-    async fn made(&self, task: &Task, frame: &[u8], share: &mut Share) -> Result<Made, Error> {
+    async fn dispatch(
+        &self,
+        task: &Task,
+        frame: &[u8],
+        share: &mut Share,
+    ) -> Result<Product, Error> {
         if let Some(worker) = self.idle() {
-            match self.asked(worker, task, frame, share).await {
+            match self.run_on(worker, task, frame, share).await {
                 Err(Failure::Ended) => tracing::info!("a decoder that waited has ended"),
                 outcome => return outcome.map_err(Failure::error),
             }
         }
         let worker = Worker::start(&self.0.program).ok_or(Error::Busy)?;
-        let outcome = self.asked(worker, task, frame, share).await;
+        let outcome = self.run_on(worker, task, frame, share).await;
         outcome.map_err(Failure::error)
     }
 
@@ -148,13 +158,13 @@ impl Pool {
 
     /// What a process answers, which then waits for the next frame. One that fails is dropped, and so
     /// killed.
-    async fn asked(
+    async fn run_on(
         &self,
         mut worker: Worker,
         task: &Task,
         frame: &[u8],
         share: &mut Share,
-    ) -> Result<Made, Failure> {
+    ) -> Result<Product, Failure> {
         let time = Duration::from_secs(self.0.settings.seconds);
         let (said, bytes) = timeout(time, worker.ask(task, frame)).await??;
         let needed = (frame.len() + bytes) as u64;
@@ -164,7 +174,7 @@ impl Pool {
         self.all_idle().push(worker);
         let is_rgb = said.map_err(Failure::Frame)?;
         let bytes = made.into();
-        Ok(Made { bytes, is_rgb })
+        Ok(Product { bytes, is_rgb })
     }
 }
 
@@ -227,7 +237,7 @@ impl Worker {
         let mut head = [0; 8];
         self.output.read_exact(&mut head).await?;
         let (json, bytes) = lengths(head);
-        if json as u64 > MOST_SAID || bytes as u64 > 2 * MOST_BYTES {
+        if json as u64 > MOST_REPLY_JSON || bytes as u64 > 2 * MOST_BYTES {
             return Err(Failure::Ended);
         }
         let mut said = vec![0; json];

@@ -7,7 +7,7 @@ use rustix::process::{
     Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit,
 };
 
-use super::{Error, Task, Wanted, codec, render};
+use super::{Error, Output, Task, codec, render};
 
 /// Most memory that a decoder may have: a frame, its samples, and what it works with.
 const MOST_MEMORY: u64 = 1 << 30;
@@ -55,9 +55,9 @@ pub fn run(parent: u32) -> io::Result<()> {
 fn done(message: &Message) -> Result<(Vec<u8>, bool), Error> {
     let task: Task = serde_json::from_slice(&message.json).map_err(codec::damaged)?;
     let samples = codec::decode(task.compressed.as_deref(), &task.geometry, &message.bytes)?;
-    match &task.wanted {
-        Wanted::Samples => Ok((samples.bytes, samples.is_rgb)),
-        Wanted::Picture(rendering) => {
+    match &task.output {
+        Output::Samples => Ok((samples.bytes, samples.is_rgb)),
+        Output::Picture(rendering) => {
             let picture = render::render(&samples, &task.geometry, rendering)?;
             Ok((picture, samples.is_rgb))
         }

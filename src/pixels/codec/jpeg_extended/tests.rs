@@ -52,11 +52,50 @@ impl BitWriter {
         (size, coded.cast_unsigned() & ((1 << size) - 1))
     }
 
+    /// Writes the coefficients of a block, the first as its difference from the block before.
+    fn block(&mut self, coefficients: &[i32; 64], before: &mut i32) {
+        let (size, coded) = self.number(coefficients[0] - *before);
+        *before = coefficients[0];
+        self.put(size, 8);
+        self.put(coded, size);
+        let mut zeros = 0;
+        for number in &coefficients[1..] {
+            if *number == 0 {
+                zeros += 1;
+                continue;
+            }
+            for _ in 0..zeros / 16 {
+                self.put(code_of(0xf0), 8);
+            }
+            let (size, coded) = self.number(*number);
+            self.put(code_of((zeros % 16) << 4 | size as u8), 8);
+            self.put(coded, size);
+            zeros = 0;
+        }
+        if zeros > 0 {
+            self.put(code_of(0), 8);
+        }
+    }
+
     fn end(&mut self) {
         while self.count > 0 {
             self.put(1, 1);
         }
     }
+}
+
+/// The coefficients of a block (A.3.3), in the order in which they are coded.
+fn coefficients_of(transform: &Transform, sample: impl Fn(usize, usize) -> f32) -> [i32; 64] {
+    let mut coefficients = [0.0; 64];
+    for (place, coefficient) in coefficients.iter_mut().enumerate() {
+        let (v, u) = (place / 8, place % 8);
+        for y in 0..8 {
+            for x in 0..8 {
+                *coefficient += sample(y, x) * transform.basis[y][v] * transform.basis[x][u];
+            }
+        }
+    }
+    ZIGZAG.map(|place| coefficients[usize::from(place)].round() as i32)
 }
 
 /// A JPEG of twelve bits whose coefficients lose nothing but what rounding takes.
@@ -93,39 +132,11 @@ fn encoded(
                 before = 0;
             }
             at += 1;
-            let mut wanted = [0.0; 64];
-            for (place, coefficient) in wanted.iter_mut().enumerate() {
-                let (v, u) = (place / 8, place % 8);
-                for y in 0..8 {
-                    for x in 0..8 {
-                        let (row, column) = ((top + y).min(rows - 1), (left + x).min(columns - 1));
-                        let sample = f32::from(value(row, column)) - 2048.0;
-                        *coefficient += sample * transform.basis[y][v] * transform.basis[x][u];
-                    }
-                }
-            }
-            let in_order = ZIGZAG.map(|place| wanted[usize::from(place)].round() as i32);
-            let (size, coded) = out.number(in_order[0] - before);
-            before = in_order[0];
-            out.put(size, 8);
-            out.put(coded, size);
-            let mut zeros = 0;
-            for number in &in_order[1..] {
-                if *number == 0 {
-                    zeros += 1;
-                    continue;
-                }
-                for _ in 0..zeros / 16 {
-                    out.put(code_of(0xf0), 8);
-                }
-                let (size, coded) = out.number(*number);
-                out.put(code_of((zeros % 16) << 4 | size as u8), 8);
-                out.put(coded, size);
-                zeros = 0;
-            }
-            if zeros > 0 {
-                out.put(code_of(0), 8);
-            }
+            let sample = |y: usize, x: usize| {
+                let (row, column) = ((top + y).min(rows - 1), (left + x).min(columns - 1));
+                f32::from(value(row, column)) - 2048.0
+            };
+            out.block(&coefficients_of(&transform, sample), &mut before);
         }
     }
     out.end();
