@@ -16,7 +16,7 @@ use crate::dicom::{Encoding, TransferSyntax, tag};
 use crate::instance::Target;
 use crate::object::{self, Extent, Skimmed, layout, plain};
 use crate::present::Presented;
-use crate::present::parts::{self, Part, with_syntax};
+use crate::present::parts::{self, Part, Related, with_syntax};
 use crate::request::BulkAcceptable;
 use crate::request::accept_bulk::{self, OCTET_STREAM, Representation, Stored};
 use crate::sub_resource::{Frames, SubResource};
@@ -95,12 +95,16 @@ impl Gateway {
         }
         let parts = vec![Part {
             location: location.clone(),
-            what: (),
+            content: (),
         }];
         let open = |(): &()| std::future::ready(Err(body::Error::Abandoned));
         let content_type = with_syntax(OCTET_STREAM, &plain_syntax);
-        let how = (boundary()?, OCTET_STREAM, content_type);
-        let presented = parts::multipart(parts, body, open, how);
+        let related = Related {
+            boundary: boundary()?,
+            media_type: OCTET_STREAM,
+            content_type,
+        };
+        let presented = parts::multipart(parts, body, open, related);
         self.together(head, presented, &location, tag.as_ref())
     }
 }

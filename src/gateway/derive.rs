@@ -11,7 +11,7 @@ use super::{Asking, Error, Gateway, boundary, conditional, heads};
 use crate::body::Body;
 use crate::instance::Target;
 use crate::present::Presented;
-use crate::present::metadata::Form;
+use crate::present::metadata::Format;
 use crate::request::accept_bulk::OCTET_STREAM;
 use crate::request::{MetadataForm, Root};
 use crate::retrieve::Missing;
@@ -134,10 +134,10 @@ impl Gateway {
     }
 }
 
-pub(super) fn written(form: MetadataForm, gzip: bool) -> Result<Form, Error> {
+pub(super) fn written(form: MetadataForm, gzip: bool) -> Result<Format, Error> {
     Ok(match form {
-        MetadataForm::Json => Form::Json { gzip },
-        MetadataForm::Xml => Form::Xml(boundary()?),
+        MetadataForm::Json => Format::Json { gzip },
+        MetadataForm::Xml => Format::Xml(boundary()?),
     })
 }
 

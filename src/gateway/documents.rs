@@ -13,7 +13,7 @@ use super::{Error, Gateway, accept_fields};
 use crate::body::Body;
 use crate::instance::Instance;
 use crate::object::{Extent, plain};
-use crate::present::report::{self, Form};
+use crate::present::report::{self, Format};
 use crate::present::{Presented, metadata};
 use crate::request::accept_bulk::media_type_of;
 use crate::request::rendering;
@@ -38,9 +38,9 @@ impl Gateway {
         let accept = accept_fields(head);
         let accepts = |media_type| rendering::accepts(head.uri.query(), &accept, media_type);
         let (form, media_type) = if accepts("text/html") {
-            (Form::Html, "text/html; charset=utf-8")
+            (Format::Html, "text/html; charset=utf-8")
         } else if accepts("text/plain") {
-            (Form::Plain, "text/plain; charset=utf-8")
+            (Format::Plain, "text/plain; charset=utf-8")
         } else {
             return Ok(None);
         };

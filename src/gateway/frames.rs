@@ -16,7 +16,7 @@ use crate::instance::Target;
 use crate::object::{self, Layout};
 use crate::pixels::Output;
 use crate::present::Presented;
-use crate::present::parts::{self, Part, with_syntax};
+use crate::present::parts::{self, Part, Related, with_syntax};
 use crate::request::BulkAcceptable;
 use crate::request::accept_bulk::{self, OCTET_STREAM, Stored, media_type_of};
 use crate::sub_resource::{FrameForm, Frames, SubResource};
@@ -79,9 +79,9 @@ impl Gateway {
             return self.alone(head, presented, &location, tag.as_ref());
         }
         let root = place.of(target);
-        let parts = numbers.drain(..).map(|what| Part {
-            location: format!("{root}/frames/{what}"),
-            what,
+        let parts = numbers.drain(..).map(|number| Part {
+            location: format!("{root}/frames/{number}"),
+            content: number,
         });
         let frame = Arc::new(frame.patient());
         let open = move |number: &u32| {
@@ -94,8 +94,12 @@ impl Gateway {
                 frame.opened(number).await.map_err(broken_off)
             }
         };
-        let how = (boundary()?, given.media_type.as_str(), content_type);
-        let presented = parts::multipart(parts.collect(), body, open, how);
+        let related = Related {
+            boundary: boundary()?,
+            media_type: given.media_type.as_str(),
+            content_type,
+        };
+        let presented = parts::multipart(parts.collect(), body, open, related);
         self.together(head, presented, &location, tag.as_ref())
     }
 }

@@ -19,7 +19,7 @@ use crate::budget::Share;
 use crate::dicom::TransferSyntaxes;
 use crate::instance::{Instance, Instances, Target};
 use crate::object::{Extent, LEAST_KEPT, skim};
-use crate::present::metadata::{self, Described, describe};
+use crate::present::metadata::{self, Described, View, describe};
 use crate::request::{MetadataForm, accept, search};
 use crate::retrieve::Missing;
 use crate::search::Include;
@@ -72,8 +72,11 @@ impl Gateway {
             let context = Arc::clone(&context);
             async move { described(&context, instance).await.map_err(broken_off) }
         };
-        let how = (form, place.root().to_owned(), include);
-        let presented = metadata::metadata(Some(first), instances, describing, how);
+        let view = View {
+            root: place.root().to_owned(),
+            include,
+        };
+        let presented = metadata::metadata(Some(first), instances, describing, form, view);
         let mut response = response(presented, missing, &location)?;
         self.keepable(&mut response, missing);
         encoded(&mut response, gzip);
@@ -87,7 +90,7 @@ impl Gateway {
 /// Metadata that sources have made, as an answer.
 fn given(
     ((described, share), include): ((Vec<Bytes>, Share), Option<Include>),
-    (form, gzip): (metadata::Form, bool),
+    (form, gzip): (metadata::Format, bool),
     place: &Place,
     target: &Target,
 ) -> Result<Response<Body>, Error> {

@@ -17,7 +17,7 @@ use crate::body::{self, Body};
 use crate::instance::{Instance, Target};
 use crate::object::{self, Extent, Skimmed, lettering, shading};
 use crate::pixels::{Format, Lettering, Output, Rendering};
-use crate::present::parts::{self, Part};
+use crate::present::parts::{self, Part, Related};
 use crate::present::{Presented, animation};
 use crate::request::rendering::Annotation;
 use crate::request::{Rendered, rendering};
@@ -170,9 +170,9 @@ impl Gateway {
             };
             self.alone(head, presented, location, tag.as_ref())
         } else {
-            let parts = numbers.iter().map(|&what| Part {
+            let parts = numbers.iter().map(|&number| Part {
                 location: location.to_owned(),
-                what,
+                content: number,
             });
             let easel = Arc::new(easel.patient());
             let open = move |number: &u32| {
@@ -185,8 +185,12 @@ impl Gateway {
                         .map_err(broken_off)
                 }
             };
-            let how = (boundary()?, content_type, content_type.to_owned());
-            let presented = parts::multipart(parts.collect(), Body::full(picture), open, how);
+            let related = Related {
+                boundary: boundary()?,
+                media_type: content_type,
+                content_type: content_type.to_owned(),
+            };
+            let presented = parts::multipart(parts.collect(), Body::full(picture), open, related);
             self.together(head, presented, location, tag.as_ref())
         }
     }

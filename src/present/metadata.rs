@@ -35,7 +35,7 @@ const MOST_OF_LINK: usize = 80;
 
 /// How metadata are written.
 #[derive(Debug)]
-pub enum Form {
+pub enum Format {
     /// An array.
     Json {
         /// Whether it is compressed.
@@ -43,6 +43,15 @@ pub enum Form {
     },
     /// A `multipart/related` of documents (PS3.19 A.1).
     Xml(Boundary),
+}
+
+/// How a client sees metadata.
+#[derive(Debug)]
+pub struct View {
+    /// The DICOMweb root of its links.
+    pub root: String,
+    /// The attributes that it asks for; all by default.
+    pub include: Option<Include>,
 }
 
 /// The metadata of an instance, with a placeholder for the DICOMweb root.
@@ -132,13 +141,15 @@ pub fn metadata<D, F>(
     first: Option<Described>,
     mut instances: Instances,
     described: D,
-    (form, root, include): (Form, String, Option<Include>),
+    format: Format,
+    view: View,
 ) -> Presented
 where
     D: Fn(Instance) -> F + Send + 'static,
     F: Future<Output = Result<Described, body::Error>> + Send,
 {
-    let (mut writer, content_type) = Writer::new(form);
+    let (mut writer, content_type) = Writer::new(format);
+    let View { root, include } = view;
     let body = Body::generate(None, |out| async move {
         let mut first = first;
         loop {
@@ -163,9 +174,9 @@ where
 }
 
 /// Rows that are found, as an answer.
-pub fn rows(form: Form, rows: impl Iterator<Item = Bytes> + Send + 'static) -> Presented {
+pub fn rows(format: Format, rows: impl Iterator<Item = Bytes> + Send + 'static) -> Presented {
     const ROWS_AT_ONCE: usize = 64;
-    let (mut writer, content_type) = Writer::new(form);
+    let (mut writer, content_type) = Writer::new(format);
     let mut rows = rows;
     let body = Body::generate(None, |out| async move {
         loop {
@@ -208,10 +219,10 @@ enum Writer {
 }
 
 impl Writer {
-    fn new(form: Form) -> (Self, String) {
-        match form {
-            Form::Json { gzip: false } => (Self::Json { has_some: false }, DICOM_JSON.to_owned()),
-            Form::Json { gzip: true } => {
+    fn new(format: Format) -> (Self, String) {
+        match format {
+            Format::Json { gzip: false } => (Self::Json { has_some: false }, DICOM_JSON.to_owned()),
+            Format::Json { gzip: true } => {
                 let encoder = GzEncoder::new(Vec::new(), Compression::fast());
                 let writer = Self::Gzip {
                     has_some: false,
@@ -219,7 +230,7 @@ impl Writer {
                 };
                 (writer, DICOM_JSON.to_owned())
             }
-            Form::Xml(boundary) => {
+            Format::Xml(boundary) => {
                 let joiner = Joiner::new(boundary);
                 let content_type = joiner.content_type(DICOM_XML);
                 (Self::Xml(Some(joiner)), content_type)

@@ -3,17 +3,19 @@
 
 use std::future::Future;
 
+use bytes::Bytes;
+
 use super::Presented;
-use crate::body::{self, Body};
+use crate::body::{self, Body, Emitter};
 use crate::dicom::TransferSyntax;
 use crate::multipart::{Boundary, Joiner};
 
 /// One of the parts.
 #[derive(Debug)]
 pub struct Part<T> {
-    /// What opens it.
-    pub what: T,
-    /// Where it is.
+    /// Opens the body.
+    pub content: T,
+    /// `Content-Location`.
     pub location: String,
 }
 
@@ -23,72 +25,78 @@ pub fn with_syntax(media_type: &str, transfer_syntax: &TransferSyntax) -> String
     format!("{media_type}; transfer-syntax={transfer_syntax}")
 }
 
-/// All parts, each opened when it is its turn. `content_type` is that of each, `first` is the body of
-/// the first of them.
+/// The `multipart/related` that parts go into.
+#[derive(Debug)]
+pub struct Related<'a> {
+    /// What separates the parts.
+    pub boundary: Boundary,
+    /// The `type` parameter.
+    pub media_type: &'a str,
+    /// `Content-Type` of each part.
+    pub content_type: String,
+}
+
+/// A message of all parts, each opened when it is its turn. `first` is the body of the first part.
 pub fn multipart<T, O, F>(
     parts: Vec<Part<T>>,
     first: Body,
     open: O,
-    (boundary, media_type, content_type): (Boundary, &str, String),
+    related: Related<'_>,
 ) -> Presented
 where
     T: Send + Sync + 'static,
     O: Fn(&T) -> F + Send + Sync + 'static,
     F: Future<Output = Result<Body, body::Error>> + Send,
 {
-    let mut joiner = Joiner::new(boundary);
-    let whole = joiner.content_type(media_type);
-    let mut first = Some(first);
+    let mut joiner = Joiner::new(related.boundary);
+    let whole = joiner.content_type(related.media_type);
+    let content_type = related.content_type;
     // Viewers that show progress, and some that do not, want to know the length of one frame.
-    let only = match (parts.as_slice(), first.as_ref().and_then(Body::length)) {
+    let body = match (parts.as_slice(), first.length()) {
         ([part], Some(length)) => {
             let head = head(&mut joiner, part, &content_type, Some(length));
-            Some((head, length))
+            only(head, first, length, joiner)
         }
-        _ => None,
+        _ => Body::generate(None, |out| async move {
+            let mut first = Some(first);
+            for part in &parts {
+                let body = match first.take() {
+                    Some(first) => first,
+                    None => open(&part.content).await?,
+                };
+                let head = head(&mut joiner, part, &content_type, body.length());
+                out.emit(head).await?;
+                pass(body, &out).await?;
+            }
+            out.emit(joiner.close()).await
+        }),
     };
-    if let (Some((head, length)), Some(mut body)) = (only, first.take_if(|_| parts.len() == 1)) {
-        let close = joiner.close();
-        let all = head.len() as u64 + length + close.len() as u64;
-        let body = Body::generate(Some(all), |out| async move {
-            out.emit(head).await?;
-            while let Some(chunk) = body.chunk().await? {
-                out.emit(chunk).await?;
-            }
-            out.emit(close).await
-        });
-        return Presented {
-            content_type: whole,
-            body,
-        };
-    }
-    let body = Body::generate(None, |out| async move {
-        for part in &parts {
-            let mut body = match first.take() {
-                Some(first) => first,
-                None => open(&part.what).await?,
-            };
-            let head = head(&mut joiner, part, &content_type, body.length());
-            out.emit(head).await?;
-            while let Some(chunk) = body.chunk().await? {
-                out.emit(chunk).await?;
-            }
-        }
-        out.emit(joiner.close()).await
-    });
     Presented {
         content_type: whole,
         body,
     }
 }
 
+/// A message of one part, whose length is known.
+fn only(head: Bytes, part: Body, length: u64, joiner: Joiner) -> Body {
+    let close = joiner.close();
+    let all = head.len() as u64 + length + close.len() as u64;
+    Body::generate(Some(all), |out| async move {
+        out.emit(head).await?;
+        pass(part, &out).await?;
+        out.emit(close).await
+    })
+}
+
+async fn pass(mut body: Body, out: &Emitter) -> Result<(), body::Error> {
+    while let Some(chunk) = body.chunk().await? {
+        out.emit(chunk).await?;
+    }
+    Ok(())
+}
+
 // Viewers look for `Content-Type` first, in exactly this spelling.
-fn head<T>(
-    joiner: &mut Joiner,
-    part: &Part<T>,
-    content_type: &str,
-    length: Option<u64>,
-) -> bytes::Bytes {
+fn head<T>(joiner: &mut Joiner, part: &Part<T>, content_type: &str, length: Option<u64>) -> Bytes {
     let length = length.map(|length| length.to_string());
     let mut fields = vec![("Content-Type", content_type)];
     fields.extend(length.as_deref().map(|length| ("Content-Length", length)));

@@ -10,7 +10,7 @@ use super::xml::escaped;
 
 /// What a report is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum Format {
     /// `text/html`.
     Html,
     /// `text/plain`.
@@ -23,10 +23,10 @@ const CONTENT: &str = "0040A730";
 
 /// The text of a report.
 #[must_use]
-pub fn text(report: &Set, form: Form) -> String {
+pub fn text(report: &Set, format: Format) -> String {
     let title = concept(report).unwrap_or("Structured report");
     let mut page = Page {
-        form,
+        format,
         out: String::new(),
     };
     page.begin(title);
@@ -53,14 +53,14 @@ const HEAD: [(&str, &str); 8] = [
 ];
 
 struct Page {
-    form: Form,
+    format: Format,
     out: String,
 }
 
 impl Page {
     fn begin(&mut self, title: &str) {
-        match self.form {
-            Form::Html => {
+        match self.format {
+            Format::Html => {
                 let title = escaped(title);
                 self.out.push_str(&format!(
                     "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
@@ -68,12 +68,12 @@ impl Page {
                      div{{margin-left:1.5em}}</style></head><body>\n<h1>{title}</h1>\n"
                 ));
             }
-            Form::Plain => self.out.push_str(&format!("{title}\n\n")),
+            Format::Plain => self.out.push_str(&format!("{title}\n\n")),
         }
     }
 
     fn end(&mut self) {
-        if self.form == Form::Html {
+        if self.format == Format::Html {
             self.out.push_str("</body></html>\n");
         }
     }
@@ -92,24 +92,24 @@ impl Page {
             if !has_items {
                 continue;
             }
-            if self.form == Form::Html {
+            if self.format == Format::Html {
                 self.out.push_str("<div>\n");
             }
             self.content(item, depth + 1);
-            if self.form == Form::Html {
+            if self.format == Format::Html {
                 self.out.push_str("</div>\n");
             }
         }
     }
 
     fn heading(&mut self, depth: usize, name: &str) {
-        match self.form {
-            Form::Html => {
+        match self.format {
+            Format::Html => {
                 let level = (depth + 1).min(6);
                 let name = escaped(name);
                 self.out.push_str(&format!("<h{level}>{name}</h{level}>\n"));
             }
-            Form::Plain => {
+            Format::Plain => {
                 let indent = "  ".repeat(depth - 1);
                 self.out.push_str(&format!("\n{indent}{name}\n"));
             }
@@ -118,13 +118,13 @@ impl Page {
 
     fn line(&mut self, depth: usize, name: &str, value: &str) {
         let colon = if name.is_empty() { "" } else { ": " };
-        match self.form {
-            Form::Html => {
+        match self.format {
+            Format::Html => {
                 let (name, value) = (escaped(name), escaped(value).replace('\n', "<br>"));
                 self.out
                     .push_str(&format!("<p><b>{name}</b>{colon}{value}</p>\n"));
             }
-            Form::Plain => {
+            Format::Plain => {
                 let indent = "  ".repeat(depth.saturating_sub(1));
                 self.out
                     .push_str(&format!("{indent}{name}{colon}{value}\n"));
@@ -256,7 +256,7 @@ mod tests {
     fn a_report_is_read_as_it_is_written() {
         let expected = "Chest <Report>\n\nPatient: Doe Jane\n\nFindings\n  Finding: First <b>line</b>\n\
                         Second & last\n  Diameter: 12.5 mm\n  Side: Left\n  image 1.2.3\n";
-        let text = text(&report(), Form::Plain);
+        let text = text(&report(), Format::Plain);
         assert_eq!(
             text.replace(": image", "image").replace("  : ", "  "),
             expected
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn nothing_in_a_report_is_markup() {
-        let html = text(&report(), Form::Html);
+        let html = text(&report(), Format::Html);
         assert!(html.contains("<h1>Chest &lt;Report&gt;</h1>"), "{html}");
         assert!(
             html.contains("First &lt;b&gt;line&lt;/b&gt;<br>Second &amp; last"),
@@ -279,6 +279,6 @@ mod tests {
 
     #[test]
     fn an_empty_report_is_one() {
-        assert!(text(&Set::new(), Form::Plain).starts_with("Structured report"));
+        assert!(text(&Set::new(), Format::Plain).starts_with("Structured report"));
     }
 }
