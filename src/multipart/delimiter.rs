@@ -25,7 +25,7 @@ pub(super) struct Scanner {
 
 /// What the scanner found at the front of the input, which it has taken away.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum Token {
     /// Bytes that belong to no delimiter; at least one.
     Text(Bytes),
     /// A delimiter after which a part begins, and the end of its line.
@@ -65,14 +65,14 @@ impl Scanner {
     }
 
     /// What is at the front of `input`, or `None` if all of it is taken and more is needed.
-    pub(super) fn scan(&mut self, input: &mut Bytes) -> Option<Found> {
+    pub(super) fn scan(&mut self, input: &mut Bytes) -> Option<Token> {
         while !input.is_empty() {
-            let found = match self.candidate.take() {
+            let token = match self.candidate.take() {
                 Some(candidate) => self.decide(candidate, input),
                 None => self.search(input),
             };
-            if found.is_some() {
-                return found;
+            if token.is_some() {
+                return token;
             }
         }
         None
@@ -84,26 +84,26 @@ impl Scanner {
         self.candidate.as_ref().map_or(0, Candidate::held)
     }
 
-    fn decide(&mut self, mut candidate: Candidate, input: &mut Bytes) -> Option<Found> {
+    fn decide(&mut self, mut candidate: Candidate, input: &mut Bytes) -> Option<Token> {
         match candidate.feed(input, &self.delimiter) {
             None => {
                 self.candidate = Some(candidate);
                 None
             }
-            Some(Verdict::Delimiter(line_end)) => Some(Found::Delimiter(line_end)),
-            Some(Verdict::Close) => Some(Found::Close),
+            Some(Verdict::Delimiter(line_end)) => Some(Token::Delimiter(line_end)),
+            Some(Verdict::Close) => Some(Token::Close),
             Some(Verdict::Text) => candidate.into_text(&self.delimiter),
         }
     }
 
-    fn search(&mut self, input: &mut Bytes) -> Option<Found> {
+    fn search(&mut self, input: &mut Bytes) -> Option<Token> {
         let start = self.position(input);
         let text = input.split_to(start);
         self.candidate = input.first().map(|&first| {
             let line_end = if first == b'\r' { AT_CR } else { AT_LF };
             Candidate::starting(line_end)
         });
-        (!text.is_empty()).then_some(Found::Text(text))
+        (!text.is_empty()).then_some(Token::Text(text))
     }
 
     // Where a delimiter, or what the chunk has of it, starts; else the end of the chunk.
@@ -212,13 +212,13 @@ impl Candidate {
         None
     }
 
-    fn into_text(self, delimiter: &Bytes) -> Option<Found> {
+    fn into_text(self, delimiter: &Bytes) -> Option<Token> {
         let boundary = delimiter.slice(self.start..self.matched);
         let text = match self.rest.as_slice() {
             [] => boundary,
             rest => Bytes::from([&boundary, rest].concat()),
         };
-        (!text.is_empty()).then_some(Found::Text(text))
+        (!text.is_empty()).then_some(Token::Text(text))
     }
 
     #[cfg(test)]

@@ -4,6 +4,7 @@
 //! [`Joiner`] gives the text that goes between the parts of an answer.
 
 mod delimiter;
+mod error;
 mod join;
 mod part_head;
 #[cfg(test)]
@@ -12,9 +13,10 @@ mod split;
 
 use std::fmt::Write;
 
+pub use error::Error;
 pub use join::Joiner;
 pub use part_head::PartHead;
-pub use split::{Error, Event, Limits, Splitter};
+pub use split::{Event, Limits, Splitter};
 
 use crate::body;
 

@@ -1,6 +1,6 @@
 //! The header fields of one part.
 
-use super::split::Error;
+use super::error::Error;
 
 /// The header fields of a part, in the order of their arrival.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

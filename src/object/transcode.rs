@@ -140,12 +140,7 @@ where
             let kept = skim.kept().len() as u64;
             skim.share().grow(kept * 3).await?;
             rewriter.small(&skim)?;
-            if rewriter.ready.len() >= CHUNK {
-                let ready = rewriter.take_ready();
-                // The chunk holds its memory until it has been sent.
-                let share = skim.share().split(LEAST_KEPT);
-                Body::full(share.hold(ready)).give(out).await?;
-            }
+            rewriter.flush_chunk(skim.share(), out).await?;
             continue;
         };
         match (large.length, &frames) {
@@ -220,6 +215,16 @@ impl Rewriter {
 
     fn take_ready(&mut self) -> Bytes {
         std::mem::take(&mut self.ready).into()
+    }
+
+    /// Sends the small elements once they make a chunk, which holds its memory until it has been sent.
+    async fn flush_chunk(&mut self, share: &mut Share, out: &Emitter) -> Result<(), Error> {
+        if self.ready.len() >= CHUNK {
+            let ready = self.take_ready();
+            let share = share.split(LEAST_KEPT);
+            Body::full(share.hold(ready)).give(out).await?;
+        }
+        Ok(())
     }
 
     async fn flush(&mut self, out: &Emitter) -> Result<(), Error> {

@@ -9,6 +9,7 @@
 use bytes::Bytes;
 
 use super::Links;
+use super::error::{DEEPEST, NotJson};
 use super::scalar::Scalar;
 use super::text::{Text, quoted};
 
@@ -41,20 +42,6 @@ pub struct JsonLinks {
     member: Role,
     token: Token,
     failed: Option<NotJson>,
-}
-
-/// Why bytes are no JSON document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotJson {
-    /// They break the grammar of RFC 8259.
-    #[error("malformed JSON")]
-    Malformed,
-    /// Arrays and objects are in one another more than 64 times.
-    #[error("JSON is nested more than {DEEPEST} levels deep")]
-    TooDeep,
-    /// They end before the document does.
-    #[error("JSON ends too early")]
-    Truncated,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -313,7 +300,6 @@ impl Role {
 
 /// Stands for a link that leads anywhere else: a URL, as readers want one, that leads nowhere.
 const FOREIGN: &str = "about:blank";
-const DEEPEST: usize = 64;
 /// Longest link that is looked at, in bytes of UTF-8.
 const LONGEST_LINK: usize = 8 << 10;
 /// More than the longest key that matters.

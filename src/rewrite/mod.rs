@@ -3,13 +3,15 @@
 //! What a source says of its own addresses must not reach a viewer: the viewer could not follow it,
 //! and it tells where the source is.
 
+mod error;
 mod json;
 mod scalar;
 mod text;
 
 use url::{Position, Url};
 
-pub use json::{JsonLinks, NotJson};
+pub use error::NotJson;
+pub use json::JsonLinks;
 
 /// Which links are rewritten, and into what.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Numbers and words of JSON (RFC 8259 3 and 6), byte by byte.
 
-use super::NotJson;
+use super::error::NotJson;
 
 /// A number, or one of the three words, that has begun.
 #[derive(Debug)]

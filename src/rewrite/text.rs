@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::NotJson;
+use super::error::NotJson;
 
 /// A string whose opening quote was read.
 #[derive(Debug)]

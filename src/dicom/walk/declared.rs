@@ -20,14 +20,14 @@ const LONGEST_NUMBER: usize = 16;
 
 /// A short value that is kept while it passes.
 #[derive(Debug)]
-pub(super) struct Kept<const LONGEST: usize> {
+pub(super) struct ValueBuffer<const LONGEST: usize> {
     bytes: [u8; LONGEST],
     filled: usize,
     /// How long the value is; 0 if none is kept.
     length: usize,
 }
 
-impl<const LONGEST: usize> Default for Kept<LONGEST> {
+impl<const LONGEST: usize> Default for ValueBuffer<LONGEST> {
     fn default() -> Self {
         Self {
             bytes: [0; LONGEST],
@@ -37,7 +37,7 @@ impl<const LONGEST: usize> Default for Kept<LONGEST> {
     }
 }
 
-impl<const LONGEST: usize> Kept<LONGEST> {
+impl<const LONGEST: usize> ValueBuffer<LONGEST> {
     /// Keeps the value that follows, if it is not too long.
     pub(super) fn expect(&mut self, length: u32) {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -67,8 +67,8 @@ impl<const LONGEST: usize> Kept<LONGEST> {
 
 /// What the top level of a data set declares.
 #[derive(Debug, Default)]
-pub(super) struct Declared {
-    kept: Kept<LONGEST_NUMBER>,
+pub(super) struct PixelDeclaration {
+    kept: ValueBuffer<LONGEST_NUMBER>,
     /// Which element the kept value is of.
     of: Option<Tag>,
     has_rows: bool,
@@ -82,7 +82,7 @@ pub(super) struct Declared {
     has_table: bool,
 }
 
-impl Declared {
+impl PixelDeclaration {
     /// An element begins.
     pub(super) fn element(&mut self, tag: Tag, length: Option<u32>) {
         match (tag, length) {

@@ -4,8 +4,8 @@ use dicom_core::dictionary::DataDictionary;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::StandardDataDictionary;
 
-use super::declared::Declared;
-use super::head::{Head, LONGEST, Pieces, SHORTEST};
+use super::declared::PixelDeclaration;
+use super::head::{Head, LONGEST, PartialHead, SHORTEST};
 use super::verdict::{NotWhole, Tail};
 use crate::dicom::dataset::{ITEM, ITEM_END, MAX_DEPTH, PIXEL_DATA, SEQUENCE_END, Syntax};
 use crate::dicom::transfer_syntax::Encoding;
@@ -15,12 +15,12 @@ pub(super) struct Elements {
     syntax: Syntax,
     /// What is open and has no length of its own, the outermost first.
     open: Vec<Level>,
-    head: Pieces,
+    head: PartialHead,
     /// Bytes of the present value that are still to come.
     skip: u64,
     /// The greatest tag so far at the top level.
     last: Tag,
-    declared: Declared,
+    declared: PixelDeclaration,
     /// Once the data set is over: what stands behind it.
     tail: Option<Tail>,
 }
@@ -44,10 +44,10 @@ impl Elements {
         Self {
             syntax: Syntax::of(encoding),
             open: Vec::new(),
-            head: Pieces::default(),
+            head: PartialHead::default(),
             skip: 0,
             last: Tag(0, 0),
-            declared: Declared::default(),
+            declared: PixelDeclaration::default(),
             tail: None,
         }
     }

@@ -29,13 +29,13 @@ impl Head {
     pub(super) fn read(bytes: &[u8; LONGEST], syntax: Syntax) -> Self {
         let [t0, t1, t2, t3, l0, l1, l2, l3, rest @ ..] = *bytes;
         let tag = Tag(syntax.u16([t0, t1]), syntax.u16([t2, t3]));
-        let (vr, length, size) = match Form::of([l0, l1], tag.group(), syntax) {
-            Form::Plain => (None, syntax.u32([l0, l1, l2, l3]), SHORTEST),
-            Form::Short => {
+        let (vr, length, size) = match HeadForm::of([l0, l1], tag.group(), syntax) {
+            HeadForm::Plain => (None, syntax.u32([l0, l1, l2, l3]), SHORTEST),
+            HeadForm::Short => {
                 let length = syntax.u16([l2, l3]).into();
                 (VR::from_binary([l0, l1]), length, SHORTEST)
             }
-            Form::Long => (VR::from_binary([l0, l1]), syntax.u32(rest), LONGEST),
+            HeadForm::Long => (VR::from_binary([l0, l1]), syntax.u32(rest), LONGEST),
         };
         Self {
             tag,
@@ -56,7 +56,7 @@ impl Head {
     }
 }
 
-enum Form {
+enum HeadForm {
     /// A length of four bytes and no value representation.
     Plain,
     /// A value representation and a length of two bytes.
@@ -65,7 +65,7 @@ enum Form {
     Long,
 }
 
-impl Form {
+impl HeadForm {
     fn of(vr: [u8; 2], group: u16, syntax: Syntax) -> Self {
         if group == ITEMS || syntax == Syntax::ImplicitLittle {
             return Self::Plain;
@@ -84,12 +84,12 @@ impl Form {
 
 /// The head of an element that arrives in pieces.
 #[derive(Debug, Default)]
-pub(super) struct Pieces {
+pub(super) struct PartialHead {
     bytes: [u8; LONGEST],
     filled: usize,
 }
 
-impl Pieces {
+impl PartialHead {
     /// Takes bytes up to `size` in all, and gives back the others.
     pub(super) fn fill<'b>(&mut self, bytes: &'b [u8], size: usize) -> &'b [u8] {
         let taken = size.saturating_sub(self.filled).min(bytes.len());

@@ -2,8 +2,8 @@
 
 use dicom_core::Tag;
 
-use super::declared::Kept;
-use super::head::{Head, Pieces, SHORTEST};
+use super::declared::ValueBuffer;
+use super::head::{Head, PartialHead, SHORTEST};
 use super::verdict::NotWhole;
 use crate::dicom::dataset::Syntax;
 use crate::dicom::transfer_syntax::{Encoding, TransferSyntax};
@@ -20,15 +20,15 @@ const LONGEST_UID: usize = 64;
 pub(super) struct FileMeta {
     /// How much of preamble and magic has passed.
     passed: usize,
-    head: Pieces,
+    head: PartialHead,
     /// Bytes of the present value that are still to come.
     skip: u64,
-    uid: Kept<LONGEST_UID>,
+    uid: ValueBuffer<LONGEST_UID>,
     encoding: Option<Encoding>,
 }
 
 /// A data set begins.
-pub(super) struct Begun<'b> {
+pub(super) struct DataSetStart<'b> {
     pub(super) encoding: Encoding,
     /// Its first bytes, which were looked at.
     pub(super) group: [u8; 2],
@@ -37,7 +37,10 @@ pub(super) struct Begun<'b> {
 
 impl FileMeta {
     /// Takes bytes. Once it is over it gives how the data set begins.
-    pub(super) fn push<'b>(&mut self, mut bytes: &'b [u8]) -> Result<Option<Begun<'b>>, NotWhole> {
+    pub(super) fn push<'b>(
+        &mut self,
+        mut bytes: &'b [u8],
+    ) -> Result<Option<DataSetStart<'b>>, NotWhole> {
         bytes = self.pass_magic(bytes)?;
         loop {
             bytes = self.pass_value(bytes);
@@ -50,7 +53,7 @@ impl FileMeta {
             if let [a, b] = *self.head.bytes()
                 && [a, b] != GROUP
             {
-                return Ok(Some(Begun {
+                return Ok(Some(DataSetStart {
                     encoding: self.encoding.ok_or(NotWhole::NoTransferSyntax)?,
                     group: [a, b],
                     rest: bytes,

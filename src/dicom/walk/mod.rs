@@ -63,17 +63,17 @@ impl Walk {
     fn take(&mut self, bytes: &[u8]) -> Result<(), NotWhole> {
         match &mut self.0 {
             Stage::Meta(meta) => {
-                let Some(begun) = meta.push(bytes)? else {
+                let Some(start) = meta.push(bytes)? else {
                     return Ok(());
                 };
-                self.0 = match begun.encoding {
+                self.0 = match start.encoding {
                     Encoding::Deflated => Stage::Deflated(Box::default()),
                     encoding @ (Encoding::ImplicitLittle
                     | Encoding::ExplicitLittle
                     | Encoding::ExplicitBig) => Stage::Plain(Elements::new(encoding)),
                 };
-                self.take(&begun.group)?;
-                self.take(begun.rest)
+                self.take(&start.group)?;
+                self.take(start.rest)
             }
             Stage::Plain(elements) => elements.push(bytes),
             Stage::Deflated(inflating) => inflating.push(bytes),

@@ -7,15 +7,16 @@
 
 use dicom_core::VR;
 
-use super::dataset::{DataSet, Element, Error};
-use super::json::{MOST_INLINE, is_binary, vr_of};
+use super::MOST_INLINE;
+use super::representation::{is_binary, vr_of};
+use crate::dicom::dataset::{DataSet, Element, Error};
 
 /// A tag, a value representation, and what is around a value.
 const ELEMENT: u64 = 48;
 /// What stands for a sequence and the number of an item in a link.
 const PATH: u64 = 24;
 
-/// Most bytes that [`super::json::write`] takes for a data set, with links that begin with `link` bytes: those
+/// Most bytes that [`super::write`] takes for a data set, with links that begin with `link` bytes: those
 /// that it writes, and the largest text in it once more, decoded.
 ///
 /// # Errors
