@@ -1,5 +1,5 @@
-//! An instance in Explicit VR Little Endian, while it arrives; what was compressed with frames that
-//! somebody else decodes.
+//! Rewrites an instance as Explicit VR Little Endian while it arrives, with decoded frames in place
+//! of compressed ones.
 //!
 //! PS3.18 8.7.3.3: Implicit VR Little Endian and Explicit VR Big Endian never leave an origin server.
 
@@ -21,10 +21,10 @@ use crate::pixels::Geometry;
 const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
 const PHOTOMETRIC: Tag = Tag(0x0028, 0x0004);
 const PLANAR_CONFIGURATION: Tag = Tag(0x0028, 0x0006);
-/// So much is gathered before it is given on.
+/// Small elements are sent in chunks of this size.
 const CHUNK: usize = 64 << 10;
 
-/// Whether an instance can be made Explicit VR Little Endian without a decoder.
+/// Whether an instance can be rewritten as Explicit VR Little Endian without a decoder.
 #[must_use]
 pub fn is_rewritable(transfer_syntax: &TransferSyntax) -> bool {
     matches!(
@@ -33,24 +33,24 @@ pub fn is_rewritable(transfer_syntax: &TransferSyntax) -> bool {
     )
 }
 
-/// What compressed pixel data become.
+/// Pixel data after decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodedPixels {
-    /// How many frames there are.
+    /// The number of frames.
     pub frames: u32,
-    /// How many bytes each takes.
+    /// The bytes of a frame.
     pub frame: usize,
-    /// Whether they are red, green and blue now.
+    /// Whether the decoder converted them to red, green and blue.
     pub is_rgb: bool,
     /// Bits Allocated (0028,0100).
     pub bits_allocated: u32,
 }
 
 impl DecodedPixels {
-    /// What pixel data with frames like these become.
+    /// Describes the decoded frames of an instance.
     ///
     /// # Errors
-    /// If there is no way to write them in Explicit VR Little Endian.
+    /// If Explicit VR Little Endian cannot hold them.
     pub fn new(geometry: &Geometry, is_rgb: bool) -> Result<Self, Error> {
         let Geometry {
             rows,
@@ -61,20 +61,20 @@ impl DecodedPixels {
             ..
         } = *geometry;
         if !matches!(bits_allocated, 8 | 16 | 32) {
-            return Err(Error::Pixels("samples that are no whole bytes"));
+            return Err(Error::Pixels("samples are not whole bytes"));
         }
         let sample = u64::from(samples) * u64::from(bits_allocated / 8);
         let frame = u64::from(rows) * u64::from(columns) * sample;
         let all = frame.saturating_mul(frames.into());
         match (usize::try_from(frame), u32::try_from(all)) {
-            // PS3.5 7.1.2: the length is an even number of 32 bits, and its highest is taken.
+            // PS3.5 7.1.2: the length is an even number of 32 bits, and 0xFFFFFFFF is reserved.
             (Ok(frame), Ok(all)) if all < u32::MAX - 1 => Ok(Self {
                 frames,
                 frame,
                 is_rgb,
                 bits_allocated,
             }),
-            (Ok(_) | Err(_), _) => Err(Error::Pixels("they are too long when they are decoded")),
+            (Ok(_) | Err(_), _) => Err(Error::Pixels("the decoded frames are too long")),
         }
     }
 }
@@ -153,7 +153,7 @@ where
             }
             (None, None) => {
                 return Err(Error::Pixels(
-                    "they are encapsulated in a syntax that has no such",
+                    "they are encapsulated in a native transfer syntax",
                 ));
             }
         }
@@ -170,7 +170,7 @@ where
         for number in 1..=self.pixels.frames {
             let samples = (self.frame)(number).await?;
             if samples.len() != self.pixels.frame {
-                return Err(Error::Pixels("a frame has another length than the others"));
+                return Err(Error::Pixels("a frame differs in length from the others"));
             }
             out.emit(samples).await?;
         }
@@ -187,8 +187,8 @@ impl DecodedPixels {
     }
 }
 
-/// Extended Offset Table, its lengths, and the length of all fragments (PS3.3 C.7.6.3): there are
-/// none without fragments.
+/// Extended Offset Table, its lengths, and the length of all fragments (PS3.3 C.7.6.3), which exist
+/// only with fragments.
 fn is_offset_table(Tag(group, element): Tag) -> bool {
     group == 0x7FE0 && (1..=3).contains(&element)
 }
@@ -197,7 +197,7 @@ struct Rewriter {
     encoding: Encoding,
     is_signed: bool,
     bits_allocated: u32,
-    /// What compressed pixel data become.
+    /// The pixel data that replace compressed ones.
     decoded: Option<DecodedPixels>,
     ready: Vec<u8>,
 }
@@ -234,7 +234,7 @@ impl Rewriter {
         Ok(())
     }
 
-    /// Passes on a value that was too large to be kept.
+    /// Passes on a large value.
     async fn large(
         &mut self,
         reader: &mut Reader,
@@ -268,7 +268,7 @@ impl Rewriter {
         Ok(explicit::write(&set, &mut self.is_signed, &mut self.ready)?)
     }
 
-    /// Writes an element that is another one when the pixels are decoded.
+    /// Writes an element whose value changes with decoding.
     fn described_anew(&mut self, set: &DataSet<'_>, decoded: DecodedPixels) -> bool {
         let Some(Ok(element)) = set.elements().next() else {
             return false;
@@ -279,7 +279,7 @@ impl Rewriter {
                 let photometric = element.ascii().unwrap_or_default();
                 let now = match photometric {
                     _ if decoded.is_rgb => "RGB",
-                    // Each pixel has all three now.
+                    // Each decoded pixel has all three samples.
                     "YBR_FULL_422" | "YBR_PARTIAL_422" => "YBR_FULL",
                     other => other,
                 };
@@ -309,7 +309,7 @@ impl Rewriter {
         explicit::head(PIXEL_DATA, vr, length, &mut self.ready);
     }
 
-    /// How many bytes of a large value change places.
+    /// The bytes of a number in a large value that are reversed; 1 if none are.
     fn width(&self, vr: VR, large: &Large) -> usize {
         match self.encoding {
             Encoding::ExplicitBig if is_pixel_data(large.tag) => {
@@ -321,7 +321,7 @@ impl Rewriter {
     }
 }
 
-/// Gives on so many bytes, turned round where they have to be.
+/// Passes on `length` bytes, each number of `width` bytes reversed.
 async fn pass(reader: &mut Reader, length: u64, width: usize, out: &Emitter) -> Result<(), Error> {
     let mut left = length;
     let mut rest = Vec::new();

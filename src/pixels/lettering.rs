@@ -1,15 +1,15 @@
-//! Text in pictures (PS3.18 8.3.5.1.1): white letters with a black rim, which can be read on anything.
+//! Text in pictures (PS3.18 8.3.5.1.1): white letters with a black rim, legible on any background.
 
 use super::Lettering;
 
-/// How high and at most how wide a letter is.
+/// The height and the greatest width of a glyph.
 const HEIGHT: usize = 16;
-/// Pictures of so many lines have letters of their own size; larger ones have larger letters.
+/// The side of a picture for which glyphs keep their size; larger pictures scale them up.
 const LINES_FOR_SIZE: usize = 512;
 const MARGIN: usize = 4;
-/// Stands for what the font does not have.
+/// Replaces a character that the font lacks.
 const UNKNOWN: char = '\u{fffd}';
-/// Most letters of a line, whatever a data set says.
+/// The most letters of a line.
 const LONGEST: usize = 256;
 
 /// The pixels of the picture that the lettering is drawn on.
@@ -20,7 +20,7 @@ pub(super) struct Canvas<'a> {
     pub(super) bytes: &'a mut [u8],
 }
 
-/// Writes lines at the top and at the bottom. What does not fit is left out.
+/// Draws lines at the top and at the bottom. Lines that do not fit are left out.
 pub(super) fn write(canvas: &mut Canvas<'_>, lettering: &Lettering) {
     let size = (canvas.width.min(canvas.height) / LINES_FOR_SIZE).max(1);
     let height = HEIGHT * size;
@@ -29,7 +29,7 @@ pub(super) fn write(canvas: &mut Canvas<'_>, lettering: &Lettering) {
     for (number, line) in top.enumerate() {
         canvas.line(line, MARGIN + number * height, size);
     }
-    // What stands at the top goes before what stands at the bottom.
+    // Lines at the top take precedence.
     let left = fitting.saturating_sub(lettering.top.len());
     let bottom = lettering.bottom.iter().rev().take(left);
     for (number, line) in bottom.enumerate() {
@@ -62,7 +62,7 @@ impl Canvas<'_> {
         }
     }
 
-    /// Fills a square, as far as it is on the canvas.
+    /// Fills a square, clipped to the canvas.
     fn fill(&mut self, left: usize, top: usize, side: usize, level: u8) {
         let right = (left + side).min(self.width);
         for y in top..(top + side).min(self.height) {

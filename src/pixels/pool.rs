@@ -1,4 +1,4 @@
-//! The processes that decode, as the gateway sees them.
+//! The pool of decoder processes, on the gateway's side.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,11 +20,11 @@ use crate::budget::{self, Bounds, Fair, Share};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Frames that are decoded at the same time, each in a process of its own.
+    /// Decoder processes; each decodes one frame at a time.
     pub processes: usize,
-    /// Frames that wait for one of them at most; half as many of one client.
+    /// The most frames in the queue for a process; half as many of one client.
     pub queue: usize,
-    /// Seconds that one frame may take.
+    /// The time-out of one frame, in seconds.
     pub seconds: u64,
 }
 
@@ -39,10 +39,10 @@ impl Default for Settings {
     }
 }
 
-/// Most bytes of what a decoder says of what it made.
+/// The most bytes of JSON in the reply of a decoder.
 const MOST_REPLY_JSON: u64 = 64 << 10;
 
-/// Processes that wait for something to decode.
+/// A pool of decoder processes.
 #[derive(Debug, Clone)]
 pub struct Pool(Arc<Inner>);
 
@@ -57,30 +57,30 @@ struct Inner {
 
 #[derive(Debug)]
 struct Worker {
-    // Ends with its handle.
+    // Killed on drop.
     child: Child,
     input: ChildStdin,
     output: ChildStdout,
 }
 
-/// Why a process did not answer.
+/// Why a process did not reply.
 enum Failure {
-    /// It has ended, or says what no decoder says.
+    /// The process has exited, or its reply is malformed.
     Ended,
-    /// It takes longer than it may.
+    /// The process exceeded the time-out.
     Late,
-    /// There is no memory for its answer.
+    /// The budget has no memory for the reply.
     NoMemory(budget::Error),
-    /// Nothing can be made of the frame.
+    /// The decoder refused the frame.
     Frame(Error),
 }
 
-/// What a program is called with to decode; the number of the calling process follows.
+/// The command-line argument that starts a decoder; the ID of the parent process follows.
 pub const COMMAND: &str = "decode-frames";
 
 impl Pool {
-    /// Processes of this program, which calls [`super::run`] for [`COMMAND`]. None is started before
-    /// it is needed.
+    /// A pool of processes of `program`, which calls [`super::run`] for [`COMMAND`]. Processes start
+    /// on demand.
     #[must_use]
     pub fn new(program: PathBuf, settings: Settings) -> Self {
         let processes = settings.processes.max(1) as u64;
@@ -97,10 +97,10 @@ impl Pool {
         }))
     }
 
-    /// Makes of a frame what the task says. `share` is the memory of the frame, and of what is made.
+    /// Runs a task on a frame. `share` holds the memory of the frame and of the output.
     ///
     /// # Errors
-    /// Why there is nothing to give.
+    /// Why the frame was not decoded or rendered.
     pub async fn decode(
         &self,
         task: &Task,
@@ -112,7 +112,7 @@ impl Pool {
             return Err(Error::TooLarge);
         }
         let client = share.account().client();
-        // Each seat is free again after `seconds`, so a wait for one has an end.
+        // Each seat is freed within `seconds`, so the wait for one is bounded.
         let seat = self.0.seats.take(client, 1, Duration::MAX).await;
         let _seat = seat.map_err(|_full| Error::Busy)?;
         let product = self.dispatch(task, &frame, &mut share).await?;
@@ -123,8 +123,8 @@ impl Pool {
         })
     }
 
-    /// A process that ended while it waited says nothing of the frame that it is given next: another one
-    /// gets that. Only a process that was started for the frame and ends tells that the frame ended it.
+    /// An idle process may have exited for reasons of its own, so its failure is retried in a new
+    /// process. Only the exit of a process that was started for the frame is blamed on the frame.
     async fn dispatch(
         &self,
         task: &Task,
@@ -133,7 +133,7 @@ impl Pool {
     ) -> Result<Product, Error> {
         if let Some(worker) = self.idle() {
             match self.run_on(worker, task, frame, share).await {
-                Err(Failure::Ended) => tracing::info!("a decoder that waited has ended"),
+                Err(Failure::Ended) => tracing::info!("an idle decoder has exited"),
                 outcome => return outcome.map_err(Failure::error),
             }
         }
@@ -142,7 +142,7 @@ impl Pool {
         outcome.map_err(Failure::error)
     }
 
-    /// A process that waits and has not ended meanwhile.
+    /// An idle process that has not exited.
     fn idle(&self) -> Option<Worker> {
         loop {
             let mut worker = self.all_idle().pop()?;
@@ -156,8 +156,8 @@ impl Pool {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a process answers, which then waits for the next frame. One that fails is dropped, and so
-    /// killed.
+    /// Runs a task on a process and returns the process to the pool. A process that fails is dropped,
+    /// which kills it.
     async fn run_on(
         &self,
         mut worker: Worker,
@@ -212,7 +212,7 @@ impl Worker {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .inspect_err(|error| tracing::error!(%error, "a decoder cannot be started"))
+            .inspect_err(|error| tracing::error!(%error, "failed to start a decoder"))
             .ok()?;
         Some(Self {
             input: child.stdin.take()?,
@@ -221,7 +221,8 @@ impl Worker {
         })
     }
 
-    /// Whether samples are red, green and blue now, or why there are none, and how many bytes follow.
+    /// Sends a task. The reply says whether the samples are red, green and blue now, or why the
+    /// decoder failed, and how many bytes follow.
     async fn ask(
         &mut self,
         task: &Task,

@@ -1,4 +1,4 @@
-//! Samples become a picture: grey or colour, cut and scaled, and encoded.
+//! Renders samples as a picture: shades, crops, scales and encodes it.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use super::lettering::{self, Canvas};
 use super::window::Grey;
 use super::{Error, Format, Geometry, Rendering, Viewport};
 
-/// Most pixels of a picture.
+/// The most pixels of a picture.
 const MOST_PIXELS: u64 = 16 << 20;
 
 /// A picture of eight bits: one or three bytes for each pixel.
@@ -80,7 +80,7 @@ fn shaded(samples: &Samples, geometry: &Geometry, rendering: &Rendering) -> Resu
     }
 }
 
-/// Every value that there can be is mapped once.
+/// Maps every possible value once.
 fn by_table(samples: &Samples, geometry: &Geometry, grey: &Grey<'_>, count: usize) -> Vec<u8> {
     let table: Vec<u8> = (0..1u32 << samples.bits)
         .map(|raw| grey.level(meant(u64::from(raw), geometry)))
@@ -119,7 +119,7 @@ fn value_at(samples: &Samples, geometry: &Geometry, index: usize) -> f64 {
     }
 }
 
-/// The number that stored bits mean: above Bits Stored there may be anything.
+/// The number in a stored value. The bits above Bits Stored are undefined.
 fn meant(raw: u64, geometry: &Geometry) -> f64 {
     let bits = geometry.bits_stored.clamp(1, 63);
     let kept = raw & ((1 << bits) - 1);
@@ -204,9 +204,9 @@ fn axes(picture: &Picture, viewport: Viewport) -> Result<(Axis, Axis), Error> {
     let (left, top) = (left.clamp(0.0, whole.2), top.clamp(0.0, whole.3));
     let (width, height) = (width.min(whole.2 - left), height.min(whole.3 - top));
     if width < 1.0 || height < 1.0 {
-        return Err(unsupported("the region is outside of it"));
+        return Err(unsupported("the region is outside of the frame"));
     }
-    // PS3.18 8.3.5.1.3: as large as fits, in the proportions that it has.
+    // PS3.18 8.3.5.1.3: as large as fits, with its aspect ratio.
     let mut scale = viewport.size.map_or(1.0, |(across, down)| {
         (f64::from(across) / width).min(f64::from(down) / height)
     });

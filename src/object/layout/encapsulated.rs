@@ -1,4 +1,4 @@
-//! Compressed frames: the items that hold them, by an offset table or by counting (PS3.5 A.4).
+//! Finds the items of compressed frames, by an offset table or by counting (PS3.5 A.4).
 
 use bytes::Buf;
 use dicom_core::Tag;
@@ -13,9 +13,9 @@ use crate::dicom::{Encoding, TransferSyntax};
 use crate::pixels::Geometry;
 
 const EXTENDED_OFFSET_TABLE: Tag = Tag(0x7FE0, 0x0001);
-/// Most frames that are looked for: an index takes 16 bytes for each.
+/// The most frames of an instance: an index takes 16 bytes for each.
 const MOST_FRAMES: u32 = 1 << 20;
-/// Memory that looking for frames takes for each: offsets, starts and a span.
+/// The memory for each frame during the search: offsets, starts and a span.
 const BYTES_PER_FRAME: u64 = 64;
 /// An item's tag and length.
 const ITEM_HEAD: u64 = 8;
@@ -28,7 +28,7 @@ impl Skimmed {
         body: Body,
     ) -> Result<Encapsulated, Error> {
         if geometry.frames > MOST_FRAMES {
-            return Err(Error::Pixels("more frames than are looked for"));
+            return Err(Error::Pixels("too many frames"));
         }
         let frames = u64::from(geometry.frames);
         self.make_room(frames * BYTES_PER_FRAME).await?;
@@ -40,14 +40,14 @@ impl Skimmed {
         let head = item(&mut reader)
             .await?
             .ok_or(Error::Pixels("no offset table"))?;
-        // A.4: 32-bit offsets, one for each frame, or none.
+        // A.4: 32-bit offsets, one for each frame, or an empty table.
         let length = u64::from(head);
         if length > u64::from(MOST_FRAMES) * 4 {
             return Err(Error::Pixels("the offset table is too long"));
         }
         reader.take(length, &mut table).await?;
         let first = reader.position();
-        // A video is in one piece, whatever the number of its frames.
+        // A video is one bit stream, whatever its Number of Frames.
         if geometry.frames == 1 || self.transfer_syntax.is_video() {
             let spans = vec![Span {
                 start: first,
@@ -65,7 +65,7 @@ impl Skimmed {
         counted(reader, geometry.frames, &self.transfer_syntax).await
     }
 
-    /// The Extended Offset Table (7FE0,0001), if it is short enough to have been kept.
+    /// The Extended Offset Table (7FE0,0001), unless it was too large to be kept.
     fn extended_offsets(&self) -> Option<Vec<u64>> {
         let set = self.data_set();
         let element = set.element(EXTENDED_OFFSET_TABLE)?;
@@ -79,7 +79,7 @@ impl Skimmed {
     }
 }
 
-/// The bytes of a compressed frame: its fragments without what is around them.
+/// The bytes of a compressed frame: its fragments without their item heads.
 #[must_use]
 pub fn compressed_frame(body: Body, span: Span) -> Body {
     Body::generate(None, move |out| async move {
@@ -112,7 +112,7 @@ fn offsets(table: &[u8]) -> Option<Vec<u64>> {
     (!table.is_empty()).then(|| numbers.collect())
 }
 
-/// Frames by their offsets, if those can be true.
+/// The frames by their offsets, if the offsets are plausible.
 fn spans_of(first: u64, offsets: &[u64], frames: u32) -> Option<Vec<Span>> {
     let is_whole = offsets.len() as u64 == u64::from(frames) && offsets.first() == Some(&0);
     if !is_whole || !offsets.is_sorted_by(|one, next| one.saturating_add(ITEM_HEAD) <= *next) {
@@ -127,14 +127,14 @@ fn spans_of(first: u64, offsets: &[u64], frames: u32) -> Option<Vec<Span>> {
     spans.collect()
 }
 
-/// Walks over all fragments: one for each frame, or as many as there are until one begins a new
+/// Walks over all fragments. A frame is one fragment, or all fragments up to the next start of a
 /// codestream.
 async fn counted(
     mut reader: Reader,
     frames: u32,
     transfer_syntax: &TransferSyntax,
 ) -> Result<Encapsulated, Error> {
-    // Of each fragment, and of those that begin a codestream; no more of either than there are frames.
+    // Of all fragments, and of those that begin a codestream.
     let (mut all, mut begun) = (Starts::of(frames), Starts::of(frames));
     let end = loop {
         let start = reader.position();
@@ -148,7 +148,7 @@ async fn counted(
         }
         reader.skip(length.into()).await?;
     };
-    let unclear = Error::Pixels("it cannot be told which fragments make a frame");
+    let unclear = Error::Pixels("fragments cannot be assigned to frames");
     let starts = all.whole().or(begun.whole()).ok_or(unclear)?;
     let ends = starts.iter().skip(1).copied().chain([end]);
     let spans = starts.iter().zip(ends).map(|(&start, end)| Span {
@@ -160,7 +160,7 @@ async fn counted(
     })
 }
 
-/// Where frames may begin, as long as there are no more than there are frames.
+/// Possible starts of frames; only as many as there are frames are kept.
 struct Starts {
     frames: usize,
     first: Vec<u64>,
@@ -183,7 +183,7 @@ impl Starts {
         }
     }
 
-    /// One for each frame.
+    /// The starts, if there is one for each frame.
     fn whole(self) -> Option<Vec<u64>> {
         (self.count == self.frames).then_some(self.first)
     }
@@ -197,7 +197,7 @@ fn begins_codestream(bytes: &[u8], transfer_syntax: &TransferSyntax) -> bool {
     }
 }
 
-/// The length of the item that comes next; `None` at the delimiter. Item heads are little endian.
+/// The length of the next item; `None` at the delimiter. Item heads are little endian.
 async fn item(reader: &mut Reader) -> Result<Option<u32>, Error> {
     if !reader.fill(8).await? {
         return Err(dataset::Error::Truncated.into());
@@ -207,6 +207,6 @@ async fn item(reader: &mut Reader) -> Result<Option<u32>, Error> {
     match head.length {
         _ if head.is_delimiter() => Ok(None),
         Some(length) if head.is_item() => Ok(Some(length)),
-        Some(_) | None => Err(Error::Pixels("fragments hold something else than items")),
+        Some(_) | None => Err(Error::Pixels("fragments hold something other than items")),
     }
 }

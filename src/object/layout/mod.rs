@@ -1,4 +1,4 @@
-//! Where the frames of an instance are in its bytes (PS3.3 C.7.6.3, PS3.5 8 and A.4).
+//! The layout of frames in the bytes of an instance (PS3.3 C.7.6.3, PS3.5 8 and A.4).
 
 mod encapsulated;
 mod native;
@@ -21,25 +21,25 @@ pub const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 const FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0008);
 const DOUBLE_FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0009);
 
-/// Where the pixel data are, and how frames lie in them.
+/// The place of the pixel data, and of the frames in them.
 #[derive(Debug, Clone)]
 pub enum Layout {
     /// One frame after another.
     Native(Native),
-    /// In fragments.
+    /// Frames in fragments.
     Encapsulated(Encapsulated),
 }
 
-/// Frames that are not compressed.
+/// Uncompressed frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Native {
-    /// Where the value begins.
+    /// The offset of the value.
     pub offset: u64,
     /// Its length.
     pub length: u64,
     /// Bits of one frame.
     pub frame_bits: u64,
-    /// Bytes that belong together in a big-endian value; 1 in others.
+    /// The bytes of a number in a big-endian value; 1 in little endian.
     pub swapped: usize,
 }
 
@@ -50,12 +50,12 @@ pub struct Encapsulated {
     pub spans: Vec<Span>,
 }
 
-/// Items one after another.
+/// Consecutive items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// Where the tag of the first is.
+    /// The offset of the first item's tag.
     pub start: u64,
-    /// Where the last ends; `None` for the last frame, which goes on until the delimiter.
+    /// The end of the last item; `None` for the last frame, which the delimiter ends.
     pub end: Option<u64>,
 }
 
@@ -104,11 +104,11 @@ pub(super) fn u16_of(set: &DataSet<'_>, tag: Tag) -> Option<u16> {
 }
 
 impl Skimmed {
-    /// Where the frames are. `body` is the instance once more: its offset table is looked at, or
-    /// its fragments are counted.
+    /// Finds the frames. `body` is the instance once more, for its offset table and, if that is
+    /// unusable, its fragments.
     ///
     /// # Errors
-    /// Why there are none.
+    /// Why the instance has no usable frames.
     pub async fn layout(&mut self, geometry: &Geometry, body: Body) -> Result<Layout, Error> {
         let large = *self.pixel_data().ok_or(Error::NoPixelData)?;
         let large = &large;
@@ -144,7 +144,7 @@ impl Skimmed {
     }
 }
 
-/// How many bytes of big-endian pixel data make a number: two (OW), or those of a larger sample.
+/// The bytes of a number in big-endian pixel data: two (OW), or those of a larger sample.
 #[must_use]
 pub fn swapped_bytes(large: &Large, bits_allocated: u32) -> usize {
     let vr = large.vr.unwrap_or_else(|| implicit_vr(large.tag, false));
@@ -155,7 +155,7 @@ pub fn swapped_bytes(large: &Large, bits_allocated: u32) -> usize {
 }
 
 impl Layout {
-    /// How many frames there are.
+    /// The number of frames.
     #[must_use]
     pub fn frames(&self, geometry: &Geometry) -> u32 {
         match self {

@@ -1,12 +1,12 @@
-//! Frames that are not compressed: their bytes and bits in little endian.
+//! Cuts out uncompressed frames, in little endian.
 
 use bytes::Bytes;
 
 use super::Native;
 use crate::body::Body;
 
-/// The bytes of a frame that is not compressed, `number` counted from 1, in little endian. Its bits
-/// begin at the lowest bit of the first byte.
+/// The bytes of an uncompressed frame, `number` counted from 1, in little endian. Its bits begin at
+/// the lowest bit of the first byte.
 #[must_use]
 pub fn native_frame(body: Body, native: Native, number: u32) -> Body {
     let first_bit = native.frame_bits * u64::from(number.saturating_sub(1));
@@ -15,7 +15,7 @@ pub fn native_frame(body: Body, native: Native, number: u32) -> Body {
     if is_whole && native.swapped == 1 {
         return body.slice(native.offset + first_bit / 8, length);
     }
-    // Single bits, or a retired syntax: bytes change places, and bits move within them.
+    // Single bits, or retired big endian: bytes are swapped, then bits are shifted.
     let width = native.swapped as u64;
     let start = first_bit / 8 / width * width;
     let end = (first_bit + native.frame_bits)
@@ -31,11 +31,11 @@ pub fn native_frame(body: Body, native: Native, number: u32) -> Body {
     moved(body, before % 8, native.frame_bits)
 }
 
-/// So many bits of a body, from one of its first byte on, a chunk at a time.
+/// `count` bits of a body from bit `first` of its first byte on, chunk by chunk.
 fn moved(mut body: Body, first: u64, count: u64) -> Body {
     Body::generate(Some(count.div_ceil(8)), move |out| async move {
         let mut left = count;
-        // The last byte waits for the one behind it, which the highest of its bits come from.
+        // The last byte waits for the next one, which its highest bits come from.
         let mut rest = Vec::new();
         while let Some(chunk) = body.chunk().await? {
             rest.extend_from_slice(&chunk);
@@ -53,7 +53,7 @@ fn moved(mut body: Body, first: u64, count: u64) -> Body {
     })
 }
 
-/// So many bits from one on, from the lowest of each byte to the highest (PS3.5 8.1.1).
+/// `count` bits from bit `first` on, from the lowest of each byte to the highest (PS3.5 8.1.1).
 fn bits(bytes: &[u8], first: u64, count: u64) -> Bytes {
     let shift = (first % 8) as u32;
     let from = usize::try_from(first / 8).unwrap_or(usize::MAX);
@@ -68,7 +68,7 @@ fn bits(bytes: &[u8], first: u64, count: u64) -> Bytes {
     out.into()
 }
 
-/// The same bytes with the order turned round in every number of so many bytes.
+/// The body with the bytes of every number of `width` bytes reversed.
 #[must_use]
 pub fn swapped(mut body: Body, width: usize) -> Body {
     if width <= 1 {

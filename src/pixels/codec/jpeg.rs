@@ -1,4 +1,4 @@
-//! JPEG (ISO 10918-1) by jpeg-decoder, which is written in safe Rust, but for twelve bits.
+//! JPEG (ISO 10918-1): jpeg-decoder, in safe Rust, for all but twelve bits.
 
 use std::io::Cursor;
 
@@ -24,7 +24,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     let is_colour = geometry.samples == 3;
     let is_ybr = geometry.photometric.starts_with("YBR");
     if is_colour {
-        // The attributes decide, not the guess that a decoder makes.
+        // The attributes decide, not the guess of the library.
         decoder.set_color_transform(if is_ybr {
             ColorTransform::YCbCr
         } else {
@@ -34,7 +34,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     let pixels = decoder.decode().map_err(damaged)?;
     let (bytes, bits) = match (info.pixel_format, geometry.samples) {
         (PixelFormat::L8, 1) | (PixelFormat::RGB24, 3) => (pixels, 8),
-        // The decoder gives numbers in the order of this machine.
+        // The library returns numbers in native byte order.
         (PixelFormat::L16, 1) => {
             let (numbers, _) = pixels.as_chunks::<2>();
             let numbers = numbers.iter().map(|number| u16::from_ne_bytes(*number));
@@ -55,7 +55,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     Ok(widened(samples, geometry.bits_allocated))
 }
 
-/// Samples take as many bits as the attributes say.
+/// Converts samples to the width of Bits Allocated.
 pub(super) fn widened(samples: Samples, bits_allocated: u32) -> Samples {
     match (samples.bits, bits_allocated) {
         (8, 16) => Samples {

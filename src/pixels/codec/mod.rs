@@ -1,4 +1,4 @@
-//! A frame becomes samples.
+//! Decodes a frame into samples, by its transfer syntax.
 
 mod jpeg;
 mod jpeg2000;
@@ -19,7 +19,7 @@ pub(super) enum Codec {
     Jpeg2000,
 }
 
-/// What decodes which transfer syntax.
+/// The codec of each transfer syntax.
 const CODECS: [(&str, Codec); 12] = [
     ("1.2.840.10008.1.2.5", Codec::Rle),
     ("1.2.840.10008.1.2.4.50", Codec::Jpeg),
@@ -35,12 +35,12 @@ const CODECS: [(&str, Codec); 12] = [
     ("1.2.840.10008.1.2.4.203", Codec::Jpeg2000),
 ];
 
-/// The transfer syntaxes whose frames can be decoded here.
+/// The transfer syntaxes that have a codec.
 pub fn decodable() -> impl Iterator<Item = &'static str> {
     CODECS.iter().map(|(syntax, _)| *syntax)
 }
 
-/// What decodes a transfer syntax.
+/// The codec of a transfer syntax.
 pub(super) fn codec(transfer_syntax: &str) -> Option<Codec> {
     let mut codecs = CODECS.iter();
     let found = codecs.find(|(syntax, _)| *syntax == transfer_syntax);
@@ -102,7 +102,7 @@ fn upsampled(frame: &[u8]) -> Vec<u8> {
     pixels.collect()
 }
 
-/// Planes, one after the other, become pixels.
+/// Interleaves planes into pixels.
 pub(super) fn interleaved(planes: &[u8], samples: usize, width: usize) -> Vec<u8> {
     let plane = planes.len() / samples / width * width;
     let mut out = Vec::with_capacity(plane * samples);

@@ -7,9 +7,9 @@ use crate::pixels::Error;
 pub(in crate::pixels) struct Samples {
     /// In little endian.
     pub(in crate::pixels) bytes: Vec<u8>,
-    /// Bits that each takes: 1, 8, 16, 32 or 64.
+    /// The bits of a sample: 1, 8, 16, 32 or 64.
     pub(in crate::pixels) bits: u32,
-    /// Whether a decoder has made red, green and blue of something else.
+    /// Whether the codec has converted them to red, green and blue.
     pub(in crate::pixels) is_rgb: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Blocks of eight by eight samples: coefficients are decoded and transformed into samples.
+//! Blocks of eight by eight samples: decodes coefficients and transforms them into samples.
 
 use std::f32::consts::{FRAC_1_SQRT_2, PI};
 
@@ -8,10 +8,10 @@ use crate::pixels::Error;
 
 /// The side of a block, in samples.
 pub(super) const BLOCK: usize = 8;
-/// Where the coefficients of a block stand, in the order in which they are coded.
+/// The place of each coefficient in a block, in the order of the code.
 pub(super) const ZIGZAG: [u8; 64] = zigzag();
 
-/// The coefficients of a block, in rows.
+/// Decodes the coefficients of a block, in rows.
 pub(super) fn coefficients(
     bits: &mut Bits<'_>,
     dc: &Huffman,
@@ -46,7 +46,7 @@ pub(super) fn coefficients(
 
 /// The inverse cosine transform (A.3.3), row by row and then column by column.
 pub(super) struct Transform {
-    /// For each place in a line, what each coefficient adds.
+    /// For each place in a line, the weight of each coefficient.
     pub(super) basis: [[f32; BLOCK]; BLOCK],
 }
 
@@ -83,7 +83,7 @@ impl Transform {
     }
 }
 
-/// Diagonals, up and down by turns.
+/// Diagonals, alternately up and down.
 const fn zigzag() -> [u8; 64] {
     let mut order = [0; 64];
     let (mut row, mut column, mut at) = (0_u8, 0_u8, 0);

@@ -3,7 +3,7 @@
 use super::super::samples::damaged;
 use crate::pixels::Error;
 
-/// A code: for each length, the first code and where its value stands.
+/// A Huffman table.
 pub(super) struct Huffman {
     /// For each length from one bit.
     lengths: [Length; 16],
@@ -78,7 +78,7 @@ impl<'a> Bits<'a> {
     fn take(&mut self, wanted: u32) -> Result<u32, Error> {
         while self.count < wanted {
             let (byte, length) = match self.rest {
-                // A byte of ones is followed by one of zeros, so that it is no marker.
+                // A zero byte is stuffed behind 0xFF to tell it from a marker.
                 [0xff, 0x00, ..] => (0xff, 2),
                 [0xff, ..] | [] => return Err(damaged("the scan ends in a block")),
                 [byte, ..] => (*byte, 1),
@@ -91,7 +91,7 @@ impl<'a> Bits<'a> {
         Ok(self.held >> self.count & ((1 << wanted) - 1))
     }
 
-    /// A number of so many bits, as JPEG writes differences (F.2.2.1).
+    /// Reads a difference of so many bits (F.2.2.1).
     pub(super) fn difference(&mut self, bits: u8) -> Result<i32, Error> {
         if bits == 0 {
             return Ok(0);
@@ -106,7 +106,7 @@ impl<'a> Bits<'a> {
         })
     }
 
-    /// Goes on behind a restart marker.
+    /// Skips a restart marker.
     pub(super) fn restart(&mut self) -> Result<(), Error> {
         self.count = 0;
         while let [0xff, 0xff, ..] = self.rest {

@@ -1,5 +1,5 @@
-//! JPEG with twelve bits (ISO 10918-1, extended sequential with Huffman coding), which no decoder
-//! in Rust reads. In safe Rust; one component, as PS3.5 §8.2.1 has it for more than eight bits.
+//! JPEG with twelve bits (ISO 10918-1, extended sequential with Huffman coding), which no Rust
+//! library decodes. It has one component, as PS3.5 §8.2.1 requires for more than eight bits.
 
 mod block;
 mod entropy;

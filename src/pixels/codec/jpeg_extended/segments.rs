@@ -5,7 +5,7 @@ use super::block::ZIGZAG;
 use super::entropy::Huffman;
 use crate::pixels::Error;
 
-/// What the header of a frame says.
+/// The header of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct Frame {
     process: u8,
@@ -17,7 +17,7 @@ pub(in super::super) struct Frame {
 }
 
 impl Frame {
-    /// Whether this is what is decoded here.
+    /// Whether this module decodes the frame.
     pub(in super::super) fn is_extended(self) -> bool {
         self.process == 0xc1 && self.precision == 12
     }
@@ -99,13 +99,13 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// The segments of a JPEG, up to and with the first scan's.
+/// The marker segments of a JPEG, up to the first scan.
 struct Segments<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Iterator for Segments<'a> {
-    /// A marker and what its segment says.
+    /// A marker and the content of its segment.
     type Item = (u8, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -119,27 +119,27 @@ impl<'a> Iterator for Segments<'a> {
                 0x01 | 0xd0..=0xd8 => self.rest = after,
                 _ => {
                     let length = usize::from(u16::from_be_bytes(*after.first_chunk()?));
-                    let said = after.get(2..length)?;
+                    let content = after.get(2..length)?;
                     self.rest = &after[length..];
-                    return Some((*marker, said));
+                    return Some((*marker, content));
                 }
             }
         }
     }
 }
 
-/// What a JPEG says of itself.
+/// The frame header of a JPEG.
 pub(in super::super) fn header(jpeg: &[u8]) -> Option<Frame> {
     let mut segments = Segments { rest: jpeg };
-    segments.find_map(|(marker, said)| frame(marker, said))
+    segments.find_map(|(marker, content)| frame(marker, content))
 }
 
-fn frame(marker: u8, said: &[u8]) -> Option<Frame> {
-    // C4, C8 and CC are no frames.
+fn frame(marker: u8, content: &[u8]) -> Option<Frame> {
+    // C4, C8 and CC do not start frames.
     if !matches!(marker, 0xc0..=0xcf) || matches!(marker, 0xc4 | 0xc8 | 0xcc) {
         return None;
     }
-    let &[precision, y0, y1, x0, x1, components, ref each @ ..] = said else {
+    let &[precision, y0, y1, x0, x1, components, ref each @ ..] = content else {
         return None;
     };
     Some(Frame {
@@ -156,30 +156,35 @@ fn short() -> Error {
     damaged("a segment of the JPEG is too short")
 }
 
-fn quantization_tables(mut said: &[u8], tables: &mut [Option<[u16; 64]>; 4]) -> Result<(), Error> {
-    while let [what, rest @ ..] = said {
-        let width = if what >> 4 == 0 { 1 } else { 2 };
+fn quantization_tables(
+    mut content: &[u8],
+    tables: &mut [Option<[u16; 64]>; 4],
+) -> Result<(), Error> {
+    while let [class, rest @ ..] = content {
+        let width = if class >> 4 == 0 { 1 } else { 2 };
         let steps = rest.get(..64 * width).ok_or_else(short)?;
         let mut table = [0; 64];
         for (step, &place) in steps.chunks_exact(width).zip(&ZIGZAG) {
             table[usize::from(place)] = step.iter().fold(0, |all, &b| all << 8 | u16::from(b));
         }
-        let slot = tables.get_mut(usize::from(what & 0x0f)).ok_or_else(short)?;
+        let slot = tables
+            .get_mut(usize::from(class & 0x0f))
+            .ok_or_else(short)?;
         *slot = Some(table);
-        said = &rest[64 * width..];
+        content = &rest[64 * width..];
     }
     Ok(())
 }
 
-fn huffman_tables(mut said: &[u8], tables: &mut [Option<Huffman>; 8]) -> Result<(), Error> {
-    while let [what, rest @ ..] = said {
+fn huffman_tables(mut content: &[u8], tables: &mut [Option<Huffman>; 8]) -> Result<(), Error> {
+    while let [class, rest @ ..] = content {
         let counts: &[u8; 16] = rest.first_chunk().ok_or_else(short)?;
         let total: usize = counts.iter().map(|&count| usize::from(count)).sum();
         let values = rest.get(16..16 + total).ok_or_else(short)?;
-        let at = usize::from(what >> 4) * 4 + usize::from(what & 0x0f);
-        let slot = tables.get_mut(at).filter(|_| what & 0x0f < 4);
+        let at = usize::from(class >> 4) * 4 + usize::from(class & 0x0f);
+        let slot = tables.get_mut(at).filter(|_| class & 0x0f < 4);
         *slot.ok_or_else(short)? = Some(Huffman::new(counts, values)?);
-        said = &rest[16 + total..];
+        content = &rest[16 + total..];
     }
     Ok(())
 }

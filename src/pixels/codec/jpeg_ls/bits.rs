@@ -4,7 +4,7 @@ use super::super::samples::damaged;
 use super::header::short;
 use crate::pixels::Error;
 
-/// Bits of a scan: after a byte 0xFF comes one of seven bits (9.1).
+/// The bits of a scan. The byte after 0xFF has seven bits (9.1).
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,

@@ -68,7 +68,7 @@ impl Coder {
         interleave: Interleave,
     ) -> Result<(), Error> {
         let count = planes.len();
-        // A sample before and one after the line (A.2.1).
+        // With one sample before and one after the line (A.2.1).
         let mut above = vec![vec![0; width + 2]; count];
         let mut line = above.clone();
         let mut run_index = vec![0; count];
@@ -105,7 +105,7 @@ impl Coder {
         Ok(())
     }
 
-    /// One line of all components that are mixed in it.
+    /// Decodes one line of the components that it interleaves.
     fn line(
         &mut self,
         bits: &mut Bits<'_>,
@@ -155,7 +155,7 @@ impl Coder {
         Ok(self.reconstructed(predicted, sign * error))
     }
 
-    /// A.7: how many samples the run covers, the one that ends it included.
+    /// A.7: decodes a run, and returns its length with the sample that interrupts it.
     fn run(
         &mut self,
         bits: &mut Bits<'_>,
@@ -205,7 +205,7 @@ impl Coder {
         Ok(length + 1)
     }
 
-    /// A.7.2: the error of the sample that ends a run.
+    /// A.7.2: the error of the sample that interrupts a run.
     fn interruption(&mut self, bits: &mut Bits<'_>, kind: usize, j: u32) -> Result<i32, Error> {
         let (limit, qbpp, reset) = (self.limit - j - 1, self.qbpp, self.reset);
         let context = &mut self.runs[kind];

@@ -3,7 +3,7 @@
 use super::super::samples::damaged;
 use crate::pixels::{Error, Geometry};
 
-/// How the samples of several components are mixed (C.2.3, ILV).
+/// How a scan interleaves components (C.2.3, ILV).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Interleave {
     /// Each component has a scan of its own.
@@ -28,7 +28,7 @@ pub(super) fn short() -> Error {
     damaged("the JPEG-LS stream ends early")
 }
 
-/// The next marker; fill bytes may stand before it, and between scans what the coder left over.
+/// The next marker, behind fill bytes and, between scans, bytes that the coder left unread.
 pub(super) fn marker(frame: &[u8], at: &mut usize) -> Result<u8, Error> {
     loop {
         let pair = frame.get(*at..*at + 2).ok_or_else(short)?;
@@ -58,7 +58,7 @@ pub(super) fn frame_header(segment: &[u8], geometry: &Geometry) -> Result<u32, E
         && u32::from(columns) == geometry.columns
         && u32::from(components) == geometry.samples;
     if !is_same || !(2..=16).contains(&bits) || u32::from(bits) > geometry.bits_allocated.max(8) {
-        return Err(damaged("the JPEG-LS frame is not what the image says"));
+        return Err(damaged("the JPEG-LS frame contradicts the image"));
     }
     Ok(u32::from(bits))
 }
@@ -66,7 +66,7 @@ pub(super) fn frame_header(segment: &[u8], geometry: &Geometry) -> Result<u32, E
 pub(super) fn parameters(segment: &[u8]) -> Result<Preset, Error> {
     let (&id, rest) = segment.split_first().ok_or_else(short)?;
     if id != 1 {
-        return Err(damaged("mapping tables are not known here"));
+        return Err(damaged("mapping tables are not supported"));
     }
     let (numbers, _) = rest.as_chunks::<2>();
     let numbers: Vec<i32> = numbers
@@ -109,7 +109,7 @@ pub(super) fn scan_header(segment: &[u8]) -> Result<ScanHeader, Error> {
     if count == 0 || count > 4 {
         return Err(damaged("a scan without components"));
     }
-    // One component cannot be mixed with anything.
+    // A single component is not interleaved.
     let interleave = if count == 1 {
         Interleave::None
     } else {

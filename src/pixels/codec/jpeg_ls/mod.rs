@@ -1,4 +1,4 @@
-//! JPEG-LS (ISO 14495-1, LOCO-I): there is no library of it in safe Rust.
+//! JPEG-LS (ISO 14495-1, LOCO-I), which no library in safe Rust decodes.
 //!
 //! Names are those of the standard: A, B, C and N are the counters of a context, T1 to T3 the
 //! thresholds of the gradients, NEAR is how far a sample may be off.
@@ -68,8 +68,9 @@ fn planes(geometry: &Geometry, frame: &[u8]) -> Result<Vec<Vec<u16>>, Error> {
                 done += count;
                 at += bits.position();
             }
-            // Application data and comments; a restart interval would change how scans are cut.
-            0xDD => return Err(damaged("restart intervals are not known here")),
+            // A restart interval divides scans.
+            0xDD => return Err(damaged("restart intervals are not supported")),
+            // Application data and comments.
             _ => {}
         }
     }

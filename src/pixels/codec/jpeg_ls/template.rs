@@ -1,7 +1,7 @@
 //! The neighbours of a sample, which it is predicted from (A.2 to A.4).
 
-/// The line that is decoded and the one above it, of each component that is mixed in it. There is a
-/// sample before and one after the `width` samples of a line.
+/// The current line and the line above, of each interleaved component, with one sample before and
+/// one after the `width` samples.
 pub(super) struct Lines<'a> {
     pub(super) above: &'a [Vec<i32>],
     pub(super) line: &'a mut [Vec<i32>],
