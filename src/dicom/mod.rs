@@ -1,4 +1,4 @@
-//! The ground: DICOM identifiers, media types and Part 10 bytes. Pure: no I/O, no clock.
+//! DICOM identifiers, media types, data sets and Part 10 files. Pure: no I/O, no clock.
 
 mod charset;
 pub mod dataset;

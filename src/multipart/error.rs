@@ -3,7 +3,7 @@
 /// Why a message cannot be split any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No boundary came within [`Limits::preamble`](super::Limits::preamble).
+    /// The message has no boundary within [`Limits::preamble`](super::Limits::preamble).
     #[error("no boundary in the first {limit} bytes of the multipart message")]
     PreambleTooLarge {
         /// Bytes.
@@ -15,8 +15,8 @@ pub enum Error {
         /// Bytes.
         limit: usize,
     },
-    /// A part's head has a line that is no header field.
-    #[error("the head of a part has a line that is no header field")]
+    /// A part's head has a line that is not a header field.
+    #[error("the head of a part has a line that is not a header field")]
     MalformedPartHead,
     /// The input ended before the closing boundary.
     #[error("the multipart message ended before its closing boundary")]

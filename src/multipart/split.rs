@@ -1,25 +1,26 @@
-//! A multipart/related message becomes parts while it arrives.
+//! Splits a `multipart/related` message into parts while it arrives.
 //!
-//! What is tolerated beyond RFC 2046:
-//! - The first boundary needs no line end before it at the very start; lines in front of it (the
-//!   preamble) and everything after the closing boundary (the epilogue) are ignored.
-//! - Lines of a part's head, and boundary lines, may end in LF alone.
-//! - A bare LF *before* a boundary counts only if the first boundary line ended in a bare LF: such a
-//!   sender writes LF everywhere, and then CRLF and LF both count (a CR there is never body). After a
-//!   first boundary line with CRLF, a bare LF and a boundary are body.
-//! - Up to 256 blanks after a boundary are transport padding. A boundary followed by anything
-//!   else than padding and a line end, or two hyphens, is body. The two hyphens alone close a message:
-//!   what follows them may be missing or anything.
+//! Tolerated beyond RFC 2046:
+//! - The first boundary needs no line end before it at the very start. Lines before it (the
+//!   preamble) and bytes after the closing boundary (the epilogue) are ignored.
+//! - Lines of a part's head, and boundary lines, may end in a bare LF.
+//! - A bare LF *before* a boundary counts only if the first boundary line ended in a bare LF: such
+//!   a sender writes LF everywhere, and then CRLF and LF both count (a CR there is never body).
+//!   After a first boundary line with CRLF, a bare LF and a boundary are body.
+//! - Up to 256 blanks after a boundary are transport padding. A boundary followed by anything other
+//!   than padding and a line end, or two hyphens, is body. The two hyphens alone close a message,
+//!   whatever follows them.
 //! - Parts may lack header fields (a blank line comes first), bodies or both; a blank line with a
 //!   boundary line right after it is an empty part. A message may have no parts.
-//! - Field names in any case, blanks or none around the colon, folded lines, bytes beyond ASCII.
+//! - Field names may be in any case, with blanks around the colon; lines may be folded or hold
+//!   bytes beyond ASCII.
 //!
-//! What is not: a line in a part's head that is no field, a head or a preamble without bound, and the
-//! end of the input before the closing boundary.
+//! Refused: a line in a part's head that is not a field, a head or a preamble beyond its limit, and
+//! the end of the input before the closing boundary.
 //!
-//! Memory: the chunk at hand, and of earlier chunks at most `Limits::part_head` bytes, or a delimiter
-//! that was begun (boundary, CRLF, two hyphens, padding, CR), never both. Bodies are slices of the
-//! chunks; only the few bytes that looked like a boundary across two chunks are not.
+//! Memory: the current chunk, and of earlier chunks either at most `Limits::part_head` bytes or a
+//! partial delimiter (boundary, CRLF, two hyphens, padding, CR). Bodies are slices of the chunks,
+//! except for a few bytes that resembled a boundary across two chunks.
 
 use bytes::Bytes;
 
@@ -62,23 +63,23 @@ pub struct Splitter {
     head: Vec<u8>,
 }
 
-/// How much a sender may write outside of bodies, which have no limit.
+/// Limits on the bytes outside of bodies, which have none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Most bytes in the head of a part, with its line ends and the blank line.
+    /// The most bytes in the head of a part, with its line ends and the blank line.
     pub part_head: usize,
-    /// Most bytes before the first boundary, without the line end that belongs to it.
+    /// The most bytes before the first boundary, without the line end that belongs to it.
     pub preamble: usize,
 }
 
-/// What comes next in a message.
+/// An event in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A part begins.
     Part(PartHead),
     /// The next bytes of the part's body; never empty.
     Data(Bytes),
-    /// The part has arrived whole.
+    /// The part is complete.
     PartEnd,
 }
 
@@ -95,8 +96,8 @@ impl Splitter {
         }
     }
 
-    /// Adds the next chunk of the message. To be called when [`Splitter::next`] has returned
-    /// `Ok(None)`; earlier, the chunk is copied behind what is left of the one before.
+    /// Adds the next chunk of the message. Call it when [`Splitter::next`] has returned `Ok(None)`;
+    /// earlier, the chunk is copied behind the rest of the one before.
     pub fn push(&mut self, chunk: Bytes) {
         match self.state {
             State::Closed | State::Failed(_) => {}
@@ -112,10 +113,10 @@ impl Splitter {
     /// The next event, or `None` if another chunk is needed or the message is closed.
     ///
     /// # Errors
-    /// All of [`Error`] but [`Error::Truncated`], and from then on always the same.
+    /// All of [`Error`] but [`Error::Truncated`]; later calls repeat it.
     #[expect(
         clippy::should_implement_trait,
-        reason = "an iterator that may go on after None, and that may fail, promises too much"
+        reason = "an iterator does not fail, nor does it continue after None"
     )]
     pub fn next(&mut self) -> Result<Option<Event>, Error> {
         let event = match self.state {
@@ -128,16 +129,16 @@ impl Splitter {
         event.inspect_err(|error| self.stop(State::Failed(*error)))
     }
 
-    /// Whether the closing boundary was seen. Nothing that comes after it matters.
+    /// Whether the closing boundary has arrived. Later bytes are ignored.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
 
-    /// To be called at the end of the input, after the last event: whether the message is whole.
+    /// Checks at the end of the input, after the last event, that the message is complete.
     ///
     /// # Errors
-    /// [`Error::Truncated`] if the closing boundary is missing; what `next` failed with, if it did.
+    /// [`Error::Truncated`] if the closing boundary is missing, or the error of `next`.
     pub fn finish(&self) -> Result<(), Error> {
         match self.state {
             State::Closed => Ok(()),
@@ -182,7 +183,7 @@ impl Splitter {
         Ok(None)
     }
 
-    // Takes a line of a part's head, or what there is of it.
+    // Takes a line of a part's head, or its beginning.
     fn take_line(&mut self) -> Result<(), Error> {
         let line = match memchr::memchr(b'\n', &self.input) {
             Some(lf) => lf + 1,
@@ -211,7 +212,7 @@ impl Splitter {
         self.head = Vec::new();
     }
 
-    /// Bytes that are kept, with what is left of the chunk at hand.
+    /// The buffered bytes, with the rest of the current chunk.
     #[cfg(test)]
     pub(super) fn buffered(&self) -> usize {
         self.input.len() + self.head.len() + self.scanner.held()
@@ -240,7 +241,7 @@ enum State {
     Failed(Error),
 }
 
-// Whether a blank line was reached. It is called after each line, so no earlier line is blank.
+// Whether the head ends in a blank line. Called after each line, so no earlier line is blank.
 fn is_complete(head: &[u8]) -> bool {
     matches!(head, b"\n" | b"\r\n") || head.ends_with(b"\n\n") || head.ends_with(b"\n\r\n")
 }

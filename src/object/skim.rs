@@ -155,8 +155,8 @@ pub async fn skim(
     Ok(skimmed)
 }
 
-/// The body that the offset of a [`Large`] refers to: the inflated file if the data set is deflated,
-/// else `body` itself.
+/// The body that the offset of a [`Large`] refers to: the inflated file if the data set is
+/// deflated, else `body` itself.
 ///
 /// # Errors
 /// Why the instance was not read.

@@ -1,7 +1,8 @@
 //! Rewrites an instance as Explicit VR Little Endian while it arrives, with decoded frames in place
 //! of compressed ones.
 //!
-//! PS3.18 8.7.3.3: Implicit VR Little Endian and Explicit VR Big Endian never leave an origin server.
+//! PS3.18 8.7.3.3: Implicit VR Little Endian and Explicit VR Big Endian never leave an origin
+//! server.
 
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
@@ -81,7 +82,8 @@ impl DecodedPixels {
 
 type NoFrames = fn(u32) -> std::future::Ready<Result<Bytes, body::Error>>;
 
-/// The same instance in Explicit VR Little Endian. Only small values are held, in memory of `share`.
+/// The same instance in Explicit VR Little Endian. Only small values are held, in memory of
+/// `share`.
 #[must_use]
 pub fn explicit_little(body: Body, share: Share) -> Body {
     Body::generate(None, |out| async move {
@@ -89,8 +91,8 @@ pub fn explicit_little(body: Body, share: Share) -> Body {
     })
 }
 
-/// The same instance in Explicit VR Little Endian, its pixel data replaced by the frames that `frame`
-/// decodes, counted from 1. One frame is held at a time.
+/// The same instance in Explicit VR Little Endian, its pixel data replaced by the frames that
+/// `frame` decodes, counted from 1. One frame is held at a time.
 #[must_use]
 pub fn decoded<F, D>(body: Body, share: Share, pixels: DecodedPixels, frame: F) -> Body
 where
@@ -217,7 +219,8 @@ impl Rewriter {
         std::mem::take(&mut self.ready).into()
     }
 
-    /// Sends the small elements once they make a chunk, which holds its memory until it has been sent.
+    /// Sends the small elements once they make a chunk, which holds its memory until it has been
+    /// sent.
     async fn flush_chunk(&mut self, share: &mut Share, out: &Emitter) -> Result<(), Error> {
         if self.ready.len() >= CHUNK {
             let ready = self.take_ready();

@@ -79,8 +79,8 @@ enum Failure {
 pub const COMMAND: &str = "decode-frames";
 
 impl Pool {
-    /// A pool of processes of `program`, which calls [`super::run`] for [`COMMAND`]. Processes start
-    /// on demand.
+    /// A pool of processes of `program`, which calls [`super::run`] for [`COMMAND`]. Processes
+    /// start on demand.
     #[must_use]
     pub fn new(program: PathBuf, settings: Settings) -> Self {
         let processes = settings.processes.max(1) as u64;
@@ -156,8 +156,8 @@ impl Pool {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a task on a process and returns the process to the pool. A process that fails is dropped,
-    /// which kills it.
+    /// Runs a task on a process and returns the process to the pool. A process that fails is
+    /// dropped, which kills it.
     async fn run_on(
         &self,
         mut worker: Worker,

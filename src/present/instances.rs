@@ -1,11 +1,11 @@
-//! Instances as PS3.18 10.4 wants them: many in a `multipart/related`, or one alone.
+//! Instances as PS3.18 10.4 defines them: a `multipart/related`, or a single instance.
 
 use crate::body::Body;
 use crate::dicom::media_type::{APPLICATION_DICOM, application_dicom};
 use crate::instance::{Instance, Instances, Target};
 use crate::multipart::{Boundary, Joiner};
 
-/// An answer's media type and its bytes.
+/// The media type and the bytes of a response.
 #[derive(Debug)]
 pub struct Presented {
     /// `Content-Type`.
@@ -14,8 +14,8 @@ pub struct Presented {
     pub body: Body,
 }
 
-/// All instances in one `multipart/related`, each part with the address that `located` gives it. The
-/// closing boundary is only written if the stream ends well.
+/// All instances in one `multipart/related`; `located` gives the address of each part. The closing
+/// boundary is written only if the stream is complete.
 #[must_use]
 pub fn multipart(
     mut instances: Instances,
@@ -37,7 +37,7 @@ pub fn multipart(
     Presented { content_type, body }
 }
 
-/// One instance, alone.
+/// A single instance.
 #[must_use]
 pub fn single(instance: Instance) -> Presented {
     Presented {
@@ -48,8 +48,7 @@ pub fn single(instance: Instance) -> Presented {
 
 struct Fields(Vec<(&'static str, String)>);
 
-// Viewers look for `Content-Type` first, in exactly this spelling, and for the transfer syntax in
-// it.
+// Viewers expect `Content-Type` first, in exactly this spelling, with the transfer syntax.
 fn fields(instance: &Instance, located: impl Fn(&Target) -> String) -> Fields {
     let identity = &instance.identity;
     let mut fields = vec![("Content-Type", application_dicom(&identity.transfer_syntax))];

@@ -1,5 +1,4 @@
-//! Frames and other large values (PS3.18 10.4.1.1.3 to 10.4.1.1.6): one alone, or several in a
-//! `multipart/related`.
+//! Frames and other large values (PS3.18 10.4.1.1.3 to 10.4.1.1.6) in a `multipart/related`.
 
 use std::future::Future;
 
@@ -10,16 +9,16 @@ use crate::body::{self, Body, Emitter};
 use crate::dicom::TransferSyntax;
 use crate::multipart::{Boundary, Joiner};
 
-/// One of the parts.
+/// A part of the message.
 #[derive(Debug)]
 pub struct Part<T> {
-    /// Opens the body.
+    /// The argument that opens the body.
     pub content: T,
     /// `Content-Location`.
     pub location: String,
 }
 
-/// `media_type` with the transfer syntax of what comes in it.
+/// `media_type` with the transfer syntax of its content.
 #[must_use]
 pub fn with_syntax(media_type: &str, transfer_syntax: &TransferSyntax) -> String {
     format!("{media_type}; transfer-syntax={transfer_syntax}")
@@ -28,7 +27,7 @@ pub fn with_syntax(media_type: &str, transfer_syntax: &TransferSyntax) -> String
 /// The `multipart/related` that parts go into.
 #[derive(Debug)]
 pub struct Related<'a> {
-    /// What separates the parts.
+    /// The boundary between parts.
     pub boundary: Boundary,
     /// The `type` parameter.
     pub media_type: &'a str,
@@ -51,7 +50,7 @@ where
     let mut joiner = Joiner::new(related.boundary);
     let whole = joiner.content_type(related.media_type);
     let content_type = related.content_type;
-    // Viewers that show progress, and some that do not, want to know the length of one frame.
+    // Viewers need the length of a single frame, among others to show progress.
     let body = match (parts.as_slice(), first.length()) {
         ([part], Some(length)) => {
             let head = head(&mut joiner, part, &content_type, Some(length));
@@ -95,7 +94,7 @@ async fn pass(mut body: Body, out: &Emitter) -> Result<(), body::Error> {
     Ok(())
 }
 
-// Viewers look for `Content-Type` first, in exactly this spelling.
+// Viewers expect `Content-Type` first, in exactly this spelling.
 fn head<T>(joiner: &mut Joiner, part: &Part<T>, content_type: &str, length: Option<u64>) -> Bytes {
     let length = length.map(|length| length.to_string());
     let mut fields = vec![("Content-Type", content_type)];

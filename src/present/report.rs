@@ -1,14 +1,13 @@
-//! Structured reports as text (PS3.18 8.7.4: the category *text*). Pure: a data set in the DICOM JSON
-//! model goes in.
+//! Renders structured reports as text (PS3.18 8.7.4: the category *text*). Pure: the input is a
+//! data set in the DICOM JSON model.
 //!
-//! It is what the content tree says (PS3.3 C.17.3), in its order, and nothing else: no template is
-//! known here, and nothing is left out because it is not.
+//! The text is the whole content tree (PS3.3 C.17.3), in its order, without regard to templates.
 
 use serde_json::{Map, Value};
 
 use super::xml::escaped;
 
-/// What a report is written in.
+/// The format of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// `text/html`.
@@ -40,7 +39,7 @@ pub fn text(report: &Set, format: Format) -> String {
     page.out
 }
 
-/// Who and when, and whether it is done and signed (PS3.3 C.17.2).
+/// Patient, dates and completion (PS3.3 C.17.2).
 const HEAD: [(&str, &str); 8] = [
     ("Patient", "00100010"),
     ("Patient ID", "00100020"),
@@ -87,7 +86,7 @@ impl Page {
             if kind == "CONTAINER" {
                 self.heading(depth, name);
             } else {
-                self.line(depth, name, &said(item, &kind));
+                self.line(depth, name, &value_of(item, &kind));
             }
             if !has_items {
                 continue;
@@ -134,7 +133,7 @@ impl Page {
 }
 
 /// The value of a content item (PS3.3 table C.17.3-7).
-fn said(item: &Set, kind: &str) -> String {
+fn value_of(item: &Set, kind: &str) -> String {
     let plain = |tag| value(item, tag).unwrap_or_default();
     match kind {
         "TEXT" => plain("0040A160").replace("\r\n", "\n").replace('\r', "\n"),
@@ -143,7 +142,7 @@ fn said(item: &Set, kind: &str) -> String {
                 let number = value(measured, "0040A30A").unwrap_or_default();
                 let unit = items(measured, "004008EA").next();
                 let unit = unit.and_then(|unit| value(unit, "00080100"));
-                // The unit 1 of UCUM is none.
+                // The UCUM unit 1 means no unit.
                 match unit.filter(|unit| unit != "1") {
                     Some(unit) => format!("{number} {unit}"),
                     None => number,
@@ -174,12 +173,12 @@ fn said(item: &Set, kind: &str) -> String {
     }
 }
 
-/// What a content item is about.
+/// The concept name of a content item.
 fn concept(set: &Set) -> Option<&str> {
     items(set, "0040A043").next().and_then(meaning)
 }
 
-/// A code, for people.
+/// The meaning of a code, else its value.
 fn meaning(code: &Set) -> Option<&str> {
     let text = |tag: &str| code.get(tag)?.get("Value")?.get(0)?.as_str();
     text("00080104").or_else(|| text("00080100"))
@@ -191,7 +190,7 @@ fn items<'a>(set: &'a Set, tag: &str) -> impl Iterator<Item = &'a Set> {
     items.filter_map(Value::as_object)
 }
 
-/// All values of an attribute, as people write them.
+/// All values of an attribute, as readable text.
 fn value(set: &Set, tag: &str) -> Option<String> {
     let values = set.get(tag)?.get("Value")?.as_array()?;
     let written = values.iter().map(|value| match value {

@@ -1,4 +1,4 @@
-//! Where values end: by their length, or by a walk to their delimiter.
+//! Finds the ends of values, by their length or by a walk to their delimiter.
 
 use dicom_core::{Tag, VR};
 
@@ -38,9 +38,9 @@ pub(super) fn end_of_undefined(
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Traversal {
-    /// Jump over what has a length.
+    /// Skip values of defined length.
     Skip,
-    /// Look into every sequence.
+    /// Enter every sequence.
     Descend,
 }
 
@@ -59,8 +59,8 @@ pub(super) struct Level {
     pub(super) syntax: Syntax,
 }
 
-/// Walks from `at` to the end of what `first` opens. Gives where its content ends and where the
-/// next element starts. The stack is bounded by [`MAX_DEPTH`].
+/// Walks from `at` to the end of the container `first`. Returns the end of its content and the
+/// start of the next element. [`MAX_DEPTH`] bounds the stack.
 pub(super) fn walk(
     bytes: &[u8],
     mut at: usize,
@@ -92,7 +92,7 @@ pub(super) fn walk(
             (None, Some(end)) => end,
             (None, None) => return Err(Error::Malformed("a plain value has an undefined length")),
             (Some((container, syntax)), end) => {
-                // An item and its sequence make one level.
+                // An item and its sequence count as one level.
                 if depth + stack.len().div_ceil(2) > MAX_DEPTH {
                     return Err(Error::TooDeep);
                 }
@@ -108,7 +108,7 @@ pub(super) fn walk(
 }
 
 impl Header {
-    /// What an element of undefined length holds, and how that is written.
+    /// The container and the encoding of an element of undefined length.
     fn undefined(&self, syntax: Syntax) -> Result<(Container, Syntax), Error> {
         match self.vr {
             Some(VR::OB | VR::OW) => Ok((Container::Fragments, syntax)),
@@ -123,7 +123,7 @@ impl Header {
 }
 
 impl Level {
-    /// Where the value of `header` ends, by its length.
+    /// The end of the value of `header`, by its length.
     fn end_within(&self, bytes: &[u8], header: &Header) -> Result<Option<usize>, Error> {
         let Some(length) = header.length else {
             return Ok(None);
@@ -137,15 +137,15 @@ impl Level {
         }
     }
 
-    /// What `header`, met in this level, opens; `None` if it is a value to jump over.
+    /// The container that `header` opens on this level; `None` for a value to skip.
     fn open(&self, header: &Header, mode: Traversal) -> Result<Option<(Container, Syntax)>, Error> {
         let is_item = header.tag == ITEM;
         match self.container {
             Container::Sequence if !is_item => Err(Error::Malformed(
-                "a sequence holds something else than items",
+                "a sequence holds something other than items",
             )),
             Container::Fragments if !is_item => Err(Error::Malformed(
-                "pixel data fragments hold something else than items",
+                "pixel data fragments hold something other than items",
             )),
             Container::Fragments => Ok(None),
             Container::Sequence if header.length.is_some() && mode == Traversal::Skip => Ok(None),

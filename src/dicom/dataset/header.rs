@@ -15,7 +15,7 @@ pub(super) const UNDEFINED: u32 = 0xFFFF_FFFF;
 pub struct Head {
     /// Its tag; also that of an item or a delimiter.
     pub tag: Tag,
-    /// The value representation, where one is written.
+    /// The value representation, unless it is implicit.
     pub vr: Option<VR>,
     /// The length of its value; `None` if it is undefined.
     pub length: Option<u32>,
@@ -24,10 +24,10 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads the head at the beginning of some bytes.
+    /// Parses the head at the start of `bytes`.
     ///
     /// # Errors
-    /// [`Error::Truncated`] if that is not all of it.
+    /// [`Error::Truncated`] if they end in the head.
     pub fn read(bytes: &[u8], encoding: Encoding) -> Result<Self, Error> {
         let header = Header::read(bytes, 0, Syntax::of(encoding))?;
         Ok(Self {
@@ -56,7 +56,7 @@ pub(super) struct Header {
     pub(super) vr: Option<VR>,
     /// `None`: undefined.
     pub(super) length: Option<u32>,
-    /// Where the value starts.
+    /// The offset of the value.
     pub(super) value: usize,
 }
 
@@ -98,7 +98,7 @@ impl Header {
     }
 }
 
-// PS3.5 table 7.1-2: every other representation, and every future one, has the long form.
+// PS3.5 table 7.1-2: all other representations, also future ones, have the long form.
 pub(in crate::dicom) fn has_short_length(vr: VR) -> bool {
     matches!(
         vr,

@@ -1,9 +1,9 @@
-//! Reading data sets in place: a view over bytes that somebody else wrote.
+//! Parses data sets in place: a view over untrusted bytes.
 //!
-//! Nothing is copied and nothing is allocated on the word of a length field: a value is a slice of
-//! bytes that are there. Sequences may nest [`MAX_DEPTH`] deep; what is skipped is walked without
-//! recursion. A view over the first bytes of a longer stream says [`Error::Truncated`] where more
-//! bytes would be needed, and something else where more bytes would not help.
+//! The parser does not copy values or allocate by length fields: a value is a slice of the input.
+//! Sequences may nest [`MAX_DEPTH`] deep and are skipped without recursion. A view over the first
+//! bytes of a longer stream fails with [`Error::Truncated`] if more bytes would help, and with
+//! another error if they would not.
 
 mod extent;
 mod header;
@@ -21,7 +21,7 @@ pub use header::Head;
 pub(super) use header::has_short_length;
 pub(super) use syntax::Syntax;
 
-/// How deep sequences may nest. Real objects stay below ten.
+/// The limit on nested sequences. Real objects nest less than ten deep.
 pub const MAX_DEPTH: usize = 32;
 
 pub(super) const ITEM: Tag = Tag(0xFFFE, 0xE000);
@@ -29,13 +29,13 @@ pub(super) const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
 pub(super) const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
 pub(super) const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 
-/// Why bytes are no data set.
+/// Why bytes are not a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A header or a value goes beyond the bytes that are there.
+    /// A header or a value extends beyond the end of the bytes.
     #[error("a length goes beyond the end of the data")]
     Truncated,
-    /// The bytes break PS3.5.
+    /// The bytes violate PS3.5.
     #[error("{0}")]
     Malformed(&'static str),
     /// Sequences nest deeper than [`MAX_DEPTH`].
@@ -74,10 +74,10 @@ impl<'a> DataSet<'a> {
         }
     }
 
-    /// Walks over everything, into every sequence, so that a later reader meets no surprise.
+    /// Walks over all elements and into every sequence, so that later reads cannot fail.
     ///
     /// # Errors
-    /// What is wrong with the bytes.
+    /// Why the bytes are malformed.
     pub fn check(&self) -> Result<(), Error> {
         let root = Level {
             container: Container::Item,
@@ -87,14 +87,14 @@ impl<'a> DataSet<'a> {
         walk(self.bytes, 0, root, self.depth, Traversal::Descend).map(|_end| ())
     }
 
-    /// The elements in the order in which they are written.
+    /// The elements in stored order.
     #[must_use]
     pub fn elements(&self) -> Elements<'a> {
         Elements { set: *self, at: 0 }
     }
 
-    /// The first element with this tag. Elements are looked at in order, and all of them: writers
-    /// that do not sort them exist.
+    /// The first element with this tag. The search covers all elements: some writers do not sort
+    /// them.
     #[must_use]
     pub fn element(&self, tag: Tag) -> Option<Element<'a>> {
         self.elements()
@@ -102,14 +102,14 @@ impl<'a> DataSet<'a> {
             .find(|element| element.tag == tag)
     }
 
-    /// The value of an element as text bytes, without padding. `None` if it is absent, empty or
-    /// not text. The tag is trusted, not the value representation that a writer chose for it.
+    /// The value of an element as text bytes, without padding; `None` if it is absent, empty or
+    /// binary. The tag determines the type, not the value representation of the writer.
     #[must_use]
     pub fn text(&self, tag: Tag) -> Option<&'a [u8]> {
         self.element(tag)?.text()
     }
 
-    /// The items of a sequence; none if it is absent.
+    /// The items of a sequence; empty if it is absent.
     #[must_use]
     pub fn items(&self, tag: Tag) -> Items<'a> {
         self.element(tag)
@@ -124,14 +124,14 @@ impl<'a> Element<'a> {
         self.value
     }
 
-    /// The value representation, where one is written.
+    /// The value representation, unless it is implicit.
     #[must_use]
     pub fn vr(&self) -> Option<VR> {
         self.vr
     }
 
-    /// The value as text bytes without leading and trailing blanks and NULs; `None` if that is
-    /// nothing, or if the value is a sequence or binary.
+    /// The value as text bytes without leading and trailing blanks and NULs; `None` if it is empty,
+    /// a sequence or binary.
     #[must_use]
     pub fn text(&self) -> Option<&'a [u8]> {
         if matches!(self.vr, Some(VR::SQ | VR::OB | VR::OW)) {
@@ -141,13 +141,13 @@ impl<'a> Element<'a> {
         (!trimmed.is_empty()).then_some(trimmed)
     }
 
-    /// The value as ASCII text, such as UIDs and codes are.
+    /// The value as ASCII text, such as a UID or a code.
     #[must_use]
     pub fn ascii(&self) -> Option<&'a str> {
         std::str::from_utf8(self.text()?).ok()
     }
 
-    /// Whether it holds items: by its value representation, or by what an undefined length means.
+    /// Whether it holds items, by its value representation or its undefined length.
     #[must_use]
     pub fn is_sequence(&self) -> bool {
         match self.vr {
@@ -159,7 +159,7 @@ impl<'a> Element<'a> {
         }
     }
 
-    /// Whether numbers in it are written with their highest byte first.
+    /// Whether its numbers are big endian.
     #[must_use]
     pub fn is_big_endian(&self) -> bool {
         self.syntax == Syntax::ExplicitBig
@@ -174,7 +174,7 @@ impl<'a> Element<'a> {
     /// The items of this element, if it is a sequence.
     #[must_use]
     pub fn items(&self) -> Items<'a> {
-        // CP-246: what is written as UN keeps its items in Implicit VR Little Endian.
+        // CP-246: the items of a UN element are Implicit VR Little Endian.
         let syntax = if self.vr == Some(VR::UN) {
             Syntax::ImplicitLittle
         } else {
@@ -281,7 +281,7 @@ impl<'a> Items<'a> {
         }
         if header.tag != ITEM {
             return Err(Error::Malformed(
-                "a sequence holds something else than items",
+                "a sequence holds something other than items",
             ));
         }
         let (end, next) = match header.length {

@@ -1,8 +1,8 @@
-//! The three ways in which elements are written.
+//! The three encodings of elements.
 
 use crate::dicom::transfer_syntax::Encoding;
 
-/// How elements are written, once a deflated data set is inflated.
+/// The encoding of elements, after inflating a deflated data set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::dicom) enum Syntax {
     ImplicitLittle,

@@ -1,5 +1,5 @@
-//! A data set in the DICOM JSON model (PS3.18 annex F). Text becomes UTF-8; large binary values
-//! become links.
+//! Writes a data set in the DICOM JSON model (PS3.18 annex F): text in UTF-8, large binary values
+//! as links.
 
 mod bound;
 mod representation;
@@ -25,12 +25,12 @@ pub const MOST_INLINE: usize = 1024;
 const SPECIFIC_CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
 const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
 
-/// An element of the top level whose value was left where it is.
+/// An element of the top level whose value is not in the data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Linked {
     /// Its tag.
     pub tag: Tag,
-    /// The value representation, where one is written.
+    /// The value representation, unless it is implicit.
     pub vr: Option<VR>,
 }
 
@@ -38,20 +38,20 @@ pub struct Linked {
 #[derive(Debug)]
 struct Writer<'a> {
     out: &'a mut String,
-    /// What stands before the path of a large value in its link.
+    /// The prefix of links, before the path of the value.
     link: &'a str,
-    /// The path of the item that is being written, with a slash at its end; empty at the top.
+    /// The path of the current item, with a trailing slash; empty at the top level.
     path: String,
-    /// How numbers of either sign are meant, where the dictionary leaves that open.
+    /// Whether numbers are signed (SS) where the dictionary leaves that open.
     is_signed: bool,
 }
 
-/// Writes a data set and the elements of its top level that were left out of it. Links to large
-/// values are `link` and a path: the tag, after those of the sequences around it, each with the
-/// number of the item, from 1 on.
+/// Writes a data set and the `linked` elements of its top level. A link to a large value is `link`
+/// and a path: the tags of the enclosing sequences, each with an item number from 1 on, and the
+/// tag.
 ///
 /// # Errors
-/// What is wrong with the data set.
+/// Why the data set is malformed.
 pub fn write(
     set: &DataSet<'_>,
     linked: &[Linked],
@@ -81,7 +81,7 @@ impl Writer<'_> {
         let mut is_first = true;
         for element in set.elements() {
             let element = element?;
-            // F.2.2: group lengths are not there.
+            // F.2.2: group lengths are left out.
             if element.tag.element() == 0 {
                 continue;
             }
@@ -137,7 +137,7 @@ impl Writer<'_> {
         }
         let _ = write!(self.out, "{{\"vr\":\"{vr}\"", vr = vr.to_string());
         if element.tag == SPECIFIC_CHARACTER_SET {
-            // F.2: it is UTF-8 now.
+            // F.2: JSON is UTF-8.
             self.out.push_str(",\"Value\":[\"ISO_IR 192\"]");
         } else if is_binary {
             if !bytes.is_empty() {

@@ -1,8 +1,8 @@
-//! Value representations: the one of an element, and what it says of its bytes.
+//! Value representations and the bytes of their values.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "what is said here of a few value representations holds for none of the many others"
+    reason = "these rules concern a few of the many value representations"
 )]
 
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
@@ -11,7 +11,7 @@ use dicom_dictionary_std::StandardDataDictionary;
 
 use crate::dicom::dataset::{Element, PIXEL_DATA};
 
-/// The bytes of a binary value, as PS3.18 8.7.3 has them: little endian.
+/// The bytes of a binary value in little endian, as PS3.18 8.7.3 requires.
 #[must_use]
 pub fn little_endian(element: &Element<'_>) -> Vec<u8> {
     let mut bytes = element.bytes().to_vec();
@@ -24,7 +24,7 @@ pub fn little_endian(element: &Element<'_>) -> Vec<u8> {
     bytes
 }
 
-/// How many bytes of a binary value belong together.
+/// The bytes of one number in a binary value.
 #[must_use]
 pub fn width(vr: VR) -> usize {
     match vr {
@@ -35,7 +35,7 @@ pub fn width(vr: VR) -> usize {
     }
 }
 
-/// Whether values are bytes rather than texts and numbers.
+/// Whether values are binary rather than texts and numbers.
 #[must_use]
 pub fn is_binary(vr: VR) -> bool {
     matches!(
@@ -44,7 +44,7 @@ pub fn is_binary(vr: VR) -> bool {
     )
 }
 
-/// The value representation of an element: the one that is written, else the dictionary's.
+/// The explicit value representation of an element, else that of the dictionary.
 #[must_use]
 pub fn vr_of(element: &Element<'_>, is_signed: bool) -> VR {
     element
@@ -52,7 +52,7 @@ pub fn vr_of(element: &Element<'_>, is_signed: bool) -> VR {
         .unwrap_or_else(|| implicit_vr(element.tag, is_signed))
 }
 
-/// What the dictionary says, and PS3.5 A.1 where it leaves a choice.
+/// The value representation of the dictionary, or of PS3.5 A.1 if that leaves a choice.
 #[must_use]
 pub fn implicit_vr(tag: Tag, is_signed: bool) -> VR {
     let Tag(group, element) = tag;

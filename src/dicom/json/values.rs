@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "what is said here of a few value representations holds for none of the many others"
+    reason = "these rules concern a few of the many value representations"
 )]
 
 use std::fmt::Write;
@@ -69,7 +69,7 @@ impl<'a> Values<'a> {
         let _ = write!(self.next(), "{value}");
     }
 
-    // Beyond this, readers of JSON lose digits; F.2.3.1 allows a string.
+    // Many JSON parsers lose digits of larger numbers; F.2.3.1 allows a string.
     fn wide(&mut self, value: impl Into<i128>) {
         let value = value.into();
         let is_exact = value.unsigned_abs() <= 1 << 53;
@@ -80,7 +80,8 @@ impl<'a> Values<'a> {
         };
     }
 
-    // Table F.2.3-1 has no numbers for these. `shortest` is what reads back as the same value.
+    // Table F.2.3-1 has no numbers for NaN and infinities. `shortest` parses back to the same
+    // value.
     fn real(&mut self, is_finite: bool, value: f64, shortest: impl std::fmt::Debug) {
         let out = self.next();
         if is_finite {
@@ -136,7 +137,7 @@ fn texts(vr: VR, bytes: &[u8], characters: CharacterSet, values: &mut Values<'_>
     if text.is_empty() {
         return;
     }
-    // PS3.5 6.2: these have one value, whatever is in it.
+    // PS3.5 6.2: these have a single value, which may contain backslashes.
     if matches!(vr, VR::LT | VR::ST | VR::UR | VR::UT) {
         return values.text(text);
     }
@@ -150,7 +151,7 @@ fn texts(vr: VR, bytes: &[u8], characters: CharacterSet, values: &mut Values<'_>
     }
 }
 
-/// A number if it is one, with its digits as they are; else the text.
+/// A number with its digits unchanged; a text if it is not a number.
 fn decimal(text: &str, values: &mut Values<'_>) {
     if is_json_number(text) {
         values.next().push_str(text);
@@ -195,7 +196,7 @@ fn is_json_number(text: &str) -> bool {
     rest.is_empty()
 }
 
-/// Calls `each` with the bytes of each number in the order of this machine.
+/// Calls `each` with the bytes of each number, in native order.
 fn numbers<const N: usize>(bytes: &[u8], is_big: bool, mut each: impl FnMut([u8; N])) {
     let (chunks, _rest) = bytes.as_chunks::<N>();
     for chunk in chunks {

@@ -10,33 +10,34 @@ use crate::dicom::transfer_syntax::{Encoding, TransferSyntax};
 
 const PREAMBLE: usize = 128;
 const MAGIC: &[u8; 4] = b"DICM";
-/// The group of the file meta information, as it is written.
+/// The bytes of the group of the file meta information.
 const GROUP: [u8; 2] = [2, 0];
 const TRANSFER_SYNTAX_UID: Tag = Tag(0x0002, 0x0010);
 const LONGEST_UID: usize = 64;
 
-/// What precedes a data set. As in [`crate::dicom::part10::Meta`], the group length is not relied on.
+/// Walks over the preamble and the file meta information. As in [`crate::dicom::part10::Meta`], the
+/// group length is ignored.
 #[derive(Debug, Default)]
 pub(super) struct FileMeta {
-    /// How much of preamble and magic has passed.
+    /// The bytes of preamble and magic that have passed.
     passed: usize,
     head: PartialHead,
-    /// Bytes of the present value that are still to come.
+    /// The remaining bytes of the current value.
     skip: u64,
     uid: ValueBuffer<LONGEST_UID>,
     encoding: Option<Encoding>,
 }
 
-/// A data set begins.
+/// The start of the data set.
 pub(super) struct DataSetStart<'b> {
     pub(super) encoding: Encoding,
-    /// Its first bytes, which were looked at.
+    /// Its first bytes, which were read to detect it.
     pub(super) group: [u8; 2],
     pub(super) rest: &'b [u8],
 }
 
 impl FileMeta {
-    /// Takes bytes. Once it is over it gives how the data set begins.
+    /// Takes bytes, and returns the start of the data set once it is reached.
     pub(super) fn push<'b>(
         &mut self,
         mut bytes: &'b [u8],

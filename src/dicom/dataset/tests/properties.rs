@@ -131,7 +131,7 @@ proptest! {
             TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN,
             TransferSyntax::EXPLICIT_VR_BIG_ENDIAN,
         ] {
-            // An empty data set is no file.
+            // An empty data set does not make a file.
             let mut object = object.clone();
             object.put(DataElement::new(LAST, VR::LO, PrimitiveValue::from("P1")));
             let meta = FileMetaTableBuilder::new()

@@ -1,7 +1,7 @@
 use super::*;
 
-/// The lengths at which a file can be cut so that nobody sees it: between two elements, while nothing says
-/// that more must come.
+/// The lengths at which a cut file cannot be detected: between two elements, while
+/// nothing says that more must come.
 fn unseen(parts: &[Set]) -> Vec<usize> {
     parts.iter().map(|set| set.file().len()).collect()
 }

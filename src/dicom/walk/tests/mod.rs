@@ -84,7 +84,7 @@ impl Set {
         self.head(tag, b"--", 0)
     }
 
-    /// What names an instance, and a group length.
+    /// The UIDs of an instance, and a group length.
     fn named(self) -> Self {
         let length = self.number(100, 4);
         self.element(0x0008_0000, b"UL", &length)
@@ -333,7 +333,7 @@ fn the_last_delimiter_may_be_missing_once_all_fragments_are_there() {
         .element(0x7FE0_0001, b"OW", &[0; 16])
         .fragments(&[4, 4]);
     assert_eq!(walked(&extended.file()), Ok(NOTHING));
-    // The offset table alone is no frame.
+    // The offset table alone is not a frame.
     let nothing = start().described(b"1 ").fragments(&[]);
     assert_eq!(walked(&nothing.file()), Err(NotWhole::SequenceCut));
     // Another sequence has to end.
