@@ -209,19 +209,19 @@ pub enum Error {
     #[error("the frame cannot be decoded: {0}")]
     Damaged(String),
     /// No decoder supports the transfer syntax.
-    #[error("frames in this transfer syntax cannot be decoded here")]
+    #[error("no decoder supports the transfer syntax of the frame")]
     NoDecoder,
     /// The attributes have values that the renderer does not support.
-    #[error("frames of this kind cannot be rendered: {0}")]
+    #[error("the frame cannot be rendered: {0}")]
     Unsupported(String),
     /// The frame exceeds [`MOST_PIXELS`] or [`MOST_BYTES`].
-    #[error("the frame is larger than is decoded here")]
+    #[error("the frame is too large to be decoded")]
     TooLarge,
     /// The decoder exceeded its limit of time or memory.
-    #[error("the frame took more time or memory than there is for it")]
+    #[error("the decoder exceeded its limit of time or memory")]
     Exhausted,
     /// The queue for decoders is full.
-    #[error("too many frames are being decoded just now")]
+    #[error("the queue for decoders is full")]
     Busy,
 }
 

@@ -130,9 +130,9 @@ impl Level {
         };
         let end = end_of(bytes, header.value, length)?;
         match self.end {
-            Some(limit) if end > limit => {
-                Err(Error::Malformed("a length goes beyond what encloses it"))
-            }
+            Some(limit) if end > limit => Err(Error::Malformed(
+                "a length exceeds the enclosing item or sequence",
+            )),
             Some(_) | None => Ok(Some(end)),
         }
     }

@@ -33,7 +33,7 @@ pub(super) const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A header or a value extends beyond the end of the bytes.
-    #[error("a length goes beyond the end of the data")]
+    #[error("a length exceeds the data")]
     Truncated,
     /// The bytes violate PS3.5.
     #[error("{0}")]

@@ -89,7 +89,7 @@ pub fn compressed_frame(body: Body, span: Span) -> Body {
             if span.end.is_some_and(|end| reader.position() >= end) {
                 return Ok(());
             }
-            let broken = |_| body::Error::Malformed("a fragment is broken");
+            let broken = |_| body::Error::Malformed("a fragment is malformed");
             let Some(length) = item(&mut reader).await.map_err(broken)? else {
                 return Ok(());
             };

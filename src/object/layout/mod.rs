@@ -125,11 +125,11 @@ impl Skimmed {
         let bits = geometry.bits_allocated;
         let frame_bits = geometry.frame_bits();
         if frame_bits == 0 {
-            return Err(Error::Pixels("a frame without pixels"));
+            return Err(Error::Pixels("a frame has no pixels"));
         }
         let needed = frame_bits
             .checked_mul(u64::from(geometry.frames))
-            .ok_or(Error::Pixels("more frames than there can be"))?;
+            .ok_or(Error::Pixels("too many frames"))?;
         if needed.div_ceil(8) > length {
             return Err(Error::Pixels("they are shorter than their frames"));
         }

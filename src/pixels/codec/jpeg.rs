@@ -19,7 +19,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     let info = decoder.info().ok_or_else(|| damaged("no JPEG header"))?;
     let (width, height) = (u32::from(info.width), u32::from(info.height));
     if (width, height) != (geometry.columns, geometry.rows) {
-        return Err(damaged("the JPEG has another size than the image"));
+        return Err(damaged("the JPEG and the image differ in size"));
     }
     let is_colour = geometry.samples == 3;
     let is_ybr = geometry.photometric.starts_with("YBR");
@@ -42,7 +42,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
         }
         _ => {
             return Err(damaged(
-                "the JPEG has another number of samples than the image",
+                "the JPEG and the image differ in samples per pixel",
             ));
         }
     };

@@ -8,9 +8,7 @@ use crate::pixels::{Error, Geometry};
 
 pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error> {
     if size_of(frame) != Some((geometry.columns, geometry.rows)) {
-        return Err(damaged(
-            "the JPEG 2000 codestream has another size than the image",
-        ));
+        return Err(damaged("the codestream and the image differ in size"));
     }
     let image = Image::from_bytes(frame).map_err(damaged)?;
     let components = image.components();
@@ -18,9 +16,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     if components.len() != geometry.samples as usize
         || components.iter().any(|one| one.data().len() != pixels)
     {
-        return Err(damaged(
-            "the codestream has other components than the image",
-        ));
+        return Err(damaged("the codestream and the image differ in components"));
     }
     let bits = if geometry.bits_allocated <= 8 { 8 } else { 16 };
     if components.iter().any(|one| one.precision() > bits) {

@@ -20,7 +20,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     // G.4: the planes of a sample start with its most significant byte.
     if numbers[0] != wanted || wanted > 15 {
         return Err(damaged(
-            "another number of RLE segments than of bytes in a pixel",
+            "the number of RLE segments differs from the bytes of a pixel",
         ));
     }
     let mut bytes = vec![0; pixels * wanted];

@@ -18,7 +18,7 @@ pub(super) fn coefficients(
     ac: &Huffman,
     predicted: &mut i32,
 ) -> Result<[f32; 64], Error> {
-    let too_large = || damaged("a coefficient of more bits than there are");
+    let too_large = || damaged("a coefficient has too many bits");
     let mut block = [0.0; 64];
     let size = dc.read(bits)?;
     if size > 15 {

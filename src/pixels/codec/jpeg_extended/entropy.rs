@@ -32,7 +32,7 @@ impl Huffman {
             first_code += u32::from(count);
             first_value += usize::from(count);
             if first_code > 2 << bits {
-                return Err(damaged("a Huffman table has more codes than fit"));
+                return Err(damaged("a Huffman table has too many codes"));
             }
             first_code <<= 1;
         }
@@ -54,7 +54,7 @@ impl Huffman {
                 return Ok(self.values[length.first_value + at as usize]);
             }
         }
-        Err(damaged("a code that is in no Huffman table"))
+        Err(damaged("a code is not in its Huffman table"))
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn decode(geometry: &Geometry, jpeg: &[u8]) -> Result<Samples, Error>
     let headers = Headers::read(jpeg)?;
     let frame = headers.frame;
     if (u32::from(frame.rows), u32::from(frame.columns)) != (geometry.rows, geometry.columns) {
-        return Err(damaged("the JPEG has another size than the image"));
+        return Err(damaged("the JPEG and the image differ in size"));
     }
     if frame.components != 1 || geometry.samples != 1 {
         return Err(Error::Unsupported(

@@ -79,7 +79,7 @@ impl<'a> Headers<'a> {
 
     pub(super) fn scan(&self) -> Result<Scan<'_>, Error> {
         let &[1, _, tables, ..] = self.scan else {
-            return Err(damaged("the scan has another number of components"));
+            return Err(damaged("the scan and the frame differ in components"));
         };
         let Tables {
             quantization,
@@ -87,7 +87,7 @@ impl<'a> Headers<'a> {
             restart_interval,
         } = &self.tables;
         let table = |at: u8| huffman.get(usize::from(at)).and_then(Option::as_ref);
-        let missing = || damaged("the scan names a table that is not there");
+        let missing = || damaged("the scan names a missing table");
         let (dc, ac) = (tables >> 4, tables & 0x0f);
         let quantization = quantization.get(usize::from(self.frame.quantization));
         Ok(Scan {

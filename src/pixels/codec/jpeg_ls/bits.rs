@@ -68,7 +68,7 @@ impl<'a> Bits<'a> {
         while self.read(1)? == 0 {
             zeros += 1;
             if zeros > limit {
-                return Err(damaged("a code that is too long"));
+                return Err(damaged("a code is too long"));
             }
         }
         let value = if zeros < limit - qbpp - 1 {
@@ -76,6 +76,6 @@ impl<'a> Bits<'a> {
         } else {
             self.read(qbpp)? + 1
         };
-        i32::try_from(value).map_err(|_large| damaged("an error that is too large"))
+        i32::try_from(value).map_err(|_large| damaged("a prediction error is too large"))
     }
 }

@@ -34,7 +34,7 @@ impl Coder {
         let or = |value: i32, otherwise: i32| if value == 0 { otherwise } else { value };
         let maxval = or(preset.maxval, all);
         if maxval > all || near > maxval / 2 || near > 255 {
-            return Err(damaged("parameters that cannot be"));
+            return Err(damaged("invalid parameters"));
         }
         let [t1, t2, t3] = thresholds(maxval, near);
         let range = (maxval + 2 * near) / (2 * near + 1) + 1;
@@ -179,7 +179,7 @@ impl Coder {
         if !is_whole {
             length += bits.read(J[*run_index])? as usize;
             if length >= left {
-                return Err(damaged("a run beyond the end of its line"));
+                return Err(damaged("a run exceeds its line"));
             }
         }
         for line in lines.line.iter_mut() {

@@ -43,7 +43,7 @@ pub(super) fn order(n: i32, a: i32) -> Result<u32, Error> {
     while (i64::from(n) << k) < i64::from(a) {
         k += 1;
         if k > 24 {
-            return Err(damaged("errors that are too large"));
+            return Err(damaged("prediction errors are too large"));
         }
     }
     Ok(k)

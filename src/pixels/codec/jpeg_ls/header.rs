@@ -104,10 +104,10 @@ pub(super) fn scan_header(segment: &[u8]) -> Result<ScanHeader, Error> {
         0 => Interleave::None,
         1 => Interleave::Line,
         2 => Interleave::Sample,
-        _ => return Err(damaged("an interleave mode that does not exist")),
+        _ => return Err(damaged("unknown interleave mode")),
     };
     if count == 0 || count > 4 {
-        return Err(damaged("a scan without components"));
+        return Err(damaged("a scan has no components, or too many"));
     }
     // A single component is not interleaved.
     let interleave = if count == 1 {

@@ -55,11 +55,11 @@ fn planes(geometry: &Geometry, frame: &[u8]) -> Result<Vec<Vec<u16>>, Error> {
             0xF7 => precision = Some(frame_header(segment, geometry)?),
             0xF8 => preset = parameters(segment)?,
             0xDA => {
-                let bits = precision.ok_or_else(|| damaged("a scan before the frame header"))?;
+                let bits = precision.ok_or_else(|| damaged("a scan precedes the frame header"))?;
                 let scan = scan_header(segment)?;
                 let (count, interleave) = (scan.components, scan.interleave);
                 if count > components - done || (interleave == Interleave::None && count != 1) {
-                    return Err(damaged("a scan of other components than the frame has"));
+                    return Err(damaged("the scans and the frame differ in components"));
                 }
                 let mut coder = Coder::new(bits, scan.near, preset)?;
                 let mut bits = Bits::new(&frame[at..]);
