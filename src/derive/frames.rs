@@ -10,7 +10,7 @@ use crate::cache::Frames as FrameIndex;
 use crate::dicom::TransferSyntax;
 use crate::instance::Instance;
 use crate::object::{self, Extent, LEAST_KEPT, Layout, Skimmed, layout, plain, skim};
-use crate::pixels::{self, Geometry, MOST_BYTES, Made, Task, Wanted, is_decodable};
+use crate::pixels::{self, Geometry, MOST_BYTES, Output, Product, Task, is_decodable};
 use crate::present::parts::{Part, Parts, with_syntax};
 use crate::request::accept_bulk::{OCTET_STREAM, Representation, Stored, media_type_of};
 
@@ -161,8 +161,8 @@ impl InstanceFrames {
     ///
     /// # Errors
     /// Why it cannot be decoded.
-    pub async fn samples(&self, number: u32) -> Result<Made, Error> {
-        self.decode(number, Wanted::Samples).await
+    pub async fn samples(&self, number: u32) -> Result<Product, Error> {
+        self.decode(number, Output::Samples).await
     }
 
     /// The same after the head of the response has left; see [`super::Context::patient`].
@@ -177,11 +177,11 @@ impl InstanceFrames {
 
     /// Decodes a frame. The memory for the frame and for the outcome is reserved before the frame is
     /// read.
-    pub(super) async fn decode(&self, number: u32, wanted: Wanted) -> Result<Made, Error> {
-        let task = self.task(wanted)?;
+    pub(super) async fn decode(&self, number: u32, output: Output) -> Result<Product, Error> {
+        let task = self.task(output)?;
         let context = self.instance.context();
-        let (expected, made) = (self.expected_bytes(number), task.most_made());
-        let mut share = context.share(expected + made).await?;
+        let (expected, product) = (self.expected_bytes(number), task.most_bytes());
+        let mut share = context.share(expected + product).await?;
         let mut body = self.open_stored(number).await?;
         // The kernel gives pages only when they are written.
         let mut frame = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
@@ -192,17 +192,17 @@ impl InstanceFrames {
             }
             if length > frame.capacity() {
                 let more = length + length / 4;
-                share.grow(more as u64 + made).await?;
+                share.grow(more as u64 + product).await?;
                 frame.reserve_exact(more - frame.len());
             }
             frame.extend_from_slice(&chunk);
         }
         drop(body);
-        share.shrink(frame.len() as u64 + made);
-        Ok(context.decoders.make(&task, frame, share).await?)
+        share.shrink(frame.len() as u64 + product);
+        Ok(context.decoders.decode(&task, frame, share).await?)
     }
 
-    fn task(&self, wanted: Wanted) -> Result<Task, Error> {
+    fn task(&self, output: Output) -> Result<Task, Error> {
         let geometry = &self.index.geometry;
         geometry.check()?;
         let compressed = self
@@ -215,7 +215,7 @@ impl InstanceFrames {
         Ok(Task {
             compressed,
             geometry: geometry.clone(),
-            wanted,
+            output,
         })
     }
 

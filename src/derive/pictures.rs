@@ -7,7 +7,7 @@ use super::{Error, InOrder, InstanceFrames, SelectedInstance};
 use crate::body::{self, Body};
 use crate::instance::Instance;
 use crate::object::{self, Extent, Skimmed, lettering, shading};
-use crate::pixels::{Format, Lettering, Rendering, Viewport, Wanted};
+use crate::pixels::{Format, Lettering, Output, Rendering, Viewport};
 use crate::present::animation;
 use crate::present::parts::{Part, Parts};
 use crate::request::Rendered;
@@ -90,7 +90,7 @@ impl Renderer {
         }
         let frames = InstanceFrames::of_skimmed(&self.instance, &mut skimmed, digest).await?;
         drop(skimmed);
-        let picture = Wanted::Picture(Box::new(rendering));
+        let picture = Output::Picture(Box::new(rendering));
         Ok(frames.decode(number, picture).await?.bytes)
     }
 

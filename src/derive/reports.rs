@@ -5,13 +5,13 @@ use bytes::Bytes;
 use super::{Context, Error, described};
 use crate::instance::Instance;
 use crate::present::metadata;
-use crate::present::report::{self, Form};
+use crate::present::report::{self, Format};
 
 /// The text of a structured report, held by the memory that it takes.
 ///
 /// # Errors
 /// Why the data set cannot be read.
-pub async fn report(context: &Context, instance: Instance, form: Form) -> Result<Bytes, Error> {
+pub async fn report(context: &Context, instance: Instance, form: Format) -> Result<Bytes, Error> {
     let mut described = described(context, instance).await?;
     let most = metadata::most_of_text(&described.json);
     described.share.grow(most).await?;

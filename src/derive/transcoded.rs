@@ -11,8 +11,8 @@ use super::{Context, Error, SelectedInstance};
 use crate::body;
 use crate::dicom::{Encoding, TransferSyntax, TransferSyntaxes};
 use crate::instance::{Instance, Making, Way};
-use crate::object::{self, Decoded, Extent, LEAST_KEPT};
-use crate::pixels::{self, Made, decodable, is_decodable};
+use crate::object::{self, DecodedPixels, Extent, LEAST_KEPT};
+use crate::pixels::{self, Product, decodable, is_decodable};
 use crate::retrieve::{Job, Plan, Retrieval};
 
 /// Begins to fetch the instances of a plan in transfer syntaxes that a client accepts. Sources are
@@ -144,19 +144,19 @@ async fn decoded(selected: &SelectedInstance, instance: Instance) -> Result<Inst
     // The small share is taken first: a task that waits for it holds no large one.
     let share = context.share(LEAST_KEPT).await?;
     let first = frames.samples(1).await?;
-    let decoded = Decoded::new(frames.geometry(), first.is_rgb)?;
+    let decoded = DecodedPixels::new(frames.geometry(), first.is_rgb)?;
     if first.bytes.len() != decoded.frame {
         return Err(object::Error::Pixels("a frame has another length than it says").into());
     }
     let frame = samples_of(frames.patient(), first);
-    let body = object::decoded((instance.body, share), decoded, frame);
+    let body = object::decoded(instance.body, share, decoded, frame);
     Ok(rewritten(Instance { body, ..instance }))
 }
 
 /// Gives the samples of each frame. Those of the first frame are held until they are given.
 fn samples_of(
     frames: InstanceFrames,
-    first: Made,
+    first: Product,
 ) -> impl Fn(u32) -> Samples + Send + Sync + 'static {
     let frames = Arc::new((frames, Mutex::new(Some(first.bytes))));
     move |number| {

@@ -1,5 +1,5 @@
-//! Text of a data set in its Specific Character Set (0008,0005) becomes UTF-8 (PS3.3 C.12.1.1.2,
-//! PS3.5 6.1), code extensions of ISO 2022 included.
+//! Decodes the text of a data set from its Specific Character Set (0008,0005) (PS3.3 C.12.1.1.2,
+//! PS3.5 6.1), with code extensions of ISO 2022.
 
 use dicom_core::Tag;
 use encoding_rs::{
@@ -12,16 +12,16 @@ use super::dataset::{DataSet, Element};
 const SPECIFIC_CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
 const ESCAPE: u8 = 0x1B;
 
-/// The character set that the text of one data set is in.
+/// The character set of the text in one data set.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CharacterSet {
-    /// What bytes mean before any escape sequence.
+    /// The repertoire before any escape sequence.
     first: Repertoire,
-    /// Whether escape sequences switch to others.
+    /// Whether escape sequences switch the repertoire.
     has_extensions: bool,
 }
 
-/// What bytes mean.
+/// A set of characters and their encoding.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 enum Repertoire {
     /// ISO 646.
@@ -29,9 +29,9 @@ enum Repertoire {
     Ascii,
     /// ISO 8859-1.
     Latin1,
-    /// ISO 646 below 0x80, something else above.
+    /// ISO 646 below 0x80, another single-byte encoding above.
     Upper(&'static Encoding),
-    /// Bytes of any value in characters of several.
+    /// A multi-byte encoding.
     Multi(&'static Encoding),
     /// JIS X 0201.
     Katakana,
@@ -42,14 +42,14 @@ enum Repertoire {
 }
 
 impl CharacterSet {
-    /// The character set that a data set declares; an unknown or absent one means the default
-    /// repertoire.
+    /// The character set that a data set declares; the default repertoire if it is unknown or
+    /// absent.
     #[must_use]
     pub fn of(set: &DataSet<'_>) -> Self {
         Self::declared_by(set).unwrap_or_default()
     }
 
-    /// The character set of an item, which is that of the data set around it if it declares none.
+    /// The character set of an item; it inherits that of the enclosing data set.
     #[must_use]
     pub fn of_item(self, item: &DataSet<'_>) -> Self {
         Self::declared_by(item).unwrap_or(self)
@@ -66,7 +66,7 @@ impl CharacterSet {
         let is_extended = declared_names(&declared).contains("2022") || further.is_some();
         Some(Self {
             first: match (first, further) {
-                // Bytes above 0x7F without an escape can only be meant so.
+                // Bytes above 0x7F without an escape have no other meaning.
                 (_, Some(further @ (Repertoire::Latin1 | Repertoire::Upper(_)))) if is_plain => {
                     further
                 }
@@ -76,15 +76,15 @@ impl CharacterSet {
         })
     }
 
-    /// One line of text in UTF-8, without blanks around it. What means nothing in this character set
-    /// becomes U+FFFD, control characters are left out.
+    /// One line of text in UTF-8, trimmed. Invalid bytes become U+FFFD, control characters are left
+    /// out.
     #[must_use]
     pub fn decode(&self, bytes: &[u8]) -> Box<str> {
         let text = self.text(bytes);
         text.trim().chars().filter(|c| !c.is_control()).collect()
     }
 
-    /// All the text in UTF-8, as it stands there.
+    /// All of the text in UTF-8, untrimmed.
     #[must_use]
     pub fn text(&self, bytes: &[u8]) -> String {
         if bytes.is_ascii() && !bytes.contains(&ESCAPE) && !self.first.is_japanese_pairs() {
@@ -120,7 +120,7 @@ impl CharacterSet {
             let end = now.run(rest);
             let (run, after) = rest.split_at(end);
             now.decode(run, &mut text);
-            // 6.1.2.5.3: the end of a line, of a value and of a component reset it.
+            // 6.1.2.5.3: the ends of lines, values and components reset the repertoire.
             if let Some(delimiter) = after.first().filter(|&&byte| byte != ESCAPE) {
                 text.push(char::from(*delimiter));
                 now = self.first;
@@ -145,7 +145,7 @@ impl Repertoire {
         let number = term
             .strip_prefix("ISO_IR ")
             .or_else(|| term.strip_prefix("ISO 2022 IR "))
-            // Seen in files.
+            // Nonstandard, but seen in files.
             .or_else(|| term.strip_prefix("ISO IR "))
             .or_else(|| term.strip_prefix("ISO-IR "));
         Some(match number.unwrap_or(term).trim() {
@@ -178,7 +178,7 @@ impl Repertoire {
         matches!(self, Self::Kanji | Self::SupplementaryKanji)
     }
 
-    /// How many bytes there are until an escape sequence or a delimiter.
+    /// The number of bytes before an escape sequence or a delimiter.
     fn run(self, bytes: &[u8]) -> usize {
         let ends = |byte: &u8| match byte {
             &ESCAPE => true,
@@ -231,7 +231,7 @@ fn pairs(bytes: &[u8], before: Option<u8>, text: &mut String) {
     text.push_str(&EUC_JP.decode_without_bom_handling(&euc).0);
 }
 
-/// What an escape sequence at the beginning of some bytes switches to, and its length.
+/// The repertoire of an escape sequence at the start of `bytes`, and its length.
 fn escape(bytes: &[u8]) -> Option<(Repertoire, usize)> {
     let known: &[(&[u8], Repertoire)] = &[
         (b"\x1B(B", Repertoire::Ascii),

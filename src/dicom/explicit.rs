@@ -1,4 +1,4 @@
-//! Data sets written in Explicit VR Little Endian (PS3.5 A.2), whatever they were read in.
+//! Writes data sets of any encoding in Explicit VR Little Endian (PS3.5 A.2).
 
 use dicom_core::{Tag, VR};
 
@@ -11,15 +11,15 @@ const PREAMBLE: usize = 128;
 const TRANSFER_SYNTAX_UID: Tag = Tag(0x0002, 0x0010);
 const UNDEFINED: u32 = 0xFFFF_FFFF;
 
-/// Writes all elements. `is_signed`: how numbers of either sign are meant where an implicit data set
-/// leaves that open; it is changed by a Pixel Representation (0028,0103) on the way.
+/// Writes all elements. `is_signed` resolves representations that an implicit data set leaves open
+/// (US or SS); a Pixel Representation (0028,0103) among the elements updates it.
 ///
 /// # Errors
-/// What is wrong with the data set.
+/// Why the data set is malformed.
 pub fn write(set: &DataSet<'_>, is_signed: &mut bool, out: &mut Vec<u8>) -> Result<(), Error> {
     for element in set.elements() {
         let element = element?;
-        // Lengths of groups are others now; they are retired (PS3.5 7.2).
+        // Group lengths would be wrong, and are retired (PS3.5 7.2).
         if element.tag.element() == 0 {
             continue;
         }
@@ -34,7 +34,7 @@ pub fn write(set: &DataSet<'_>, is_signed: &mut bool, out: &mut Vec<u8>) -> Resu
 /// Writes one element.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Why it is malformed.
 pub fn write_element(
     element: &Element<'_>,
     is_signed: bool,
@@ -62,7 +62,7 @@ pub fn write_element(
 /// Writes a sequence whose items `write_item` writes.
 ///
 /// # Errors
-/// What is wrong with the sequence or an item.
+/// Why the sequence or an item is malformed.
 pub fn sequence(
     element: &Element<'_>,
     out: &mut Vec<u8>,
@@ -78,10 +78,10 @@ pub fn sequence(
     Ok(())
 }
 
-/// File meta information, from the preamble on, of the same file in Explicit VR Little Endian.
+/// The preamble and the file meta information for the file in Explicit VR Little Endian.
 ///
 /// # Errors
-/// What is wrong with what it was.
+/// Why `meta` is malformed.
 pub fn file_meta(meta: &[u8]) -> Result<Vec<u8>, Error> {
     let elements = meta.get(PREAMBLE + 4..).unwrap_or_default();
     let mut rest = Vec::new();
@@ -113,7 +113,7 @@ pub fn file_meta(meta: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-/// The head of an element (PS3.5 7.1.2). What is too long for its representation is UN (6.2.2).
+/// The head of an element (PS3.5 7.1.2). A value too long for its representation is UN (6.2.2).
 pub fn head(tag: Tag, vr: VR, length: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&tag.group().to_le_bytes());
     out.extend_from_slice(&tag.element().to_le_bytes());

@@ -1,5 +1,5 @@
-//! Media types as they occur around DICOMweb: by the grammar of RFC 9110 8.3, and with the
-//! mistakes that are common enough to be understood.
+//! Parses media types by the grammar of RFC 9110 8.3, and tolerates mistakes that are common in
+//! DICOMweb.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub const APPLICATION_DICOM: &str = "application/dicom";
 pub const MULTIPART_RELATED: &str = "multipart/related";
 
 impl MediaType {
-    /// Reads one media type; `None` if it has no type and subtype.
+    /// Parses one media type; `None` if it has no type and subtype.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut pieces = split_outside_quotes(text, ';');
@@ -40,7 +40,7 @@ impl MediaType {
         Some(media_type)
     }
 
-    /// Reads a list of media types, such as `Accept` has. What cannot be read is left out.
+    /// Parses a list of media types, such as `Accept`. Malformed ones are left out.
     #[must_use]
     pub fn parse_list(text: &str) -> Vec<Self> {
         split_outside_quotes(text, ',')
@@ -69,7 +69,7 @@ impl MediaType {
         self.parameter("type").map(str::to_ascii_lowercase)
     }
 
-    /// How much a client likes it, in thousandths (RFC 9110 12.4.2). What cannot be read is 1000.
+    /// The quality value, in thousandths (RFC 9110 12.4.2); 1000 if it is malformed.
     #[must_use]
     pub fn quality(&self) -> u16 {
         self.parameter("q")

@@ -1,10 +1,9 @@
-//! The ground: DICOM identifiers, media types and Part 10 bytes. Pure: no I/O, no clock.
+//! DICOM identifiers, media types, data sets and Part 10 files. Pure: no I/O, no clock.
 
 mod charset;
 pub mod dataset;
 pub mod explicit;
 pub mod json;
-mod json_bound;
 pub mod media_type;
 pub mod part10;
 mod tag;
@@ -13,7 +12,7 @@ mod uid;
 pub mod walk;
 
 pub use charset::CharacterSet;
-pub use json_bound::most_written;
+pub use json::most_written;
 pub use media_type::MediaType;
 pub use tag::{digits, tag};
 pub use transfer_syntax::{Encoding, TransferSyntax, TransferSyntaxes};

@@ -1,5 +1,5 @@
-//! Part 10 files (PS3.10 7): file meta information, then a data set. The one way in for bytes
-//! that come from outside.
+//! Parses Part 10 files (PS3.10 7): file meta information, then a data set. All bytes from outside
+//! enter here.
 
 use std::borrow::Cow;
 
@@ -10,11 +10,11 @@ use super::dataset::{self, DataSet};
 use super::transfer_syntax::{Encoding, TransferSyntax};
 use super::uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 
-/// The largest file that is read as a whole, and the most that a deflated one may inflate to.
+/// The limit of a file that is read as a whole, and of the inflated size of a deflated one.
 pub const MAX_FILE: usize = 64 << 20;
 
-/// How much of an instance may precede its Series Instance UID. An instance that has not said who
-/// it is by then is refused.
+/// The most bytes before the Series Instance UID. An instance without identifying UIDs in them is
+/// refused.
 pub const MAX_HEAD: usize = 1 << 20;
 
 const PREAMBLE: usize = 128;
@@ -24,10 +24,10 @@ const SOP_INSTANCE_UID: Tag = Tag(0x0008, 0x0018);
 const STUDY_INSTANCE_UID: Tag = Tag(0x0020, 0x000D);
 const SERIES_INSTANCE_UID: Tag = Tag(0x0020, 0x000E);
 
-/// Why bytes are no Part 10 file that can be used.
+/// Why bytes are not a usable Part 10 file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is no `DICM` after the preamble.
+    /// The preamble is not followed by `DICM`.
     #[error("not a DICOM Part 10 file")]
     NotPart10,
     /// The file meta information names no transfer syntax.
@@ -39,10 +39,10 @@ pub enum Error {
     /// The deflated data set cannot be inflated.
     #[error("the deflated data set is damaged")]
     Deflate,
-    /// One of the identifying UIDs is missing or no UID, or comes after [`MAX_HEAD`] bytes.
-    #[error("the instance does not say which one it is")]
+    /// An identifying UID is missing or malformed, or follows [`MAX_HEAD`] bytes.
+    #[error("the instance lacks an identifying UID in its first bytes")]
     Unidentified,
-    /// The bytes are no data set.
+    /// The data set is malformed.
     #[error(transparent)]
     DataSet(#[from] dataset::Error),
 }
@@ -55,12 +55,12 @@ pub struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    /// Opens a file after looking at all of it: size, nesting, and that every length stays within
-    /// the bytes that are there. Memory: nothing beyond `bytes`, except for a deflated file, which
-    /// takes what it inflates to, [`MAX_FILE`] at most.
+    /// Opens a file and validates all of it: its size, its nesting, and every length. A deflated
+    /// file takes memory for its inflated bytes, [`MAX_FILE`] at most; others take none beside
+    /// `bytes`.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// Why the file is malformed.
     pub fn open(bytes: &'a [u8]) -> Result<Self, Error> {
         if bytes.len() > MAX_FILE {
             return Err(Error::TooLarge);
@@ -88,7 +88,7 @@ impl<'a> File<'a> {
     }
 }
 
-/// Which instance some bytes are, read from the bytes themselves.
+/// The identity of an instance, as its bytes declare it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// SOP Class UID (0008,0016).
@@ -104,12 +104,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads who an instance is from its first bytes. `None`: more bytes are needed.
+    /// Parses the identity from the first bytes of an instance. `None`: more bytes are needed.
     ///
     /// # Errors
-    /// What is wrong; [`Error::Unidentified`] once [`MAX_HEAD`] bytes did not tell.
+    /// Why they are malformed; [`Error::Unidentified`] if [`MAX_HEAD`] bytes lack a UID.
     pub fn read(prefix: &[u8]) -> Result<Option<Self>, Error> {
-        // What stands behind the head must not change the answer.
+        // Bytes behind the head must not change the result.
         let head = &prefix[..prefix.len().min(MAX_HEAD)];
         match Self::try_read(head) {
             Err(Error::DataSet(dataset::Error::Truncated)) if head.len() < MAX_HEAD => Ok(None),
@@ -147,7 +147,7 @@ impl Identity {
                 SOP_INSTANCE_UID => sop_instance = SopInstanceUid::parse(text()).ok(),
                 STUDY_INSTANCE_UID => study = StudyInstanceUid::parse(text()).ok(),
                 SERIES_INSTANCE_UID => {
-                    // Elements are sorted (PS3.5 7.1): the others came before.
+                    // Elements are sorted (PS3.5 7.1), so the others came earlier.
                     let series = SeriesInstanceUid::parse(text()).ok();
                     return Self::whole(sop_class, sop_instance, study, series, transfer_syntax)
                         .ok_or(Error::Unidentified);
@@ -177,21 +177,21 @@ impl Identity {
     }
 }
 
-/// What the file meta information says.
+/// The file meta information.
 #[derive(Debug, Clone)]
 pub struct Meta {
     /// Transfer syntax (0002,0010).
     pub transfer_syntax: TransferSyntax,
-    /// Where the data set starts.
+    /// The offset of the data set.
     pub end: usize,
 }
 
 impl Meta {
-    /// Reads it from the first bytes of a file.
+    /// Parses the file meta information in the first bytes of a file.
     ///
     /// # Errors
-    /// [`dataset::Error::Truncated`] if it does not end in them, or what is wrong.
-    // PS3.10 7.1. The group length (0002,0000) is not relied on: writers get it wrong.
+    /// [`dataset::Error::Truncated`] if it does not end in them, or why it is malformed.
+    // PS3.10 7.1. The group length (0002,0000) is ignored: some writers get it wrong.
     pub fn read(bytes: &[u8]) -> Result<Self, Error> {
         let head = bytes.get(..PREAMBLE + 4).ok_or_else(|| short(bytes))?;
         if &head[PREAMBLE..] != b"DICM" {
@@ -202,7 +202,7 @@ impl Meta {
         let mut transfer_syntax = None;
         let meta = DataSet::new(&bytes[start..], Encoding::ExplicitLittle);
         for element in meta.elements() {
-            // The data set behind may be written otherwise: its first tag alone is looked at.
+            // The data set may have another encoding, so only its first tag is read.
             if bytes.get(end..end + 2).is_some_and(|group| group != [2, 0]) {
                 break;
             }

@@ -1,8 +1,8 @@
-//! Tags as the standard writes them in names and paths.
+//! Tags in the notation of names and paths.
 
 use dicom_core::Tag;
 
-/// Reads a tag of eight hexadecimal digits, `7FE00010` (PS3.18 F.2.2).
+/// Parses a tag of eight hexadecimal digits, `7FE00010` (PS3.18 F.2.2).
 #[must_use]
 pub fn tag(text: &str) -> Option<Tag> {
     if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -12,7 +12,7 @@ pub fn tag(text: &str) -> Option<Tag> {
     Some(Tag((number >> 16) as u16, (number & 0xFFFF) as u16))
 }
 
-/// A tag as [`tag`] reads it.
+/// A tag in the notation that [`tag`] parses.
 #[must_use]
 pub fn digits(Tag(group, element): Tag) -> String {
     format!("{group:04X}{element:04X}")

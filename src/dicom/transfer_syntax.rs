@@ -1,4 +1,4 @@
-//! Transfer syntaxes: how the bytes of an instance are to be read.
+//! Transfer syntaxes and the encodings of data sets.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use super::uid::{NotAUid, Uid};
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TransferSyntax(Uid);
 
-/// How the elements of a data set are written (PS3.5 section 7 and annex A).
+/// The encoding of the elements of a data set (PS3.5 section 7 and annex A).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Encoding {
     /// No value representations; little endian.
     ImplicitLittle,
-    /// Value representations; little endian. All compressed syntaxes are written so.
+    /// Value representations; little endian. All compressed syntaxes use it.
     ExplicitLittle,
     /// Value representations; big endian (retired).
     ExplicitBig,
@@ -33,10 +33,10 @@ impl TransferSyntax {
     /// JPIP Referenced Deflate: as [`Encoding::Deflated`].
     const JPIP_REFERENCED_DEFLATE: &str = "1.2.840.10008.1.2.4.95";
 
-    /// Reads a transfer syntax UID.
+    /// Parses a transfer syntax UID.
     ///
     /// # Errors
-    /// [`NotAUid`] if the text breaks PS3.5 9.1.
+    /// [`NotAUid`] if the text violates PS3.5 9.1.
     pub fn parse(text: &str) -> Result<Self, NotAUid> {
         Uid::parse(text).map(Self)
     }
@@ -53,15 +53,15 @@ impl TransferSyntax {
         self.0.as_str()
     }
 
-    /// Whether pixel data in it are a video: MPEG-2, MPEG-4 AVC/H.264, HEVC/H.265.
+    /// Whether its pixel data are a video: MPEG-2, MPEG-4 AVC/H.264, HEVC/H.265.
     #[must_use]
     pub fn is_video(&self) -> bool {
         let kind = self.as_str().strip_prefix("1.2.840.10008.1.2.4.10");
         kind.is_some_and(|kind| kind.starts_with(|digit: char| ('0'..='8').contains(&digit)))
     }
 
-    /// How its data sets are written. A syntax that is not known here is one of the encapsulated
-    /// ones, which are all Explicit VR Little Endian (PS3.5 A.4).
+    /// The encoding of its data sets. An unknown syntax is taken for an encapsulated one; these are
+    /// all Explicit VR Little Endian (PS3.5 A.4).
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         match self.as_str() {
@@ -75,17 +75,17 @@ impl TransferSyntax {
     }
 }
 
-/// Transfer syntaxes in which somebody takes instances.
+/// The transfer syntaxes that a client accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransferSyntaxes {
-    /// Whichever an instance is stored in: `transfer-syntax=*`.
+    /// The stored transfer syntax, whichever it is: `transfer-syntax=*`.
     AsStored,
     /// One of these UIDs.
     OneOf(Vec<String>),
 }
 
 impl TransferSyntaxes {
-    /// Whether this one is among them.
+    /// Whether it is among them.
     #[must_use]
     pub fn permit(&self, transfer_syntax: &TransferSyntax) -> bool {
         match self {

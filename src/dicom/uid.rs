@@ -1,25 +1,25 @@
-//! DICOM unique identifiers, checked once at the edge and typed from then on.
+//! DICOM unique identifiers, parsed once at the edge.
 
 use std::fmt;
 use std::sync::Arc;
 
 /// A DICOM UID: dot-separated numbers, at most 64 characters (PS3.5 9.1).
 ///
-/// Only the form is checked. That the first arc is 0, 1 or 2 is a rule of ISO 8824 which the
-/// standard's own examples break (`5.6.7.8`), see [`Uid::has_registrable_root`].
+/// Only the form is checked. ISO 8824 requires a first arc of 0, 1 or 2, but the standard's own
+/// examples violate that (`5.6.7.8`), see [`Uid::has_registrable_root`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Uid(Arc<str>);
 
-/// A text is not a UID.
+/// The text is not a UID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a DICOM UID (digits and dots, at most 64 characters, no leading zeros)")]
 pub struct NotAUid;
 
 impl Uid {
-    /// Reads a UID. Nothing is trimmed: the caller knows which padding its context allows.
+    /// Parses a UID without trimming: the caller knows the padding of its context.
     ///
     /// # Errors
-    /// [`NotAUid`] if the text breaks PS3.5 9.1.
+    /// [`NotAUid`] if the text violates PS3.5 9.1.
     pub fn parse(text: &str) -> Result<Self, NotAUid> {
         if is_uid(text) {
             Ok(Self(Arc::from(text)))
@@ -41,8 +41,8 @@ impl Uid {
     }
 }
 
-// PS3.5 9.1: components of digits without leading zeros, at most 64 characters in all. One lonely
-// component is no UID.
+// PS3.5 9.1: components of digits without leading zeros, at most 64 characters in all. A UID has at
+// least two components.
 fn is_uid(text: &str) -> bool {
     text.len() <= 64 && text.contains('.') && text.split('.').all(is_component)
 }
@@ -80,10 +80,10 @@ macro_rules! uid_kinds {
         pub struct $name(Uid);
 
         impl $name {
-            /// Reads the UID.
+            /// Parses the UID.
             ///
             /// # Errors
-            /// [`NotAUid`] if the text breaks PS3.5 9.1.
+            /// [`NotAUid`] if the text violates PS3.5 9.1.
             pub fn parse(text: &str) -> Result<Self, NotAUid> {
                 Uid::parse(text).map(Self)
             }

@@ -1,18 +1,18 @@
-//! Where the boundaries are in a stream of chunks.
+//! Finds the boundaries in a stream of chunks.
 
 use bytes::{Buf, Bytes};
 use memchr::{memmem, memrchr};
 
 use super::Boundary;
 
-/// Most blanks that are taken for transport padding between a boundary and the end of its line.
-/// Somebody must hold them until it is clear what they are, so there is a bound; more are text.
+/// The most blanks of transport padding between a boundary and the end of its line. The scanner
+/// buffers them until the line ends, hence a limit; more blanks are text.
 pub(super) const LONGEST_PADDING: usize = 256;
 
 /// Finds delimiters (RFC 2046 5.1.1: a line end, two hyphens, the boundary, blanks, a line end).
 ///
-/// What may still become a delimiter when a chunk ends is remembered as a count of matched bytes,
-/// so each byte is looked at a bounded number of times however the chunks are cut.
+/// A partial delimiter at the end of a chunk is remembered as a count of matched bytes, so each
+/// byte is read a bounded number of times however the chunks are cut.
 #[derive(Debug)]
 pub(super) struct Scanner {
     /// CR LF - - boundary.
@@ -23,18 +23,18 @@ pub(super) struct Scanner {
     candidate: Option<Candidate>,
 }
 
-/// What the scanner found at the front of the input, which it has taken away.
+/// A token that the scanner has taken from the front of the input.
 #[derive(Debug)]
-pub(super) enum Found {
-    /// Bytes that belong to no delimiter; at least one.
+pub(super) enum Token {
+    /// Bytes outside of delimiters; at least one.
     Text(Bytes),
-    /// A delimiter after which a part begins, and the end of its line.
+    /// A delimiter before a part, with its line end.
     Delimiter(LineEnd),
     /// The delimiter after the last part, up to its two hyphens.
     Close,
 }
 
-/// How a line ends.
+/// The end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LineEnd {
     CrLf,
@@ -42,7 +42,7 @@ pub(super) enum LineEnd {
 }
 
 impl Scanner {
-    /// A scanner at the start of a line, which takes bare LF for a line end.
+    /// A scanner at the start of a line, which accepts a bare LF as line end.
     pub(super) fn new(boundary: &Boundary) -> Self {
         let delimiter = Bytes::from(format!("\r\n--{}", boundary.as_str()));
         Self {
@@ -54,59 +54,59 @@ impl Scanner {
         }
     }
 
-    /// From now on a line end before a delimiter is CRLF, or, with `LineEnd::Lf`, either.
+    /// Sets the line end before delimiters: CRLF, or with `LineEnd::Lf` either.
     pub(super) fn expect_before(&mut self, line_end: LineEnd) {
         self.before = line_end;
     }
 
-    /// The input is now at the start of a line: a delimiter there has had its line end.
+    /// Declares that the input is at the start of a line, where a delimiter may follow.
     pub(super) fn start_line(&mut self) {
         self.candidate = Some(Candidate::starting(AT_HYPHENS));
     }
 
-    /// What is at the front of `input`, or `None` if all of it is taken and more is needed.
-    pub(super) fn scan(&mut self, input: &mut Bytes) -> Option<Found> {
+    /// Takes a token from the front of `input`; `None` if more input is needed.
+    pub(super) fn scan(&mut self, input: &mut Bytes) -> Option<Token> {
         while !input.is_empty() {
-            let found = match self.candidate.take() {
+            let token = match self.candidate.take() {
                 Some(candidate) => self.decide(candidate, input),
                 None => self.search(input),
             };
-            if found.is_some() {
-                return found;
+            if token.is_some() {
+                return token;
             }
         }
         None
     }
 
-    /// Bytes that were taken and not yet given back.
+    /// The buffered bytes.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.candidate.as_ref().map_or(0, Candidate::held)
     }
 
-    fn decide(&mut self, mut candidate: Candidate, input: &mut Bytes) -> Option<Found> {
+    fn decide(&mut self, mut candidate: Candidate, input: &mut Bytes) -> Option<Token> {
         match candidate.feed(input, &self.delimiter) {
             None => {
                 self.candidate = Some(candidate);
                 None
             }
-            Some(Verdict::Delimiter(line_end)) => Some(Found::Delimiter(line_end)),
-            Some(Verdict::Close) => Some(Found::Close),
+            Some(Verdict::Delimiter(line_end)) => Some(Token::Delimiter(line_end)),
+            Some(Verdict::Close) => Some(Token::Close),
             Some(Verdict::Text) => candidate.into_text(&self.delimiter),
         }
     }
 
-    fn search(&mut self, input: &mut Bytes) -> Option<Found> {
+    fn search(&mut self, input: &mut Bytes) -> Option<Token> {
         let start = self.position(input);
         let text = input.split_to(start);
         self.candidate = input.first().map(|&first| {
             let line_end = if first == b'\r' { AT_CR } else { AT_LF };
             Candidate::starting(line_end)
         });
-        (!text.is_empty()).then_some(Found::Text(text))
+        (!text.is_empty()).then_some(Token::Text(text))
     }
 
-    // Where a delimiter, or what the chunk has of it, starts; else the end of the chunk.
+    // The start of a delimiter or a partial one; else the end of the chunk.
     fn position(&self, chunk: &[u8]) -> usize {
         match self.before {
             LineEnd::CrLf => self.with_crlf.find(chunk),
@@ -116,7 +116,8 @@ impl Scanner {
         .unwrap_or(chunk.len())
     }
 
-    // CR and LF occur only at the front of a delimiter, so only the last one in a chunk can begin it.
+    // CR and LF occur only at the front of a delimiter, so only the last one in a chunk can begin
+    // it.
     fn partial_position(&self, chunk: &[u8]) -> Option<usize> {
         let line_end = match self.before {
             LineEnd::CrLf => memrchr(b'\r', self.tail(chunk))?,
@@ -135,7 +136,7 @@ impl Scanner {
         delimiter.starts_with(&chunk[start..]).then_some(start)
     }
 
-    // What of a chunk can be an unfinished delimiter.
+    // The end of a chunk that can be a partial delimiter.
     fn tail<'a>(&self, chunk: &'a [u8]) -> &'a [u8] {
         &chunk[chunk.len().saturating_sub(self.delimiter.len())..]
     }
@@ -149,14 +150,14 @@ fn with_cr(text: &[u8], lf: usize) -> usize {
     }
 }
 
-/// Something that begins as a delimiter does.
+/// The beginning of a possible delimiter.
 #[derive(Debug)]
 struct Candidate {
-    /// Where in the delimiter it began: `AT_CR`, `AT_LF` or `AT_HYPHENS`.
+    /// The offset in the delimiter at which it began: `AT_CR`, `AT_LF` or `AT_HYPHENS`.
     start: usize,
-    /// Where in the delimiter it has got to.
+    /// The offset in the delimiter that it has reached.
     matched: usize,
-    /// What followed the boundary: blanks and CR, or one hyphen.
+    /// The bytes behind the boundary: blanks and CR, or one hyphen.
     rest: Vec<u8>,
 }
 
@@ -175,8 +176,8 @@ impl Candidate {
         }
     }
 
-    // Takes bytes until it is clear what they are. The byte that makes them text stays in the input:
-    // it may begin the next candidate.
+    // Takes bytes up to a verdict. The byte that makes them text stays in the input: it may begin
+    // the next candidate.
     fn feed(&mut self, input: &mut Bytes, delimiter: &[u8]) -> Option<Verdict> {
         for (taken, &byte) in input.iter().enumerate() {
             match self.step(byte, delimiter) {
@@ -212,13 +213,13 @@ impl Candidate {
         None
     }
 
-    fn into_text(self, delimiter: &Bytes) -> Option<Found> {
+    fn into_text(self, delimiter: &Bytes) -> Option<Token> {
         let boundary = delimiter.slice(self.start..self.matched);
         let text = match self.rest.as_slice() {
             [] => boundary,
             rest => Bytes::from([&boundary, rest].concat()),
         };
-        (!text.is_empty()).then_some(Found::Text(text))
+        (!text.is_empty()).then_some(Token::Text(text))
     }
 
     #[cfg(test)]
@@ -227,7 +228,7 @@ impl Candidate {
     }
 }
 
-// Places in a delimiter.
+// Offsets in a delimiter.
 const AT_CR: usize = 0;
 const AT_LF: usize = 1;
 const AT_HYPHENS: usize = 2;

@@ -1,6 +1,6 @@
-//! Parts become a multipart/related message: the text that goes before, between and after them.
+//! Writes a `multipart/related` message: the text before, between and after its parts.
 //!
-//! Bodies do not pass through here; the caller sends them as they are, after their part's head.
+//! The caller sends the bodies itself, each after the head of its part.
 //!
 //! ```
 //! use xcwado::multipart::{Boundary, Joiner};
@@ -16,10 +16,10 @@ use bytes::Bytes;
 use super::Boundary;
 use super::part_head::{in_one_line, is_field_name};
 
-/// Writes what stands between the parts of one message.
+/// Writes the text around the parts of one message.
 ///
-/// A message that is dropped without [`Joiner::close`] has no closing boundary, and every reader
-/// that follows RFC 2046 knows that it is not whole.
+/// A message without [`Joiner::close`] has no closing boundary, so every reader that follows RFC
+/// 2046 detects that it is truncated.
 #[derive(Debug)]
 pub struct Joiner {
     boundary: Boundary,
@@ -27,7 +27,7 @@ pub struct Joiner {
 }
 
 impl Joiner {
-    /// A message without parts as yet. The boundary must occur in none of the bodies.
+    /// Starts a message. The boundary must not occur in a body.
     #[must_use]
     pub fn new(boundary: Boundary) -> Self {
         Self {
@@ -49,11 +49,11 @@ impl Joiner {
         }
     }
 
-    /// What goes before the next body: the end of the part before it, the boundary, the head.
+    /// The text before the next body: the end of the previous part, the boundary, the head.
     ///
-    /// `Content-Type` should come first and be spelt so: some viewers look for just that.
-    /// No text in `headers` can end a head early: a name that is none (RFC 5322 2.2) is left out with
-    /// its value, and line ends in a value become blanks.
+    /// `Content-Type` should come first, in this spelling, which some viewers rely on. No text in
+    /// `headers` can end a head early: a field with an invalid name (RFC 5322 2.2) is left out, and
+    /// line ends in a value become blanks.
     #[must_use]
     pub fn part(&mut self, headers: &[(&str, &str)]) -> Bytes {
         // RFC 2046 5.1.1: the line end before a boundary belongs to the boundary, not to the body.
@@ -67,8 +67,8 @@ impl Joiner {
         Bytes::from(text)
     }
 
-    /// What goes after the last body, or is the whole message if there are no parts. Send it only
-    /// when every part was sent whole.
+    /// The text after the last body, or the whole message if it has no parts. Send it only after
+    /// all parts were sent completely.
     #[must_use]
     pub fn close(self) -> Bytes {
         Bytes::from(format!("\r\n--{}--\r\n", self.boundary.as_str()))

@@ -1,9 +1,11 @@
-//! Multipart/related (RFC 2046 5.1, RFC 2387) as streams of parts, in constant memory and without I/O.
+//! Splits and joins `multipart/related` messages (RFC 2046 5.1, RFC 2387) in constant memory and
+//! without I/O.
 //!
-//! [`Splitter`] takes chunks as they arrive and gives part heads and slices of those same chunks.
-//! [`Joiner`] gives the text that goes between the parts of an answer.
+//! [`Splitter`] takes chunks as they arrive and returns part heads and slices of the same chunks.
+//! [`Joiner`] returns the text between the parts of a response.
 
 mod delimiter;
+mod error;
 mod join;
 mod part_head;
 #[cfg(test)]
@@ -12,26 +14,27 @@ mod split;
 
 use std::fmt::Write;
 
+pub use error::Error;
 pub use join::Joiner;
 pub use part_head::PartHead;
-pub use split::{Error, Event, Limits, Splitter};
+pub use split::{Event, Limits, Splitter};
 
 use crate::body;
 
-/// What separates the parts of a message: the `boundary` parameter of its Content-Type.
+/// The boundary between the parts of a message: the `boundary` parameter of its Content-Type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boundary(Box<str>);
 
-/// A text cannot be a boundary.
+/// The text is not a boundary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a boundary (1 to 256 printable ASCII characters)")]
 pub struct NotABoundary;
 
 impl Boundary {
-    /// Reads a boundary that somebody else has chosen, already without its quotes.
+    /// Parses the boundary of a sender, without its quotes.
     ///
-    /// RFC 2046 5.1.1 allows 70 characters out of a small set; senders use more of both, and what
-    /// matters here is only that a boundary stays within one line.
+    /// RFC 2046 5.1.1 allows 70 characters out of a small set. Senders exceed both limits, and the
+    /// splitter needs only a boundary that stays within one line.
     ///
     /// # Errors
     /// [`NotABoundary`] if it is empty, longer than 256 characters or not printable ASCII.
@@ -44,8 +47,8 @@ impl Boundary {
         }
     }
 
-    /// A boundary of our own. It needs no quotes, and as the bytes are random it occurs in no body
-    /// (some clients look for it anywhere, not only at the start of a line).
+    /// A boundary of the gateway. It needs no quotes, and as its bytes are random it does not occur
+    /// in a body (some clients search for it anywhere, not only at the start of a line).
     #[must_use]
     pub fn from_random(random: [u8; 16]) -> Self {
         let mut text = String::from("xcwado-");
@@ -69,7 +72,7 @@ impl From<Error> for body::Error {
             Error::Truncated => Self::Truncated,
             Error::PreambleTooLarge { .. }
             | Error::PartHeadTooLarge { .. }
-            | Error::MalformedPartHead => Self::Malformed("its parts cannot be told apart"),
+            | Error::MalformedPartHead => Self::Malformed("the multipart message is malformed"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The header fields of one part.
 
-use super::split::Error;
+use super::error::Error;
 
 /// The header fields of a part, in the order of their arrival.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,8 +27,8 @@ impl PartHead {
         self.field("Content-Location")
     }
 
-    /// `Content-Length` in bytes, if it is a number. The boundary alone says where a part ends; one that
-    /// ends elsewhere than its length says is damaged.
+    /// `Content-Length` in bytes, if it is a number. The boundary alone ends a part; a part of
+    /// another length is damaged.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         let digits = self.field("Content-Length")?;
@@ -45,7 +45,7 @@ impl PartHead {
 
     /// All fields: names as the sender wrote them, values without blanks around them.
     ///
-    /// A value that is not UTF-8 is read as ISO 8859-1, so none of its bytes is lost.
+    /// A value that is not UTF-8 is decoded as ISO 8859-1, which loses no byte.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields
             .iter()

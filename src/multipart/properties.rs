@@ -1,4 +1,4 @@
-//! What holds for every message and however it is cut into chunks.
+//! Properties of every message in chunks of any size.
 
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -35,7 +35,7 @@ struct Received {
 }
 
 impl Received {
-    // Checks, on the way, the order of events and how much the splitter keeps.
+    // Also checks the order of events and the memory of the splitter.
     fn split<'a>(
         &mut self,
         limits: Limits,
@@ -85,7 +85,7 @@ impl Received {
 mod reference {
     use super::{LONGEST_PADDING, Part, PartHead};
 
-    /// What follows a boundary, and where it ends.
+    /// The kind of a delimiter.
     pub(super) enum Kind {
         Next { bare_lf: bool },
         Close,
@@ -163,7 +163,7 @@ mod reference {
 
 const BOUNDARIES: [&str; 6] = ["XYZ", "-", "--", "a b", "X--X", "xcwado-0123456789abcdef"];
 
-// Bytes, and text that is nearly what separates parts.
+// Bytes, and text that resembles delimiters.
 fn text(boundary: &'static str) -> impl Strategy<Value = Vec<u8>> {
     let half = &boundary[..boundary.len().div_ceil(2)];
     let fragments = vec![
@@ -179,7 +179,8 @@ fn text(boundary: &'static str) -> impl Strategy<Value = Vec<u8>> {
     vec(fragment, 0..24).prop_map(|fragments| fragments.concat())
 }
 
-// RFC 2046 5.1: no line of a body may be a boundary line. The last one gets its end from what follows.
+// RFC 2046 5.1: no line of a body may be a boundary line. The last one gets its end from what
+// follows.
 fn can_be_sent(body: &[u8], boundary: &str) -> bool {
     let within = [b"\r\n", body, b"\r\n"].concat();
     (0..body.len() + 2).all(|at| {
@@ -200,7 +201,7 @@ fn bodies() -> impl Strategy<Value = (&'static str, Vec<Vec<u8>>)> {
     })
 }
 
-// What may be a message, and now and then is one.
+// Random text that resembles a message.
 fn text_with_boundary() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     select(&BOUNDARIES[..]).prop_flat_map(|boundary| {
         let starts = [

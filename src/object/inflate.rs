@@ -1,4 +1,4 @@
-//! A deflated data set (PS3.5 A.5), inflated while it is read.
+//! Inflates a deflated data set (PS3.5 A.5) while it is read.
 
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
@@ -7,10 +7,10 @@ use super::reader::Reader;
 use crate::body::{self, Body};
 
 const CHUNK: usize = 64 << 10;
-/// Most that is inflated of one instance: somebody pays for it in processor time.
+/// The most bytes that one instance inflates to: a bound on processor time.
 const MOST: u64 = 4 << 30;
 
-/// What the deflated bytes that `reader` is at inflate to.
+/// The inflated bytes of the deflated stream at the position of `reader`.
 pub(super) fn inflated(mut reader: Reader) -> Body {
     Body::generate(None, |out| async move {
         let mut inflater = Decompress::new(false);
@@ -37,7 +37,9 @@ async fn inflate(
             .map_err(|_damaged| body::Error::Malformed("the deflated data set is damaged"))?;
         used += usize::try_from(inflater.total_in() - before).unwrap_or(usize::MAX);
         if inflater.total_out() > MOST {
-            return Err(body::Error::Malformed("the data set inflates to too much"));
+            return Err(body::Error::Malformed(
+                "the data set inflates to too many bytes",
+            ));
         }
         let is_full = inflated.len() == CHUNK;
         if !inflated.is_empty() {

@@ -1,4 +1,4 @@
-//! What is written into a picture of an instance (PS3.18 8.3.5.1.1).
+//! The text in a picture of an instance (PS3.18 8.3.5.1.1).
 
 use dicom_core::Tag;
 
@@ -6,21 +6,21 @@ use super::skim::Skimmed;
 use crate::dicom::CharacterSet;
 use crate::dicom::dataset::DataSet;
 
-/// Who the patient is, and when the study was.
+/// The lines about patient and study.
 #[must_use]
 pub fn patient(skimmed: &Skimmed) -> Vec<String> {
     let set = skimmed.data_set();
     let lines = [
         name(&set),
-        said(&set, &[("ID ", Tag(0x0010, 0x0020), "")]),
-        said(
+        line(&set, &[("ID ", Tag(0x0010, 0x0020), "")]),
+        line(
             &set,
             &[
                 ("born ", Tag(0x0010, 0x0030), ""),
                 ("", Tag(0x0010, 0x0040), ""),
             ],
         ),
-        said(
+        line(
             &set,
             &[
                 ("", Tag(0x0008, 0x0080), ""),
@@ -32,12 +32,12 @@ pub fn patient(skimmed: &Skimmed) -> Vec<String> {
     lines.into_iter().flatten().collect()
 }
 
-/// How the picture was made.
+/// The lines about the series and its technique.
 #[must_use]
 pub fn technique(skimmed: &Skimmed) -> Vec<String> {
     let set = skimmed.data_set();
     let lines = [
-        said(
+        line(
             &set,
             &[
                 ("", Tag(0x0008, 0x0060), ""),
@@ -47,7 +47,7 @@ pub fn technique(skimmed: &Skimmed) -> Vec<String> {
                 ("image ", Tag(0x0020, 0x0013), ""),
             ],
         ),
-        said(
+        line(
             &set,
             &[
                 ("", Tag(0x0018, 0x0060), " kV"),
@@ -63,31 +63,31 @@ pub fn technique(skimmed: &Skimmed) -> Vec<String> {
     lines.into_iter().flatten().collect()
 }
 
-/// The groups of a name (PS3.5 6.2.1) that say anything, without the signs between their components.
+/// The groups of a name (PS3.5 6.2.1) that are not empty, with blanks between their components.
 fn name(set: &DataSet<'_>) -> Option<String> {
     let name = value(set, Tag(0x0010, 0x0010))?;
     let groups = name.split('=').map(|group| {
         let components = group.split('^').map(str::trim);
-        let said: Vec<_> = components
+        let present: Vec<_> = components
             .filter(|component| !component.is_empty())
             .collect();
-        said.join(" ")
+        present.join(" ")
     });
-    let said: Vec<_> = groups.filter(|group| !group.is_empty()).collect();
-    (!said.is_empty()).then(|| said.join("  "))
+    let present: Vec<_> = groups.filter(|group| !group.is_empty()).collect();
+    (!present.is_empty()).then(|| present.join("  "))
 }
 
-/// What is known of some attributes, each with what stands before and behind it.
-fn said(set: &DataSet<'_>, attributes: &[(&str, Tag, &str)]) -> Option<String> {
-    let known = attributes.iter().filter_map(|(before, tag, behind)| {
+/// A line of the attributes that are present, each with its prefix and suffix.
+fn line(set: &DataSet<'_>, attributes: &[(&str, Tag, &str)]) -> Option<String> {
+    let present = attributes.iter().filter_map(|(before, tag, behind)| {
         let value = value(set, *tag)?;
         Some(format!("{before}{value}{behind}"))
     });
-    let pieces: Vec<_> = known.collect();
+    let pieces: Vec<_> = present.collect();
     (!pieces.is_empty()).then(|| pieces.join("  "))
 }
 
-/// The text of an attribute, if it says anything.
+/// The text of an attribute, unless it is empty.
 fn value(set: &DataSet<'_>, tag: Tag) -> Option<String> {
     let text = CharacterSet::of(set).decode(set.text(tag)?);
     (!text.is_empty()).then(|| text.into())

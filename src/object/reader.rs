@@ -1,22 +1,22 @@
-//! Reading the bytes of an instance in order, a few at a time.
+//! Reads the bytes of an instance in order, chunk by chunk.
 
 use bytes::{Buf, Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
 use crate::body::{self, Body};
 
-/// A place in the bytes of an instance that moves forward.
+/// A forward-only reader of the bytes of an instance.
 #[derive(Debug)]
 pub struct Reader {
     body: Body,
     buffer: Bytes,
     position: u64,
-    /// Of all bytes, if nothing may be passed over unread.
+    /// The digest of all bytes; with it, no byte is skipped unread.
     digest: Option<Sha256>,
 }
 
 impl Reader {
-    /// At the beginning of a body.
+    /// A reader at the beginning of a body.
     #[must_use]
     pub fn new(body: Body) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl Reader {
         }
     }
 
-    /// The same, and at the end the SHA-256 of everything is known.
+    /// A reader that computes the SHA-256 of the whole body.
     #[must_use]
     pub fn digesting(body: Body) -> Self {
         Self {
@@ -36,22 +36,22 @@ impl Reader {
         }
     }
 
-    /// How many bytes are behind.
+    /// The number of consumed bytes.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// The bytes that are here.
+    /// The buffered bytes.
     #[must_use]
     pub fn here(&self) -> &[u8] {
         &self.buffer
     }
 
-    /// Waits until at least so many bytes are here; `false` if there are no more than are here.
+    /// Waits until at least `wanted` bytes are buffered; `false` if the body ends earlier.
     ///
     /// # Errors
-    /// Why the body broke off.
+    /// Why the body was aborted.
     pub async fn fill(&mut self, wanted: usize) -> Result<bool, body::Error> {
         while self.buffer.len() < wanted {
             let Some(chunk) = self.body.chunk().await? else {
@@ -72,10 +72,10 @@ impl Reader {
         Ok(true)
     }
 
-    /// The bytes that come next, as many as are here and `most` at most; `None` at the end.
+    /// Consumes the buffered bytes, at most `most`; `None` at the end.
     ///
     /// # Errors
-    /// Why the body broke off.
+    /// Why the body was aborted.
     pub async fn next(&mut self, most: u64) -> Result<Option<Bytes>, body::Error> {
         if !self.fill(1).await? {
             return Ok(None);
@@ -85,10 +85,10 @@ impl Reader {
         Ok(Some(self.buffer.split_to(length)))
     }
 
-    /// Moves so many bytes to the end of `out`.
+    /// Appends the next `length` bytes to `out`.
     ///
     /// # Errors
-    /// [`body::Error::Truncated`] if there are not so many, or why the body broke off.
+    /// [`body::Error::Truncated`] if the body is shorter, or why it was aborted.
     pub async fn take(&mut self, length: u64, out: &mut Vec<u8>) -> Result<(), body::Error> {
         let mut left = length;
         while left > 0 {
@@ -99,10 +99,10 @@ impl Reader {
         Ok(())
     }
 
-    /// Passes over so many bytes, in a file without reading them.
+    /// Skips `length` bytes, in a file without reading them.
     ///
     /// # Errors
-    /// [`body::Error::Truncated`] if there are not so many, or why the body broke off.
+    /// [`body::Error::Truncated`] if the body is shorter, or why it was aborted.
     pub async fn skip(&mut self, length: u64) -> Result<(), body::Error> {
         let mut left = length;
         let here = usize::try_from(left).map_or(self.buffer.len(), |n| n.min(self.buffer.len()));
@@ -112,7 +112,7 @@ impl Reader {
         if left == 0 {
             return Ok(());
         }
-        // The buffer is empty, so the body's place is ours.
+        // The buffer is empty, so the body is at the reader's position.
         if self.digest.is_none() && self.body.pass_over(left) {
             self.position += left;
             return Ok(());
@@ -124,10 +124,10 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads to the end, and gives the SHA-256 of everything if it is worked out.
+    /// Reads to the end, and returns the SHA-256 if the reader computes it.
     ///
     /// # Errors
-    /// Why the body broke off.
+    /// Why the body was aborted.
     pub async fn finish(mut self) -> Result<Option<[u8; 32]>, body::Error> {
         if self.digest.is_some() {
             while self.next(u64::MAX).await?.is_some() {}
@@ -135,7 +135,7 @@ impl Reader {
         Ok(self.digest.map(|digest| digest.finalize().into()))
     }
 
-    /// What is still to be read.
+    /// The rest of the body.
     #[must_use]
     pub fn into_body(self) -> Body {
         if self.buffer.is_empty() {

@@ -1,4 +1,4 @@
-//! How an instance says that its frames are to be looked at.
+//! The grey-scale and colour transformations that an instance declares for its frames.
 
 use dicom_core::Tag;
 
@@ -14,7 +14,7 @@ const MODALITY_LUT: Tag = Tag(0x0028, 0x3000);
 const VOI_LUT: Tag = Tag(0x0028, 0x3010);
 const DEFAULT_QUALITY: u8 = 90;
 
-/// How frame `number`, counted from 1, is shown if nobody says otherwise.
+/// The default rendering of frame `number`, counted from 1.
 #[must_use]
 pub fn shading(skimmed: &Skimmed, geometry: &Geometry, number: u32) -> Rendering {
     let set = skimmed.data_set();
@@ -45,7 +45,7 @@ pub fn shading(skimmed: &Skimmed, geometry: &Geometry, number: u32) -> Rendering
     }
 }
 
-/// How long a frame is shown, in hundredths of a second (PS3.3 C.7.6.5): a tenth of one unless it says.
+/// The delay of a frame, in hundredths of a second (PS3.3 C.7.6.5); a tenth of a second by default.
 fn delay(set: &DataSet<'_>) -> u16 {
     const TENTH: f64 = 100.0;
     let rate = |tag| decimal(set, tag).filter(|rate| *rate > 0.0);
@@ -55,7 +55,7 @@ fn delay(set: &DataSet<'_>) -> u16 {
     (milliseconds / 10.0).round().clamp(2.0, 1000.0) as u16
 }
 
-/// A functional group of a frame, or the one that all share.
+/// A functional group of a frame, or the shared one.
 fn functional_group<'a>(set: &DataSet<'a>, group: Tag, number: u32) -> Option<DataSet<'a>> {
     let at = number.checked_sub(1)? as usize;
     let of_frame = set.items(PER_FRAME_FUNCTIONAL_GROUPS).nth(at);

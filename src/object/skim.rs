@@ -1,4 +1,4 @@
-//! The data set of an instance, without the values that are large.
+//! Reads the data set of an instance without its large values.
 
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
@@ -16,7 +16,7 @@ const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 const FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0008);
 const DOUBLE_FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0009);
 
-/// How far an instance is read.
+/// The part of an instance that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
     /// To its pixel data.
@@ -25,31 +25,31 @@ pub enum Extent {
     Whole,
 }
 
-/// What an instance says, without its large values.
+/// The data set of an instance without its large values.
 #[derive(Debug)]
 pub struct Skimmed {
     /// Its transfer syntax.
     pub transfer_syntax: TransferSyntax,
-    /// The data set, in the encoding of that, without what is in `large`.
+    /// The data set in the encoding of the transfer syntax, without the values in `large`.
     kept: Vec<u8>,
-    /// Values that were passed over, in their order.
+    /// The skipped values, in order.
     pub large: Vec<Large>,
-    /// SHA-256 of the Part 10 file, if it was worked out.
+    /// SHA-256 of the Part 10 file, if it was computed.
     pub sha256: Option<[u8; 32]>,
-    /// The memory that it takes.
+    /// The memory of the data set.
     share: Share,
 }
 
-/// A value that was passed over.
+/// A value that is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Large {
     /// Its tag.
     pub tag: Tag,
-    /// Its value representation, where one is written.
+    /// Its value representation, unless it is implicit.
     pub vr: Option<VR>,
-    /// Where it begins, in bytes of the Part 10 file, or of what that inflates to.
+    /// Its offset in bytes of the Part 10 file, or of the inflated file.
     pub offset: u64,
-    /// How long it is; `None` for encapsulated pixel data.
+    /// Its length; `None` for encapsulated pixel data.
     pub length: Option<u64>,
 }
 
@@ -60,27 +60,27 @@ impl Skimmed {
         DataSet::new(&self.kept, self.transfer_syntax.encoding())
     }
 
-    /// Bytes of the data set that were kept.
+    /// The size of the data set without its large values.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.kept.len() as u64
     }
 
-    /// Takes memory for so many bytes beside those that were kept.
+    /// Reserves memory for so many bytes beside the data set.
     ///
     /// # Errors
-    /// If there is none.
+    /// If the budget has none.
     pub async fn make_room(&mut self, more: u64) -> Result<(), budget::Error> {
         self.share.grow(self.bytes() + more).await
     }
 
-    /// Its memory, for what has been made of it.
+    /// Its memory, for an output that replaces it.
     #[must_use]
     pub fn into_share(self) -> Share {
         self.share
     }
 
-    /// The elements that the data set lacks, as their metadata names them.
+    /// The skipped elements, which metadata link to.
     #[must_use]
     pub fn linked(&self) -> Vec<Linked> {
         let large = self.large.iter();
@@ -97,7 +97,7 @@ impl Skimmed {
         self.large.iter().find(|large| large.tag == tag)
     }
 
-    /// The pixel data, of whichever kind.
+    /// The pixel data: integer, float or double float.
     #[must_use]
     pub fn pixel_data(&self) -> Option<&Large> {
         self.large.iter().find(|large| is_pixel_data(large.tag))
@@ -115,11 +115,11 @@ fn is_table(Tag(group, element): Tag) -> bool {
         || (group == 0x7FE0 && (1..=2).contains(&element))
 }
 
-/// Reads an instance. `with_digest`: its SHA-256 is worked out, if it is read to its end. `share` grows with
-/// what is kept; [`super::LEAST_KEPT`] is where it begins.
+/// Reads an instance, and computes its SHA-256 if `with_digest` is set and it is read to its end.
+/// `share` starts at [`super::LEAST_KEPT`] and grows with the data set.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// Why the instance was not read.
 pub async fn skim(
     body: Body,
     extent: Extent,
@@ -135,7 +135,7 @@ pub async fn skim(
     let encoding = transfer_syntax.encoding();
     let mut skim = Skim::new(encoding, share);
     let sha256 = if encoding == Encoding::Deflated {
-        // What is inflated is not what was sent, so there is no digest of it.
+        // The digest would cover the inflated bytes, not those of the file.
         let offset = reader.position();
         let mut inflated = Reader::new(inflated(reader));
         skim.read(&mut inflated, extent, offset).await?;
@@ -155,11 +155,11 @@ pub async fn skim(
     Ok(skimmed)
 }
 
-/// The body in which offsets of a [`Large`] count: the same, but for a deflated data set, which is
-/// inflated.
+/// The body that the offset of a [`Large`] refers to: the inflated file if the data set is
+/// deflated, else `body` itself.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// Why the instance was not read.
 pub async fn plain(body: Body, transfer_syntax: &TransferSyntax) -> Result<Body, Error> {
     if transfer_syntax.encoding() != Encoding::Deflated {
         return Ok(body);
@@ -170,7 +170,7 @@ pub async fn plain(body: Body, transfer_syntax: &TransferSyntax) -> Result<Body,
     Ok(inflated(reader).after(Bytes::from(vec![0; before])))
 }
 
-/// Reads the file meta information: the transfer syntax, and all of it, from the preamble on.
+/// Reads the file meta information: the transfer syntax, and all bytes from the preamble on.
 pub(super) async fn start(reader: &mut Reader) -> Result<(TransferSyntax, Bytes), Error> {
     let mut wanted = 1024;
     loop {
@@ -191,7 +191,7 @@ pub(super) async fn start(reader: &mut Reader) -> Result<(TransferSyntax, Bytes)
     }
 }
 
-/// Tells what is large from what is not.
+/// Separates large values from the rest of a data set.
 pub(super) struct Skim {
     encoding: Encoding,
     kept: Vec<u8>,
@@ -209,24 +209,24 @@ impl Skim {
         }
     }
 
-    /// Forgets what was kept, and gives its memory back.
+    /// Drops the kept elements and releases their memory.
     pub(super) fn forget(&mut self) {
         self.kept = Vec::new();
         self.large.clear();
         self.share.shrink(LEAST_KEPT);
     }
 
-    /// The memory of what is kept.
+    /// The memory of the kept elements.
     pub(super) fn share(&mut self) -> &mut Share {
         &mut self.share
     }
 
-    /// What was kept.
+    /// The kept elements.
     pub(super) fn kept(&self) -> &[u8] {
         &self.kept
     }
 
-    /// The large value that was met last.
+    /// The last large value.
     pub(super) fn last_large(&self) -> Option<Large> {
         self.large.last().copied()
     }
@@ -248,7 +248,7 @@ impl Skim {
         Ok(())
     }
 
-    /// Keeps the next element, or passes over the head of a large one; `None` at the end.
+    /// Keeps the next element, or skips the head of a large one; `None` at the end.
     pub(super) async fn next(&mut self, reader: &mut Reader) -> Result<Option<Head>, Error> {
         let Some(head) = self.head(reader, self.encoding).await? else {
             return Ok(None);
@@ -274,7 +274,7 @@ impl Skim {
         Ok(Some(head))
     }
 
-    /// The head of what comes next; `None` at the end.
+    /// The next head; `None` at the end.
     async fn head(&self, reader: &mut Reader, encoding: Encoding) -> Result<Option<Head>, Error> {
         if !reader.fill(12).await? && reader.here().is_empty() {
             return Ok(None);
@@ -286,10 +286,10 @@ impl Skim {
         let vr = head.vr.unwrap_or_else(|| implicit_vr(head.tag, false));
         match head.length {
             _ if is_pixel_data(head.tag) => true,
-            // Tables are looked into when a picture is made.
+            // Rendering reads tables.
             Some(length) if is_table(head.tag) => length as usize > 1 << 18,
             Some(length) => is_binary(vr) && length as usize > MOST_INLINE,
-            // Encapsulated; what is UN is a sequence.
+            // Encapsulated; UN of undefined length is a sequence (CP-246).
             None => is_binary(vr) && vr != VR::UN && head.vr.is_some(),
         }
     }
@@ -300,7 +300,7 @@ impl Skim {
         }
         self.share.grow(self.kept.len() as u64 + length).await?;
         if length > 1 << 16 {
-            // Doubling it would take more than there is a share for.
+            // Doubling the capacity would exceed the share.
             self.kept
                 .reserve_exact(usize::try_from(length).unwrap_or(0));
         }
@@ -329,7 +329,7 @@ impl Skim {
         Ok(())
     }
 
-    /// How elements are written in what `head` opens (CP-246).
+    /// The encoding of the elements in the sequence or item of `head` (CP-246).
     fn inner(&self, around: Encoding, head: &Head) -> Encoding {
         match head.vr {
             Some(VR::UN) => Encoding::ImplicitLittle,
@@ -346,7 +346,7 @@ impl Skim {
                 _ if head.is_delimiter() => return Ok(()),
                 Some(length) if head.is_item() => reader.skip(length.into()).await?,
                 Some(_) | None => {
-                    let what = "pixel data fragments hold something else than items";
+                    let what = "pixel data fragments hold something other than items";
                     return Err(dataset::Error::Malformed(what).into());
                 }
             }

@@ -1,15 +1,16 @@
-//! An instance in Explicit VR Little Endian, while it arrives; what was compressed with frames that
-//! somebody else decodes.
+//! Rewrites an instance as Explicit VR Little Endian while it arrives, with decoded frames in place
+//! of compressed ones.
 //!
-//! PS3.18 8.7.3.3: Implicit VR Little Endian and Explicit VR Big Endian never leave an origin server.
+//! PS3.18 8.7.3.3: Implicit VR Little Endian and Explicit VR Big Endian never leave an origin
+//! server.
 
 use bytes::Bytes;
 use dicom_core::{Tag, VR};
 
 use super::inflate::inflated;
-use super::layout::{PIXEL_DATA, swapped_bytes};
+use super::layout::{PIXEL_DATA, swapped_bytes, u16_of};
 use super::reader::Reader;
-use super::skim::{Skim, is_pixel_data, start};
+use super::skim::{Large, Skim, is_pixel_data, start};
 use super::{Error, LEAST_KEPT};
 use crate::body::{self, Body, Emitter};
 use crate::budget::Share;
@@ -21,10 +22,10 @@ use crate::pixels::Geometry;
 const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
 const PHOTOMETRIC: Tag = Tag(0x0028, 0x0004);
 const PLANAR_CONFIGURATION: Tag = Tag(0x0028, 0x0006);
-/// So much is gathered before it is given on.
+/// Small elements are sent in chunks of this size.
 const CHUNK: usize = 64 << 10;
 
-/// Whether an instance can be made Explicit VR Little Endian without a decoder.
+/// Whether an instance can be rewritten as Explicit VR Little Endian without a decoder.
 #[must_use]
 pub fn is_rewritable(transfer_syntax: &TransferSyntax) -> bool {
     matches!(
@@ -33,24 +34,24 @@ pub fn is_rewritable(transfer_syntax: &TransferSyntax) -> bool {
     )
 }
 
-/// What compressed pixel data become.
+/// Pixel data after decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decoded {
-    /// How many frames there are.
+pub struct DecodedPixels {
+    /// The number of frames.
     pub frames: u32,
-    /// How many bytes each takes.
+    /// The bytes of a frame.
     pub frame: usize,
-    /// Whether they are red, green and blue now.
+    /// Whether the decoder converted them to red, green and blue.
     pub is_rgb: bool,
     /// Bits Allocated (0028,0100).
     pub bits_allocated: u32,
 }
 
-impl Decoded {
-    /// What pixel data with frames like these become.
+impl DecodedPixels {
+    /// Describes the decoded frames of an instance.
     ///
     /// # Errors
-    /// If there is no way to write them in Explicit VR Little Endian.
+    /// If Explicit VR Little Endian cannot hold them.
     pub fn new(geometry: &Geometry, is_rgb: bool) -> Result<Self, Error> {
         let Geometry {
             rows,
@@ -61,51 +62,59 @@ impl Decoded {
             ..
         } = *geometry;
         if !matches!(bits_allocated, 8 | 16 | 32) {
-            return Err(Error::Pixels("samples that are no whole bytes"));
+            return Err(Error::Pixels("samples are not whole bytes"));
         }
         let sample = u64::from(samples) * u64::from(bits_allocated / 8);
         let frame = u64::from(rows) * u64::from(columns) * sample;
         let all = frame.saturating_mul(frames.into());
         match (usize::try_from(frame), u32::try_from(all)) {
-            // PS3.5 7.1.2: the length is an even number of 32 bits, and its highest is taken.
+            // PS3.5 7.1.2: the length is an even number of 32 bits, and 0xFFFFFFFF is reserved.
             (Ok(frame), Ok(all)) if all < u32::MAX - 1 => Ok(Self {
                 frames,
                 frame,
                 is_rgb,
                 bits_allocated,
             }),
-            (Ok(_) | Err(_), _) => Err(Error::Pixels("they are too long when they are decoded")),
+            (Ok(_) | Err(_), _) => Err(Error::Pixels("the decoded frames are too long")),
         }
     }
 }
 
 type NoFrames = fn(u32) -> std::future::Ready<Result<Bytes, body::Error>>;
 
-/// The same instance in Explicit VR Little Endian. Nothing of it is held but what is small, and what `share`
-/// has grown for.
+/// The same instance in Explicit VR Little Endian. Only small values are held, in memory of
+/// `share`.
 #[must_use]
 pub fn explicit_little(body: Body, share: Share) -> Body {
     Body::generate(None, |out| async move {
-        Ok(rewrite::<NoFrames, _>((body, share), None, &out).await?)
+        Ok(rewrite::<NoFrames, _>(body, share, None, &out).await?)
     })
 }
 
-/// The same instance in Explicit VR Little Endian, with its compressed frames as `frame` gives
-/// them, counted from 1. One of them is held at a time.
+/// The same instance in Explicit VR Little Endian, its pixel data replaced by the frames that
+/// `frame` decodes, counted from 1. One frame is held at a time.
 #[must_use]
-pub fn decoded<F, D>((body, share): (Body, Share), decoded: Decoded, frame: F) -> Body
+pub fn decoded<F, D>(body: Body, share: Share, pixels: DecodedPixels, frame: F) -> Body
 where
     F: Fn(u32) -> D + Send + Sync + 'static,
     D: Future<Output = Result<Bytes, body::Error>> + Send,
 {
+    let frames = Frames { pixels, frame };
     Body::generate(None, move |out| async move {
-        Ok(rewrite((body, share), Some((decoded, frame)), &out).await?)
+        Ok(rewrite(body, share, Some(frames), &out).await?)
     })
 }
 
+/// DecodedPixels frames, each decoded when it is its turn.
+struct Frames<F> {
+    pixels: DecodedPixels,
+    frame: F,
+}
+
 async fn rewrite<F, D>(
-    (body, share): (Body, Share),
-    decoded: Option<(Decoded, F)>,
+    body: Body,
+    share: Share,
+    frames: Option<Frames<F>>,
     out: &Emitter,
 ) -> Result<(), Error>
 where
@@ -120,93 +129,68 @@ where
         Encoding::Deflated => Reader::new(inflated(reader)),
         Encoding::ImplicitLittle | Encoding::ExplicitLittle | Encoding::ExplicitBig => reader,
     };
-    let mut rewriter = Rewriter {
-        encoding,
-        is_signed: false,
-        bits_allocated: 0,
-        decoded: decoded.as_ref().map(|(decoded, _)| *decoded),
-        ready: Vec::new(),
-    };
+    let decoded = frames.as_ref().map(|frames| frames.pixels);
+    let mut rewriter = Rewriter::new(encoding, decoded);
     let mut skim = Skim::new(encoding, share);
     loop {
         skim.forget();
-        let Some(head) = skim.next(&mut reader).await? else {
-            break;
+        if skim.next(&mut reader).await?.is_none() {
+            return rewriter.flush(out).await;
+        }
+        let Some(large) = skim.last_large() else {
+            // Heads grow from 8 bytes to 12.
+            let kept = skim.kept().len() as u64;
+            skim.share().grow(kept * 3).await?;
+            rewriter.small(&skim)?;
+            rewriter.flush_chunk(skim.share(), out).await?;
+            continue;
         };
-        match skim.last_large() {
-            None => {
-                // Heads grow from 8 bytes to 12.
-                let kept = skim.kept().len() as u64;
-                skim.share().grow(kept * 3).await?;
-                rewriter.small(&skim)?;
+        match (large.length, &frames) {
+            (Some(length), _) => rewriter.large(&mut reader, &large, length, out).await?,
+            (None, Some(frames)) => {
+                rewriter.pixel_data(&frames.pixels);
+                rewriter.flush(out).await?;
+                frames.give(out).await?;
+                skim.skip_fragments(&mut reader).await?;
             }
-            Some(large) => {
-                let Some(length) = large.length else {
-                    let Some((decoded, frame)) = &decoded else {
-                        return Err(Error::Pixels(
-                            "they are encapsulated in a syntax that has no such",
-                        ));
-                    };
-                    rewriter.pixel_data(decoded);
-                    out.emit(std::mem::take(&mut rewriter.ready).into()).await?;
-                    give_frames(decoded, frame, out).await?;
-                    skim.skip_fragments(&mut reader).await?;
-                    continue;
-                };
-                if rewriter.decoded.is_some() && is_offset_table(head.tag) {
-                    reader.skip(length).await?;
-                    continue;
-                }
-                let vr = head
-                    .vr
-                    .unwrap_or_else(|| implicit_vr(head.tag, rewriter.is_signed));
-                let width = rewriter.width(&head.tag, vr, &large);
-                let declared = u32::try_from(length).unwrap_or(u32::MAX);
-                explicit::head(head.tag, vr, declared, &mut rewriter.ready);
-                out.emit(std::mem::take(&mut rewriter.ready).into()).await?;
-                pass(&mut reader, length, width, out).await?;
+            (None, None) => {
+                return Err(Error::Pixels(
+                    "they are encapsulated in a native transfer syntax",
+                ));
             }
         }
-        if rewriter.ready.len() >= CHUNK {
-            let ready = std::mem::take(&mut rewriter.ready).into();
-            // It keeps its memory until it has been sent.
-            let share = skim.share().split(LEAST_KEPT);
-            Body::full(share.hold(ready)).give(out).await?;
-        }
     }
-    if !rewriter.ready.is_empty() {
-        out.emit(rewriter.ready.into()).await?;
-    }
-    Ok(())
 }
 
-/// Gives on all frames, padded to an even length.
-async fn give_frames<F, D>(decoded: &Decoded, frame: &F, out: &Emitter) -> Result<(), Error>
+impl<F, D> Frames<F>
 where
     F: Fn(u32) -> D,
     D: Future<Output = Result<Bytes, body::Error>>,
 {
-    for number in 1..=decoded.frames {
-        let samples = frame(number).await?;
-        if samples.len() != decoded.frame {
-            return Err(Error::Pixels("a frame has another length than the others"));
+    /// Sends all frames, padded to an even length.
+    async fn give(&self, out: &Emitter) -> Result<(), Error> {
+        for number in 1..=self.pixels.frames {
+            let samples = (self.frame)(number).await?;
+            if samples.len() != self.pixels.frame {
+                return Err(Error::Pixels("a frame differs in length from the others"));
+            }
+            out.emit(samples).await?;
         }
-        out.emit(samples).await?;
+        if self.pixels.length() % 2 == 1 {
+            out.emit(Bytes::from_static(&[0])).await?;
+        }
+        Ok(())
     }
-    if decoded.length() % 2 == 1 {
-        out.emit(Bytes::from_static(&[0])).await?;
-    }
-    Ok(())
 }
 
-impl Decoded {
+impl DecodedPixels {
     fn length(&self) -> u64 {
         self.frame as u64 * u64::from(self.frames)
     }
 }
 
-/// Extended Offset Table, its lengths, and the length of all fragments (PS3.3 C.7.6.3): there are
-/// none without fragments.
+/// Extended Offset Table, its lengths, and the length of all fragments (PS3.3 C.7.6.3), which exist
+/// only with fragments.
 fn is_offset_table(Tag(group, element): Tag) -> bool {
     group == 0x7FE0 && (1..=3).contains(&element)
 }
@@ -215,16 +199,68 @@ struct Rewriter {
     encoding: Encoding,
     is_signed: bool,
     bits_allocated: u32,
-    /// What compressed pixel data become.
-    decoded: Option<Decoded>,
+    /// The pixel data that replace compressed ones.
+    decoded: Option<DecodedPixels>,
     ready: Vec<u8>,
 }
 
 impl Rewriter {
+    fn new(encoding: Encoding, decoded: Option<DecodedPixels>) -> Self {
+        Self {
+            encoding,
+            is_signed: false,
+            bits_allocated: 0,
+            decoded,
+            ready: Vec::new(),
+        }
+    }
+
+    fn take_ready(&mut self) -> Bytes {
+        std::mem::take(&mut self.ready).into()
+    }
+
+    /// Sends the small elements once they make a chunk, which holds its memory until it has been
+    /// sent.
+    async fn flush_chunk(&mut self, share: &mut Share, out: &Emitter) -> Result<(), Error> {
+        if self.ready.len() >= CHUNK {
+            let ready = self.take_ready();
+            let share = share.split(LEAST_KEPT);
+            Body::full(share.hold(ready)).give(out).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self, out: &Emitter) -> Result<(), Error> {
+        if !self.ready.is_empty() {
+            out.emit(self.take_ready()).await?;
+        }
+        Ok(())
+    }
+
+    /// Passes on a large value.
+    async fn large(
+        &mut self,
+        reader: &mut Reader,
+        large: &Large,
+        length: u64,
+        out: &Emitter,
+    ) -> Result<(), Error> {
+        if self.decoded.is_some() && is_offset_table(large.tag) {
+            return Ok(reader.skip(length).await?);
+        }
+        let vr = large.vr;
+        let vr = vr.unwrap_or_else(|| implicit_vr(large.tag, self.is_signed));
+        let width = self.width(vr, large);
+        let declared = u32::try_from(length).unwrap_or(u32::MAX);
+        explicit::head(large.tag, vr, declared, &mut self.ready);
+        self.flush(out).await?;
+        pass(reader, length, width, out).await
+    }
+
     fn small(&mut self, skim: &Skim) -> Result<(), Error> {
         let set = DataSet::new(skim.kept(), self.encoding);
         set.check()?;
-        if let Some(bits) = super::layout::u16_of(&set, BITS_ALLOCATED) {
+        if let Some(bits) = u16_of(&set, BITS_ALLOCATED) {
             self.bits_allocated = u32::from(bits);
         }
         if let Some(decoded) = self.decoded
@@ -235,8 +271,8 @@ impl Rewriter {
         Ok(explicit::write(&set, &mut self.is_signed, &mut self.ready)?)
     }
 
-    /// Writes an element that is another one when the pixels are decoded.
-    fn described_anew(&mut self, set: &DataSet<'_>, decoded: Decoded) -> bool {
+    /// Writes an element whose value changes with decoding.
+    fn described_anew(&mut self, set: &DataSet<'_>, decoded: DecodedPixels) -> bool {
         let Some(Ok(element)) = set.elements().next() else {
             return false;
         };
@@ -246,7 +282,7 @@ impl Rewriter {
                 let photometric = element.ascii().unwrap_or_default();
                 let now = match photometric {
                     _ if decoded.is_rgb => "RGB",
-                    // Each pixel has all three now.
+                    // Each decoded pixel has all three samples.
                     "YBR_FULL_422" | "YBR_PARTIAL_422" => "YBR_FULL",
                     other => other,
                 };
@@ -266,7 +302,7 @@ impl Rewriter {
     }
 
     /// The head of the pixel data.
-    fn pixel_data(&mut self, decoded: &Decoded) {
+    fn pixel_data(&mut self, decoded: &DecodedPixels) {
         let vr = if decoded.bits_allocated > 8 {
             VR::OW
         } else {
@@ -276,10 +312,10 @@ impl Rewriter {
         explicit::head(PIXEL_DATA, vr, length, &mut self.ready);
     }
 
-    /// How many bytes of a large value change places.
-    fn width(&self, tag: &Tag, vr: VR, large: &super::Large) -> usize {
+    /// The bytes of a number in a large value that are reversed; 1 if none are.
+    fn width(&self, vr: VR, large: &Large) -> usize {
         match self.encoding {
-            Encoding::ExplicitBig if is_pixel_data(*tag) => {
+            Encoding::ExplicitBig if is_pixel_data(large.tag) => {
                 swapped_bytes(large, self.bits_allocated)
             }
             Encoding::ExplicitBig => width(vr),
@@ -288,7 +324,7 @@ impl Rewriter {
     }
 }
 
-/// Gives on so many bytes, turned round where they have to be.
+/// Passes on `length` bytes, each number of `width` bytes reversed.
 async fn pass(reader: &mut Reader, length: u64, width: usize, out: &Emitter) -> Result<(), Error> {
     let mut left = length;
     let mut rest = Vec::new();

@@ -1,43 +1,43 @@
-//! Text in pictures (PS3.18 8.3.5.1.1): white letters with a black rim, which can be read on anything.
+//! Text in pictures (PS3.18 8.3.5.1.1): white letters with a black rim, legible on any background.
 
 use super::Lettering;
 
-/// How high and at most how wide a letter is.
+/// The height and the greatest width of a glyph.
 const HEIGHT: usize = 16;
-/// Pictures of so many lines have letters of their own size; larger ones have larger letters.
+/// The side of a picture for which glyphs keep their size; larger pictures scale them up.
 const LINES_FOR_SIZE: usize = 512;
 const MARGIN: usize = 4;
-/// Stands for what the font does not have.
+/// Replaces a character that the font lacks.
 const UNKNOWN: char = '\u{fffd}';
-/// Most letters of a line, whatever a data set says.
+/// The most letters of a line.
 const LONGEST: usize = 256;
 
-/// The pixels that are written on: so many channels for each.
-pub(super) struct Paper<'a> {
+/// The pixels of the picture that the lettering is drawn on.
+pub(super) struct Canvas<'a> {
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) channels: usize,
     pub(super) bytes: &'a mut [u8],
 }
 
-/// Writes lines at the top and at the bottom. What does not fit is left out.
-pub(super) fn write(paper: &mut Paper<'_>, lettering: &Lettering) {
-    let size = (paper.width.min(paper.height) / LINES_FOR_SIZE).max(1);
+/// Draws lines at the top and at the bottom. Lines that do not fit are left out.
+pub(super) fn write(canvas: &mut Canvas<'_>, lettering: &Lettering) {
+    let size = (canvas.width.min(canvas.height) / LINES_FOR_SIZE).max(1);
     let height = HEIGHT * size;
-    let fitting = paper.height.saturating_sub(2 * MARGIN) / height;
+    let fitting = canvas.height.saturating_sub(2 * MARGIN) / height;
     let top = lettering.top.iter().take(fitting);
     for (number, line) in top.enumerate() {
-        paper.line(line, MARGIN + number * height, size);
+        canvas.line(line, MARGIN + number * height, size);
     }
-    // What stands at the top goes before what stands at the bottom.
+    // Lines at the top take precedence.
     let left = fitting.saturating_sub(lettering.top.len());
     let bottom = lettering.bottom.iter().rev().take(left);
     for (number, line) in bottom.enumerate() {
-        paper.line(line, paper.height - MARGIN - (number + 1) * height, size);
+        canvas.line(line, canvas.height - MARGIN - (number + 1) * height, size);
     }
 }
 
-impl Paper<'_> {
+impl Canvas<'_> {
     fn line(&mut self, line: &str, top: usize, size: usize) {
         let mut dots = Vec::new();
         let mut left = MARGIN;
@@ -55,15 +55,15 @@ impl Paper<'_> {
             left += across * size;
         }
         for &(x, y) in &dots {
-            self.fill((x - size, y - size), 3 * size, 0);
+            self.fill(x - size, y - size, 3 * size, 0);
         }
-        for &dot in &dots {
-            self.fill(dot, size, u8::MAX);
+        for &(x, y) in &dots {
+            self.fill(x, y, size, u8::MAX);
         }
     }
 
-    /// Fills a square, as far as it is on the paper.
-    fn fill(&mut self, (left, top): (usize, usize), side: usize, level: u8) {
+    /// Fills a square, clipped to the canvas.
+    fn fill(&mut self, left: usize, top: usize, side: usize, level: u8) {
         let right = (left + side).min(self.width);
         for y in top..(top + side).min(self.height) {
             let at = |x| (y * self.width + x) * self.channels;
@@ -80,13 +80,13 @@ mod tests {
 
     fn written(width: usize, height: usize, channels: usize, lettering: &Lettering) -> Vec<u8> {
         let mut bytes = vec![128; width * height * channels];
-        let mut paper = Paper {
+        let mut canvas = Canvas {
             width,
             height,
             channels,
             bytes: &mut bytes,
         };
-        write(&mut paper, lettering);
+        write(&mut canvas, lettering);
         bytes
     }
 
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_size_nothing_is_written_beside_the_paper() {
+    fn nothing_is_drawn_outside_the_canvas_at_any_size() {
         let long = "W".repeat(1000);
         let lettering = lines(&[&long, "", &long], &[&long, "\u{10ffff}"]);
         for (width, height) in [(1, 1), (7, 300), (300, 7), (16, 23), (17, 24), (1100, 1100)] {

@@ -1,34 +1,29 @@
-//! Pixels that somebody else compressed become samples, and samples become pictures.
+//! Decodes compressed frames into samples and renders samples as pictures.
 //!
-//! Nothing here runs in the gateway's own process: decoders of untrusted bytes are slow, large, and
-//! in part not written in safe Rust. They run in child processes ([`Pool`]) with bounds on memory and
-//! time, which end when they misbehave and take nobody along.
+//! Decoders do not run in the gateway's own process: they parse untrusted bytes, take time and
+//! memory, and some are not safe Rust. They run in child processes ([`Pool`]) with limits on memory
+//! and time, so a crash or a time-out costs one frame and not the gateway.
 
-mod decode;
-mod jpeg;
-mod jpeg2000;
-mod jpeg_extended;
-mod jpeg_ls;
+mod codec;
 mod lettering;
 mod pool;
 mod render;
-mod rle;
 mod window;
 mod worker;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use decode::decodable;
+pub use codec::decodable;
 pub use pool::{COMMAND, Pool, Settings};
 pub use worker::run;
 
-/// Most pixels of a frame that is decoded.
+/// The most pixels of a frame that is decoded.
 pub const MOST_PIXELS: u64 = 64 << 20;
-/// Most bytes of a frame, compressed or not.
+/// The most bytes of a frame, compressed or not.
 pub const MOST_BYTES: u64 = 256 << 20;
 
-/// What the attributes of the Image Pixel module say (PS3.3 C.7.6.3).
+/// The attributes of the Image Pixel module (PS3.3 C.7.6.3).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Geometry {
     /// Rows (0028,0010).
@@ -53,32 +48,33 @@ pub struct Geometry {
     pub is_float: bool,
 }
 
-/// One frame, and what is to be made of it.
+/// One frame and the output that its decoder makes of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
-    /// The transfer syntax that the frame is in; none if it is not compressed.
+    /// The transfer syntax of a compressed frame.
     pub compressed: Option<String>,
-    /// What it is.
+    /// The attributes of the frame.
     pub geometry: Geometry,
-    /// What is wanted.
-    pub wanted: Wanted,
+    /// Samples or a picture.
+    pub output: Output,
 }
 
 impl Task {
-    /// Most bytes that are made of the frame, but for pictures that are larger than their pixels.
+    /// An upper bound on the bytes of the output. A picture may exceed it if its encoding is larger
+    /// than its pixels.
     #[must_use]
-    pub fn most_made(&self) -> u64 {
-        /// What a picture takes beside its pixels.
+    pub fn most_bytes(&self) -> u64 {
+        /// The headers of a picture.
         const HEAD: u64 = 64 << 10;
         let geometry = &self.geometry;
         let pixels = u64::from(geometry.rows) * u64::from(geometry.columns);
         let samples = u64::from(geometry.samples);
-        match &self.wanted {
-            Wanted::Samples => {
+        match &self.output {
+            Output::Samples => {
                 let bits = u64::from(geometry.bits_allocated.max(8));
                 (pixels * samples * bits).div_ceil(8)
             }
-            Wanted::Picture(rendering) => {
+            Output::Picture(rendering) => {
                 let pixels = match rendering.viewport.size {
                     Some((width, height)) if rendering.viewport.never_larger => {
                         pixels.min(u64::from(width) * u64::from(height))
@@ -93,28 +89,28 @@ impl Task {
     }
 }
 
-/// What is made of a frame.
+/// The output of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Wanted {
+pub enum Output {
     /// Its samples in little endian, pixel by pixel.
     Samples,
-    /// A picture.
+    /// An encoded picture.
     Picture(Box<Rendering>),
 }
 
-/// What was made of a frame.
+/// The result of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Made {
+pub struct Product {
     /// The samples, or the picture.
     pub bytes: Bytes,
-    /// Whether samples are red, green and blue, though the attributes say that they were not.
+    /// Whether the decoder converted the samples to red, green and blue.
     pub is_rgb: bool,
 }
 
 /// How a frame becomes a picture (PS3.3 C.7.6.3.1.2, C.11.1, C.11.2; PS3.18 8.3.5).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rendering {
-    /// What the picture is written in.
+    /// The format of the picture.
     pub format: Format,
     /// From 1 to 100.
     pub quality: u8,
@@ -122,34 +118,34 @@ pub struct Rendering {
     pub rescale: Option<(f64, f64)>,
     /// Modality LUT, instead of `rescale`.
     pub modality_lut: Option<Lut>,
-    /// Window; if there is none and no VOI LUT, all that is in the frame.
+    /// Window; without one and without a VOI LUT, the range of the frame.
     pub window: Option<Window>,
     /// VOI LUT, unless there is a window.
     pub voi_lut: Option<Lut>,
-    /// Red, green and blue of a palette.
+    /// The lookup tables of a palette: red, green and blue.
     pub palette: Option<[Lut; 3]>,
-    /// Pixels that are padding, from and to.
+    /// The range of padding values, inclusive.
     pub padding: Option<(i32, i32)>,
     /// Whether the presentation is inverse (2050,0020).
     pub is_inverse: bool,
-    /// The part of the frame that is shown, and how large.
+    /// The region of the frame, and its size in the picture.
     pub viewport: Viewport,
-    /// How long it stays in a picture that moves, in hundredths of a second.
+    /// The delay of the frame in an animation, in hundredths of a second.
     pub delay: u16,
-    /// What is written into it.
+    /// The text in the picture.
     pub lettering: Lettering,
 }
 
 /// Lines of text in a picture.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lettering {
-    /// From the upper edge down.
+    /// Lines at the upper edge, downwards.
     pub top: Vec<String>,
-    /// Down to the lower edge.
+    /// Lines at the lower edge, downwards.
     pub bottom: Vec<String>,
 }
 
-/// Which pictures there are.
+/// The format of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Format {
     /// `image/jpeg`.
@@ -198,39 +194,39 @@ pub struct Lut {
 pub struct Viewport {
     /// The box that the picture is scaled to fit into.
     pub size: Option<(u32, u32)>,
-    /// The part of the frame: left, top, width, height.
+    /// The region of the frame: left, top, width, height.
     pub source: Option<(f64, f64, f64, f64)>,
     /// Mirrored horizontally, vertically.
     pub flips: (bool, bool),
-    /// Whether a picture that is smaller than the box stays as it is.
+    /// Whether a picture that is smaller than the box keeps its size.
     pub never_larger: bool,
 }
 
-/// Why there are no samples and no picture.
+/// Why a frame was not decoded or rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Error {
-    /// The compressed frame is damaged, or not what the attributes say.
+    /// The compressed frame is damaged, or contradicts the attributes.
     #[error("the frame cannot be decoded: {0}")]
     Damaged(String),
-    /// There is no decoder for it.
-    #[error("frames in this transfer syntax cannot be decoded here")]
+    /// No decoder supports the transfer syntax.
+    #[error("no decoder supports the transfer syntax of the frame")]
     NoDecoder,
-    /// There is no rule for what the attributes say.
-    #[error("frames of this kind cannot be rendered: {0}")]
+    /// The attributes have values that the renderer does not support.
+    #[error("the frame cannot be rendered: {0}")]
     Unsupported(String),
-    /// It is more than is decoded.
-    #[error("the frame is larger than is decoded here")]
+    /// The frame exceeds [`MOST_PIXELS`] or [`MOST_BYTES`].
+    #[error("the frame is too large to be decoded")]
     TooLarge,
-    /// It took too long, or more memory than there is for it.
-    #[error("the frame took more time or memory than there is for it")]
+    /// The decoder exceeded its limit of time or memory.
+    #[error("the decoder exceeded its limit of time or memory")]
     Exhausted,
-    /// There is no room for another one just now.
-    #[error("too many frames are being decoded just now")]
+    /// The queue for decoders is full.
+    #[error("the queue for decoders is full")]
     Busy,
 }
 
 impl Geometry {
-    /// That of one grey frame, for tests of decoders.
+    /// The geometry of one grey frame, for tests of decoders.
     #[cfg(test)]
     fn grey(rows: u32, columns: u32, bits_allocated: u32, bits_stored: u32) -> Self {
         Self {
@@ -247,11 +243,11 @@ impl Geometry {
         }
     }
 
-    /// Bits of one frame that is not compressed.
+    /// The bits of one uncompressed frame.
     #[must_use]
     pub fn frame_bits(&self) -> u64 {
         let pixels = u64::from(self.rows) * u64::from(self.columns);
-        // PS3.3 C.7.6.3.1.2: there are two samples for each pixel.
+        // PS3.3 C.7.6.3.1.2: 4:2:2 has two samples for each pixel.
         let samples = match (self.photometric.as_str(), self.samples) {
             ("YBR_FULL_422" | "YBR_PARTIAL_422", 3) => 2,
             (_, samples) => samples,
@@ -278,8 +274,8 @@ impl Geometry {
     }
 }
 
-/// Whether frames in a transfer syntax can be decoded here.
+/// Whether a decoder supports the transfer syntax.
 #[must_use]
 pub fn is_decodable(transfer_syntax: &str) -> bool {
-    decode::codec(transfer_syntax).is_some()
+    codec::codec(transfer_syntax).is_some()
 }

@@ -1,4 +1,4 @@
-//! The processes that decode, as the gateway sees them.
+//! The pool of decoder processes, on the gateway's side.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,18 +13,18 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::worker::{header, lengths};
-use super::{Error, MOST_BYTES, Made, Task};
+use super::{Error, MOST_BYTES, Product, Task};
 use crate::budget::{self, Bounds, Fair, Share};
 
 /// `[rendering]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Frames that are decoded at the same time, each in a process of its own.
+    /// Decoder processes; each decodes one frame at a time.
     pub processes: usize,
-    /// Frames that wait for one of them at most; half as many of one client.
+    /// The most frames in the queue for a process; half as many of one client.
     pub queue: usize,
-    /// Seconds that one frame may take.
+    /// The time-out of one frame, in seconds.
     pub seconds: u64,
 }
 
@@ -39,10 +39,10 @@ impl Default for Settings {
     }
 }
 
-/// Most bytes of what a decoder says of what it made.
-const MOST_SAID: u64 = 64 << 10;
+/// The most bytes of JSON in the reply of a decoder.
+const MOST_REPLY_JSON: u64 = 64 << 10;
 
-/// Processes that wait for something to decode.
+/// A pool of decoder processes.
 #[derive(Debug, Clone)]
 pub struct Pool(Arc<Inner>);
 
@@ -57,30 +57,30 @@ struct Inner {
 
 #[derive(Debug)]
 struct Worker {
-    // Ends with its handle.
+    // Killed on drop.
     child: Child,
     input: ChildStdin,
     output: ChildStdout,
 }
 
-/// Why a process did not answer.
+/// Why a process did not reply.
 enum Failure {
-    /// It has ended, or says what no decoder says.
+    /// The process has exited, or its reply is malformed.
     Ended,
-    /// It takes longer than it may.
+    /// The process exceeded the time-out.
     Late,
-    /// There is no memory for its answer.
+    /// The budget has no memory for the reply.
     NoMemory(budget::Error),
-    /// Nothing can be made of the frame.
+    /// The decoder refused the frame.
     Frame(Error),
 }
 
-/// What a program is called with to decode; the number of the calling process follows.
+/// The command-line argument that starts a decoder; the ID of the parent process follows.
 pub const COMMAND: &str = "decode-frames";
 
 impl Pool {
-    /// Processes of this program, which calls [`super::run`] for [`COMMAND`]. None is started before
-    /// it is needed.
+    /// A pool of processes of `program`, which calls [`super::run`] for [`COMMAND`]. Processes
+    /// start on demand.
     #[must_use]
     pub fn new(program: PathBuf, settings: Settings) -> Self {
         let processes = settings.processes.max(1) as u64;
@@ -97,42 +97,52 @@ impl Pool {
         }))
     }
 
-    /// Makes of a frame what the task says. `share` is the memory of the frame, and of what is made.
+    /// Runs a task on a frame. `share` holds the memory of the frame and of the output.
     ///
     /// # Errors
-    /// Why there is nothing to give.
-    pub async fn make(&self, task: &Task, frame: Vec<u8>, mut share: Share) -> Result<Made, Error> {
+    /// Why the frame was not decoded or rendered.
+    pub async fn decode(
+        &self,
+        task: &Task,
+        frame: Vec<u8>,
+        mut share: Share,
+    ) -> Result<Product, Error> {
         task.geometry.check()?;
         if frame.len() as u64 > MOST_BYTES {
             return Err(Error::TooLarge);
         }
         let client = share.account().client();
-        // Each seat is free again after `seconds`, so a wait for one has an end.
+        // Each seat is freed within `seconds`, so the wait for one is bounded.
         let seat = self.0.seats.take(client, 1, Duration::MAX).await;
         let _seat = seat.map_err(|_full| Error::Busy)?;
-        let made = self.made(task, &frame, &mut share).await?;
+        let product = self.dispatch(task, &frame, &mut share).await?;
         drop(frame);
-        Ok(Made {
-            bytes: share.hold(made.bytes),
-            ..made
+        Ok(Product {
+            bytes: share.hold(product.bytes),
+            ..product
         })
     }
 
-    /// A process that ended while it waited says nothing of the frame that it is given next: another one
-    /// gets that. Only a process that was started for the frame and ends tells that the frame ended it.
-    async fn made(&self, task: &Task, frame: &[u8], share: &mut Share) -> Result<Made, Error> {
+    /// An idle process may have exited for reasons of its own, so its failure is retried in a new
+    /// process. Only the exit of a process that was started for the frame is blamed on the frame.
+    async fn dispatch(
+        &self,
+        task: &Task,
+        frame: &[u8],
+        share: &mut Share,
+    ) -> Result<Product, Error> {
         if let Some(worker) = self.idle() {
-            match self.asked(worker, task, frame, share).await {
-                Err(Failure::Ended) => tracing::info!("a decoder that waited has ended"),
+            match self.run_on(worker, task, frame, share).await {
+                Err(Failure::Ended) => tracing::info!("an idle decoder has exited"),
                 outcome => return outcome.map_err(Failure::error),
             }
         }
         let worker = Worker::start(&self.0.program).ok_or(Error::Busy)?;
-        let outcome = self.asked(worker, task, frame, share).await;
+        let outcome = self.run_on(worker, task, frame, share).await;
         outcome.map_err(Failure::error)
     }
 
-    /// A process that waits and has not ended meanwhile.
+    /// An idle process that has not exited.
     fn idle(&self) -> Option<Worker> {
         loop {
             let mut worker = self.all_idle().pop()?;
@@ -146,15 +156,15 @@ impl Pool {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a process answers, which then waits for the next frame. One that fails is dropped, and so
-    /// killed.
-    async fn asked(
+    /// Runs a task on a process and returns the process to the pool. A process that fails is
+    /// dropped, which kills it.
+    async fn run_on(
         &self,
         mut worker: Worker,
         task: &Task,
         frame: &[u8],
         share: &mut Share,
-    ) -> Result<Made, Failure> {
+    ) -> Result<Product, Failure> {
         let time = Duration::from_secs(self.0.settings.seconds);
         let (said, bytes) = timeout(time, worker.ask(task, frame)).await??;
         let needed = (frame.len() + bytes) as u64;
@@ -164,7 +174,7 @@ impl Pool {
         self.all_idle().push(worker);
         let is_rgb = said.map_err(Failure::Frame)?;
         let bytes = made.into();
-        Ok(Made { bytes, is_rgb })
+        Ok(Product { bytes, is_rgb })
     }
 }
 
@@ -202,7 +212,7 @@ impl Worker {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .inspect_err(|error| tracing::error!(%error, "a decoder cannot be started"))
+            .inspect_err(|error| tracing::error!(%error, "failed to start a decoder"))
             .ok()?;
         Some(Self {
             input: child.stdin.take()?,
@@ -211,7 +221,8 @@ impl Worker {
         })
     }
 
-    /// Whether samples are red, green and blue now, or why there are none, and how many bytes follow.
+    /// Sends a task. The reply says whether the samples are red, green and blue now, or why the
+    /// decoder failed, and how many bytes follow.
     async fn ask(
         &mut self,
         task: &Task,
@@ -227,7 +238,7 @@ impl Worker {
         let mut head = [0; 8];
         self.output.read_exact(&mut head).await?;
         let (json, bytes) = lengths(head);
-        if json as u64 > MOST_SAID || bytes as u64 > 2 * MOST_BYTES {
+        if json as u64 > MOST_REPLY_JSON || bytes as u64 > 2 * MOST_BYTES {
             return Err(Failure::Ended);
         }
         let mut said = vec![0; json];

@@ -1,11 +1,13 @@
-//! Samples become a picture: grey or colour, cut and scaled, and encoded.
+//! Renders samples as a picture: shades, crops, scales and encodes it.
 
-use super::decode::Samples;
-use super::lettering::{self, Paper};
+use std::ops::Range;
+
+use super::codec::Samples;
+use super::lettering::{self, Canvas};
 use super::window::Grey;
 use super::{Error, Format, Geometry, Rendering, Viewport};
 
-/// Most pixels of a picture.
+/// The most pixels of a picture.
 const MOST_PIXELS: u64 = 16 << 20;
 
 /// A picture of eight bits: one or three bytes for each pixel.
@@ -23,13 +25,13 @@ pub(super) fn render(
 ) -> Result<Vec<u8>, Error> {
     let picture = shaded(samples, geometry, rendering)?;
     let mut picture = fitted(picture, rendering.viewport)?;
-    let mut paper = Paper {
+    let mut canvas = Canvas {
         width: picture.width,
         height: picture.height,
         channels: picture.channels,
         bytes: &mut picture.bytes,
     };
-    lettering::write(&mut paper, &rendering.lettering);
+    lettering::write(&mut canvas, &rendering.lettering);
     encoded(&picture, rendering)
 }
 
@@ -78,7 +80,7 @@ fn shaded(samples: &Samples, geometry: &Geometry, rendering: &Rendering) -> Resu
     }
 }
 
-/// Every value that there can be is mapped once.
+/// Maps every possible value once.
 fn by_table(samples: &Samples, geometry: &Geometry, grey: &Grey<'_>, count: usize) -> Vec<u8> {
     let table: Vec<u8> = (0..1u32 << samples.bits)
         .map(|raw| grey.level(meant(u64::from(raw), geometry)))
@@ -117,7 +119,7 @@ fn value_at(samples: &Samples, geometry: &Geometry, index: usize) -> f64 {
     }
 }
 
-/// The number that stored bits mean: above Bits Stored there may be anything.
+/// The number in a stored value. The bits above Bits Stored are undefined.
 fn meant(raw: u64, geometry: &Geometry) -> f64 {
     let bits = geometry.bits_stored.clamp(1, 63);
     let kept = raw & ((1 << bits) - 1);
@@ -144,46 +146,28 @@ fn rgb([y, blue, red]: [u8; 3]) -> [u8; 3] {
     ]
 }
 
-/// The part that is wanted, in the size that is wanted. Averages where it becomes smaller.
+/// The region of the viewport, scaled to its size. Averages where it becomes smaller.
 fn fitted(picture: Picture, viewport: Viewport) -> Result<Picture, Error> {
     if viewport == Viewport::default() {
         return Ok(picture);
     }
-    let whole = (0.0, 0.0, picture.width as f64, picture.height as f64);
-    let (left, top, width, height) = viewport.source.unwrap_or(whole);
-    let (left, top) = (left.clamp(0.0, whole.2), top.clamp(0.0, whole.3));
-    let (width, height) = (width.min(whole.2 - left), height.min(whole.3 - top));
-    if width < 1.0 || height < 1.0 {
-        return Err(unsupported("the region is outside of it"));
-    }
-    // PS3.18 8.3.5.1.3: as large as fits, in the proportions that it has.
-    let mut scale = viewport.size.map_or(1.0, |(across, down)| {
-        (f64::from(across) / width).min(f64::from(down) / height)
-    });
-    if viewport.never_larger {
-        scale = scale.min(1.0);
-    }
-    let out_width = ((width * scale).round() as usize).max(1);
-    let out_height = ((height * scale).round() as usize).max(1);
-    if (out_width as u64) * (out_height as u64) > MOST_PIXELS {
+    let (across, down) = axes(&picture, viewport)?;
+    if (across.output as u64) * (down.output as u64) > MOST_PIXELS {
         return Err(Error::TooLarge);
     }
     let channels = picture.channels;
-    let mut bytes = Vec::with_capacity(out_width * out_height * channels);
-    let columns: Vec<_> = (0..out_width)
-        .map(|x| span(x, out_width, left, width, picture.width, viewport.flips.0))
-        .collect();
-    for y in 0..out_height {
-        let rows = span(y, out_height, top, height, picture.height, viewport.flips.1);
+    let mut bytes = Vec::with_capacity(across.output * down.output * channels);
+    let columns: Vec<_> = (0..across.output).map(|x| across.span(x)).collect();
+    for y in 0..down.output {
+        let rows = down.span(y);
         for columns in &columns {
             for channel in 0..channels {
                 let mut sum = 0usize;
                 let mut count = 0;
                 for row in rows.clone() {
                     for column in columns.clone() {
-                        sum += usize::from(
-                            picture.bytes[(row * picture.width + column) * channels + channel],
-                        );
+                        let pixel = row * picture.width + column;
+                        sum += usize::from(picture.bytes[pixel * channels + channel]);
                         count += 1;
                     }
                 }
@@ -192,33 +176,80 @@ fn fitted(picture: Picture, viewport: Viewport) -> Result<Picture, Error> {
         }
     }
     Ok(Picture {
-        width: out_width,
-        height: out_height,
+        width: across.output,
+        height: down.output,
         channels,
         bytes,
     })
 }
 
-/// Which of the old pixels make a new one: at least one.
-fn span(
-    at: usize,
-    of: usize,
-    from: f64,
+/// How the columns, or the rows, of a picture become those of a scaled one.
+#[derive(Debug, Clone, Copy)]
+struct Axis {
+    /// Pixels of the picture.
+    input: usize,
+    /// Pixels of the scaled picture.
+    output: usize,
+    /// The first pixel of the region.
+    start: f64,
+    /// The length of the region, in pixels of the picture.
     length: f64,
-    limit: usize,
     is_flipped: bool,
-) -> std::ops::Range<usize> {
-    let at = if is_flipped { of - 1 - at } else { at };
-    let step = length / of as f64;
-    let first = ((from + at as f64 * step) as usize).min(limit - 1);
-    let last = (from + (at + 1) as f64 * step).ceil() as usize;
-    // Where it becomes larger, or stays as it is, the nearest one.
-    let last = if step <= 1.0 {
-        first + 1
-    } else {
-        last.max(first + 1)
+}
+
+/// The axes of a viewport: across and down.
+fn axes(picture: &Picture, viewport: Viewport) -> Result<(Axis, Axis), Error> {
+    let whole = (0.0, 0.0, picture.width as f64, picture.height as f64);
+    let (left, top, width, height) = viewport.source.unwrap_or(whole);
+    let (left, top) = (left.clamp(0.0, whole.2), top.clamp(0.0, whole.3));
+    let (width, height) = (width.min(whole.2 - left), height.min(whole.3 - top));
+    if width < 1.0 || height < 1.0 {
+        return Err(unsupported("the region is outside of the frame"));
+    }
+    // PS3.18 8.3.5.1.3: as large as fits, with its aspect ratio.
+    let mut scale = viewport.size.map_or(1.0, |(across, down)| {
+        (f64::from(across) / width).min(f64::from(down) / height)
+    });
+    if viewport.never_larger {
+        scale = scale.min(1.0);
+    }
+    let output = |length: f64| ((length * scale).round() as usize).max(1);
+    let across = Axis {
+        input: picture.width,
+        output: output(width),
+        start: left,
+        length: width,
+        is_flipped: viewport.flips.0,
     };
-    first..last.min(limit)
+    let down = Axis {
+        input: picture.height,
+        output: output(height),
+        start: top,
+        length: height,
+        is_flipped: viewport.flips.1,
+    };
+    Ok((across, down))
+}
+
+impl Axis {
+    /// The pixels of the picture, at least one, that make pixel `at` of the scaled picture.
+    fn span(self, at: usize) -> Range<usize> {
+        let at = if self.is_flipped {
+            self.output - 1 - at
+        } else {
+            at
+        };
+        let step = self.length / self.output as f64;
+        let first = ((self.start + at as f64 * step) as usize).min(self.input - 1);
+        let last = (self.start + (at + 1) as f64 * step).ceil() as usize;
+        // Enlarging, or keeping the size, takes the nearest pixel.
+        let last = if step <= 1.0 {
+            first + 1
+        } else {
+            last.max(first + 1)
+        };
+        first..last.min(self.input)
+    }
 }
 
 fn encoded(picture: &Picture, rendering: &Rendering) -> Result<Vec<u8>, Error> {

@@ -1,22 +1,22 @@
-//! Stored values become grey levels (PS3.3 C.11.1, C.11.2; PS3.4 N.2).
+//! Maps stored values to grey levels (PS3.3 C.11.1, C.11.2; PS3.4 N.2).
 
 use super::{Function, Geometry, Lut, Rendering, Window};
 
 impl Lut {
-    /// What a value is mapped to.
+    /// The entry of a value.
     fn of(&self, value: f64) -> f64 {
-        // What is beyond the ends has the value of the ends.
+        // Values beyond the table have the entry at its end.
         let last = self.entries.len().saturating_sub(1);
         let at = (value - f64::from(self.first)).clamp(0.0, last as f64);
         f64::from(self.entries.get(at as usize).copied().unwrap_or(0))
     }
 
-    /// The largest value that an entry can have.
+    /// The largest possible entry.
     pub(super) fn largest(&self) -> f64 {
         f64::from((1u32 << self.bits.clamp(1, 16)) - 1)
     }
 
-    /// An entry as eight bits.
+    /// The entry of a value, scaled to eight bits.
     pub(super) fn level(&self, value: f64) -> u8 {
         // Some writers declare 16 bits and use eight.
         let is_eight = self.bits > 8 && self.entries.iter().all(|&entry| entry <= 0xFF);
@@ -26,7 +26,7 @@ impl Lut {
 }
 
 impl Window {
-    /// From 0 to 1.
+    /// The grey level of a value, from 0 to 1.
     fn of(self, value: f64) -> f64 {
         let Self {
             center,
@@ -50,7 +50,7 @@ pub(super) struct Grey<'a> {
 }
 
 impl<'a> Grey<'a> {
-    /// For a frame with these values.
+    /// The mapping of a frame with these values.
     pub(super) fn new(
         rendering: &'a Rendering,
         geometry: &Geometry,

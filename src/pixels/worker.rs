@@ -1,5 +1,5 @@
-//! The process that decodes: it reads tasks, and writes what it made of them, until nobody wants
-//! anything any more.
+//! The decoder process: it reads tasks from standard input and writes their output to standard
+//! output, until its input ends.
 
 use std::io::{self, Read, Write};
 
@@ -7,25 +7,25 @@ use rustix::process::{
     Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit,
 };
 
-use super::{Error, Task, Wanted, decode, render};
+use super::{Error, Output, Task, codec, render};
 
-/// Most memory that a decoder may have: a frame, its samples, and what it works with.
+/// The memory limit of a decoder: a frame, its samples, and working memory.
 const MOST_MEMORY: u64 = 1 << 30;
 
-/// A task, or what was made of it: so many bytes of JSON, then so many of pixels.
+/// A task or its reply: JSON, then the bytes of a frame or of the output.
 pub(super) struct Message {
     pub(super) json: Vec<u8>,
     pub(super) bytes: Vec<u8>,
 }
 
-/// Answers tasks of the process `parent` on standard input, one after the other.
+/// Serves the tasks of the process `parent`, one after the other.
 ///
 /// # Errors
-/// If input or output break off, or `parent` has ended.
+/// If input or output fail, or `parent` has exited.
 pub fn run(parent: u32) -> io::Result<()> {
-    // A decoder that is busy does not see the end of its input, and a gateway that is killed ends nobody.
+    // A busy decoder does not see the end of its input when the gateway is killed.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // It may have ended before that.
+    // The parent may have exited before that call.
     let now = getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
     if now != Some(parent) {
         return Err(io::ErrorKind::BrokenPipe.into());
@@ -35,7 +35,7 @@ pub fn run(parent: u32) -> io::Result<()> {
         maximum: Some(MOST_MEMORY),
     };
     setrlimit(Resource::As, limit)?;
-    // What it says when it breaks would be of no use to anybody, and may hold what it was given.
+    // A panic message is of no use to the parent, and may hold bytes of the frame.
     std::panic::set_hook(Box::new(|_quietly| {}));
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
     while let Some(message) = read(&mut input)? {
@@ -53,18 +53,18 @@ pub fn run(parent: u32) -> io::Result<()> {
 }
 
 fn done(message: &Message) -> Result<(Vec<u8>, bool), Error> {
-    let task: Task = serde_json::from_slice(&message.json).map_err(decode::damaged)?;
-    let samples = decode::decode(task.compressed.as_deref(), &task.geometry, &message.bytes)?;
-    match &task.wanted {
-        Wanted::Samples => Ok((samples.bytes, samples.is_rgb)),
-        Wanted::Picture(rendering) => {
+    let task: Task = serde_json::from_slice(&message.json).map_err(codec::damaged)?;
+    let samples = codec::decode(task.compressed.as_deref(), &task.geometry, &message.bytes)?;
+    match &task.output {
+        Output::Samples => Ok((samples.bytes, samples.is_rgb)),
+        Output::Picture(rendering) => {
             let picture = render::render(&samples, &task.geometry, rendering)?;
             Ok((picture, samples.is_rgb))
         }
     }
 }
 
-/// What stands before a message.
+/// The header of a message: the lengths of its JSON and its bytes.
 pub(super) fn header(json: usize, bytes: usize) -> [u8; 8] {
     let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
     let mut header = [0; 8];

@@ -1,8 +1,7 @@
-//! Metadata that a source has made: every link in them becomes ours, whatever it was.
+//! Adopts the metadata that a source wrote: every link in them becomes a link to the gateway.
 //!
-//! A link to bulk data may be relative, below another path, signed, on another host. None of them is
-//! followed by anybody: the value is in the instance, so what is given instead is where we take it
-//! from there.
+//! A source's link to bulk data may be relative, below another path, signed, or on another host.
+//! The gateway does not follow it: its own link leads to the same value in the instance.
 
 use std::collections::HashMap;
 
@@ -19,27 +18,27 @@ const RETRIEVE_URL: &str = "00081190";
 const STUDY_INSTANCE_UID: &str = "0020000D";
 const SERIES_INSTANCE_UID: &str = "0020000E";
 
-/// Of an array in the DICOM JSON model, the instances of which `target_of` knows what they are
-/// here, below the DICOMweb root.
+/// Reads an array in the DICOM JSON model and returns its instances that `target_of` identifies,
+/// with links below the DICOMweb root.
 ///
 /// # Errors
-/// [`Unsuitable`] if it is no such array, or an instance says to be of another study or series.
+/// [`Unsuitable`] if it is not such an array, or an instance names another study or series.
 pub fn adopted(
     json: &[u8],
     root: &str,
     target_of: impl Fn(&str) -> Option<Target>,
 ) -> Result<HashMap<SopInstanceUid, Bytes>, Unsuitable> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let adopting = deserializer.deserialize_seq(Adopting(root, target_of));
+    let adopting = deserializer.deserialize_seq(InstancesVisitor(root, target_of));
     let adopted = adopting.map_err(|_wrong| Unsuitable)?;
     deserializer.end().map_err(|_more| Unsuitable)?;
     Ok(adopted)
 }
 
-/// One instance is a tree of values at a time.
-struct Adopting<'r, F>(&'r str, F);
+/// Holds the values of one instance at a time.
+struct InstancesVisitor<'r, F>(&'r str, F);
 
-impl<'de, F: Fn(&str) -> Option<Target>> Visitor<'de> for Adopting<'_, F> {
+impl<'de, F: Fn(&str) -> Option<Target>> Visitor<'de> for InstancesVisitor<'_, F> {
     type Value = HashMap<SopInstanceUid, Bytes>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,7 +56,7 @@ impl<'de, F: Fn(&str) -> Option<Target>> Visitor<'de> for Adopting<'_, F> {
             if text(&instance, STUDY_INSTANCE_UID) != Some(study.as_str())
                 || text(&instance, SERIES_INSTANCE_UID) != Some(series.as_str())
             {
-                return Err(A::Error::custom("it is of another series"));
+                return Err(A::Error::custom("an instance of another series"));
             }
             let own = format!("{}/{}", self.0, target.path());
             if let Some(attribute) = instance.get_mut(RETRIEVE_URL) {
@@ -74,7 +73,7 @@ fn text<'a>(instance: &'a Map<String, Value>, tag: &str) -> Option<&'a str> {
     instance.get(tag)?.get("Value")?.get(0)?.as_str()
 }
 
-/// Links to bulk data become those to the same values in the instance; other addresses are left out.
+/// Links to bulk data become links to the same values in the instance; other addresses are removed.
 fn relink(attributes: &mut Map<String, Value>, link: &str) {
     for (tag, attribute) in attributes.iter_mut() {
         let Some(attribute) = attribute.as_object_mut() else {

@@ -1,19 +1,19 @@
-//! Pictures of frames, put one after the other into a GIF that moves. Pure.
+//! Joins pictures of frames into an animated GIF. Pure.
 //!
-//! A GIF of one picture is a head, one block of its own, and one byte at the end (GIF89a): blocks of
-//! several are put behind the head of the first.
+//! A GIF of one picture is a head, the block of the picture, and a trailer byte (GIF89a). An
+//! animation is the head of the first picture and the blocks of all.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// Signature and logical screen descriptor.
 const HEAD: usize = 13;
-/// Whether a palette for all pictures follows.
+/// The flag of a global palette.
 const HAS_PALETTE: u8 = 0x80;
 const TRAILER: u8 = 0x3B;
-/// Over and over again, as all viewers since Netscape 2.0 read it.
+/// The extension for an endless loop, which all viewers since Netscape 2.0 support.
 const FOR_EVER: &[u8] = b"\x21\xFF\x0BNETSCAPE2.0\x03\x01\x00\x00\x00";
 
-/// The beginning of a GIF that moves, and its first picture.
+/// The beginning of an animation, with its first picture.
 #[must_use]
 pub fn begun(first: &Bytes) -> Option<Bytes> {
     let head = first.get(..head(first)?)?;
@@ -25,14 +25,14 @@ pub fn begun(first: &Bytes) -> Option<Bytes> {
     Some(out.freeze())
 }
 
-/// Another picture.
+/// The block of another picture.
 #[must_use]
 pub fn block(picture: &Bytes) -> Option<Bytes> {
     let (start, end) = (head(picture)?, picture.len().checked_sub(1)?);
     (end > start && picture.last() == Some(&TRAILER)).then(|| picture.slice(start..end))
 }
 
-/// How long the head is, the palette for all included.
+/// The length of the head with its global palette.
 fn head(picture: &[u8]) -> Option<usize> {
     let flags = *picture.get(10).filter(|_| picture.starts_with(b"GIF89a"))?;
     let palette = match flags & HAS_PALETTE {
@@ -42,7 +42,7 @@ fn head(picture: &[u8]) -> Option<usize> {
     Some(HEAD + palette)
 }
 
-/// The end.
+/// The end of an animation.
 #[must_use]
 pub fn ended() -> Bytes {
     Bytes::from_static(&[TRAILER])

@@ -1,4 +1,4 @@
-//! *Retrieve Capabilities* (PS3.18 8.9): what a DICOMweb root answers, as WADL or JSON.
+//! *Retrieve Capabilities* (PS3.18 8.9): the resources of a DICOMweb root, as WADL or JSON.
 
 use serde_json::{Value, json};
 
@@ -111,7 +111,7 @@ pub fn wadl(root: &str) -> String {
     out
 }
 
-/// The same as JSON.
+/// The resources below `root` as JSON.
 #[must_use]
 pub fn json(root: &str) -> Value {
     let resources = SERVED.iter().map(|served| {

@@ -1,13 +1,13 @@
-//! Documents of our own, written piece by piece: of each, one chunk is held.
+//! Writes documents piece by piece: one chunk is in memory.
 
 use serde_json::Value;
 
 use crate::body::{self, Body, Emitter};
 
-/// What is gathered before it is given to the reader.
+/// The size of a chunk.
 pub const CHUNK: usize = 64 << 10;
 
-/// Writes a document. Its reader gets a chunk whenever one is full.
+/// Writes a document, and sends each full chunk to its reader.
 #[derive(Debug)]
 pub struct Writer {
     out: Emitter,
@@ -15,10 +15,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes the next piece, and waits for the reader where a chunk is full.
+    /// Writes the next piece, and waits for the reader when a chunk is full.
     ///
     /// # Errors
-    /// [`body::Error::Abandoned`] if nobody reads any more.
+    /// [`body::Error::Abandoned`] if the reader is gone.
     pub async fn text(&mut self, piece: &str) -> Result<(), body::Error> {
         self.gathered.extend_from_slice(piece.as_bytes());
         if self.gathered.len() < CHUNK {
@@ -28,10 +28,10 @@ impl Writer {
         self.out.emit(chunk.into()).await
     }
 
-    /// Gives all of another body to the reader, after what was written before it.
+    /// Sends all of another body to the reader, after the pieces before it.
     ///
     /// # Errors
-    /// Why that breaks off, or as [`Writer::text`].
+    /// Why the body was aborted, or as [`Writer::text`].
     pub async fn body(&mut self, body: Body) -> Result<(), body::Error> {
         if !self.gathered.is_empty() {
             let chunk = std::mem::take(&mut self.gathered);
@@ -49,7 +49,7 @@ impl Writer {
     }
 }
 
-/// A document that `write` writes while it is read; it gives the writer back at its end.
+/// A document that `write` writes while it is read. `write` returns the writer at the end.
 pub fn document<W>(write: impl FnOnce(Writer) -> W) -> Body
 where
     W: Future<Output = Result<Writer, body::Error>> + Send + 'static,

@@ -1,5 +1,5 @@
-//! Answers of a source, passed on: their links become ours, everything of their head is written
-//! anew, and what they are is looked at.
+//! Forwards responses of a source: checks their media type, writes their head anew, and rewrites
+//! their links to lead to the gateway.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::dicom::MediaType;
 use crate::multipart::{Boundary, Event, Joiner, Limits, PartHead, Splitter};
 use crate::rewrite::{JsonLinks, Links, NotJson};
 
-/// Media types of single payloads that are passed on; those of images, videos and sounds are too.
+/// Media types of single payloads that are forwarded, beside images, videos and audio.
 const SINGLE: &[&str] = &[
     "application/octet-stream",
     "application/pdf",
@@ -18,19 +18,19 @@ const SINGLE: &[&str] = &[
     "text/rtf",
     "text/xml",
 ];
-/// So much at once: where there are many short links, what comes out is longer than what goes in.
+/// Links are rewritten in pieces of this size: the output of many short links exceeds the input.
 const PIECE: usize = 16 << 10;
 const JSON: &[&str] = &["application/dicom+json", "application/json"];
 
-/// It is nothing that is passed on.
+/// The response cannot be forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is nothing that can be passed on")]
+#[error("the response has a type or content that cannot be forwarded")]
 pub struct Unsuitable;
 
-/// Metadata, as DICOM JSON (PS3.18 Annex F).
+/// Forwards metadata in DICOM JSON (PS3.18 Annex F).
 ///
 /// # Errors
-/// [`Unsuitable`] if it is something else.
+/// [`Unsuitable`] if the media type differs.
 pub fn metadata(
     media_type: &MediaType,
     mut body: Body,
@@ -54,10 +54,10 @@ pub fn metadata(
     })
 }
 
-/// Frames, bulk data, rendered images: many in a `multipart/related`, or one alone.
+/// Forwards frames, bulk data or rendered images: a `multipart/related`, or a single payload.
 ///
 /// # Errors
-/// [`Unsuitable`] if it is something else.
+/// [`Unsuitable`] if the media type differs.
 pub fn payload(
     media_type: &MediaType,
     body: Body,
@@ -118,7 +118,7 @@ async fn join(
     out.emit(joiner.close()).await
 }
 
-/// Of a part's head only what it is, and where it is if that is one of our addresses now.
+/// Keeps the media type of a part, and its location if that leads to the gateway.
 fn part(joiner: &mut Joiner, head: &PartHead, links: &Links) -> Bytes {
     let media_type = head.content_type().and_then(MediaType::parse);
     let content_type = media_type.map(|media_type| media_type.to_string());
@@ -138,5 +138,5 @@ fn part(joiner: &mut Joiner, head: &PartHead, links: &Links) -> Bytes {
 }
 
 fn broken(_not_json: NotJson) -> body::Error {
-    body::Error::Malformed("it is not DICOM JSON")
+    body::Error::Malformed("the metadata are not DICOM JSON")
 }

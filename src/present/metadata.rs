@@ -25,19 +25,19 @@ pub const DICOM_JSON: &str = "application/dicom+json";
 /// `application/dicom+xml`.
 pub const DICOM_XML: &str = "application/dicom+xml";
 
-/// Stands for the DICOMweb root in kept metadata, whose links are those of whoever asks. JSON has
-/// no such byte.
+/// The placeholder for the DICOMweb root in cached metadata; each client has a root of its own. The
+/// byte cannot occur in JSON.
 const ROOT: char = '\0';
 
-/// A description of so many bytes or fewer is written at once.
+/// A description up to this length is written at once.
 const SHORT: usize = 64 << 10;
-/// What a link to a value is beside its beginning.
+/// The most bytes of a link behind its prefix.
 const MOST_OF_LINK: usize = 80;
 
-/// How metadata are written.
+/// The format of metadata.
 #[derive(Debug)]
-pub enum Form {
-    /// An array.
+pub enum Format {
+    /// A JSON array.
     Json {
         /// Whether it is compressed.
         gzip: bool,
@@ -46,19 +46,28 @@ pub enum Form {
     Xml(Boundary),
 }
 
+/// How a client sees metadata.
+#[derive(Debug)]
+pub struct View {
+    /// The DICOMweb root of its links.
+    pub root: String,
+    /// The attributes that it asks for; all by default.
+    pub include: Option<Include>,
+}
+
 /// The metadata of an instance, with a placeholder for the DICOMweb root.
 #[derive(Debug)]
 pub struct Described {
-    /// The object.
+    /// The JSON object.
     pub json: Bytes,
-    /// The memory that it takes, or that it takes beside what is kept.
+    /// The memory of the object.
     pub share: Share,
 }
 
-/// Describes an instance. There is memory for the description before it is written.
+/// Describes an instance. The memory of the description is reserved before it is written.
 ///
 /// # Errors
-/// What is wrong with its data set, or that there is no memory.
+/// Why its data set is malformed, or that the budget has no memory.
 pub async fn describe(mut skimmed: Skimmed, target: &Target) -> Result<Described, object::Error> {
     let link = format!("{ROOT}/{}/bulkdata/", target.path());
     let linked = skimmed.linked();
@@ -74,7 +83,7 @@ pub async fn describe(mut skimmed: Skimmed, target: &Target) -> Result<Described
     Ok(Described { json, share })
 }
 
-/// What is between the places of the root.
+/// The pieces between placeholders of the root.
 fn pieces(described: &Bytes) -> impl Iterator<Item = Bytes> {
     let mut rest = Some(described.clone());
     std::iter::from_fn(move || {
@@ -87,7 +96,7 @@ fn pieces(described: &Bytes) -> impl Iterator<Item = Bytes> {
     })
 }
 
-/// What a description takes while it becomes a text: a tree of values, and the text.
+/// An upper bound on the memory for a tree of values and its text.
 #[must_use]
 pub fn most_of_text(json: &[u8]) -> u64 {
     const VALUE: usize = 160;
@@ -96,7 +105,7 @@ pub fn most_of_text(json: &[u8]) -> u64 {
     (json.len() * 4 + values * VALUE + escaped * 16) as u64
 }
 
-/// The metadata of one instance as they are given, below this root.
+/// The metadata of one instance with links below `root`.
 #[must_use]
 pub fn rooted(described: &Bytes, root: &str) -> Bytes {
     if memchr::memchr(0, described).is_none() {
@@ -112,10 +121,10 @@ pub fn rooted(described: &Bytes, root: &str) -> Bytes {
     out.into()
 }
 
-/// The metadata of one instance as they are given, below this root, without what is not wanted.
+/// The metadata of one instance with links below `root`, limited to the attributes of `include`.
 ///
 /// # Errors
-/// If they are no JSON.
+/// If they are not JSON.
 pub fn given(
     described: &Bytes,
     root: &str,
@@ -128,18 +137,20 @@ pub fn given(
     }
 }
 
-/// The metadata of all instances, each as soon as `described` has it.
+/// The metadata of all instances, each sent as soon as `described` returns it.
 pub fn metadata<D, F>(
     first: Option<Described>,
     mut instances: Instances,
     described: D,
-    (form, root, include): (Form, String, Option<Include>),
+    format: Format,
+    view: View,
 ) -> Presented
 where
     D: Fn(Instance) -> F + Send + 'static,
     F: Future<Output = Result<Described, body::Error>> + Send,
 {
-    let (mut writer, content_type) = Writer::new(form);
+    let (mut writer, content_type) = Writer::new(format);
+    let View { root, include } = view;
     let body = Body::generate(None, |out| async move {
         let mut first = first;
         loop {
@@ -163,10 +174,10 @@ where
     Presented { content_type, body }
 }
 
-/// Rows that are found, as an answer.
-pub fn rows(form: Form, rows: impl Iterator<Item = Bytes> + Send + 'static) -> Presented {
+/// The rows that match a search.
+pub fn rows(format: Format, rows: impl Iterator<Item = Bytes> + Send + 'static) -> Presented {
     const ROWS_AT_ONCE: usize = 64;
-    let (mut writer, content_type) = Writer::new(form);
+    let (mut writer, content_type) = Writer::new(format);
     let mut rows = rows;
     let body = Body::generate(None, |out| async move {
         loop {
@@ -184,7 +195,7 @@ pub fn rows(form: Form, rows: impl Iterator<Item = Bytes> + Send + 'static) -> P
     Presented { content_type, body }
 }
 
-/// Of the metadata of an instance, what is wanted and what tells which one it is.
+/// Limits metadata to the attributes of `include` and those that identify the instance.
 fn only(json: &Bytes, include: &Include) -> Result<Bytes, body::Error> {
     const IDENTIFYING: [&str; 5] = ["00080005", "00080016", "00080018", "0020000D", "0020000E"];
     let mut attributes: BTreeMap<&str, &RawValue> =
@@ -194,9 +205,9 @@ fn only(json: &Bytes, include: &Include) -> Result<Bytes, body::Error> {
     Ok(json.into())
 }
 
-const NOT_JSON: body::Error = body::Error::Malformed("the metadata are no JSON");
+const NOT_JSON: body::Error = body::Error::Malformed("the metadata are not JSON");
 
-/// Puts descriptions one after the other.
+/// Writes descriptions one after the other.
 enum Writer {
     Json {
         has_some: bool,
@@ -209,10 +220,10 @@ enum Writer {
 }
 
 impl Writer {
-    fn new(form: Form) -> (Self, String) {
-        match form {
-            Form::Json { gzip: false } => (Self::Json { has_some: false }, DICOM_JSON.to_owned()),
-            Form::Json { gzip: true } => {
+    fn new(format: Format) -> (Self, String) {
+        match format {
+            Format::Json { gzip: false } => (Self::Json { has_some: false }, DICOM_JSON.to_owned()),
+            Format::Json { gzip: true } => {
                 let encoder = GzEncoder::new(Vec::new(), Compression::fast());
                 let writer = Self::Gzip {
                     has_some: false,
@@ -220,7 +231,7 @@ impl Writer {
                 };
                 (writer, DICOM_JSON.to_owned())
             }
-            Form::Xml(boundary) => {
+            Format::Xml(boundary) => {
                 let joiner = Joiner::new(boundary);
                 let content_type = joiner.content_type(DICOM_XML);
                 (Self::Xml(Some(joiner)), content_type)
@@ -247,7 +258,7 @@ impl Writer {
                 let written = encoder
                     .write_all(before)
                     .and_then(|()| encoder.write_all(json));
-                // The first one is sent at once: a viewer may begin with it.
+                // The first description is flushed, so that a viewer can start with it.
                 let flushed = if is_first { encoder.flush() } else { Ok(()) };
                 written
                     .and(flushed)
@@ -264,7 +275,7 @@ impl Writer {
         }
     }
 
-    /// Writes what an instance is, below this root, a little at a time if it is long.
+    /// Sends a description with links below `root`, in pieces if it is long.
     async fn give(
         &mut self,
         described: Described,

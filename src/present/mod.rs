@@ -1,4 +1,4 @@
-//! What is answered: a stream of instances becomes the bytes of an answer. Pure.
+//! Writes responses: a stream of instances becomes the bytes of a response. Pure.
 
 pub mod adopted;
 pub mod animation;

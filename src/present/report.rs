@@ -1,16 +1,15 @@
-//! Structured reports as text (PS3.18 8.7.4: the category *text*). Pure: a data set in the DICOM JSON
-//! model goes in.
+//! Renders structured reports as text (PS3.18 8.7.4: the category *text*). Pure: the input is a
+//! data set in the DICOM JSON model.
 //!
-//! It is what the content tree says (PS3.3 C.17.3), in its order, and nothing else: no template is
-//! known here, and nothing is left out because it is not.
+//! The text is the whole content tree (PS3.3 C.17.3), in its order, without regard to templates.
 
 use serde_json::{Map, Value};
 
 use super::xml::escaped;
 
-/// What a report is written in.
+/// The format of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum Format {
     /// `text/html`.
     Html,
     /// `text/plain`.
@@ -23,10 +22,10 @@ const CONTENT: &str = "0040A730";
 
 /// The text of a report.
 #[must_use]
-pub fn text(report: &Set, form: Form) -> String {
+pub fn text(report: &Set, format: Format) -> String {
     let title = concept(report).unwrap_or("Structured report");
     let mut page = Page {
-        form,
+        format,
         out: String::new(),
     };
     page.begin(title);
@@ -40,7 +39,7 @@ pub fn text(report: &Set, form: Form) -> String {
     page.out
 }
 
-/// Who and when, and whether it is done and signed (PS3.3 C.17.2).
+/// Patient, dates and completion (PS3.3 C.17.2).
 const HEAD: [(&str, &str); 8] = [
     ("Patient", "00100010"),
     ("Patient ID", "00100020"),
@@ -53,14 +52,14 @@ const HEAD: [(&str, &str); 8] = [
 ];
 
 struct Page {
-    form: Form,
+    format: Format,
     out: String,
 }
 
 impl Page {
     fn begin(&mut self, title: &str) {
-        match self.form {
-            Form::Html => {
+        match self.format {
+            Format::Html => {
                 let title = escaped(title);
                 self.out.push_str(&format!(
                     "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
@@ -68,12 +67,12 @@ impl Page {
                      div{{margin-left:1.5em}}</style></head><body>\n<h1>{title}</h1>\n"
                 ));
             }
-            Form::Plain => self.out.push_str(&format!("{title}\n\n")),
+            Format::Plain => self.out.push_str(&format!("{title}\n\n")),
         }
     }
 
     fn end(&mut self) {
-        if self.form == Form::Html {
+        if self.format == Format::Html {
             self.out.push_str("</body></html>\n");
         }
     }
@@ -87,29 +86,29 @@ impl Page {
             if kind == "CONTAINER" {
                 self.heading(depth, name);
             } else {
-                self.line(depth, name, &said(item, &kind));
+                self.line(depth, name, &value_of(item, &kind));
             }
             if !has_items {
                 continue;
             }
-            if self.form == Form::Html {
+            if self.format == Format::Html {
                 self.out.push_str("<div>\n");
             }
             self.content(item, depth + 1);
-            if self.form == Form::Html {
+            if self.format == Format::Html {
                 self.out.push_str("</div>\n");
             }
         }
     }
 
     fn heading(&mut self, depth: usize, name: &str) {
-        match self.form {
-            Form::Html => {
+        match self.format {
+            Format::Html => {
                 let level = (depth + 1).min(6);
                 let name = escaped(name);
                 self.out.push_str(&format!("<h{level}>{name}</h{level}>\n"));
             }
-            Form::Plain => {
+            Format::Plain => {
                 let indent = "  ".repeat(depth - 1);
                 self.out.push_str(&format!("\n{indent}{name}\n"));
             }
@@ -118,13 +117,13 @@ impl Page {
 
     fn line(&mut self, depth: usize, name: &str, value: &str) {
         let colon = if name.is_empty() { "" } else { ": " };
-        match self.form {
-            Form::Html => {
+        match self.format {
+            Format::Html => {
                 let (name, value) = (escaped(name), escaped(value).replace('\n', "<br>"));
                 self.out
                     .push_str(&format!("<p><b>{name}</b>{colon}{value}</p>\n"));
             }
-            Form::Plain => {
+            Format::Plain => {
                 let indent = "  ".repeat(depth.saturating_sub(1));
                 self.out
                     .push_str(&format!("{indent}{name}{colon}{value}\n"));
@@ -134,7 +133,7 @@ impl Page {
 }
 
 /// The value of a content item (PS3.3 table C.17.3-7).
-fn said(item: &Set, kind: &str) -> String {
+fn value_of(item: &Set, kind: &str) -> String {
     let plain = |tag| value(item, tag).unwrap_or_default();
     match kind {
         "TEXT" => plain("0040A160").replace("\r\n", "\n").replace('\r', "\n"),
@@ -143,7 +142,7 @@ fn said(item: &Set, kind: &str) -> String {
                 let number = value(measured, "0040A30A").unwrap_or_default();
                 let unit = items(measured, "004008EA").next();
                 let unit = unit.and_then(|unit| value(unit, "00080100"));
-                // The unit 1 of UCUM is none.
+                // The UCUM unit 1 means no unit.
                 match unit.filter(|unit| unit != "1") {
                     Some(unit) => format!("{number} {unit}"),
                     None => number,
@@ -174,12 +173,12 @@ fn said(item: &Set, kind: &str) -> String {
     }
 }
 
-/// What a content item is about.
+/// The concept name of a content item.
 fn concept(set: &Set) -> Option<&str> {
     items(set, "0040A043").next().and_then(meaning)
 }
 
-/// A code, for people.
+/// The meaning of a code, else its value.
 fn meaning(code: &Set) -> Option<&str> {
     let text = |tag: &str| code.get(tag)?.get("Value")?.get(0)?.as_str();
     text("00080104").or_else(|| text("00080100"))
@@ -191,7 +190,7 @@ fn items<'a>(set: &'a Set, tag: &str) -> impl Iterator<Item = &'a Set> {
     items.filter_map(Value::as_object)
 }
 
-/// All values of an attribute, as people write them.
+/// All values of an attribute, as readable text.
 fn value(set: &Set, tag: &str) -> Option<String> {
     let values = set.get(tag)?.get("Value")?.as_array()?;
     let written = values.iter().map(|value| match value {
@@ -256,7 +255,7 @@ mod tests {
     fn a_report_is_read_as_it_is_written() {
         let expected = "Chest <Report>\n\nPatient: Doe Jane\n\nFindings\n  Finding: First <b>line</b>\n\
                         Second & last\n  Diameter: 12.5 mm\n  Side: Left\n  image 1.2.3\n";
-        let text = text(&report(), Form::Plain);
+        let text = text(&report(), Format::Plain);
         assert_eq!(
             text.replace(": image", "image").replace("  : ", "  "),
             expected
@@ -265,7 +264,7 @@ mod tests {
 
     #[test]
     fn nothing_in_a_report_is_markup() {
-        let html = text(&report(), Form::Html);
+        let html = text(&report(), Format::Html);
         assert!(html.contains("<h1>Chest &lt;Report&gt;</h1>"), "{html}");
         assert!(
             html.contains("First &lt;b&gt;line&lt;/b&gt;<br>Second &amp; last"),
@@ -279,6 +278,6 @@ mod tests {
 
     #[test]
     fn an_empty_report_is_one() {
-        assert!(text(&Set::new(), Form::Plain).starts_with("Structured report"));
+        assert!(text(&Set::new(), Format::Plain).starts_with("Structured report"));
     }
 }

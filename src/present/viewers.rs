@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::search::Row;
 
-/// Attributes that OHIF's `dicomjson` data source has at a study and a series rather than at every
-/// instance.
+/// The attributes that OHIF's `dicomjson` data source expects at a study and a series rather than
+/// at every instance.
 const OF_STUDY: &[&str] = &[
     "StudyInstanceUID",
     "StudyDate",
@@ -26,7 +26,7 @@ const OF_SERIES: &[&str] = &[
     "Modality",
 ];
 
-/// The document that OHIF's `dicomwebproxy` data source takes: where the one server is.
+/// The document for OHIF's `dicomwebproxy` data source: the address of the gateway.
 #[must_use]
 pub fn ohif_proxy(root: &str, wado_uri: &str) -> Value {
     json!({
@@ -45,7 +45,7 @@ pub fn ohif_proxy(root: &str, wado_uri: &str) -> Value {
                 "imageRendering": "wadors",
                 "thumbnailRendering": "wadors",
                 "enableStudyLazyLoad": true,
-                // Quoted, every request for a frame would be asked for twice by the browser.
+                // With a quoted value the browser would send every request for a frame twice.
                 "omitQuotationForMultipartRequest": true,
                 "bulkDataURI": { "enabled": true, "relativeResolution": "studies" },
             }],
@@ -53,7 +53,7 @@ pub fn ohif_proxy(root: &str, wado_uri: &str) -> Value {
     })
 }
 
-/// Attributes by keyword, with plain values, as OHIF wants them.
+/// Attributes by keyword, with plain values, as OHIF expects them.
 #[must_use]
 pub fn naturalized(set: &Map<String, Value>) -> Map<String, Value> {
     let mut natural = Map::new();
@@ -82,7 +82,7 @@ fn natural_value(value: &Value) -> Value {
     }
 }
 
-/// A study as OHIF's `dicomjson` data source has it, without its series.
+/// A study for OHIF's `dicomjson` data source, without its series.
 #[must_use]
 pub fn ohif_study(row: &Row) -> Map<String, Value> {
     chosen(row, OF_STUDY)

@@ -1,4 +1,4 @@
-//! The manifest that Weasis takes, of version 2.5, as its published schema has it. Pure.
+//! Writes the manifest of Weasis, version 2.5 of its published schema. Pure.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::search::Row;
 
-/// What Weasis' schema allows as the value of an attribute.
+/// The type of an attribute in Weasis' schema.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Uid,
@@ -20,7 +20,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// The value as it may be said. Long texts lose their end; what is wrong is not said.
+    /// The value if the schema allows it. Long texts are truncated.
     fn checked(self, value: String) -> Option<String> {
         let cut = |most: usize| value.chars().take(most).collect();
         let is_allowed = match self {
@@ -40,7 +40,7 @@ impl Kind {
     }
 }
 
-/// `hhmmss.ffffff`, or less of it from the right.
+/// `hhmmss.ffffff`, or a prefix of it.
 fn is_time(value: &str) -> bool {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
     let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -63,7 +63,7 @@ fn is_time(value: &str) -> bool {
 struct Tagged {
     name: &'static str,
     indent: usize,
-    /// Attributes that have to be there, with nothing in them if nothing is known.
+    /// Attributes that the schema requires; empty if the value is unknown.
     required: &'static [(&'static str, &'static str, Kind)],
     optional: &'static [(&'static str, &'static str, Kind)],
 }
@@ -117,7 +117,7 @@ const INSTANCE: Tagged = Tagged {
     ],
 };
 
-/// How a manifest begins: Weasis asks the root for what is listed.
+/// The start of a manifest: Weasis requests the listed instances from the root.
 #[must_use]
 pub fn beginning(id: &str, root: &str) -> String {
     let mut out = String::from(
@@ -132,7 +132,7 @@ pub fn beginning(id: &str, root: &str) -> String {
     out
 }
 
-/// How a study begins, by its attributes. The schema does not allow one without series.
+/// The start of a study. The schema requires at least one series.
 #[must_use]
 pub fn study(row: &Row) -> String {
     let mut out = String::new();
@@ -143,7 +143,7 @@ pub fn study(row: &Row) -> String {
     out
 }
 
-/// How a series begins, by its attributes. The schema does not allow one without instances.
+/// The start of a series. The schema requires at least one instance.
 #[must_use]
 pub fn series(row: &Row) -> String {
     let mut out = String::new();
@@ -152,7 +152,7 @@ pub fn series(row: &Row) -> String {
     out
 }
 
-/// An instance, by its attributes.
+/// An instance.
 #[must_use]
 pub fn instance(row: &Row) -> String {
     let mut out = String::new();
@@ -161,14 +161,14 @@ pub fn instance(row: &Row) -> String {
     out
 }
 
-/// How a series ends.
+/// The end of a series.
 pub const SERIES_END: &str = "        </Series>\n";
-/// How a study ends.
+/// The end of a study.
 pub const STUDY_END: &str = "      </Study>\n    </Patient>\n";
-/// How a manifest ends.
+/// The end of a manifest.
 pub const END: &str = "  </arcQuery>\n</manifest>\n";
 
-/// The beginning of an element, without its `>`.
+/// The start tag of an element, without its `>`.
 fn element(out: &mut String, what: &Tagged, row: &Row) {
     let _ = write!(out, "{:1$}<{2}", "", what.indent, what.name);
     for &(key, tag, kind) in what.required {
@@ -230,7 +230,7 @@ mod tests {
         for expected in [
             "baseUrl=\"http://h/a?b&amp;c\"",
             "PatientName=\"A&quot;&lt;B&gt;\"",
-            // It has to be there, also where nobody knows it.
+            // The schema requires it even if it is unknown.
             "<Patient PatientID=\"\" PatientName=",
             "<Series SeriesInstanceUID=\"1.2.3\" SeriesNumber=\"7\" WadoTransferSyntaxUID=\"*\">",
             "<Instance SOPInstanceUID=\"1.2.3.4\" InstanceNumber=\"1\"/>",

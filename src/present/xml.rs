@@ -1,4 +1,4 @@
-//! The Native DICOM Model (PS3.19 A.1), made of the JSON model, which says the same.
+//! Converts the DICOM JSON model into the equivalent Native DICOM Model (PS3.19 A.1).
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_dictionary_std::StandardDataDictionary;
 use serde_json::{Map, Value};
 
-/// A data set in the JSON model as a document.
+/// The document of a data set in the JSON model.
 #[must_use]
 pub(super) fn document(set: &Value) -> String {
     let mut out = String::from(
@@ -67,7 +67,7 @@ fn value(attribute: &Value, out: &mut String) {
             Value::Number(text) => {
                 let _ = write!(out, "<Value number=\"{number}\">{text}</Value>");
             }
-            // An empty value among others is one that is not there.
+            // The model omits an empty value among others.
             Value::Null | Value::Bool(_) | Value::Array(_) => {}
         }
     }
@@ -101,7 +101,7 @@ pub(super) fn keyword(tag: &str) -> Option<&'static str> {
     Some(entry.alias())
 }
 
-/// PS3.5 7.8.1: the element (gggg,00bb) says whose the elements (gggg,bbee) are.
+/// PS3.5 7.8.1: the element (gggg,00bb) names the creator of the elements (gggg,bbee).
 fn private_creator<'a>(set: &'a Map<String, Value>, tag: &str) -> Option<&'a str> {
     let group = tag.get(..4)?;
     let block = tag.get(4..6)?;
@@ -112,7 +112,7 @@ fn private_creator<'a>(set: &'a Map<String, Value>, tag: &str) -> Option<&'a str
     set.get(&format!("{group}00{block}"))?["Value"][0].as_str()
 }
 
-/// Text between tags, or in quotation marks. XML 1.0 has no way to write most control characters.
+/// Escapes text or an attribute value. XML 1.0 cannot represent most control characters.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,19 +1,20 @@
-//! Links in a document of the DICOM JSON Model (PS3.18 Annex F), rewritten while it streams by.
+//! Rewrites the links in a stream of the DICOM JSON Model (PS3.18 Annex F).
 //!
 //! A link is every string below a member `BulkDataURI`, or below the `Value` of the attribute
-//! (0008,1190) Retrieve URL, wherever that is. Everything else passes byte for byte.
+//! (0008,1190) Retrieve URL, at any level. All other bytes pass unchanged.
 //!
-//! Memory: 64 levels, and the link at hand within its limit. What is longer cannot be one that we
-//! serve. A chunk gives as much as it is long, and what our links are longer than theirs.
+//! Memory: 64 levels, and the current link up to its limit. A longer link cannot lead to the
+//! gateway. The output of a chunk exceeds the chunk only by the greater length of the new links.
 
 use bytes::Bytes;
 
 use super::Links;
+use super::error::{DEEPEST, NotJson};
 use super::scalar::Scalar;
 use super::text::{Text, quoted};
 
-/// Rewrites one document. Push the chunks as they arrive and send what each gives; what was given
-/// is whole only if [`JsonLinks::finish`] says so.
+/// Rewrites one document. Push the chunks as they arrive and send the output of each; the document
+/// is complete only if [`JsonLinks::finish`] succeeds.
 ///
 /// ```
 /// use xcwado::rewrite::{JsonLinks, Links};
@@ -37,24 +38,10 @@ pub struct JsonLinks {
     links: Links,
     open: Vec<Container>,
     expected: Expected,
-    /// What the value of the member at hand is.
+    /// The role of the current member.
     member: Role,
     token: Token,
     failed: Option<NotJson>,
-}
-
-/// Why bytes are no JSON document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotJson {
-    /// They break the grammar of RFC 8259.
-    #[error("malformed JSON")]
-    Malformed,
-    /// Arrays and objects are in one another more than 64 times.
-    #[error("JSON is nested more than {DEEPEST} levels deep")]
-    TooDeep,
-    /// They end before the document does.
-    #[error("JSON ends too early")]
-    Truncated,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,17 +56,17 @@ enum Kind {
     Object,
 }
 
-/// What a value is, by where it stands.
+/// The role of a value, by its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Other,
     /// The attribute (0008,1190).
     RetrieveUrl,
-    /// A link, or something that has links in it and nothing else.
+    /// A link, or an array or object of links.
     Link,
 }
 
-/// What may come next.
+/// The syntax that may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Expected {
     Value,
@@ -91,7 +78,7 @@ enum Expected {
     Nothing,
 }
 
-/// What has begun and not ended.
+/// A token that has begun and not ended.
 #[derive(Debug, Default)]
 enum Token {
     #[default]
@@ -103,7 +90,7 @@ enum Token {
 }
 
 impl JsonLinks {
-    /// A document of which nothing has arrived.
+    /// A rewriter at the start of a document.
     #[must_use]
     pub fn new(links: Links) -> Self {
         Self {
@@ -116,10 +103,10 @@ impl JsonLinks {
         }
     }
 
-    /// Takes the next chunk and gives what can be sent.
+    /// Takes the next chunk and returns the output for it.
     ///
     /// # Errors
-    /// Why it is no JSON document, from then on always.
+    /// Why it is not a JSON document; later calls repeat it.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Bytes, NotJson> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -133,24 +120,24 @@ impl JsonLinks {
         Ok(Bytes::from(out))
     }
 
-    /// Says that nothing more comes. All that was to be sent has been given.
+    /// Ends the document. All of its output has been returned.
     ///
     /// # Errors
-    /// [`NotJson::Truncated`] if the document is not whole, or the error that came before.
+    /// [`NotJson::Truncated`] if the document is incomplete, or the error of `push`.
     pub fn finish(self) -> Result<(), NotJson> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         let is_whole = match &self.token {
             Token::None => self.expected == Expected::Nothing,
-            // Only what follows tells that a number has ended.
+            // Only the next byte ends a number.
             Token::Scalar(scalar) => self.open.is_empty() && scalar.is_complete(),
             Token::Key(_) | Token::Other(_) | Token::Link(_) => false,
         };
         is_whole.then_some(()).ok_or(NotJson::Truncated)
     }
 
-    /// Takes something of the input, and gives the rest.
+    /// Takes a part of the input, and returns the rest.
     fn advance<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], NotJson> {
         let end = match &mut self.token {
             Token::None => return self.between(input, out),
@@ -193,7 +180,7 @@ impl JsonLinks {
         };
     }
 
-    /// Takes one byte that is in no token, or begins one.
+    /// Takes one byte outside of tokens, or the first byte of a token.
     fn between<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], NotJson> {
         let Some((&byte, rest)) = input.split_first() else {
             return Ok(input);
@@ -201,7 +188,7 @@ impl JsonLinks {
         if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
             self.structural(byte)?;
         }
-        // A link comes out with its quotes when it is known.
+        // A link is written with its quotes once it is complete.
         if !matches!(self.token, Token::Link(_)) {
             out.push(byte);
         }
@@ -250,7 +237,7 @@ impl JsonLinks {
         Ok(())
     }
 
-    /// What the value that comes next is.
+    /// The role of the next value.
     fn role(&self) -> Role {
         match self.open.last() {
             Some(Container {
@@ -281,7 +268,7 @@ impl JsonLinks {
         self.end_value();
     }
 
-    /// Bytes that are kept of what has arrived.
+    /// The buffered bytes.
     #[cfg(test)]
     fn held(&self) -> usize {
         match &self.token {
@@ -292,7 +279,7 @@ impl JsonLinks {
 }
 
 impl Role {
-    /// What a member with this key is, in an object that is this.
+    /// The role of a member with this key, in an object with this role.
     fn of_member(self, key: Option<&str>) -> Self {
         match (self, key) {
             (Self::Link, _) | (_, Some("BulkDataURI")) => Self::Link,
@@ -302,7 +289,7 @@ impl Role {
         }
     }
 
-    /// What the elements are of an array that is this.
+    /// The role of the elements of an array with this role.
     fn of_element(self) -> Self {
         match self {
             Self::Link => Self::Link,
@@ -311,12 +298,11 @@ impl Role {
     }
 }
 
-/// Stands for a link that leads anywhere else: a URL, as readers want one, that leads nowhere.
+/// Replaces a link that leads elsewhere, since readers require a URL.
 const FOREIGN: &str = "about:blank";
-const DEEPEST: usize = 64;
-/// Longest link that is looked at, in bytes of UTF-8.
+/// The longest link that is rewritten, in bytes of UTF-8.
 const LONGEST_LINK: usize = 8 << 10;
-/// More than the longest key that matters.
+/// More than the longest key with a role.
 const LONGEST_KEY: usize = 16;
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
-//! Links into other servers become links into ours. Pure: bytes in, bytes out.
+//! Rewrites links to sources as links to the gateway. Pure: bytes in, bytes out.
 //!
-//! What a source says of its own addresses must not reach a viewer: the viewer could not follow it,
-//! and it tells where the source is.
+//! The addresses of a source must not reach a viewer: the viewer could not follow them, and they
+//! disclose the source.
 
+mod error;
 mod json;
 mod scalar;
 mod text;
 
 use url::{Position, Url};
 
-pub use json::{JsonLinks, NotJson};
+pub use error::NotJson;
+pub use json::JsonLinks;
 
-/// Which links are rewritten, and into what.
+/// The links that are rewritten, and their new base.
 #[derive(Debug, Clone)]
 pub struct Links {
     theirs: Vec<Url>,
@@ -20,8 +22,8 @@ pub struct Links {
 }
 
 impl Links {
-    /// Links under one of `theirs` become links under `ours`. A link in the document may be
-    /// relative to the address of the `document`. Slashes at the end of the bases make no difference.
+    /// Links under one of `theirs` become links under `ours`. A link may be relative to the address
+    /// of the `document`. Trailing slashes of the bases are ignored.
     #[must_use]
     pub fn new(theirs: Vec<Url>, document: Url, ours: impl Into<String>) -> Self {
         let mut ours = ours.into();
@@ -33,11 +35,11 @@ impl Links {
         }
     }
 
-    /// The same resource under our address, or nothing if the link leads anywhere else. The path
-    /// below the base and the query stay as they are escaped.
+    /// The link to the same resource under `ours`; `None` if the link leads elsewhere. The path
+    /// below the base and the query keep their escapes.
     #[must_use]
     pub fn rewrite(&self, link: &str) -> Option<String> {
-        // RFC 3986 4.4: it would mean the document itself.
+        // RFC 3986 4.4: an empty link refers to the document itself.
         if link.is_empty() {
             return None;
         }
@@ -47,7 +49,7 @@ impl Links {
     }
 }
 
-/// What follows the path of `base`, on a segment boundary: empty, or with the separator before it.
+/// The rest of the link below the path of `base`, with its separator; empty for `base` itself.
 fn below<'a>(base: &Url, link: &'a Url) -> Option<&'a str> {
     let is_same_server = base.scheme() == link.scheme()
         && base.host() == link.host()

@@ -1,20 +1,20 @@
-//! Numbers and words of JSON (RFC 8259 3 and 6), byte by byte.
+//! Scans the numbers and words of JSON (RFC 8259 3 and 6), byte by byte.
 
-use super::NotJson;
+use super::error::NotJson;
 
 /// A number, or one of the three words, that has begun.
 #[derive(Debug)]
 pub(super) enum Scalar {
-    /// What is still to come of `true`, `false` or `null`.
+    /// The rest of `true`, `false` or `null`.
     Word(&'static [u8]),
     Number(Number),
 }
 
-/// What was read last of a number.
+/// The last part of a number that was read.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Number {
     Minus,
-    /// A zero, after which no other digit of the integer comes.
+    /// A leading zero, which ends the integer.
     Zero,
     Integer,
     Point,
@@ -38,7 +38,7 @@ impl Scalar {
         }
     }
 
-    /// How many bytes of the input belong to it; nothing if all do and more may come.
+    /// The bytes of the input that belong to it; `None` if all do and more may follow.
     ///
     /// # Errors
     /// [`NotJson::Malformed`] if it cannot end there.

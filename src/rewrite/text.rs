@@ -1,8 +1,8 @@
-//! Strings of JSON (RFC 8259 7), decoded while they arrive and only as far as is wanted.
+//! Decodes the strings of JSON (RFC 8259 7) while they arrive, up to a limit.
 
 use std::fmt::Write;
 
-use super::NotJson;
+use super::error::NotJson;
 
 /// A string whose opening quote was read.
 #[derive(Debug)]
@@ -10,13 +10,13 @@ pub(super) struct Text {
     decoded: Vec<u8>,
     limit: usize,
     escape: Escape,
-    /// The first of two escapes that are one character beyond the basic plane.
+    /// A high surrogate, which waits for the low one.
     high: Option<u16>,
-    /// It is longer than the limit, or not Unicode.
+    /// The string exceeds the limit, or is not Unicode.
     is_lost: bool,
 }
 
-/// What of an escape was read.
+/// The state of an escape.
 #[derive(Debug, Clone, Copy)]
 enum Escape {
     None,
@@ -25,7 +25,7 @@ enum Escape {
 }
 
 impl Text {
-    /// A string of which no more than `limit` bytes of UTF-8 are wanted.
+    /// A string that is decoded up to `limit` bytes of UTF-8.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             decoded: Vec::new(),
@@ -36,12 +36,12 @@ impl Text {
         }
     }
 
-    /// How many bytes of the input belong to it, with the closing quote; nothing if all do and more
-    /// must come.
+    /// The bytes of the input that belong to it, with the closing quote; `None` if all do and more
+    /// must follow.
     ///
     /// # Errors
-    /// [`NotJson::Malformed`] for control characters and escapes that are none. What is not Unicode
-    /// passes: some servers write names in the character set of the instance.
+    /// [`NotJson::Malformed`] for control characters and invalid escapes. Bytes that are not
+    /// Unicode pass: some servers write names in the character set of the instance.
     pub(super) fn take(&mut self, input: &[u8]) -> Result<Option<usize>, NotJson> {
         let mut rest = input;
         loop {
@@ -68,7 +68,7 @@ impl Text {
         std::str::from_utf8(&self.decoded).ok()
     }
 
-    /// Takes a byte that is not itself, and says whether it was the closing quote.
+    /// Takes a special byte; `true` for the closing quote.
     fn special(&mut self, byte: u8) -> Result<bool, NotJson> {
         match (self.escape, byte) {
             (Escape::None, b'"') => return Ok(true),
@@ -118,7 +118,7 @@ impl Text {
         if bytes.is_empty() || self.is_lost {
             return;
         }
-        // An escaped half with something else after it is no character.
+        // An unpaired surrogate is not a character.
         if self.high.is_some() || bytes.len() > self.limit - self.decoded.len() {
             self.lose();
         } else {
@@ -131,7 +131,7 @@ impl Text {
         self.decoded = Vec::new();
     }
 
-    /// Bytes that are kept.
+    /// The buffered bytes.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.decoded.len()

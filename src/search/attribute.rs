@@ -1,17 +1,17 @@
-//! How a query names an attribute: a keyword, a tag, or a path of them through sequences.
+//! The names of attributes in a query: a keyword, a tag, or a path of them through sequences.
 
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::StandardDataDictionary;
 
-/// An attribute, by the tags of the sequences it is in and its own.
+/// An attribute, by the tags of its sequences and its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttributePath {
     tags: Vec<String>,
     vr: VR,
 }
 
-/// A text names no attribute.
+/// The text does not name an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an attribute")]
 pub struct NotAnAttribute;

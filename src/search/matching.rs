@@ -14,7 +14,7 @@ impl Query {
         self.matches_below(row, above, last, key)
     }
 
-    /// Goes down through sequences: one item that matches is enough.
+    /// Descends into sequences: one matching item suffices.
     fn matches_below(&self, row: &Row, above: &[String], last: &str, key: &Key) -> bool {
         let Some((sequence, deeper)) = above.split_first() else {
             return match row.get(last) {
@@ -69,14 +69,14 @@ fn is_value_met(vr: VR, wanted: &str, value: &Value) -> bool {
     }
 }
 
-// C.2.2.2.1: names may be matched without regard to case, and are. Components that are empty at the
-// end are left away by some writers.
+// C.2.2.2.1 allows matching names without regard to case. Some writers leave out empty components
+// at the end.
 fn is_name_met(wanted: &str, name: &str) -> bool {
     let plain = |name: &str| name.trim_end_matches(['^', '=', ' ']).to_lowercase();
     is_like(&plain(wanted), &plain(name))
 }
 
-// C.2.2.2.5: a range includes both ends. What is written less exactly covers all that it begins.
+// C.2.2.2.5: a range includes both ends. A value of less precision covers all values it begins.
 fn is_time_met(wanted: &str, value: &str) -> bool {
     let (wanted, value) = (plain_time(wanted), plain_time(value));
     // An offset from UTC may follow a date and time; it is not a range.
@@ -89,7 +89,7 @@ fn is_time_met(wanted: &str, value: &str) -> bool {
     is_after && is_before && !(from.is_empty() && to.is_empty())
 }
 
-/// Old writers have `2020.01.02` and `12:30:00`.
+/// Old writers use `2020.01.02` and `12:30:00`.
 fn plain_time(text: &str) -> String {
     let is_filler = |c: char| c == ':' || c.is_whitespace();
     let text: String = text.chars().filter(|&c| !is_filler(c)).collect();
@@ -117,7 +117,7 @@ fn has_wildcards(vr: VR) -> bool {
     )
 }
 
-/// `*` is any text, `?` any one character. Takes time proportional to the product of both lengths.
+/// `*` is any text, `?` any one character. Takes time in the product of both lengths.
 fn is_like(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();

@@ -1,7 +1,7 @@
-//! Which attribute sets a search finds: the matching of PS3.18 8.3.4.1 and PS3.4 C.2.2.2. Pure.
+//! Matches rows against a query, by PS3.18 8.3.4.1 and PS3.4 C.2.2.2. Pure.
 //!
-//! What is searched are rows: attributes in the DICOM JSON model (PS3.18 annex F), whoever made
-//! them.
+//! A row is a set of attributes in the DICOM JSON model (PS3.18 annex F), of a source or of the
+//! gateway.
 
 mod attribute;
 mod matching;
@@ -15,22 +15,22 @@ pub use attribute::{AttributePath, NotAnAttribute};
 /// The attributes of a study, a series or an instance in the DICOM JSON model.
 pub type Row = Map<String, Value>;
 
-/// What is searched for, and how much of it is wanted.
+/// The keys of a search, and the attributes and results that the client requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
     /// All of these must match.
     pub keys: Vec<Key>,
-    /// What is wanted beside the attributes that are always given.
+    /// The attributes beside those that every result has.
     pub include: Include,
-    /// Most results that are wanted.
+    /// The most results.
     pub limit: Option<usize>,
-    /// Results that are left out at the beginning.
+    /// The results that are skipped.
     pub offset: usize,
-    /// Whether names that only sound alike were asked for (PS3.4 C.2.2.2.1.1).
+    /// Whether the client requests fuzzy matching of names (PS3.4 C.2.2.2.1.1).
     pub fuzzy: bool,
     /// Whether `""` is an empty value (PS3.18 8.3.4.1).
     pub empty_values: bool,
-    /// Whether a list of values matches if one of them does, whatever they are.
+    /// Whether a list of values of any representation matches if one of them does.
     pub multiple_values: bool,
 }
 
@@ -39,14 +39,14 @@ pub struct Query {
 pub struct Key {
     /// The attribute.
     pub path: AttributePath,
-    /// What it must match.
+    /// The value to match.
     pub value: String,
 }
 
-/// Attributes that are wanted beside those that are always given.
+/// The attributes of a result beside those that every result has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Include {
-    /// Everything there is.
+    /// All attributes.
     All,
     /// These tags, of the top level.
     These(BTreeSet<String>),
@@ -59,7 +59,7 @@ impl Default for Include {
 }
 
 impl Include {
-    /// Whether an attribute of the top level is wanted.
+    /// Whether it includes an attribute of the top level.
     #[must_use]
     pub fn has(&self, tag: &str) -> bool {
         match self {
@@ -68,7 +68,7 @@ impl Include {
         }
     }
 
-    /// Whether nothing is wanted beside what is always given.
+    /// Whether it includes no attributes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::These(tags) if tags.is_empty())
@@ -76,14 +76,14 @@ impl Include {
 }
 
 impl Query {
-    /// Whether a row is found. A key of an attribute that the row does not have restricts nothing:
-    /// that attribute is not supported (PS3.4 C.2.2.1.3).
+    /// Whether a row matches. A key of an attribute that the row lacks matches every row: the
+    /// attribute is not supported (PS3.4 C.2.2.1.3).
     #[must_use]
     pub fn finds(&self, row: &Row) -> bool {
         self.keys.iter().all(|key| self.matches(key, row))
     }
 
-    /// Of so many that are found, which are given: from, to, and how many there are afterwards.
+    /// The page of `found` matches: its start, its end, and the number of matches behind it.
     #[must_use]
     pub fn page(&self, found: usize) -> (usize, usize, usize) {
         let from = self.offset.min(found);

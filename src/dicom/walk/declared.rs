@@ -1,4 +1,4 @@
-//! What a data set declares of its pixels, as far as it tells that they are missing.
+//! The attributes of a data set that reveal missing pixel data.
 
 use dicom_core::Tag;
 
@@ -15,19 +15,19 @@ const FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0008);
 const DOUBLE_FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0009);
 const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 
-/// A number is at most so long: IS has 12 characters (PS3.5 6.2).
+/// The longest value of a number: IS has 12 characters (PS3.5 6.2).
 const LONGEST_NUMBER: usize = 16;
 
-/// A short value that is kept while it passes.
+/// Buffers a short value while it passes.
 #[derive(Debug)]
-pub(super) struct Kept<const LONGEST: usize> {
+pub(super) struct ValueBuffer<const LONGEST: usize> {
     bytes: [u8; LONGEST],
     filled: usize,
-    /// How long the value is; 0 if none is kept.
+    /// The length of the value; 0 if none is buffered.
     length: usize,
 }
 
-impl<const LONGEST: usize> Default for Kept<LONGEST> {
+impl<const LONGEST: usize> Default for ValueBuffer<LONGEST> {
     fn default() -> Self {
         Self {
             bytes: [0; LONGEST],
@@ -37,8 +37,8 @@ impl<const LONGEST: usize> Default for Kept<LONGEST> {
     }
 }
 
-impl<const LONGEST: usize> Kept<LONGEST> {
-    /// Keeps the value that follows, if it is not too long.
+impl<const LONGEST: usize> ValueBuffer<LONGEST> {
+    /// Starts to buffer the next value, unless it is too long.
     pub(super) fn expect(&mut self, length: u32) {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         self.filled = 0;
@@ -49,7 +49,7 @@ impl<const LONGEST: usize> Kept<LONGEST> {
         self.length > 0
     }
 
-    /// Takes bytes of the value; once it is complete gives it.
+    /// Takes bytes of the value, and returns it once it is complete.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Option<&[u8]> {
         if self.length == 0 || bytes.is_empty() {
             return None;
@@ -65,11 +65,11 @@ impl<const LONGEST: usize> Kept<LONGEST> {
     }
 }
 
-/// What the top level of a data set declares.
+/// The attributes at the top level of a data set that declare pixels.
 #[derive(Debug, Default)]
-pub(super) struct Declared {
-    kept: Kept<LONGEST_NUMBER>,
-    /// Which element the kept value is of.
+pub(super) struct PixelDeclaration {
+    kept: ValueBuffer<LONGEST_NUMBER>,
+    /// The element of the buffered value.
     of: Option<Tag>,
     has_rows: bool,
     has_columns: bool,
@@ -82,7 +82,7 @@ pub(super) struct Declared {
     has_table: bool,
 }
 
-impl Declared {
+impl PixelDeclaration {
     /// An element begins.
     pub(super) fn element(&mut self, tag: Tag, length: Option<u32>) {
         match (tag, length) {
@@ -99,12 +99,12 @@ impl Declared {
         }
     }
 
-    /// Whether the present value must be looked at.
+    /// Whether the current value must be read.
     pub(super) fn is_reading(&self) -> bool {
         self.kept.is_expecting()
     }
 
-    /// Bytes of the present value pass.
+    /// Takes bytes of the current value.
     pub(super) fn value(&mut self, bytes: &[u8], syntax: Syntax) {
         let Some(value) = self.kept.take(bytes) else {
             return;
@@ -119,7 +119,7 @@ impl Declared {
         }
     }
 
-    /// An item of the encapsulated pixel data begins. The first one is the basic offset table.
+    /// Counts an item of the encapsulated pixel data. The first one is the basic offset table.
     pub(super) fn fragment(&mut self, length: u32) {
         if std::mem::replace(&mut self.has_table, true) {
             self.fragments += 1;
@@ -128,14 +128,14 @@ impl Declared {
         }
     }
 
-    /// Whether there are as many fragments as frames, so that nothing can follow.
+    /// Whether there are as many fragments as frames, so that none is missing.
     pub(super) fn has_all_fragments(&self) -> bool {
         let frames = self.frames.or(self.offsets).unwrap_or(1);
         self.fragments == frames && frames > 0
     }
 
-    /// A description of pixels without pixels is what a cut before them leaves. Spectra have rows
-    /// and columns too, and no Bits Allocated (PS3.3 C.8.14).
+    /// A data set truncated before its pixel data describes pixels without having them. Spectra
+    /// have rows and columns too, but no Bits Allocated (PS3.3 C.8.14).
     pub(super) fn check(&self) -> Result<(), NotWhole> {
         let describes_pixels = self.has_rows && self.has_columns && self.has_bits;
         if describes_pixels && !self.has_pixels {
@@ -145,7 +145,7 @@ impl Declared {
     }
 }
 
-/// A number as text, however it goes on (`4`, `4.0`, `4\4`), or as two bytes.
+/// Parses a number as text, with any suffix (`4`, `4.0`, `4\4`), or as two bytes.
 fn number(value: &[u8], syntax: Syntax) -> Option<u64> {
     let text = value.trim_ascii();
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();

@@ -1,11 +1,11 @@
-//! The elements of a data set, one after the other.
+//! Walks over the elements of a data set.
 
 use dicom_core::dictionary::DataDictionary;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::StandardDataDictionary;
 
-use super::declared::Declared;
-use super::head::{Head, LONGEST, Pieces, SHORTEST};
+use super::declared::PixelDeclaration;
+use super::head::{Head, LONGEST, PartialHead, SHORTEST};
 use super::verdict::{NotWhole, Tail};
 use crate::dicom::dataset::{ITEM, ITEM_END, MAX_DEPTH, PIXEL_DATA, SEQUENCE_END, Syntax};
 use crate::dicom::transfer_syntax::Encoding;
@@ -13,26 +13,26 @@ use crate::dicom::transfer_syntax::Encoding;
 #[derive(Debug)]
 pub(super) struct Elements {
     syntax: Syntax,
-    /// What is open and has no length of its own, the outermost first.
+    /// The open containers of undefined length, the outermost first.
     open: Vec<Level>,
-    head: Pieces,
-    /// Bytes of the present value that are still to come.
+    head: PartialHead,
+    /// The remaining bytes of the current value.
     skip: u64,
     /// The greatest tag so far at the top level.
     last: Tag,
-    declared: Declared,
-    /// Once the data set is over: what stands behind it.
+    declared: PixelDeclaration,
+    /// The bytes behind the data set, once that has ended.
     tail: Option<Tail>,
 }
 
-/// Something of undefined length. What has a length is counted over as a whole.
+/// A container of undefined length. Values of defined length are skipped as a whole.
 #[derive(Debug, Clone, Copy)]
 enum Level {
-    /// Items of data sets that are written like this.
+    /// A sequence, with the encoding of its items.
     Sequence(Syntax),
     Item {
         syntax: Syntax,
-        /// Whether none of its elements has passed.
+        /// Whether its first element has not arrived.
         is_fresh: bool,
     },
     /// Encapsulated pixel data (PS3.5 A.4).
@@ -44,10 +44,10 @@ impl Elements {
         Self {
             syntax: Syntax::of(encoding),
             open: Vec::new(),
-            head: Pieces::default(),
+            head: PartialHead::default(),
             skip: 0,
             last: Tag(0, 0),
-            declared: Declared::default(),
+            declared: PixelDeclaration::default(),
             tail: None,
         }
     }
@@ -89,7 +89,7 @@ impl Elements {
         self.skip = self.skip.saturating_sub(length);
     }
 
-    /// Takes a piece of a head that lies across two chunks.
+    /// Takes a piece of a head that spans two chunks.
     fn piece<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], NotWhole> {
         let mut rest = self.head.fill(bytes, SHORTEST);
         if self.head.len() < SHORTEST {
@@ -108,7 +108,7 @@ impl Elements {
         Ok(rest)
     }
 
-    /// How the head that begins with these bytes is written.
+    /// The encoding of the head that begins with these bytes.
     fn syntax_of(&self, bytes: &[u8; LONGEST]) -> Syntax {
         match self.open.last() {
             None | Some(Level::Fragments) => self.syntax,
@@ -118,7 +118,7 @@ impl Elements {
         }
     }
 
-    /// Takes a head; gives how long it is, or 0 where the data set is over.
+    /// Takes a head and returns its length, or 0 behind the end of the data set.
     fn element(&mut self, bytes: &[u8; LONGEST]) -> Result<usize, NotWhole> {
         let syntax = self.syntax_of(bytes);
         let head = Head::read(bytes, syntax);
@@ -152,8 +152,9 @@ impl Elements {
         }
     }
 
-    /// Whether a tag cannot be that of an element here. Elements are sorted (PS3.5 7.1), and hardly anything
-    /// follows pixel data; what breaks that order must be known otherwise.
+    /// Whether a tag cannot belong to an element here. Elements are sorted (PS3.5 7.1), and few
+    /// follow pixel data; a tag out of order must be in the dictionary or have a known
+    /// representation.
     fn is_foreign(&self, tag: Tag, vr: Option<Option<VR>>) -> bool {
         let (is_sorted, is_behind_pixels) = (tag >= self.last, self.last >= PIXEL_DATA);
         let is_private = tag.group() % 2 == 1;
@@ -162,7 +163,7 @@ impl Elements {
             Some(_) | None if is_private => is_sorted || !is_behind_pixels,
             Some(_) | None => StandardDataDictionary.by_tag(tag).is_some(),
         };
-        // PS3.5 7.1: groups 0000 and 0002 are not those of data sets.
+        // PS3.5 7.1: data sets do not contain groups 0000 and 0002.
         let is_expected = is_sorted && !is_behind_pixels;
         tag.group() == 0 || !(is_expected || is_known)
     }
@@ -175,7 +176,7 @@ impl Elements {
                 is_fresh: true,
             })?,
             (SEQUENCE_END, _) => drop(self.open.pop()),
-            // Some writers put one behind an item that has a length.
+            // Some writers put one behind an item of defined length.
             (ITEM_END, _) => {}
             (_, _) => return Err(NotWhole::NoItem),
         }
@@ -218,13 +219,13 @@ impl Elements {
         Ok(head.size)
     }
 
-    /// The value of an element begins.
+    /// Starts the value of an element.
     fn begin(&mut self, head: &Head, syntax: Syntax) -> Result<usize, NotWhole> {
         match (head.length, head.vr) {
             (Some(length), _) => self.skip = length.into(),
             (None, _) if head.tag == PIXEL_DATA => self.open(Level::Fragments)?,
             (None, Some(VR::OB | VR::OW)) => self.open(Level::Fragments)?,
-            // CP-246: what is written as UN keeps its items in Implicit VR Little Endian.
+            // CP-246: the items of a UN element are Implicit VR Little Endian.
             (None, Some(VR::UN)) => self.open(Level::Sequence(Syntax::ImplicitLittle))?,
             (None, _) => self.open(Level::Sequence(syntax))?,
         }
@@ -232,7 +233,7 @@ impl Elements {
     }
 
     fn open(&mut self, level: Level) -> Result<(), NotWhole> {
-        // An item and its sequence make one level.
+        // An item and its sequence count as one level.
         if self.open.len() >= 2 * MAX_DEPTH {
             return Err(NotWhole::TooDeep);
         }
@@ -254,7 +255,7 @@ impl Elements {
         Ok(tail)
     }
 
-    /// What the last bytes are, which are fewer than the head of an element has.
+    /// Classifies the last bytes, which are fewer than the head of an element.
     fn rest(&self) -> Result<Tail, NotWhole> {
         let rest = self.head.bytes();
         let is_padding = match rest {
@@ -280,8 +281,9 @@ impl Elements {
     }
 }
 
-/// How the elements of an item are written whose first one begins with these bytes. Some writers copy items
-/// in Implicit VR into data sets in Explicit VR: then a length stands where the value representation should.
+/// The encoding of an item whose first element begins with these bytes. Some writers copy items in
+/// Implicit VR into data sets in Explicit VR: then a length is in place of the value
+/// representation.
 fn written(bytes: &[u8; LONGEST], syntax: Syntax) -> Syntax {
     let [_, _, _, _, length @ .., _, _, _, _] = *bytes;
     let is_length = matches!(length, [_, 0, 0, 0] | [0xFF, 0xFF, 0xFF, 0xFF]);

@@ -17,7 +17,7 @@ const UNDEFINED: u32 = 0xFFFF_FFFF;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     pub(super) tag: Tag,
-    /// The value representation, where one is written and known.
+    /// The value representation, if it is explicit and known.
     pub(super) vr: Option<VR>,
     /// `None`: undefined.
     pub(super) length: Option<u32>,
@@ -25,17 +25,17 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads a head. Of one that is shorter the bytes behind it do not matter.
+    /// Parses a head. Bytes behind a shorter head are ignored.
     pub(super) fn read(bytes: &[u8; LONGEST], syntax: Syntax) -> Self {
         let [t0, t1, t2, t3, l0, l1, l2, l3, rest @ ..] = *bytes;
         let tag = Tag(syntax.u16([t0, t1]), syntax.u16([t2, t3]));
-        let (vr, length, size) = match Form::of([l0, l1], tag.group(), syntax) {
-            Form::Plain => (None, syntax.u32([l0, l1, l2, l3]), SHORTEST),
-            Form::Short => {
+        let (vr, length, size) = match HeadForm::of([l0, l1], tag.group(), syntax) {
+            HeadForm::Plain => (None, syntax.u32([l0, l1, l2, l3]), SHORTEST),
+            HeadForm::Short => {
                 let length = syntax.u16([l2, l3]).into();
                 (VR::from_binary([l0, l1]), length, SHORTEST)
             }
-            Form::Long => (VR::from_binary([l0, l1]), syntax.u32(rest), LONGEST),
+            HeadForm::Long => (VR::from_binary([l0, l1]), syntax.u32(rest), LONGEST),
         };
         Self {
             tag,
@@ -50,13 +50,13 @@ impl Head {
         self.tag.group() == ITEMS
     }
 
-    /// How long a head is that begins with these bytes.
+    /// The length of the head that begins with these bytes.
     pub(super) fn size(bytes: &[u8; LONGEST], syntax: Syntax) -> usize {
         Self::read(bytes, syntax).size
     }
 }
 
-enum Form {
+enum HeadForm {
     /// A length of four bytes and no value representation.
     Plain,
     /// A value representation and a length of two bytes.
@@ -65,7 +65,7 @@ enum Form {
     Long,
 }
 
-impl Form {
+impl HeadForm {
     fn of(vr: [u8; 2], group: u16, syntax: Syntax) -> Self {
         if group == ITEMS || syntax == Syntax::ImplicitLittle {
             return Self::Plain;
@@ -73,24 +73,24 @@ impl Form {
         match VR::from_binary(vr) {
             Some(vr) if has_short_length(vr) => Self::Short,
             Some(_) => Self::Long,
-            // PS3.5 7.1.2: every future representation has the long form.
+            // PS3.5 7.1.2: future representations have the long form.
             None if vr.iter().all(u8::is_ascii_uppercase) => Self::Long,
-            // Blanks, question marks and NULs come from writers that do not know what they write, and
-            // that treat it like text.
+            // Writers put blanks, question marks or NULs for an unknown representation, which they
+            // treat like text.
             None => Self::Short,
         }
     }
 }
 
-/// The head of an element that arrives in pieces.
+/// Buffers the head of an element that arrives in pieces.
 #[derive(Debug, Default)]
-pub(super) struct Pieces {
+pub(super) struct PartialHead {
     bytes: [u8; LONGEST],
     filled: usize,
 }
 
-impl Pieces {
-    /// Takes bytes up to `size` in all, and gives back the others.
+impl PartialHead {
+    /// Takes bytes up to `size` in total, and returns the rest.
     pub(super) fn fill<'b>(&mut self, bytes: &'b [u8], size: usize) -> &'b [u8] {
         let taken = size.saturating_sub(self.filled).min(bytes.len());
         let (taken, rest) = bytes.split_at(taken);
@@ -107,7 +107,7 @@ impl Pieces {
         self.filled == 0
     }
 
-    /// What is there, and bytes that do not matter.
+    /// The buffered bytes and padding.
     pub(super) fn padded(&self) -> &[u8; LONGEST] {
         &self.bytes
     }

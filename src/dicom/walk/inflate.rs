@@ -1,4 +1,4 @@
-//! A deflated data set (PS3.5 A.5), inflated piece by piece and walked over.
+//! Inflates a deflated data set (PS3.5 A.5) piece by piece and walks over it.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -6,11 +6,11 @@ use super::elements::Elements;
 use super::verdict::{NotWhole, Tail};
 use crate::dicom::transfer_syntax::Encoding;
 
-/// The most that a data set may inflate to. Deflate makes at most 1,032 bytes of one, so this bounds what
-/// a few MiB of it cost.
+/// The most bytes that a data set may inflate to. Deflate expands a byte to at most 1,032, so this
+/// limits the cost of a few MiB.
 pub(super) const MAX_INFLATED: u64 = 4 << 30;
 
-/// Bytes that are inflated at a time.
+/// The bytes that are inflated at a time.
 const ROOM: usize = 32 << 10;
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Inflating {
     room: Box<[u8]>,
     elements: Elements,
     has_ended: bool,
-    /// What stands behind the deflated stream.
+    /// The bytes behind the deflated stream.
     behind: Tail,
 }
 
@@ -53,7 +53,7 @@ impl Inflating {
         Ok(())
     }
 
-    /// Gives how many bytes were taken, and how many came out.
+    /// Returns the number of consumed and of inflated bytes.
     fn inflate(&mut self, bytes: &[u8]) -> Result<(usize, usize), NotWhole> {
         let (read, made) = (self.inflater.total_in(), self.inflater.total_out());
         let status = self

@@ -2,42 +2,46 @@
 
 use dicom_core::Tag;
 
-use super::declared::Kept;
-use super::head::{Head, Pieces, SHORTEST};
+use super::declared::ValueBuffer;
+use super::head::{Head, PartialHead, SHORTEST};
 use super::verdict::NotWhole;
 use crate::dicom::dataset::Syntax;
 use crate::dicom::transfer_syntax::{Encoding, TransferSyntax};
 
 const PREAMBLE: usize = 128;
 const MAGIC: &[u8; 4] = b"DICM";
-/// The group of the file meta information, as it is written.
+/// The bytes of the group of the file meta information.
 const GROUP: [u8; 2] = [2, 0];
 const TRANSFER_SYNTAX_UID: Tag = Tag(0x0002, 0x0010);
 const LONGEST_UID: usize = 64;
 
-/// What precedes a data set. As in [`crate::dicom::part10::Meta`], the group length is not relied on.
+/// Walks over the preamble and the file meta information. As in [`crate::dicom::part10::Meta`], the
+/// group length is ignored.
 #[derive(Debug, Default)]
 pub(super) struct FileMeta {
-    /// How much of preamble and magic has passed.
+    /// The bytes of preamble and magic that have passed.
     passed: usize,
-    head: Pieces,
-    /// Bytes of the present value that are still to come.
+    head: PartialHead,
+    /// The remaining bytes of the current value.
     skip: u64,
-    uid: Kept<LONGEST_UID>,
+    uid: ValueBuffer<LONGEST_UID>,
     encoding: Option<Encoding>,
 }
 
-/// A data set begins.
-pub(super) struct Begun<'b> {
+/// The start of the data set.
+pub(super) struct DataSetStart<'b> {
     pub(super) encoding: Encoding,
-    /// Its first bytes, which were looked at.
+    /// Its first bytes, which were read to detect it.
     pub(super) group: [u8; 2],
     pub(super) rest: &'b [u8],
 }
 
 impl FileMeta {
-    /// Takes bytes. Once it is over it gives how the data set begins.
-    pub(super) fn push<'b>(&mut self, mut bytes: &'b [u8]) -> Result<Option<Begun<'b>>, NotWhole> {
+    /// Takes bytes, and returns the start of the data set once it is reached.
+    pub(super) fn push<'b>(
+        &mut self,
+        mut bytes: &'b [u8],
+    ) -> Result<Option<DataSetStart<'b>>, NotWhole> {
         bytes = self.pass_magic(bytes)?;
         loop {
             bytes = self.pass_value(bytes);
@@ -50,7 +54,7 @@ impl FileMeta {
             if let [a, b] = *self.head.bytes()
                 && [a, b] != GROUP
             {
-                return Ok(Some(Begun {
+                return Ok(Some(DataSetStart {
                     encoding: self.encoding.ok_or(NotWhole::NoTransferSyntax)?,
                     group: [a, b],
                     rest: bytes,

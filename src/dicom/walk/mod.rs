@@ -1,10 +1,11 @@
-//! Whether an instance is whole, found out while its bytes arrive.
+//! Checks that an instance is complete while its bytes arrive.
 //!
-//! A source may cut an instance and still frame the cut correctly, so the framing is no proof. The
-//! [`Walk`] goes from element to element to the end of the data set. It holds the head of one element
-//! and counts over values, so its memory does not depend on what passes, and a value of gigabytes costs
-//! one addition. What has a defined length is not looked into. It takes every data set that
-//! [`super::dataset`] takes, and more: its question is only whether the bytes end where the data set does.
+//! A source may truncate an instance and still frame the rest correctly, so the framing is no
+//! proof. The [`Walk`] goes from element to element to the end of the data set. It buffers the head
+//! of one element and skips values by their length, so its memory is constant and a value of
+//! gigabytes costs one addition. It does not enter values of defined length. It accepts every data
+//! set that [`super::dataset`] accepts, and more: it checks only that the bytes end where the data
+//! set does.
 
 mod declared;
 mod elements;
@@ -42,16 +43,16 @@ enum Stage {
 }
 
 impl Walk {
-    /// Of no bytes yet.
+    /// A walk at the start of a file.
     #[must_use]
     pub fn new() -> Self {
         Self(Stage::Meta(FileMeta::default()))
     }
 
-    /// Takes the bytes that follow.
+    /// Takes the next bytes.
     ///
     /// # Errors
-    /// Why the instance cannot be whole whatever follows; from then on always the same.
+    /// Why the instance cannot become complete; later calls repeat it.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), NotWhole> {
         let pushed = self.take(bytes);
         if let Err(error) = pushed {
@@ -63,17 +64,17 @@ impl Walk {
     fn take(&mut self, bytes: &[u8]) -> Result<(), NotWhole> {
         match &mut self.0 {
             Stage::Meta(meta) => {
-                let Some(begun) = meta.push(bytes)? else {
+                let Some(start) = meta.push(bytes)? else {
                     return Ok(());
                 };
-                self.0 = match begun.encoding {
+                self.0 = match start.encoding {
                     Encoding::Deflated => Stage::Deflated(Box::default()),
                     encoding @ (Encoding::ImplicitLittle
                     | Encoding::ExplicitLittle
                     | Encoding::ExplicitBig) => Stage::Plain(Elements::new(encoding)),
                 };
-                self.take(&begun.group)?;
-                self.take(begun.rest)
+                self.take(&start.group)?;
+                self.take(start.rest)
             }
             Stage::Plain(elements) => elements.push(bytes),
             Stage::Deflated(inflating) => inflating.push(bytes),
@@ -81,10 +82,10 @@ impl Walk {
         }
     }
 
-    /// Whether the instance is whole if nothing follows, and what stands behind its data set.
+    /// Checks that the instance ends here, and returns the bytes behind its data set.
     ///
     /// # Errors
-    /// Why it is not.
+    /// Why it is incomplete.
     pub fn finish(&self) -> Result<Tail, NotWhole> {
         match &self.0 {
             Stage::Meta(_) => Err(NotWhole::MetaCut),
@@ -94,13 +95,13 @@ impl Walk {
         }
     }
 
-    /// Whether pushing costs more than the bytes that are pushed: they are inflated.
+    /// Whether the pushed bytes are inflated, which costs processor time.
     #[must_use]
     pub fn inflates(&self) -> bool {
         matches!(self.0, Stage::Deflated(_))
     }
 
-    /// How many of the bytes that follow need not be looked at.
+    /// The number of next bytes that the walk need not read.
     #[must_use]
     pub fn unread(&self) -> u64 {
         match &self.0 {
@@ -109,7 +110,7 @@ impl Walk {
         }
     }
 
-    /// Takes [`Walk::unread`] bytes, or fewer, without being shown them.
+    /// Skips at most [`Walk::unread`] bytes.
     pub fn pass_over(&mut self, length: u64) {
         if let Stage::Plain(elements) = &mut self.0 {
             elements.pass_over(length);

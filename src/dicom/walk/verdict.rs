@@ -1,10 +1,10 @@
-//! What a walk finds out.
+//! The result of a walk.
 
-/// Why an instance is not whole.
+/// Why an instance is incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotWhole {
-    /// There is no `DICM` behind the preamble.
-    #[error("it is no DICOM Part 10 file")]
+    /// The preamble is not followed by `DICM`.
+    #[error("it is not a DICOM Part 10 file")]
     NotPart10,
     /// The file meta information names no transfer syntax.
     #[error("its file meta information names no transfer syntax")]
@@ -21,17 +21,17 @@ pub enum NotWhole {
     /// It ends in a value.
     #[error("it ends in a value")]
     ValueCut,
-    /// It ends in a sequence, or in pixel data whose fragments are not all there.
+    /// It ends in a sequence, or in pixel data before their last fragment.
     #[error("it ends in a sequence or in encapsulated pixel data")]
     SequenceCut,
-    /// A sequence, or encapsulated pixel data, hold something else than items.
-    #[error("a sequence in it holds something else than items")]
+    /// A sequence, or encapsulated pixel data, holds something other than items.
+    #[error("a sequence in it holds something other than items")]
     NoItem,
     /// An item stands outside a sequence.
     #[error("an item in it stands outside a sequence")]
     StrayItem,
     /// Sequences nest deeper than [`MAX_DEPTH`](crate::dicom::dataset::MAX_DEPTH).
-    #[error("sequences in it nest too deep")]
+    #[error("its sequences nest too deeply")]
     TooDeep,
     /// Its deflated data set cannot be inflated.
     #[error("its deflated data set is damaged")]
@@ -40,22 +40,22 @@ pub enum NotWhole {
     #[error("it ends in its deflated data set")]
     DeflateCut,
     /// Its data set inflates to more than 4 GiB.
-    #[error("its deflated data set inflates to too much")]
+    #[error("its deflated data set inflates to more than 4 GiB")]
     TooLarge,
     /// More or fewer bytes came than its source declares.
-    #[error("it is not as long as its source says")]
+    #[error("its length differs from the length that its source declares")]
     Length,
-    /// It describes pixels and has none.
+    /// It describes pixels and has no pixel data.
     #[error("it describes pixels and ends before them")]
     NoPixelData,
 }
 
-/// What stands behind a data set that is whole.
+/// The bytes behind a complete data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tail {
     /// Zero bytes right behind it.
     pub zeros: u64,
-    /// Bytes behind those, from the first on that is not zero.
+    /// Bytes from the first nonzero byte on.
     pub foreign: u64,
 }
 

@@ -11,7 +11,7 @@ use crate::gateway::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
 use crate::instance::Instance;
 use crate::present::Presented;
-use crate::present::report::Form;
+use crate::present::report::Format;
 use crate::request::accept::NotAcceptable;
 use crate::request::accept_bulk::media_type_of;
 use crate::request::rendering;
@@ -63,9 +63,9 @@ impl Gateway {
         location: &str,
     ) -> Result<Option<Response<Body>>, Error> {
         let (form, media_type) = if accepts(exchange, "text/html") {
-            (Form::Html, "text/html; charset=utf-8")
+            (Format::Html, "text/html; charset=utf-8")
         } else if accepts(exchange, "text/plain") {
-            (Form::Plain, "text/plain; charset=utf-8")
+            (Format::Plain, "text/plain; charset=utf-8")
         } else {
             return Ok(None);
         };

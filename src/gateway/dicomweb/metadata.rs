@@ -9,7 +9,7 @@ use crate::body::{self, Body};
 use crate::budget::Share;
 use crate::derive::{Context, SelectedInstances, described};
 use crate::dicom::TransferSyntaxes;
-use crate::gateway::dicomweb::metadata_form;
+use crate::gateway::dicomweb::metadata_format;
 use crate::gateway::edge::conditional::{self, EntityTag};
 use crate::gateway::edge::link::Locator;
 use crate::gateway::edge::response::{accepts_gzip, response, state_coding};
@@ -17,7 +17,7 @@ use crate::gateway::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
 use crate::instance::{Instance, Instances};
 use crate::present::Presented;
-use crate::present::metadata;
+use crate::present::metadata::{self, View};
 use crate::request::{MetadataForm, accept, search};
 use crate::resource::Target;
 use crate::retrieve::Missing;
@@ -121,9 +121,18 @@ async fn described_all(
         let context = Arc::clone(&context);
         async move { Ok(described(&context, instance).await?) }
     };
-    let form = metadata_form(representation.form, representation.gzip)?;
-    let how = (form, root, representation.include);
-    Ok(metadata::metadata(Some(first), instances, describing, how))
+    let format = metadata_formatat(representation.form, representation.gzip)?;
+    let view = View {
+        root,
+        include: representation.include,
+    };
+    Ok(metadata::metadata(
+        Some(first),
+        instances,
+        describing,
+        format,
+        view,
+    ))
 }
 
 /// Metadata that sources have described.
@@ -138,8 +147,8 @@ fn from_source(
         .iter()
         .map(|described| metadata::given(described, root, include))
         .collect::<Result<Vec<_>, _>>()?;
-    let form = metadata_form(representation.form, representation.gzip)?;
-    let mut presented = metadata::rows(form, rows.into_iter());
+    let format = metadata_format(representation.form, representation.gzip)?;
+    let mut presented = metadata::rows(format, rows.into_iter());
     presented.body = presented.body.watched(|_| {}, |_, _| drop(share));
     Ok(presented)
 }

@@ -26,7 +26,7 @@ use super::{Error, Gateway};
 use crate::body::Body;
 use crate::derive::{Context, PIXEL_DATA, SelectedInstances, ValueFilter};
 use crate::present::Presented;
-use crate::present::metadata::Form;
+use crate::present::metadata::Format;
 use crate::request::accept_bulk::OCTET_STREAM;
 use crate::request::{MetadataForm, Root};
 use crate::resource::{BulkdataPath, FrameForm, SubResource, Target};
@@ -170,11 +170,11 @@ impl Gateway {
     }
 }
 
-/// The form in which metadata are written.
-pub(crate) fn metadata_form(form: MetadataForm, gzip: bool) -> Result<Form, Error> {
+/// The format of metadata for a client that accepts `form`.
+pub(crate) fn metadata_format(form: MetadataForm, gzip: bool) -> Result<Format, Error> {
     Ok(match form {
-        MetadataForm::Json => Form::Json { gzip },
-        MetadataForm::Xml => Form::Xml(boundary()?),
+        MetadataForm::Json => Format::Json { gzip },
+        MetadataForm::Xml => Format::Xml(boundary()?),
     })
 }
 

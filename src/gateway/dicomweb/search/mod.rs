@@ -10,7 +10,7 @@ use http::Response;
 
 use crate::body::Body;
 use crate::dicom::StudyInstanceUid;
-use crate::gateway::dicomweb::metadata_form;
+use crate::gateway::dicomweb::metadata_format;
 use crate::gateway::edge::response::{accepts_gzip, response, state_coding, warn};
 use crate::gateway::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
@@ -60,7 +60,7 @@ impl Gateway {
         warnings.extend(results.warnings());
         let gzip = form == MetadataForm::Json && accepts_gzip(exchange.headers());
         let location = format!("{}/{}", base.root(), path(scope));
-        let presented = metadata::rows(metadata_form(form, gzip)?, results.rows);
+        let presented = metadata::rows(metadata_format(form, gzip)?, results.rows);
         let mut response = response(presented, Missing::Nothing, &location)?;
         state_coding(&mut response, gzip);
         for warning in warnings {

@@ -1,7 +1,7 @@
-//! RLE Lossless (PS3.5 annex G): byte planes, each run-length encoded by itself.
+//! RLE Lossless (PS3.5 annex G): byte planes, each run-length encoded.
 
-use super::decode::{Samples, damaged};
-use super::{Error, Geometry};
+use super::samples::{Samples, damaged};
+use crate::pixels::{Error, Geometry};
 
 const HEADER: usize = 64;
 
@@ -17,10 +17,10 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
         .iter()
         .map(|n| u32::from_le_bytes(*n) as usize)
         .collect();
-    // G.4: of each sample, the plane of its highest byte comes first.
+    // G.4: the planes of a sample start with its most significant byte.
     if numbers[0] != wanted || wanted > 15 {
         return Err(damaged(
-            "another number of RLE segments than of bytes in a pixel",
+            "the number of RLE segments differs from the bytes of a pixel",
         ));
     }
     let mut bytes = vec![0; pixels * wanted];
@@ -45,7 +45,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     })
 }
 
-// G.3.2. What comes after the last pixel is padding.
+// G.3.2. Bytes after the last pixel are padding.
 fn unpack(packed: &[u8], pixels: usize, mut put: impl FnMut(usize, u8)) -> Result<(), Error> {
     let (mut at, mut pixel) = (0, 0);
     while pixel < pixels {

@@ -1,25 +1,26 @@
-//! How long the JSON of a data set can be at most, so that there is memory for it before it is written.
+//! An upper bound on the JSON of a data set, to reserve its memory before it is written.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "what is said here of a few value representations holds for none of the many others"
+    reason = "these rules concern a few of the many value representations"
 )]
 
 use dicom_core::VR;
 
-use super::dataset::{DataSet, Element, Error};
-use super::json::{MOST_INLINE, is_binary, vr_of};
+use super::MOST_INLINE;
+use super::representation::{is_binary, vr_of};
+use crate::dicom::dataset::{DataSet, Element, Error};
 
-/// A tag, a value representation, and what is around a value.
+/// A tag, a value representation, and the syntax around a value.
 const ELEMENT: u64 = 48;
-/// What stands for a sequence and the number of an item in a link.
+/// A sequence and an item number in a link.
 const PATH: u64 = 24;
 
-/// Most bytes that [`super::json::write`] takes for a data set, with links that begin with `link` bytes: those
-/// that it writes, and the largest text in it once more, decoded.
+/// The most bytes that [`super::write`] takes for a data set, with links that begin with `link`
+/// bytes: its output and the largest decoded text.
 ///
 /// # Errors
-/// What is wrong with the data set.
+/// Why the data set is malformed.
 pub fn most_written(set: &DataSet<'_>, link: usize) -> Result<u64, Error> {
     let mut bound = Bound {
         link: link as u64,
@@ -69,7 +70,7 @@ impl Bound {
                 }
                 _ => {
                     let high = bytes.iter().filter(|byte| !byte.is_ascii()).count() as u64;
-                    // Such a byte becomes three of UTF-8 at most.
+                    // Such a byte becomes at most three of UTF-8.
                     self.largest_text = self.largest_text.max(length + high * 2);
                     bytes.iter().map(|byte| most_of(*byte, vr)).sum()
                 }
@@ -77,12 +78,12 @@ impl Bound {
     }
 }
 
-/// What a byte of a text becomes at most.
+/// The most bytes that a byte of a text becomes.
 fn most_of(byte: u8, vr: VR) -> u64 {
     match byte {
         // `{"Alphabetic":""},` and `,"Ideographic":""`.
         b'\\' | b'=' if vr == VR::PN => 20,
-        // `"",` around a value, and what a decimal grows by.
+        // `"",` around a value, and the growth of a decimal.
         b'\\' => 24,
         0..=0x1F => 6,
         b'"' => 2,

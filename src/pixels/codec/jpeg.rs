@@ -1,11 +1,12 @@
-//! JPEG (ISO 10918-1) by jpeg-decoder, which is written in safe Rust, but for twelve bits.
+//! JPEG (ISO 10918-1): jpeg-decoder, in safe Rust, for all but twelve bits.
 
 use std::io::Cursor;
 
 use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
-use super::decode::{Samples, damaged};
-use super::{Error, Geometry, MOST_BYTES, jpeg_extended};
+use super::jpeg_extended;
+use super::samples::{Samples, damaged};
+use crate::pixels::{Error, Geometry, MOST_BYTES};
 
 pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error> {
     if jpeg_extended::header(frame).is_some_and(jpeg_extended::Frame::is_extended) {
@@ -18,12 +19,12 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     let info = decoder.info().ok_or_else(|| damaged("no JPEG header"))?;
     let (width, height) = (u32::from(info.width), u32::from(info.height));
     if (width, height) != (geometry.columns, geometry.rows) {
-        return Err(damaged("the JPEG has another size than the image"));
+        return Err(damaged("the JPEG and the image differ in size"));
     }
     let is_colour = geometry.samples == 3;
     let is_ybr = geometry.photometric.starts_with("YBR");
     if is_colour {
-        // The attributes decide, not the guess that a decoder makes.
+        // The attributes decide, not the guess of the library.
         decoder.set_color_transform(if is_ybr {
             ColorTransform::YCbCr
         } else {
@@ -33,7 +34,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     let pixels = decoder.decode().map_err(damaged)?;
     let (bytes, bits) = match (info.pixel_format, geometry.samples) {
         (PixelFormat::L8, 1) | (PixelFormat::RGB24, 3) => (pixels, 8),
-        // The decoder gives numbers in the order of this machine.
+        // The library returns numbers in native byte order.
         (PixelFormat::L16, 1) => {
             let (numbers, _) = pixels.as_chunks::<2>();
             let numbers = numbers.iter().map(|number| u16::from_ne_bytes(*number));
@@ -41,7 +42,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
         }
         _ => {
             return Err(damaged(
-                "the JPEG has another number of samples than the image",
+                "the JPEG and the image differ in samples per pixel",
             ));
         }
     };
@@ -54,7 +55,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     Ok(widened(samples, geometry.bits_allocated))
 }
 
-/// Samples take as many bits as the attributes say.
+/// Converts samples to the width of Bits Allocated.
 pub(super) fn widened(samples: Samples, bits_allocated: u32) -> Samples {
     match (samples.bits, bits_allocated) {
         (8, 16) => Samples {

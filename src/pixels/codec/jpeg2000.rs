@@ -1,16 +1,14 @@
-//! JPEG 2000 and HTJ2K (ISO 15444-1 and -15), by the Rust port of OpenJPEG: translated from C, so not
-//! safe, which is why decoders have a process of their own.
+//! JPEG 2000 and HTJ2K (ISO 15444-1 and -15), by the Rust port of OpenJPEG. The port is translated
+//! from C and not safe, so decoders run in processes of their own.
 
 use jpeg2k::{ColorSpace, Image};
 
-use super::decode::{Samples, damaged};
-use super::{Error, Geometry};
+use super::samples::{Samples, damaged};
+use crate::pixels::{Error, Geometry};
 
 pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error> {
     if size_of(frame) != Some((geometry.columns, geometry.rows)) {
-        return Err(damaged(
-            "the JPEG 2000 codestream has another size than the image",
-        ));
+        return Err(damaged("the codestream and the image differ in size"));
     }
     let image = Image::from_bytes(frame).map_err(damaged)?;
     let components = image.components();
@@ -18,9 +16,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     if components.len() != geometry.samples as usize
         || components.iter().any(|one| one.data().len() != pixels)
     {
-        return Err(damaged(
-            "the codestream has other components than the image",
-        ));
+        return Err(damaged("the codestream and the image differ in components"));
     }
     let bits = if geometry.bits_allocated <= 8 { 8 } else { 16 };
     if components.iter().any(|one| one.precision() > bits) {
@@ -30,7 +26,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     let mut bytes = Vec::with_capacity(pixels * planes.len() * bits as usize / 8);
     for pixel in 0..pixels {
         for (plane, component) in planes.iter().zip(components) {
-            // Two's complement, as the attributes have it, whatever the codestream says.
+            // Two's complement, as the attributes declare, even if the codestream differs.
             let spare = 32 - component.precision().clamp(1, 32);
             let value = if geometry.is_signed {
                 plane[pixel] << spare >> spare
@@ -53,8 +49,8 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     })
 }
 
-/// Columns and rows by the SIZ marker segment, so that nothing is made room for on the word of a
-/// codestream alone.
+/// Columns and rows in the SIZ marker segment. They are compared with the attributes before the
+/// library allocates memory for them.
 fn size_of(frame: &[u8]) -> Option<(u32, u32)> {
     let at = memchr::memmem::find(frame, &[0xFF, 0x4F, 0xFF, 0x51])?;
     let number = |offset: usize| {
@@ -69,7 +65,7 @@ fn size_of(frame: &[u8]) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
 
-    // Made by OpenJPH 0.31 of what `value` says: reversible, 16 bits.
+    // The pixels of `value`, encoded by OpenJPH 0.31: reversible, 16 bits.
     #[rustfmt::skip]
     const HTJ2K: [u8; 218] = [
         0xFF, 0x4F, 0xFF, 0x51, 0x00, 0x29, 0x40, 0x00, 0x00, 0x00, 0x00, 0x0D, 0x00, 0x00,

@@ -1,17 +1,15 @@
-//! A frame becomes samples.
+//! Decodes a frame into samples, by its transfer syntax.
 
-use super::{Error, Geometry, jpeg, jpeg_ls, jpeg2000, rle};
+mod jpeg;
+mod jpeg2000;
+mod jpeg_extended;
+mod jpeg_ls;
+mod rle;
+mod samples;
 
-/// Samples of a frame, pixel by pixel.
-#[derive(Debug)]
-pub(super) struct Samples {
-    /// In little endian.
-    pub(super) bytes: Vec<u8>,
-    /// Bits that each takes: 1, 8, 16, 32 or 64.
-    pub(super) bits: u32,
-    /// Whether a decoder has made red, green and blue of something else.
-    pub(super) is_rgb: bool,
-}
+use super::{Error, Geometry};
+
+pub(super) use samples::{Samples, damaged};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Codec {
@@ -21,7 +19,7 @@ pub(super) enum Codec {
     Jpeg2000,
 }
 
-/// What decodes which transfer syntax.
+/// The codec of each transfer syntax.
 const CODECS: [(&str, Codec); 12] = [
     ("1.2.840.10008.1.2.5", Codec::Rle),
     ("1.2.840.10008.1.2.4.50", Codec::Jpeg),
@@ -37,12 +35,12 @@ const CODECS: [(&str, Codec); 12] = [
     ("1.2.840.10008.1.2.4.203", Codec::Jpeg2000),
 ];
 
-/// The transfer syntaxes whose frames can be decoded here.
+/// The transfer syntaxes that have a codec.
 pub fn decodable() -> impl Iterator<Item = &'static str> {
     CODECS.iter().map(|(syntax, _)| *syntax)
 }
 
-/// What decodes a transfer syntax.
+/// The codec of a transfer syntax.
 pub(super) fn codec(transfer_syntax: &str) -> Option<Codec> {
     let mut codecs = CODECS.iter();
     let found = codecs.find(|(syntax, _)| *syntax == transfer_syntax);
@@ -70,10 +68,6 @@ pub(super) fn decode(
         return Err(damaged("there are fewer samples than pixels"));
     }
     Ok(samples)
-}
-
-pub(super) fn damaged(why: impl ToString) -> Error {
-    Error::Damaged(why.to_string())
 }
 
 fn native(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error> {
@@ -108,7 +102,7 @@ fn upsampled(frame: &[u8]) -> Vec<u8> {
     pixels.collect()
 }
 
-/// Planes, one after the other, become pixels.
+/// Interleaves planes into pixels.
 pub(super) fn interleaved(planes: &[u8], samples: usize, width: usize) -> Vec<u8> {
     let plane = planes.len() / samples / width * width;
     let mut out = Vec::with_capacity(plane * samples);

@@ -1,13 +1,13 @@
+mod cut;
+mod properties;
+
 use std::io::Write;
-use std::path::PathBuf;
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
-use proptest::prelude::*;
 
 use super::*;
 use crate::dicom::TransferSyntax;
-use crate::dicom::part10::File;
 
 const IMPLICIT: &str = TransferSyntax::IMPLICIT_VR_LITTLE_ENDIAN;
 const EXPLICIT: &str = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN;
@@ -84,7 +84,7 @@ impl Set {
         self.head(tag, b"--", 0)
     }
 
-    /// What names an instance, and a group length.
+    /// The UIDs of an instance, and a group length.
     fn named(self) -> Self {
         let length = self.number(100, 4);
         self.element(0x0008_0000, b"UL", &length)
@@ -195,85 +195,6 @@ fn a_whole_instance_is_whole_in_every_transfer_syntax_and_however_it_is_cut_into
             assert_eq!(in_chunks(&file, size), Ok(NOTHING), "{syntax} by {size}");
         }
     }
-}
-
-/// The lengths at which a file can be cut so that nobody sees it: between two elements, while nothing says
-/// that more must come.
-fn unseen(parts: &[Set]) -> Vec<usize> {
-    parts.iter().map(|set| set.file().len()).collect()
-}
-
-#[test]
-fn an_instance_that_is_cut_at_any_byte_is_not_whole() {
-    for syntax in SYNTAXES {
-        let empty = || Set::new(syntax);
-        let whole = empty().named().nested().pixels();
-        let legal = match syntax {
-            // The deflated stream has an end of its own.
-            DEFLATED => Vec::new(),
-            _ => {
-                let uids = empty().named().bytes;
-                let heads: Vec<usize> = elements_of(&uids, syntax);
-                let mut sets: Vec<Set> = heads
-                    .into_iter()
-                    .map(|end| empty().raw(&uids[..end]))
-                    .collect();
-                let frames = || empty().named().nested().element(0x0028_0008, b"IS", b"2 ");
-                sets.push(empty().named().nested());
-                sets.push(frames());
-                sets.push(frames().short(0x0028_0010, 4));
-                sets.push(frames().short(0x0028_0010, 4).short(0x0028_0011, 4));
-                if syntax == JPEG {
-                    // Both fragments are there, and nothing can follow.
-                    sets.push(
-                        empty()
-                            .named()
-                            .nested()
-                            .described(b"2 ")
-                            .fragments(&[10, 22]),
-                    );
-                }
-                unseen(&sets)
-            }
-        };
-        let file = whole.file();
-        for cut in 0..file.len() {
-            let is_legal = legal.contains(&cut);
-            for size in [cut.max(1), 1] {
-                let result = in_chunks(&file[..cut], size);
-                assert_eq!(result.is_ok(), is_legal, "{syntax}, {cut}: {result:?}");
-            }
-        }
-        assert_eq!(walked(&file), Ok(NOTHING));
-    }
-}
-
-/// Where the elements of a data set without sequences end.
-fn elements_of(bytes: &[u8], syntax: &str) -> Vec<usize> {
-    use crate::dicom::dataset::{DataSet, Head};
-    let encoding = TransferSyntax::parse(syntax).expect("a UID").encoding();
-    let mut ends = Vec::new();
-    let mut at = 0;
-    for element in DataSet::new(bytes, encoding).elements() {
-        let element = element.expect("an element");
-        let head = Head::read(&bytes[at..], encoding).expect("a head");
-        at += head.size + element.bytes().len();
-        ends.push(at);
-    }
-    ends
-}
-
-#[test]
-fn a_cut_before_any_element_is_not_whole() {
-    // A file that ends with its meta information has said nothing of itself.
-    let file = Set::new(EXPLICIT).file();
-    assert_eq!(walked(&file), Err(NotWhole::MetaCut));
-    assert_eq!(walked(b""), Err(NotWhole::MetaCut));
-    assert_eq!(walked(&[7; 200]), Err(NotWhole::NotPart10));
-    let mut nameless = Set::new(EXPLICIT).named().file();
-    let at = nameless.windows(4).position(|tag| tag == [2, 0, 0x10, 0]);
-    nameless[at.expect("a transfer syntax") + 2] = 0x12;
-    assert_eq!(walked(&nameless), Err(NotWhole::NoTransferSyntax));
 }
 
 #[test]
@@ -412,7 +333,7 @@ fn the_last_delimiter_may_be_missing_once_all_fragments_are_there() {
         .element(0x7FE0_0001, b"OW", &[0; 16])
         .fragments(&[4, 4]);
     assert_eq!(walked(&extended.file()), Ok(NOTHING));
-    // The offset table alone is no frame.
+    // The offset table alone is not a frame.
     let nothing = start().described(b"1 ").fragments(&[]);
     assert_eq!(walked(&nothing.file()), Err(NotWhole::SequenceCut));
     // Another sequence has to end.
@@ -536,121 +457,4 @@ fn a_deflated_data_set_of_megabytes_is_walked_in_constant_memory() {
     assert_eq!(walked(&file), Ok(NOTHING));
     assert_eq!(in_chunks(&file, 100), Ok(NOTHING));
     assert_eq!(walked(&file[..file.len() - 1]), Err(NotWhole::DeflateCut));
-}
-
-/// Files that are whole as data sets, however wrong otherwise.
-fn cases() -> Vec<PathBuf> {
-    let shared = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/cases/instances");
-    let folders = [shared.join("arguable"), shared];
-    let files = folders.iter().flat_map(|folder| {
-        let entries = folder.read_dir().into_iter().flatten().flatten();
-        entries.map(|entry| entry.path())
-    });
-    files
-        .filter(|path| path.extension().is_some_and(|end| end == "dcm"))
-        .collect()
-}
-
-#[test]
-fn odd_files_from_the_field_are_whole_and_their_cuts_are_not() {
-    for path in cases() {
-        let name = path.file_name().unwrap_or_default().display().to_string();
-        let bytes = std::fs::read(&path).expect("readable");
-        let expected = match &*name {
-            "zeros-64-explicit.dcm" => zeros(64),
-            "zeros-512-deflated.dcm" => zeros(512),
-            "zeros-2-implicit.dcm" => zeros(2),
-            _ => NOTHING,
-        };
-        for size in [bytes.len(), 1, 13] {
-            let result = in_chunks(&bytes, size);
-            let padding = result.map(|tail| tail.zeros % 2);
-            match &*name {
-                // The stream may end on an odd byte.
-                "zeros-512-deflated.dcm" => assert_eq!(padding.map(|_| ()), Ok(())),
-                _ => assert_eq!(result, Ok(expected), "{name} by {size}"),
-            }
-        }
-        let last = bytes.iter().rposition(|byte| *byte != 0).expect("bytes");
-        let is_lenient = name.starts_with("no-delimiter");
-        let cut = walked(&bytes[..last - 1]);
-        assert!(cut.is_err() || is_lenient, "{name}: {cut:?}");
-    }
-}
-
-fn any_file() -> impl Strategy<Value = Vec<u8>> {
-    let syntax = proptest::sample::select(SYNTAXES.to_vec());
-    let piece = (0_u8..8, proptest::collection::vec(any::<u8>(), 0..40));
-    (syntax, proptest::collection::vec(piece, 0..12)).prop_map(|(syntax, pieces)| {
-        let mut set = Set::new(syntax).named();
-        for (at, (kind, bytes)) in (0_u32..).zip(pieces) {
-            let tag = 0x0029_1000 + at;
-            set = match kind {
-                0 => set.nested(),
-                1 => set.element(tag, b"OB", &bytes),
-                2 => set.head(tag, b"SQ", UNDEFINED).end(SEQUENCE_END),
-                3 => set.element(tag, b"LO", &bytes),
-                4 => set.pixels(),
-                5 => set.element(tag, b"SQ", &[]),
-                6 => set.described(&bytes[..bytes.len().min(12)]),
-                _ => set.raw(&bytes),
-            };
-        }
-        set.file()
-    })
-}
-
-proptest! {
-    #[test]
-    fn chunks_of_any_size_give_the_same_result(
-        file in any_file(),
-        cut in any::<prop::sample::Index>(),
-        sizes in proptest::collection::vec(1_usize..50, 1..20),
-    ) {
-        let bytes = &file[..cut.index(file.len() + 1)];
-        let mut walk = Walk::new();
-        let mut rest = bytes;
-        for size in sizes.iter().cycle() {
-            if rest.is_empty() {
-                break;
-            }
-            let (chunk, behind) = rest.split_at((*size).min(rest.len()));
-            let _ = walk.push(chunk);
-            rest = behind;
-        }
-        prop_assert_eq!(walk.finish(), walked(bytes));
-    }
-
-    #[test]
-    fn values_that_are_passed_over_give_the_same_result(file in any_file()) {
-        let mut walk = Walk::new();
-        let mut at = 0;
-        while at < file.len() {
-            let unread = usize::try_from(walk.unread()).expect("short");
-            let unread = unread.min(file.len() - at);
-            walk.pass_over(unread as u64);
-            at += unread;
-            let end = (at + 10).min(file.len());
-            let _ = walk.push(&file[at..end]);
-            at = end;
-        }
-        prop_assert_eq!(walk.finish(), walked(&file));
-    }
-
-    #[test]
-    fn what_can_be_opened_is_whole(file in any_file()) {
-        if File::open(&file).is_ok() {
-            let result = walked(&file);
-            let is_whole = matches!(result, Ok(_) | Err(NotWhole::NoPixelData));
-            prop_assert!(is_whole, "{:?}", result);
-        }
-    }
-
-    #[test]
-    fn never_panics_on_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let set = Set::new(EXPLICIT).named();
-        let _ = walked(&set.file_of(&[set.bytes.clone(), bytes.clone()].concat()));
-        let _ = walked(&Set::new(DEFLATED).file_of(&bytes));
-        let _ = walked(&bytes);
-    }
 }

@@ -1,0 +1,212 @@
+//! Finds the items of compressed frames, by an offset table or by counting (PS3.5 A.4).
+
+use bytes::Buf;
+use dicom_core::Tag;
+
+use super::super::Error;
+use super::super::reader::Reader;
+use super::super::skim::{Large, Skimmed, plain};
+use super::{Encapsulated, Span};
+use crate::body::{self, Body};
+use crate::dicom::dataset::{self, Element, Head};
+use crate::dicom::{Encoding, TransferSyntax};
+use crate::pixels::Geometry;
+
+const EXTENDED_OFFSET_TABLE: Tag = Tag(0x7FE0, 0x0001);
+/// The most frames of an instance: an index takes 16 bytes for each.
+const MOST_FRAMES: u32 = 1 << 20;
+/// The memory for each frame during the search: offsets, starts and a span.
+const BYTES_PER_FRAME: u64 = 64;
+/// An item's tag and length.
+const ITEM_HEAD: u64 = 8;
+
+impl Skimmed {
+    pub(super) async fn encapsulated(
+        &mut self,
+        geometry: &Geometry,
+        large: &Large,
+        body: Body,
+    ) -> Result<Encapsulated, Error> {
+        if geometry.frames > MOST_FRAMES {
+            return Err(Error::Pixels("too many frames"));
+        }
+        let frames = u64::from(geometry.frames);
+        self.make_room(frames * BYTES_PER_FRAME).await?;
+        let mut reader = Reader::new(plain(body, &self.transfer_syntax).await?);
+        reader
+            .skip(large.offset.saturating_sub(reader.position()))
+            .await?;
+        let mut table = Vec::new();
+        let head = item(&mut reader)
+            .await?
+            .ok_or(Error::Pixels("no offset table"))?;
+        // A.4: 32-bit offsets, one for each frame, or an empty table.
+        let length = u64::from(head);
+        if length > u64::from(MOST_FRAMES) * 4 {
+            return Err(Error::Pixels("the offset table is too long"));
+        }
+        reader.take(length, &mut table).await?;
+        let first = reader.position();
+        // A video is one bit stream, whatever its Number of Frames.
+        if geometry.frames == 1 || self.transfer_syntax.is_video() {
+            let spans = vec![Span {
+                start: first,
+                end: None,
+            }];
+            return Ok(Encapsulated { spans });
+        }
+        let basic = offsets(&table);
+        let extended = self.extended_offsets();
+        for offsets in [extended, basic].into_iter().flatten() {
+            if let Some(spans) = spans_of(first, &offsets, geometry.frames) {
+                return Ok(Encapsulated { spans });
+            }
+        }
+        counted(reader, geometry.frames, &self.transfer_syntax).await
+    }
+
+    /// The Extended Offset Table (7FE0,0001), unless it was too large to be kept.
+    fn extended_offsets(&self) -> Option<Vec<u64>> {
+        let set = self.data_set();
+        let element = set.element(EXTENDED_OFFSET_TABLE)?;
+        let (numbers, _) = Element::bytes(&element).as_chunks::<8>();
+        Some(
+            numbers
+                .iter()
+                .map(|bytes| u64::from_le_bytes(*bytes))
+                .collect(),
+        )
+    }
+}
+
+/// The bytes of a compressed frame: its fragments without their item heads.
+#[must_use]
+pub fn compressed_frame(body: Body, span: Span) -> Body {
+    Body::generate(None, move |out| async move {
+        let mut reader = Reader::new(body);
+        reader.skip(span.start).await?;
+        loop {
+            if span.end.is_some_and(|end| reader.position() >= end) {
+                return Ok(());
+            }
+            let broken = |_| body::Error::Malformed("a fragment is malformed");
+            let Some(length) = item(&mut reader).await.map_err(broken)? else {
+                return Ok(());
+            };
+            let mut left = u64::from(length);
+            while left > 0 {
+                let bytes = reader.next(left).await?;
+                let bytes = bytes.ok_or(body::Error::Truncated)?;
+                left -= bytes.remaining() as u64;
+                out.emit(bytes).await?;
+            }
+        }
+    })
+}
+
+fn offsets(table: &[u8]) -> Option<Vec<u64>> {
+    let (numbers, _) = table.as_chunks::<4>();
+    let numbers = numbers
+        .iter()
+        .map(|bytes| u64::from(u32::from_le_bytes(*bytes)));
+    (!table.is_empty()).then(|| numbers.collect())
+}
+
+/// The frames by their offsets, if the offsets are plausible.
+fn spans_of(first: u64, offsets: &[u64], frames: u32) -> Option<Vec<Span>> {
+    let is_whole = offsets.len() as u64 == u64::from(frames) && offsets.first() == Some(&0);
+    if !is_whole || !offsets.is_sorted_by(|one, next| one.saturating_add(ITEM_HEAD) <= *next) {
+        return None;
+    }
+    let ends = offsets.iter().skip(1).map(|end| first.checked_add(*end));
+    let starts = offsets.iter().map(|start| first.checked_add(*start));
+    let spans = starts.zip(ends.chain([None])).map(|(start, end)| {
+        let start = start?;
+        Some(Span { start, end })
+    });
+    spans.collect()
+}
+
+/// Walks over all fragments. A frame is one fragment, or all fragments up to the next start of a
+/// codestream.
+async fn counted(
+    mut reader: Reader,
+    frames: u32,
+    transfer_syntax: &TransferSyntax,
+) -> Result<Encapsulated, Error> {
+    // Of all fragments, and of those that begin a codestream.
+    let (mut all, mut begun) = (Starts::of(frames), Starts::of(frames));
+    let end = loop {
+        let start = reader.position();
+        let Some(length) = item(&mut reader).await? else {
+            break start;
+        };
+        reader.fill(4.min(length as usize)).await?;
+        all.add(start);
+        if begins_codestream(reader.here(), transfer_syntax) {
+            begun.add(start);
+        }
+        reader.skip(length.into()).await?;
+    };
+    let unclear = Error::Pixels("fragments cannot be assigned to frames");
+    let starts = all.whole().or(begun.whole()).ok_or(unclear)?;
+    let ends = starts.iter().skip(1).copied().chain([end]);
+    let spans = starts.iter().zip(ends).map(|(&start, end)| Span {
+        start,
+        end: Some(end),
+    });
+    Ok(Encapsulated {
+        spans: spans.collect(),
+    })
+}
+
+/// Possible starts of frames; only as many as there are frames are kept.
+struct Starts {
+    frames: usize,
+    first: Vec<u64>,
+    count: usize,
+}
+
+impl Starts {
+    fn of(frames: u32) -> Self {
+        Self {
+            frames: frames as usize,
+            first: Vec::new(),
+            count: 0,
+        }
+    }
+
+    fn add(&mut self, start: u64) {
+        self.count += 1;
+        if self.count <= self.frames {
+            self.first.push(start);
+        }
+    }
+
+    /// The starts, if there is one for each frame.
+    fn whole(self) -> Option<Vec<u64>> {
+        (self.count == self.frames).then_some(self.first)
+    }
+}
+
+// JPEG and JPEG-LS begin with SOI, JPEG 2000 with SOC and SIZ.
+fn begins_codestream(bytes: &[u8], transfer_syntax: &TransferSyntax) -> bool {
+    match transfer_syntax.as_str() {
+        "1.2.840.10008.1.2.5" => false,
+        _ => bytes.starts_with(&[0xFF, 0xD8, 0xFF]) || bytes.starts_with(&[0xFF, 0x4F, 0xFF, 0x51]),
+    }
+}
+
+/// The length of the next item; `None` at the delimiter. Item heads are little endian.
+async fn item(reader: &mut Reader) -> Result<Option<u32>, Error> {
+    if !reader.fill(8).await? {
+        return Err(dataset::Error::Truncated.into());
+    }
+    let head = Head::read(reader.here(), Encoding::ExplicitLittle)?;
+    reader.skip(head.size as u64).await?;
+    match head.length {
+        _ if head.is_delimiter() => Ok(None),
+        Some(length) if head.is_item() => Ok(Some(length)),
+        Some(_) | None => Err(Error::Pixels("fragments hold something other than items")),
+    }
+}
