@@ -157,56 +157,40 @@ impl Config {
         let table: Table = text
             .parse()
             .map_err(|error: toml::de::Error| Problems(vec![error.to_string()]))?;
-        let mut reading = Reading {
+        let mut reader = SettingsReader {
             table,
             problems: Vec::new(),
         };
-        reading.require("home_community_id");
-        let home_community_id = reading.take("home_community_id");
-        let public_url = reading
+        reader.require("home_community_id");
+        let home_community_id = reader.take("home_community_id");
+        let public_url = reader
             .take::<Url>("public_url")
-            .filter(|url| reading.is_fine("public_url", Some(url)));
+            .filter(|url| reader.is_fine("public_url", Some(url)));
         let config = Self {
-            listen: reading.take("listen").unwrap_or_default(),
-            gateway_listen: reading
+            listen: reader.take("listen").unwrap_or_default(),
+            gateway_listen: reader
                 .take::<server::GatewaySettings>("gateway_listen")
                 .filter(|listen| {
-                    reading.is_fine("gateway_listen.public_url", listen.public_url.as_ref())
+                    reader.is_fine("gateway_listen.public_url", listen.public_url.as_ref())
                 }),
-            manifests: reading.take("manifests").unwrap_or_default(),
-            retrieve: reading.take("retrieve").unwrap_or_default(),
-            cache: reading.take("cache").unwrap_or_default(),
-            xc_wado: reading.take("xc_wado").unwrap_or_default(),
-            cors: reading.take("cors").unwrap_or_default(),
-            limits: reading.take("limits").unwrap_or_default(),
-            rendering: reading.take("rendering").unwrap_or_default(),
-            viewers: reading.take("viewers").unwrap_or_default(),
-            communities: reading
-                .take_tables("community")
-                .into_iter()
-                .map(
-                    |(position, read): (_, CommunitySettings)| CommunitySettings {
-                        position,
-                        ..read
-                    },
-                )
-                .collect(),
-            locations: reading
-                .take_tables("location")
-                .into_iter()
-                .map(|(position, read): (_, LocationSettings)| LocationSettings {
-                    position,
-                    ..read
-                })
-                .collect(),
-            data_directory: reading
+            manifests: reader.take("manifests").unwrap_or_default(),
+            retrieve: reader.take("retrieve").unwrap_or_default(),
+            cache: reader.take("cache").unwrap_or_default(),
+            xc_wado: reader.take("xc_wado").unwrap_or_default(),
+            cors: reader.take("cors").unwrap_or_default(),
+            limits: reader.take("limits").unwrap_or_default(),
+            rendering: reader.take("rendering").unwrap_or_default(),
+            viewers: reader.take("viewers").unwrap_or_default(),
+            communities: reader.communities(),
+            locations: reader.locations(),
+            data_directory: reader
                 .take("data_directory")
                 .unwrap_or_else(|| "var".into()),
             public_url,
             home_community_id: home_community_id.unwrap_or_else(Self::no_community),
         };
-        reading.problems.extend(config.unprotected_tokens());
-        Ok((config, reading.finish()))
+        reader.problems.extend(config.unprotected_tokens());
+        Ok((config, reader.finish()))
     }
 
     /// Tokens that nobody can be held to, as no listener asks partners for certificates, and that would
@@ -242,13 +226,13 @@ fn url_of(scheme: &str, mut address: SocketAddr) -> Url {
     Url::parse(&format!("{scheme}://{address}")).expect("scheme, address and port are a URL")
 }
 
-struct Reading {
+struct SettingsReader {
     /// What has not been read yet.
     table: Table,
     problems: Vec<String>,
 }
 
-impl Reading {
+impl SettingsReader {
     fn require(&mut self, key: &str) {
         if !self.table.contains_key(key) {
             self.problems.push(format!("{key}: it is missing"));
@@ -258,6 +242,20 @@ impl Reading {
     fn take<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {
         let value = self.table.remove(key)?;
         self.read(key, value)
+    }
+
+    fn communities(&mut self) -> Vec<CommunitySettings> {
+        let tables = self.take_tables("community").into_iter();
+        tables
+            .map(|(position, read)| CommunitySettings { position, ..read })
+            .collect()
+    }
+
+    fn locations(&mut self) -> Vec<LocationSettings> {
+        let tables = self.take_tables("location").into_iter();
+        tables
+            .map(|(position, read)| LocationSettings { position, ..read })
+            .collect()
     }
 
     /// The tables of an array, each with its position. One that cannot be read is left out.
@@ -395,127 +393,5 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_commented_default_is_what_the_code_defaults_to() {
-        let text = include_str!("../config.toml");
-        let config = Config::parse(text).expect("it can be read");
-        let bare = Config::parse("home_community_id = \"1.3.6.1.4.1.99999.1\"").expect("settings");
-        assert_eq!(format!("{config:?}"), format!("{bare:?}"));
-        // What is commented out can be uncommented: `# key = value`, `# [table]`.
-        let uncommented: String = text
-            .lines()
-            .map(|line| match line.strip_prefix("# ") {
-                Some(setting) if setting.contains(" = ") || setting.starts_with('[') => setting,
-                Some(_) | None => line,
-            })
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        let config = Config::parse(&uncommented).expect("it can be uncommented");
-        assert_eq!(config.locations.len(), 2);
-        assert_eq!(config.communities.len(), 1);
-        assert!(config.gateway_listen.is_some());
-        let shown = |config: &Config| {
-            format!(
-                "{:?} {:?} {:?}",
-                config.cache, config.retrieve, config.limits
-            )
-        };
-        assert_eq!(shown(&config), shown(&bare));
-    }
-
-    #[test]
-    fn tells_every_problem_at_once_with_table_and_key() {
-        let problems = Config::parse(
-            r#"
-            public_url = "ftp://x/"
-            colour = "blue"
-            [listen]
-            address = "nowhere"
-            conections = 5
-            drain_seconds = "soon"
-            [[location]]
-            retrieve_location_uid = 5
-            wado_rs_url = "http://127.0.0.1:1/"
-            http.conect_seconds = 1
-            [[location]]
-            offers = ["everything"]
-            "#,
-        )
-        .expect_err("problems");
-        for expected in [
-            "home_community_id: it is missing",
-            "public_url: ",
-            "colour: unknown key",
-            "listen.address: ",
-            "listen.conections: unknown field",
-            "listen.drain_seconds: invalid type",
-            "location[0].retrieve_location_uid: ",
-            "location[0].http.conect_seconds: unknown field",
-            "location[1].offers.0: ",
-        ] {
-            let is_told = problems
-                .0
-                .iter()
-                .any(|problem| problem.starts_with(expected));
-            assert!(is_told, "{expected} in {problems:#?}");
-        }
-        assert_eq!(problems.0.len(), 9, "{problems:#?}");
-    }
-
-    #[test]
-    fn the_public_url_follows_the_address_when_it_is_not_set() {
-        let url = |listen: &str| {
-            let text = format!("home_community_id = \"1.2.3\"\n{listen}");
-            Config::parse(&text)
-                .expect("settings")
-                .public_url()
-                .to_string()
-        };
-        for (listen, expected) in [
-            ("", "http://127.0.0.1:8080/"),
-            ("[listen]\naddress = \"10.1.2.3:80\"", "http://10.1.2.3/"),
-            (
-                "[listen]\naddress = \"[fd00::1]:8080\"",
-                "http://[fd00::1]:8080/",
-            ),
-            (
-                "[listen]\naddress = \"0.0.0.0:9000\"",
-                "http://127.0.0.1:9000/",
-            ),
-            ("[listen]\naddress = \"[::]:9000\"", "http://[::1]:9000/"),
-            (
-                "[listen]\naddress = \"10.1.2.3:443\"\ncertificate = \"c\"\nprivate_key = \"k\"",
-                "https://10.1.2.3/",
-            ),
-            (
-                "public_url = \"https://pacs.example/x\"\n[listen]\naddress = \"10.1.2.3:443\"",
-                "https://pacs.example/x",
-            ),
-        ] {
-            assert_eq!(url(listen), expected, "{listen}");
-        }
-    }
-
-    #[test]
-    fn a_token_of_a_partner_needs_a_listener_that_asks_for_certificates() {
-        let partner =
-            "[[community]]\nhome_community_id = \"1.2.4\"\ntheir_token = { env = \"X\" }\n";
-        let text = format!("home_community_id = \"1.2.3\"\n{partner}");
-        let problems = Config::parse(&text).expect_err("a problem");
-        assert!(
-            problems.0[0].starts_with("community[0].their_token: "),
-            "{problems}"
-        );
-        let listener = "[listen]\nclient_authorities = \"a\"\n";
-        assert!(Config::parse(&format!("{text}{listener}")).is_ok());
-    }
-
-    #[test]
-    fn what_is_no_toml_is_told_with_its_line() {
-        let problems = Config::parse("home_community_id = \n").expect_err("a problem");
-        assert!(problems.to_string().contains("line 1"), "{problems}");
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

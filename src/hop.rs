@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use http::header::{HeaderMap, HeaderName, HeaderValue, VIA};
 use sha2::{Digest, Sha256};
 
@@ -53,7 +54,7 @@ impl Pseudonym {
     #[must_use]
     pub fn of(community: &HomeCommunityId) -> Self {
         let digest = Sha256::digest(community.as_str());
-        Self(format!("{PREFIX}{}", hexadecimal(&digest[..8])).into())
+        Self(format!("{PREFIX}{}", HEXLOWER.encode(&digest[..8])).into())
     }
 }
 
@@ -102,7 +103,7 @@ impl RequestId {
     }
 
     fn new(random: &[u8]) -> Self {
-        let digits = hexadecimal(random);
+        let digits = HEXLOWER.encode(random);
         // RFC 9562 5.4: version 4, variant 1.
         let variant = char::from(b"89ab"[usize::from(random[8] & 3)]);
         let text = format!(
@@ -183,7 +184,11 @@ fn is_traceparent(text: &str) -> bool {
 
 fn new_traceparent(trace: &[u8], parent: &[u8]) -> HeaderValue {
     // Not sampled: there is nobody to report to.
-    let text = format!("00-{}-{}-00", hexadecimal(trace), hexadecimal(&parent[..8]));
+    let text = format!(
+        "00-{}-{}-00",
+        HEXLOWER.encode(trace),
+        HEXLOWER.encode(&parent[..8])
+    );
     HeaderValue::try_from(text).expect("digits are visible")
 }
 
@@ -199,10 +204,6 @@ fn is_uuid(text: &str) -> bool {
 
 fn is_hexadecimal(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -4,15 +4,13 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
 /// One address, or all that begin with the same bits: `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Network {
-    address: IpAddr,
-    bits: u32,
-}
+pub struct Network(IpNet);
 
 /// A text is no address and no network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,24 +30,15 @@ impl TryFrom<String> for Network {
     type Error = NotANetwork;
 
     fn try_from(text: String) -> Result<Self, NotANetwork> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text.as_str(), None),
-        };
-        let address: IpAddr = address.parse().map_err(|_none| NotANetwork)?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits
-            .map_or(Ok(most), str::parse)
-            .map_err(|_none| NotANetwork)?;
-        (bits <= most)
-            .then_some(Self { address, bits })
-            .ok_or(NotANetwork)
+        let network = text.parse::<IpNet>();
+        let network = network.or_else(|_no_length| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(Self).map_err(|_invalid| NotANetwork)
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
+        self.0.fmt(f)
     }
 }
 
@@ -60,39 +49,33 @@ impl Network {
         [Self::v4([0; 4], 0), Self::v6(0, 0, 0)]
     }
 
-    const fn v4(octets: [u8; 4], bits: u32) -> Self {
+    const fn v4(octets: [u8; 4], bits: u8) -> Self {
         let [a, b, c, d] = octets;
-        let address = IpAddr::V4(Ipv4Addr::new(a, b, c, d));
-        Self { address, bits }
+        Self(IpNet::new_assert(
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+            bits,
+        ))
     }
 
-    const fn v6(first: u16, last: u16, bits: u32) -> Self {
-        let address = IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, last));
-        Self { address, bits }
+    const fn v6(first: u16, last: u16, bits: u8) -> Self {
+        let address = Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, last);
+        Self(IpNet::new_assert(IpAddr::V6(address), bits))
     }
 
     /// Whether an address lies in it. An IPv4 address that is mapped into IPv6 is an IPv4 address.
     #[must_use]
     pub fn has(self, address: IpAddr) -> bool {
-        let (one, other, all) = match (self.address, address.to_canonical()) {
-            (IpAddr::V4(one), IpAddr::V4(other)) => {
-                (u128::from(one.to_bits()), u128::from(other.to_bits()), 32)
-            }
-            (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits(), other.to_bits(), 128),
-            (IpAddr::V4(_) | IpAddr::V6(_), _) => return false,
-        };
-        let differ = (one ^ other).checked_shr(all - self.bits);
-        differ.unwrap_or(0) == 0
+        self.0.contains(&address.to_canonical())
     }
 }
 
 impl SpecialRange {
-    const fn v4(octets: [u8; 4], bits: u32, name: &'static str) -> Self {
+    const fn v4(octets: [u8; 4], bits: u8, name: &'static str) -> Self {
         let network = Network::v4(octets, bits);
         Self { network, name }
     }
 
-    const fn v6(first: u16, last: u16, bits: u32, name: &'static str) -> Self {
+    const fn v6(first: u16, last: u16, bits: u8, name: &'static str) -> Self {
         let network = Network::v6(first, last, bits);
         Self { network, name }
     }

@@ -55,7 +55,7 @@ struct Waiter {
 }
 
 /// A request that waits, until this is dropped.
-struct Waiting<'a> {
+struct QueuedRequest<'a> {
     fair: &'a Fair,
     client: Client,
     id: u64,
@@ -112,7 +112,7 @@ impl Fair {
                 return Ok(self.portion(client, units));
             }
             let (id, granted) = state.enter(client, units).ok_or(Error::Busy)?;
-            Waiting {
+            QueuedRequest {
                 fair: self,
                 client,
                 id,
@@ -287,7 +287,7 @@ impl Drop for Portion {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for QueuedRequest<'_> {
     fn drop(&mut self) {
         self.fair.state().leave(self.client, self.id);
         self.fair.serve();

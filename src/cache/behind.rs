@@ -99,7 +99,7 @@ impl Behind {
         self: &Arc<Self>,
         entry: &Arc<Entry>,
         pending: Pending,
-        writer: Writer,
+        writer: DiskWriter,
     ) -> Result<(), Lost> {
         if !entry.progress.go(&[IDLE], QUEUED) {
             return Ok(());
@@ -142,7 +142,7 @@ impl Behind {
     }
 
     /// Puts an instance to the front of the queue.
-    pub(super) fn hurry(self: &Arc<Self>, entry: Arc<Entry>, pending: Pending, writer: Writer) {
+    pub(super) fn hurry(self: &Arc<Self>, entry: Arc<Entry>, pending: Pending, writer: DiskWriter) {
         let bytes = cost(pending.key(), &entry);
         let mut queue = self.queue();
         if queue.len() >= MOST || !entry.progress.go(&[IDLE, QUEUED], URGENT) {
@@ -157,7 +157,7 @@ impl Behind {
         self.start(queue, writer);
     }
 
-    fn start(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, writer: Writer) {
+    fn start(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, writer: DiskWriter) {
         if queue.writers >= WRITERS {
             return;
         }
@@ -168,7 +168,7 @@ impl Behind {
     }
 
     /// Writes until there is nothing left to write.
-    fn work(&self, writer: &Writer) {
+    fn work(&self, writer: &DiskWriter) {
         while let Some(next) = self.next() {
             let Some(task) = next else {
                 writer.lost();
@@ -257,9 +257,9 @@ impl Queue {
 
 /// What brings instances to disk.
 #[derive(Debug, Clone)]
-pub(super) struct Writer(pub(super) super::Cache);
+pub(super) struct DiskWriter(pub(super) super::Cache);
 
-impl Writer {
+impl DiskWriter {
     fn write(&self, task: Task) -> Outcome {
         self.0.write(task)
     }

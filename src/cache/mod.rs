@@ -6,7 +6,9 @@
 mod behind;
 mod derived;
 pub mod disk;
+mod disk_health;
 mod flight;
+mod hit;
 mod key;
 mod memory;
 pub mod pace;
@@ -17,9 +19,8 @@ mod validity;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
@@ -27,21 +28,19 @@ use tokio::task::spawn_blocking;
 pub use derived::{Derived, Frames};
 pub use disk::Disk;
 use disk::Pending;
-pub use flight::{Flight, Pilot, Unread};
+pub use flight::{Flight, Unread, Writer};
+pub use hit::{AlreadyCached, Hit, IN_PARTS};
 pub use key::Key;
 pub use memory::{Entry, Limits as MemoryLimits, Memory};
 pub use settings::{CacheControl, LookAhead, Settings};
 pub use validity::Validity;
 
-use crate::dicom::TransferSyntax;
 use crate::dicom::part10::Identity;
 use crate::metrics::Metrics;
-use behind::{Behind, Outcome, Task, Writer};
-use flight::Room;
+use behind::{Behind, DiskWriter, Outcome, Task};
+use disk_health::DiskHealth;
+use flight::Budget;
 use pace::Pace;
-
-/// Seconds for which nothing is hurried to a disk that has failed.
-const DISK_RESTS: u64 = 5;
 
 /// What is kept, and what is on its way to be kept.
 #[derive(Debug, Clone)]
@@ -53,38 +52,24 @@ struct Tiers {
     derived: Derived,
     look_ahead: (LookAhead, u64),
     disk: Option<Disk>,
-    board: Mutex<HashMap<Key, Arc<Flight>>>,
-    room: Arc<Room>,
+    flights: Mutex<HashMap<Key, Arc<Flight>>>,
+    flight_budget: Arc<Budget>,
     behind: Arc<Behind>,
     /// Whether the disk has room for more than is in memory: what leaves it for want of room is not
     /// brought back then just because it is in memory.
     is_disk_larger: bool,
     /// Instances that are being read from disk into memory, for all who want them.
     loads: Mutex<HashMap<Key, Arc<Load>>>,
-    has_disk_failed: AtomicBool,
-    /// When it failed last, in seconds since `began`.
-    disk_failed_at: AtomicU64,
-    began: Instant,
+    disk_health: DiskHealth,
     metrics: Metrics,
 }
 
 /// An instance that is being read from disk; `None` if it is damaged.
 type Load = OnceCell<Option<Arc<Entry>>>;
 
-/// Where something was found.
-#[derive(Debug)]
-pub enum Found {
-    /// In memory.
-    Memory(Arc<Entry>),
-    /// It is arriving.
-    Flight(Arc<Flight>),
-    /// On disk.
-    Disk(Arc<disk::Stored>),
-}
-
 /// What a flight brings.
 #[derive(Debug)]
-pub struct Cargo {
+pub struct Description {
     /// Which instance it is, read from its own bytes.
     pub identity: Identity,
     /// Its exact length, where the source is bound to one.
@@ -101,63 +86,6 @@ pub struct Terms<'a> {
     /// Whether it must not be kept at all.
     pub is_no_store: bool,
 }
-
-/// Ends the entity tag of an instance in a `multipart/related`, after its SHA-256, which alone is the tag of
-/// the instance as it is stored.
-pub const IN_PARTS: &str = "-multipart";
-
-impl Found {
-    /// Whether it serves without asking its source, where that is so for `lifetime`.
-    #[must_use]
-    pub fn is_fresh(&self, lifetime: Duration) -> bool {
-        match self {
-            Self::Memory(entry) => entry.validity.is_fresh(lifetime),
-            Self::Flight(_) => true,
-            Self::Disk(stored) => stored.validity.is_fresh(lifetime),
-        }
-    }
-
-    /// Its entity tags, with which its source is asked whether it has changed: the source's own, and
-    /// ours, which is the source's if that is one of our kind.
-    #[must_use]
-    pub fn tags(&self) -> Option<String> {
-        let (validity, sha256) = match self {
-            Self::Memory(entry) => (&entry.validity, entry.sha256()?),
-            Self::Flight(_) => return None,
-            Self::Disk(stored) => (&stored.validity, stored.sha256),
-        };
-        let sha256 = hex(&sha256);
-        // The forms in which it can be asked for; either tells that the instance is the same.
-        let ours = format!("\"{sha256}\", W/\"{sha256}{IN_PARTS}\"");
-        Some(match validity.etag() {
-            Some(etag) if !ours.contains(etag) => format!("{etag}, {ours}"),
-            Some(_) | None => ours,
-        })
-    }
-
-    /// Its transfer syntax.
-    #[must_use]
-    pub fn transfer_syntax(&self) -> &TransferSyntax {
-        match self {
-            Self::Memory(entry) => &entry.identity.transfer_syntax,
-            Self::Flight(flight) => &flight.identity.transfer_syntax,
-            Self::Disk(stored) => &stored.transfer_syntax,
-        }
-    }
-
-    /// The flight, if it is arriving.
-    #[must_use]
-    pub fn flight(&self) -> Option<&Arc<Flight>> {
-        match self {
-            Self::Flight(flight) => Some(flight),
-            Self::Memory(_) | Self::Disk(_) => None,
-        }
-    }
-}
-
-/// Somebody is already fetching it, or it is here.
-#[derive(Debug)]
-pub struct Known(pub Found);
 
 impl Cache {
     /// Opens the tiers; the disk tier is in `folder`.
@@ -180,14 +108,12 @@ impl Cache {
             derived: Derived::new(settings.metadata.0),
             look_ahead: (settings.look_ahead, settings.look_ahead_bytes.0),
             disk,
-            board: Mutex::default(),
-            room: Arc::new(Room::new(settings.flights.0, settings.spill.0)),
+            flights: Mutex::default(),
+            flight_budget: Arc::new(Budget::new(settings.flights.0, settings.spill.0)),
             behind: Arc::new(Behind::new(settings.flights.0, least / 2)),
             is_disk_larger: settings.disk.0 >= settings.memory.0.saturating_mul(2),
             loads: Mutex::default(),
-            has_disk_failed: AtomicBool::new(false),
-            disk_failed_at: AtomicU64::new(0),
-            began: Instant::now(),
+            disk_health: DiskHealth::new(metrics),
             metrics: metrics.clone(),
         })))
     }
@@ -200,21 +126,21 @@ impl Cache {
 
     /// An instance, if it is here or arriving. On disk it may still prove damaged.
     #[must_use]
-    pub fn find(&self, key: &Key) -> Option<Found> {
+    pub fn find(&self, key: &Key) -> Option<Hit> {
         if let Some(entry) = self.0.memory.find(key) {
-            return Some(Found::Memory(entry));
+            return Some(Hit::Memory(entry));
         }
-        let flight = self.board().get(key).cloned();
+        let flight = self.flights().get(key).cloned();
         if let Some(flight) = flight.filter(|flight| flight.can_be_joined()) {
-            return Some(Found::Flight(flight));
+            return Some(Hit::Flight(flight));
         }
-        self.0.disk.as_ref()?.find(key).map(Found::Disk)
+        self.0.disk.as_ref()?.find(key).map(Hit::Disk)
     }
 
     /// Whether an instance is arriving, or here and known to be what its source has since `lifetime`.
     #[must_use]
     pub fn holds(&self, key: &Key, lifetime: Duration) -> bool {
-        if self.board().get(key).is_some_and(|f| f.can_be_joined()) {
+        if self.flights().get(key).is_some_and(|f| f.can_be_joined()) {
             return true;
         }
         match (self.0.memory.peek(key), &self.0.disk) {
@@ -239,32 +165,32 @@ impl Cache {
     /// Begins a flight, unless what it would bring is arriving, or here and fresh.
     ///
     /// # Errors
-    /// [`Known`], with where it is.
+    /// [`AlreadyCached`], with where it is.
     pub fn take_off(
         &self,
         key: Key,
-        cargo: Cargo,
+        description: Description,
         terms: &Terms<'_>,
         pace: &Arc<Pace>,
-    ) -> Result<Pilot, Known> {
+    ) -> Result<Writer, AlreadyCached> {
         let found = self.find(&key);
         if let Some(found) = found.filter(|found| found.is_fresh(terms.lifetime)) {
-            return Err(Known(found));
+            return Err(AlreadyCached(found));
         }
         let validity = Validity::now(terms.etag);
-        let mut board = self.board();
+        let mut flights = self.flights();
         // Somebody else may have been quicker.
-        if let Some(flight) = board.get(&key).filter(|flight| flight.can_be_joined()) {
-            return Err(Known(Found::Flight(Arc::clone(flight))));
+        if let Some(flight) = flights.get(&key).filter(|flight| flight.can_be_joined()) {
+            return Err(AlreadyCached(Hit::Flight(Arc::clone(flight))));
         }
-        let has_room = self.has_room_for(cargo.length);
-        let pilot = Pilot::new(self, key.clone(), (cargo, validity), pace);
+        let has_room = self.has_room_for(description.length);
+        let writer = Writer::new(self, key.clone(), description, validity, pace);
         if terms.is_no_store || !has_room {
             // Another fetch must not find it: it would hold this one up, or miss the start.
-            return Ok(pilot.passing());
+            return Ok(writer.passing());
         }
-        board.insert(key, Arc::clone(pilot.flight()));
-        Ok(pilot)
+        flights.insert(key, Arc::clone(writer.flight()));
+        Ok(writer)
     }
 
     /// Whether there is a tier for an instance of this length.
@@ -333,7 +259,8 @@ impl Cache {
             return;
         };
         let behind = &self.0.behind;
-        if !behind.must_hurry(entry, || disk.find(key).is_some()) || self.is_disk_resting() {
+        if !behind.must_hurry(entry, || disk.find(key).is_some()) || self.disk_health().is_resting()
+        {
             return;
         }
         let pending = disk.pending(key);
@@ -344,7 +271,7 @@ impl Cache {
             .peek(key)
             .is_some_and(|known| Arc::ptr_eq(&known, entry));
         if is_here {
-            behind.hurry(Arc::clone(entry), pending, Writer(self.clone()));
+            behind.hurry(Arc::clone(entry), pending, DiskWriter(self.clone()));
         }
     }
 
@@ -352,7 +279,7 @@ impl Cache {
     /// how many instances that were.
     pub fn forget(&self, which: &dyn Fn(&Key) -> bool) -> usize {
         let mut forgotten = 0;
-        self.board().retain(|key, flight| {
+        self.flights().retain(|key, flight| {
             let is_meant = which(key);
             if is_meant {
                 flight.forget();
@@ -369,7 +296,7 @@ impl Cache {
 
     /// As [`Cache::forget`], of one instance.
     pub fn forget_one(&self, key: &Key) {
-        if let Some(flight) = self.board().remove(key) {
+        if let Some(flight) = self.flights().remove(key) {
             flight.forget();
         }
         self.0.memory.forget_one(key);
@@ -433,21 +360,28 @@ impl Cache {
         &self.0.metrics
     }
 
-    fn room(&self) -> Arc<Room> {
-        Arc::clone(&self.0.room)
+    fn disk_health(&self) -> &DiskHealth {
+        &self.0.disk_health
     }
 
-    fn board(&self) -> MutexGuard<'_, HashMap<Key, Arc<Flight>>> {
-        self.0.board.lock().unwrap_or_else(PoisonError::into_inner)
+    fn flight_budget(&self) -> Arc<Budget> {
+        Arc::clone(&self.0.flight_budget)
     }
 
-    fn take_off_the_board(&self, flight: &Arc<Flight>) {
-        let mut board = self.board();
-        if board
+    fn flights(&self) -> MutexGuard<'_, HashMap<Key, Arc<Flight>>> {
+        self.0
+            .flights
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remove_flight(&self, flight: &Arc<Flight>) {
+        let mut flights = self.flights();
+        if flights
             .get(&flight.key)
             .is_some_and(|known| Arc::ptr_eq(known, flight))
         {
-            board.remove(&flight.key);
+            flights.remove(&flight.key);
         }
     }
 
@@ -469,7 +403,7 @@ impl Cache {
             return;
         }
         let Some(pending) = pending else { return };
-        let writer = Writer(self.clone());
+        let writer = DiskWriter(self.clone());
         if self.0.behind.add(&entry, pending, writer).is_err() {
             self.0.metrics.cache_not_written.inc();
         }
@@ -488,36 +422,15 @@ impl Cache {
         };
         match write(disk, task) {
             Ok(()) => {
-                self.disk_works();
+                self.disk_health().works();
                 Outcome::Written
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Outcome::NotWritten,
             Err(error) => {
-                self.disk_failed(&error);
+                self.disk_health().failed(&error);
                 Outcome::NotWritten
             }
         }
-    }
-
-    fn disk_works(&self) {
-        if self.0.has_disk_failed.swap(false, Ordering::AcqRel) {
-            tracing::info!("the cache on disk takes instances again");
-        }
-    }
-
-    /// Says once that the disk takes nothing, until it does again.
-    fn disk_failed(&self, error: &io::Error) {
-        self.0.metrics.cache_not_written.inc();
-        let now = self.0.began.elapsed().as_secs() + 1;
-        self.0.disk_failed_at.store(now, Ordering::Release);
-        if !self.0.has_disk_failed.swap(true, Ordering::AcqRel) {
-            tracing::warn!(kind = ?error.kind(), "the cache on disk takes no instances");
-        }
-    }
-
-    fn is_disk_resting(&self) -> bool {
-        let failed_at = self.0.disk_failed_at.load(Ordering::Acquire);
-        failed_at > 0 && self.0.began.elapsed().as_secs() < failed_at + DISK_RESTS
     }
 }
 
@@ -527,7 +440,7 @@ pub enum Read {
     /// All of it.
     Whole(Arc<Entry>),
     /// It is too large for that: its file, of which each piece is verified when it is read.
-    File(Arc<disk::Opened>),
+    File(Arc<disk::StoredFile>),
 }
 
 fn write(disk: &Disk, Task { entry, pending }: Task) -> io::Result<()> {
@@ -541,41 +454,5 @@ fn write(disk: &Disk, Task { entry, pending }: Task) -> io::Result<()> {
     Ok(())
 }
 
-/// As entity tags and headers write a SHA-256.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
-pub(crate) mod test {
-    //! Instances to try the tiers with.
-
-    use super::Key;
-    use crate::dicom::part10::Identity;
-    use crate::dicom::{
-        SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntax,
-    };
-    use crate::source::Representation;
-
-    pub(crate) fn identity(at: usize) -> Identity {
-        Identity {
-            sop_class: SopClassUid::parse("1.2.840.10008.5.1.4.1.1.2").expect("a UID"),
-            sop_instance: SopInstanceUid::parse(&format!("1.2.3.{at}")).expect("a UID"),
-            study: StudyInstanceUid::parse("1.2").expect("a UID"),
-            series: SeriesInstanceUid::parse("1.2.3").expect("a UID"),
-            transfer_syntax: TransferSyntax::explicit_vr_little_endian(),
-        }
-    }
-
-    pub(crate) fn key(at: usize) -> Key {
-        let identity = identity(at);
-        Key {
-            place: "here".into(),
-            study: identity.study,
-            series: identity.series,
-            instance: identity.sop_instance,
-            representation: Representation::AsStored,
-        }
-    }
-}
+pub(crate) mod test;

@@ -86,7 +86,7 @@ impl Registry {
     /// # Errors
     /// Everything that is wrong, not only the first thing.
     pub fn open(settings: &Settings<'_>) -> Result<Self, Vec<Problem>> {
-        let mut opening = Opening {
+        let mut builder = RegistryBuilder {
             registry: Self::empty(settings),
             addresses: Vec::new(),
             servers: Vec::new(),
@@ -98,16 +98,16 @@ impl Registry {
             if settings.locations.len() > 1 && location.alias.is_none() {
                 problems.add("alias", "give it a name: there are several locations");
             }
-            opening.add_location(location, &mut problems);
+            builder.add_location(location, &mut problems);
         }
         for community in settings.communities {
             let mut problems = Problems::of("community", community.position, &mut all);
             if settings.communities.len() > 1 && community.alias.is_none() {
                 problems.add("alias", "give it a name: there are several communities");
             }
-            opening.add_community(community, &mut problems);
+            builder.add_community(community, &mut problems);
         }
-        let registry = opening.finish();
+        let registry = builder.finish();
         if all.is_empty() {
             Ok(registry)
         } else {
@@ -317,7 +317,7 @@ impl Registry {
 }
 
 /// A registry that is being set up.
-struct Opening {
+struct RegistryBuilder {
     registry: Registry,
     addresses: Vec<(Address, usize)>,
     /// The address of each location that is a server.
@@ -325,7 +325,7 @@ struct Opening {
     aliases: HashSet<String>,
 }
 
-impl Opening {
+impl RegistryBuilder {
     fn add_location(&mut self, settings: &LocationSettings, problems: &mut Problems<'_>) {
         // A location that cannot be opened leaves its place to the next one: the registry is not
         // used then, and every problem is told all the same.

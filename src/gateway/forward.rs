@@ -13,7 +13,7 @@ use crate::present::forwarded::{self, Unsuitable};
 use crate::request::{XcWado, accept};
 use crate::retrieve::Missing;
 use crate::rewrite::Links;
-use crate::source::{self, Wanted};
+use crate::source::{self, ResourceRequest};
 use crate::sub_resource::SubResource;
 
 /// What comes from elsewhere runs nothing and fetches nothing, whatever it is.
@@ -44,7 +44,7 @@ impl Gateway {
         } else {
             accept::anew(&accept_fields(head))
         };
-        let wanted = Wanted {
+        let wanted = ResourceRequest {
             target: &request.target,
             sub_resource,
             query: &request.upstream_query(),

@@ -21,7 +21,7 @@ use crate::present::{adopted, forwarded};
 use crate::request::{accept, xc_wado};
 use crate::retrieve::{Forwarded, Job, Missing, Plan};
 use crate::rewrite::Links;
-use crate::source::Wanted;
+use crate::source::ResourceRequest;
 use crate::sub_resource::{Offer, SubResource};
 
 /// Metadata of one series that are taken from a source.
@@ -145,7 +145,7 @@ impl Gateway {
         (sub_resource, query, accept): (&SubResource, &str, &HeaderValue),
     ) -> Option<Forwarded> {
         let hop = Arc::clone(&plan.hop);
-        let wanted = Wanted {
+        let wanted = ResourceRequest {
             target,
             sub_resource,
             query,

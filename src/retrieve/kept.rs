@@ -11,7 +11,7 @@ use super::manners::Manner;
 use super::{Job, Missing, Plan, Retriever};
 use crate::body::Body;
 use crate::cache::disk::Stored;
-use crate::cache::{Entry, Flight, Found, Key, Read};
+use crate::cache::{Entry, Flight, Hit, Key, Read};
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
 use crate::instance::{Instance, Listing, Target, Way};
 use crate::source::{self, Representation, Source};
@@ -126,9 +126,9 @@ impl Retriever {
             return None;
         }
         match found {
-            Found::Memory(entry) => Some(in_memory(&entry, Way::Memory)),
-            Found::Flight(flight) => Some(collapsed(&flight, follow(&flight)?)),
-            Found::Disk(stored) => self.on_disk(&stored, question).await,
+            Hit::Memory(entry) => Some(in_memory(&entry, Way::Memory)),
+            Hit::Flight(flight) => Some(collapsed(&flight, follow(&flight)?)),
+            Hit::Disk(stored) => self.on_disk(&stored, question).await,
         }
     }
 
@@ -137,7 +137,7 @@ impl Retriever {
         self.tags(source, &self.cache.find(key)?)
     }
 
-    fn tags(&self, source: &Source, found: &Found) -> Option<HeaderValue> {
+    fn tags(&self, source: &Source, found: &Hit) -> Option<HeaderValue> {
         if self.manners.has(source, Manner::NoRevalidation) {
             return None;
         }
@@ -146,7 +146,7 @@ impl Retriever {
 
     async fn found(
         &self,
-        (key, found): (&Key, &Found),
+        (key, found): (&Key, &Hit),
         accepted: &TransferSyntaxes,
         question: &Question,
     ) -> Kept {
@@ -154,12 +154,12 @@ impl Retriever {
             return Kept::NotAccepted;
         }
         let instance = match found {
-            Found::Memory(entry) => {
+            Hit::Memory(entry) => {
                 self.cache.given(key, entry);
                 Some(in_memory(entry, Way::Memory))
             }
-            Found::Flight(flight) => self.joined(flight, question),
-            Found::Disk(stored) => self.on_disk(stored, question).await,
+            Hit::Flight(flight) => self.joined(flight, question),
+            Hit::Disk(stored) => self.on_disk(stored, question).await,
         };
         instance.map_or(Kept::Nowhere, |instance| Kept::Here(Box::new(instance)))
     }

@@ -89,11 +89,8 @@ impl Listener {
         F: Fn(Arc<Peer>, Request<Incoming>) -> A + Clone + Send + 'static,
         A: Future<Output = Response<Body>> + Send + 'static,
     {
-        let terms = Terms {
-            builder: builder(self.entrance.request_head, self.largest_head),
-            patience: self.patience,
-            stopping: self.stopping.clone(),
-        };
+        let terms = self.terms();
+        let refused = metrics.refused_connections.with_label_values(&[self.name]);
         let descriptors = Descriptors::of_process();
         while let Some(stream) = self.accept().await {
             // A connection that is gone already has no address any more.
@@ -103,8 +100,7 @@ impl Listener {
             let is_allowed = !self.keeps_descriptors_free || descriptors.allow(&stream);
             let seat = is_allowed.then(|| seats.take(address.ip())).flatten();
             let Some(seat) = seat else {
-                let refused = &metrics.refused_connections;
-                refused.with_label_values(&[self.name]).inc();
+                refused.inc();
                 continue;
             };
             let greeting = self.greeting(stream, &seat, metrics);
@@ -128,6 +124,14 @@ impl Listener {
                 }
                 open.dec();
             });
+        }
+    }
+
+    fn terms(&self) -> Terms {
+        Terms {
+            builder: builder(self.entrance.request_head, self.largest_head),
+            patience: self.patience,
+            stopping: self.stopping.clone(),
         }
     }
 

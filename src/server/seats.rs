@@ -33,11 +33,11 @@ pub(super) struct Numbers {
 #[derive(Debug)]
 pub(super) struct Seats {
     numbers: Numbers,
-    taken: Mutex<Taken>,
+    occupancy: Mutex<Occupancy>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct Occupancy {
     /// The number of the next connection.
     next: u64,
     by_number: HashMap<u64, Arc<Occupant>>,
@@ -79,27 +79,31 @@ impl Seats {
     pub(super) fn new(numbers: Numbers) -> Self {
         Self {
             numbers,
-            taken: Mutex::default(),
+            occupancy: Mutex::default(),
         }
     }
 
-    /// A seat for a connection from `address`; `None` if all are taken by connections that are in use.
+    /// A seat for a connection from `address`; `None` if all are occupancy by connections that are in use.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let numbers = &self.numbers;
         let address = address.to_canonical();
         let (client, is_remote) = (Client::at(address), !address.is_loopback());
-        let mut taken = self.taken();
-        let of_client = taken.by_client.get(&client).copied().unwrap_or_default();
+        let mut occupancy = self.occupancy();
+        let of_client = occupancy
+            .by_client
+            .get(&client)
+            .copied()
+            .unwrap_or_default();
         let is_limited = numbers.per_client > 0 && !numbers.proxies.have(address);
         if is_limited && of_client >= numbers.per_client {
-            taken.displace(|occupant| occupant.client == client)?;
+            occupancy.displace(|occupant| occupant.client == client)?;
         }
         let for_remote = numbers.all.saturating_sub(numbers.for_this_machine);
-        if is_remote && taken.remote >= for_remote {
-            taken.displace(|occupant| occupant.is_remote)?;
+        if is_remote && occupancy.remote >= for_remote {
+            occupancy.displace(|occupant| occupant.is_remote)?;
         }
-        if taken.by_number.len() >= numbers.all {
-            taken.displace(|_anybody| true)?;
+        if occupancy.by_number.len() >= numbers.all {
+            occupancy.displace(|_anybody| true)?;
         }
         let occupant = Arc::new(Occupant {
             client,
@@ -109,8 +113,8 @@ impl Seats {
             reason: OnceLock::new(),
             leaves: CancellationToken::new(),
         });
-        let number = taken.add(Arc::clone(&occupant));
-        drop(taken);
+        let number = occupancy.add(Arc::clone(&occupant));
+        drop(occupancy);
         Some(Seat {
             seats: Arc::clone(self),
             number,
@@ -120,18 +124,20 @@ impl Seats {
 
     /// Those who have shown something of themselves.
     pub(super) fn proven(&self) -> Vec<Arc<Occupant>> {
-        let taken = self.taken();
-        let occupants = taken.by_number.values();
+        let occupancy = self.occupancy();
+        let occupants = occupancy.by_number.values();
         let proven = occupants.filter(|occupant| occupant.proof.get().is_some());
         proven.cloned().collect()
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn occupancy(&self) -> MutexGuard<'_, Occupancy> {
+        self.occupancy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Taken {
+impl Occupancy {
     fn add(&mut self, occupant: Arc<Occupant>) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -184,7 +190,7 @@ impl Occupant {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.seats.taken().remove(self.number);
+        self.seats.occupancy().remove(self.number);
     }
 }
 
@@ -238,7 +244,7 @@ mod tests {
         pass(5000).await;
         assert!(take(&seats, FAR).is_none());
         drop((first, in_use, second, third));
-        assert!(seats.taken().by_number.is_empty() && seats.taken().by_client.is_empty());
+        assert!(seats.occupancy().by_number.is_empty() && seats.occupancy().by_client.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use prometheus::IntCounter;
 use tokio::time::timeout;
 
 use super::Error;
-use super::breaker::{Breaker, Object, Outcome, Permit, Refused, Report, Seen, Standing, Subject};
+use super::breaker::{Breaker, Meter, Object, Outcome, Permit, Refused, Report, Standing, Subject};
 use super::client::{Client, Response, retry_after};
 use crate::hop::Hop;
 use crate::metrics::Metrics;
@@ -55,7 +55,7 @@ pub(super) struct Question<'a, T> {
 pub(super) type Below<'a, T> = &'a (dyn Fn(&T) -> Result<Uri, Error> + Sync);
 
 /// What an address answered.
-pub(super) struct Answered {
+pub(super) struct SourceAnswer {
     pub(super) response: Response,
     /// The address that was asked, in full.
     pub(super) uri: Uri,
@@ -90,7 +90,7 @@ impl<T> Addresses<T> {
             .set(metrics.source_retries.with_label_values(&[alias]));
         for (number, entry) in (1..).zip(&self.all) {
             let labels: [&str; 2] = [alias, &number.to_string()];
-            entry.breaker.watch(Seen {
+            entry.breaker.watch(Meter {
                 alias: Arc::clone(alias),
                 address: number,
                 gauge: metrics.breaker_state.with_label_values(&labels),
@@ -115,8 +115,8 @@ impl<T> Addresses<T> {
         &self,
         client: &Client,
         question: &Question<'_, T>,
-    ) -> Result<Answered, Error> {
-        let mut failed: Option<Result<Answered, Error>> = None;
+    ) -> Result<SourceAnswer, Error> {
+        let mut failed: Option<Result<SourceAnswer, Error>> = None;
         let mut refused: Option<Refused> = None;
         for entry in self.order(Instant::now()) {
             let permit = match entry.permit(client, question).await {
@@ -147,8 +147,8 @@ impl<T> Addresses<T> {
     }
 
     /// `429` is said of us, whichever way we come: the object rests at all addresses.
-    fn heed(&self, outcome: &Result<Answered, Error>, object: Object) {
-        let Ok(Answered { response, .. }) = outcome else {
+    fn heed(&self, outcome: &Result<SourceAnswer, Error>, object: Object) {
+        let Ok(SourceAnswer { response, .. }) = outcome else {
             return;
         };
         let wait = retry_after(&response.headers);
@@ -244,11 +244,16 @@ impl From<Refused> for Error {
 }
 
 impl<T> Question<'_, T> {
-    async fn ask(&self, client: &Client, address: &T, permit: Permit) -> Result<Answered, Error> {
+    async fn ask(
+        &self,
+        client: &Client,
+        address: &T,
+        permit: Permit,
+    ) -> Result<SourceAnswer, Error> {
         let uri = (self.uri)(address)?;
-        let asked = client.get(&uri, (self.accept, self.had), self.hop).await;
+        let asked = client.get(&uri, self.accept, self.had, self.hop).await;
         let report = permit.record(outcome(&asked), Instant::now());
-        Ok(Answered {
+        Ok(SourceAnswer {
             response: asked?,
             uri,
             report: report.expect("it was no probe"),
@@ -256,9 +261,9 @@ impl<T> Question<'_, T> {
     }
 }
 
-impl fmt::Debug for Answered {
+impl fmt::Debug for SourceAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Answered")
+        f.debug_tuple("SourceAnswer")
             .field(&self.response.status)
             .finish()
     }
@@ -266,7 +271,7 @@ impl fmt::Debug for Answered {
 
 async fn probe(client: Client, uri: Uri, permit: Permit) {
     let whatever = HeaderValue::from_static("*/*");
-    let asking = client.get(&uri, (&whatever, None), None);
+    let asking = client.get(&uri, &whatever, None, None);
     let asked = timeout(PROBE, asking).await;
     let asked = asked.unwrap_or(Err(Error::TimedOut));
     permit.record(outcome(&asked), Instant::now());
@@ -291,7 +296,7 @@ fn outcome(asked: &Result<Response, Error>) -> Outcome {
 }
 
 /// Whether no other way to the server would lead to another answer.
-fn is_definite(outcome: &Result<Answered, Error>) -> bool {
+fn is_definite(outcome: &Result<SourceAnswer, Error>) -> bool {
     outcome
         .as_ref()
         .is_ok_and(|answered| !cannot_help(answered.response.status))

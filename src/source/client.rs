@@ -250,7 +250,8 @@ impl Client {
     pub async fn get(
         &self,
         uri: &Uri,
-        (accept, had): (&HeaderValue, Option<&HeaderValue>),
+        accept: &HeaderValue,
+        had: Option<&HeaderValue>,
         hop: Option<&Hop>,
     ) -> Result<Response, Error> {
         let mut request = Request::new(Full::default());
@@ -467,7 +468,7 @@ mod tests {
         let client = client.expect("a client");
         let uri = format!("http://{name}:{port}/").parse().expect("a URI");
         let accept = HeaderValue::from_static("*/*");
-        let asking = tokio::spawn(async move { client.get(&uri, (&accept, None), None).await });
+        let asking = tokio::spawn(async move { client.get(&uri, &accept, None, None).await });
         tokio::select! {
             _ = listener.accept() => true,
             _ = asking => false,

@@ -28,7 +28,7 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 pub use arrival::{Arrival, Arrivals};
-pub use offered::{Answer, Wanted};
+pub use offered::{Answer, ResourceRequest};
 pub use seats::{Claim, Seat};
 pub use terms::{DEFAULT_HOURS, DEFAULT_QUEUE, Freshness, Terms};
 
@@ -278,11 +278,11 @@ impl Source {
     /// Why there is nothing to stream.
     pub async fn open(&self, ask: &Ask<'_>) -> Result<Arrivals, Error> {
         let parts = match &self.kind {
-            Kind::WadoRs(server) => Parts::Http(server.fetch(ask).await?),
-            Kind::WadoUri(server) => Parts::Http(server.fetch(ask).await?),
-            Kind::XcWado(location) => Parts::Http(location.fetch(ask).await?),
+            Kind::WadoRs(server) => InstanceReader::Http(server.fetch(ask).await?),
+            Kind::WadoUri(server) => InstanceReader::Http(server.fetch(ask).await?),
+            Kind::XcWado(location) => InstanceReader::Http(location.fetch(ask).await?),
             Kind::Folder(folder) => {
-                Parts::Folder(folder.fetch(ask.target, ask.representation).await?)
+                InstanceReader::Folder(folder.fetch(ask.target, ask.representation).await?)
             }
         };
         Ok(Arrivals::new(parts))
@@ -393,12 +393,12 @@ fn write_first<'a>(
 
 /// The parts of an answer before anybody has looked into them.
 #[derive(Debug)]
-enum Parts {
-    Http(wado_rs::Parts),
-    Folder(folder::Parts),
+enum InstanceReader {
+    Http(wado_rs::PartReader),
+    Folder(folder::FileSequence),
 }
 
-impl Parts {
+impl InstanceReader {
     /// Goes to the next part, over what is left of this one. `false`: there is none.
     async fn next(&mut self) -> Result<bool, body::Error> {
         match self {
@@ -434,7 +434,7 @@ impl Parts {
     /// The entity tag of the whole answer.
     fn etag(&self) -> Option<&str> {
         match self {
-            Self::Http(parts) => parts.keeping.etag.as_deref(),
+            Self::Http(parts) => parts.policy.etag.as_deref(),
             Self::Folder(_) => None,
         }
     }
@@ -442,7 +442,7 @@ impl Parts {
     /// Whether nothing of it should be kept. Files that are here are as near as copies of them.
     fn is_no_store(&self) -> bool {
         match self {
-            Self::Http(parts) => parts.keeping.no_store,
+            Self::Http(parts) => parts.policy.no_store,
             Self::Folder(_) => true,
         }
     }

@@ -5,7 +5,7 @@ use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use url::Url;
 
-use super::addresses::Answered;
+use super::addresses::SourceAnswer;
 use super::breaker::Report;
 use super::client::{Response, ResponseBody};
 use super::wado_rs::{check_status, content_length, is_framed};
@@ -18,7 +18,7 @@ use crate::sub_resource::SubResource;
 
 /// A resource below a study, series or instance.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct ResourceRequest<'a> {
     /// The study, series or instance.
     pub target: &'a Target,
     /// The resource.
@@ -51,12 +51,12 @@ impl Source {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn ask_for(&self, wanted: &Wanted<'_>) -> Result<Answer, Error> {
-        let path = format!("{}/{}", wanted.target.path(), wanted.sub_resource.path());
-        let (below, hop) = ([&*path, wanted.query], Some(wanted.hop));
+    pub async fn ask_for(&self, request: &ResourceRequest<'_>) -> Result<Answer, Error> {
+        let path = format!("{}/{}", request.target.path(), request.sub_resource.path());
+        let (below, hop) = ([&*path, request.query], Some(request.hop));
         let answered = match &self.kind {
-            Kind::WadoRs(server) => server.get(below, wanted.accept, hop).await?,
-            Kind::XcWado(location) => location.get(below, wanted.accept, hop).await?,
+            Kind::WadoRs(server) => server.get(below, request.accept, hop).await?,
+            Kind::XcWado(location) => location.get(below, request.accept, hop).await?,
             // These have instances only, and settings cannot say otherwise.
             Kind::WadoUri(_) | Kind::Folder(_) => return Err(Error::NotFound),
         };
@@ -76,8 +76,8 @@ impl Source {
 }
 
 impl Answer {
-    fn of(answered: Answered) -> Result<Self, Error> {
-        let Answered {
+    fn of(answered: SourceAnswer) -> Result<Self, Error> {
+        let SourceAnswer {
             response,
             uri,
             report,

@@ -12,7 +12,7 @@ use http::header::{
 use http::{HeaderMap, StatusCode, Uri};
 use url::Url;
 
-use super::addresses::{Addresses, Answered, Question};
+use super::addresses::{Addresses, Question, SourceAnswer};
 use super::breaker::{Object, Report, Subject};
 use super::client::{Client, Response, ResponseBody, retry_after};
 use super::{Ask, Error, Representation};
@@ -68,7 +68,7 @@ impl WadoRs {
         self.bases.watch(alias, metrics);
     }
 
-    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
+    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<PartReader, Error> {
         let accept = ask.representation.accept();
         let path = ask.target.path();
         let question = Question {
@@ -83,7 +83,7 @@ impl WadoRs {
             probe: &probe,
         };
         let asked = self.bases.get(&self.client, &question);
-        Parts::of(asked.await?, ask.representation)
+        PartReader::of(asked.await?, ask.representation)
     }
 
     /// Asks for a path and query below one of its roots.
@@ -92,7 +92,7 @@ impl WadoRs {
         [path, query]: [&str; 2],
         accept: &HeaderValue,
         hop: Option<&Hop>,
-    ) -> Result<Answered, Error> {
+    ) -> Result<SourceAnswer, Error> {
         let question = Question {
             subject: Subject {
                 object: Object::at(&[path, query]),
@@ -114,7 +114,7 @@ impl WadoRs {
     pub async fn probe(&self, base: &Url) -> Result<(), Error> {
         let uri = probe(base)?;
         let accept = HeaderValue::from_static("application/dicom+json");
-        let response = self.client.get(&uri, (&accept, None), None).await?;
+        let response = self.client.get(&uri, &accept, None, None).await?;
         if response.status.is_server_error() {
             return Err(Error::Status(response.status.as_u16()));
         }
@@ -176,23 +176,23 @@ pub(super) fn check_status(
 
 /// The parts of an answer.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct PartReader {
     body: ResponseBody,
-    form: Form,
+    framing: Framing,
     report: Report,
     /// Whether the server says that it gives only some of it (PS3.18 10.4.3).
     pub(super) is_partial: bool,
-    pub(super) keeping: Keeping,
+    pub(super) policy: CachePolicy,
 }
 
-/// What a server says of keeping its answer.
+/// What a server says of policy its answer.
 #[derive(Debug, Default)]
-pub(super) struct Keeping {
+pub(super) struct CachePolicy {
     pub(super) etag: Option<Box<str>>,
     pub(super) no_store: bool,
 }
 
-impl Keeping {
+impl CachePolicy {
     fn of(headers: &HeaderMap) -> Self {
         let etag = headers.get(ETAG).and_then(|etag| etag.to_str().ok());
         let mut controls = headers.get_all(CACHE_CONTROL).iter();
@@ -212,7 +212,7 @@ impl Keeping {
 const LONGEST_ETAG: usize = 256;
 
 #[derive(Debug)]
-enum Form {
+enum Framing {
     Multipart {
         splitter: Box<Splitter>,
         /// The length that the present part declares for itself.
@@ -222,10 +222,10 @@ enum Form {
     Single { length: Option<u64>, begun: bool },
 }
 
-impl Parts {
+impl PartReader {
     /// The answer of any server that gives instances by HTTP.
-    pub(super) fn of(answered: Answered, asked: Representation) -> Result<Self, Error> {
-        let Answered {
+    pub(super) fn of(answered: SourceAnswer, asked: Representation) -> Result<Self, Error> {
+        let SourceAnswer {
             response, report, ..
         } = answered;
         check_status(&response, asked)?;
@@ -236,19 +236,19 @@ impl Parts {
             .ok_or(Error::Malformed("it has no content type"))?;
         let media_type = MediaType::parse(content_type)
             .ok_or(Error::Malformed("its content type cannot be read"))?;
-        let form = match media_type.essence() {
+        let framing = match media_type.essence() {
             "multipart/related" => {
                 let boundary = media_type
                     .parameter("boundary")
                     .ok_or(Error::Malformed("its content type names no boundary"))?;
                 let boundary = Boundary::parse(boundary)
                     .map_err(|_invalid| Error::Malformed("its boundary is invalid"))?;
-                Form::Multipart {
+                Framing::Multipart {
                     splitter: Box::new(Splitter::new(&boundary, Limits::default())),
                     declared: None,
                 }
             }
-            "application/dicom" if is_framed(&response.headers) => Form::Single {
+            "application/dicom" if is_framed(&response.headers) => Framing::Single {
                 length: content_length(&response.headers),
                 begun: false,
             },
@@ -257,9 +257,9 @@ impl Parts {
         };
         Ok(Self {
             is_partial: response.status == StatusCode::PARTIAL_CONTENT,
-            keeping: Keeping::of(&response.headers),
+            policy: CachePolicy::of(&response.headers),
             body: response.body,
-            form,
+            framing,
             report,
         })
     }
@@ -285,9 +285,9 @@ impl Parts {
     }
 
     async fn pass_over(&mut self) -> Result<bool, body::Error> {
-        match &mut self.form {
-            Form::Single { begun, .. } => Ok(!std::mem::replace(begun, true)),
-            Form::Multipart { splitter, declared } => loop {
+        match &mut self.framing {
+            Framing::Single { begun, .. } => Ok(!std::mem::replace(begun, true)),
+            Framing::Multipart { splitter, declared } => loop {
                 match event(splitter, &mut self.body).await? {
                     None => return Ok(false),
                     Some(Event::Part(head)) => {
@@ -301,9 +301,9 @@ impl Parts {
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, body::Error> {
-        match &mut self.form {
-            Form::Single { .. } => self.body.chunk().await,
-            Form::Multipart { splitter, .. } => match event(splitter, &mut self.body).await? {
+        match &mut self.framing {
+            Framing::Single { .. } => self.body.chunk().await,
+            Framing::Multipart { splitter, .. } => match event(splitter, &mut self.body).await? {
                 Some(Event::Data(bytes)) => Ok(Some(bytes)),
                 Some(Event::PartEnd) | None => Ok(None),
                 Some(Event::Part(_)) => Err(body::Error::Malformed("a part begins in a part")),
@@ -313,17 +313,17 @@ impl Parts {
 
     /// HTTP keeps to the length of a whole body. That of a part is known to be right only at its end.
     pub(super) fn length(&self) -> Option<u64> {
-        match &self.form {
-            Form::Single { length, .. } => *length,
-            Form::Multipart { .. } => None,
+        match &self.framing {
+            Framing::Single { length, .. } => *length,
+            Framing::Multipart { .. } => None,
         }
     }
 
     /// The length that the present part, or the whole body, declares.
     pub(super) fn declared(&self) -> Option<u64> {
-        match &self.form {
-            Form::Single { length, .. } => *length,
-            Form::Multipart { declared, .. } => *declared,
+        match &self.framing {
+            Framing::Single { length, .. } => *length,
+            Framing::Multipart { declared, .. } => *declared,
         }
     }
 }

@@ -11,10 +11,10 @@ use http::header::HeaderValue;
 use http::{StatusCode, Uri};
 use url::Url;
 
-use super::addresses::{Addresses, Answered, Question};
+use super::addresses::{Addresses, Question, SourceAnswer};
 use super::breaker::{Object, Subject};
 use super::client::Client;
-use super::wado_rs::Parts;
+use super::wado_rs::PartReader;
 use super::{Ask, Error, NOWHERE, Representation};
 use crate::instance::Target;
 use crate::metrics::Metrics;
@@ -57,7 +57,7 @@ impl WadoUri {
         self.base.watch(alias, metrics);
     }
 
-    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
+    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<PartReader, Error> {
         let is_stored = ask.representation == Representation::AsStored;
         let syntax = match ask.representation {
             Representation::AsStored if self.knows_no_star.load(Ordering::Relaxed) => "",
@@ -72,10 +72,10 @@ impl WadoUri {
             }
             answered = again;
         }
-        Parts::of(answered, ask.representation)
+        PartReader::of(answered, ask.representation)
     }
 
-    async fn ask(&self, ask: &Ask<'_>, syntax: &str) -> Result<Answered, Error> {
+    async fn ask(&self, ask: &Ask<'_>, syntax: &str) -> Result<SourceAnswer, Error> {
         let question = Question {
             subject: Subject {
                 object: Object::at(&[&ask.target.path()]),
@@ -95,7 +95,7 @@ impl WadoUri {
     /// # Errors
     /// What keeps it from answering.
     pub async fn probe(&self, base: &Url) -> Result<(), Error> {
-        let response = self.client.get(&probe(base)?, (&DICOM, None), None).await?;
+        let response = self.client.get(&probe(base)?, &DICOM, None, None).await?;
         match response.status {
             status if status.is_server_error() => Err(Error::Status(status.as_u16())),
             status if status.is_success() => Err(Error::Malformed("it has what nobody has")),

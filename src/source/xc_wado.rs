@@ -10,11 +10,11 @@ use http::header::HeaderValue;
 use http::{StatusCode, Uri};
 use url::Url;
 
-use super::addresses::{Addresses, Answered, Question};
+use super::addresses::{Addresses, Question, SourceAnswer};
 use super::breaker::{Object, Subject};
 use super::client::Client;
 use super::seats::Seats;
-use super::wado_rs::Parts;
+use super::wado_rs::PartReader;
 use super::{Ask, Error, Freshness, Kind, NOWHERE, Source, Terms, key, short_hash};
 use crate::hop::Hop;
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
@@ -132,7 +132,7 @@ impl RespondingGateway {
         let uri = self.nowhere(base)?;
         let response = self
             .client
-            .get(&uri, (&HeaderValue::from_static("*/*"), None), None)
+            .get(&uri, &HeaderValue::from_static("*/*"), None, None)
             .await?;
         match response.status {
             // It has no such thing, and says so to us.
@@ -181,7 +181,7 @@ impl XcWado {
         location_key(&self.location)
     }
 
-    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
+    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<PartReader, Error> {
         let accept = ask.representation.accept();
         let path = ask.target.path();
         let gateway = &self.gateway;
@@ -197,7 +197,7 @@ impl XcWado {
             probe: &|base| gateway.nowhere(base),
         };
         let asked = gateway.bases.get(&gateway.client, &question);
-        match Parts::of(asked.await?, ask.representation) {
+        match PartReader::of(asked.await?, ask.representation) {
             Err(Error::Status(403)) => Err(Error::Forbidden),
             fetched => fetched,
         }
@@ -209,7 +209,7 @@ impl XcWado {
         below: [&str; 2],
         accept: &HeaderValue,
         hop: Option<&Hop>,
-    ) -> Result<Answered, Error> {
+    ) -> Result<SourceAnswer, Error> {
         let gateway = &self.gateway;
         let question = Question {
             subject: Subject {

@@ -10,14 +10,16 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, UNIX_EPOCH};
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 
-use super::leaves::{DIGEST, Digests, Opened, count, digests};
+use super::leaves::{DIGEST, Digests, StoredFile, count, digests};
 use super::name::{self, Name};
 use super::{Key, Stored, Validity};
-use crate::cache::hex;
 use crate::dicom::part10::Identity;
 use crate::dicom::{
     SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntax,
@@ -33,7 +35,7 @@ const MAGIC: &[u8; 8] = b"XCWADO\x00\x02";
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     place: String,
-    representation: Form,
+    representation: StoredRepresentation,
     study: String,
     series: String,
     sop_instance: String,
@@ -51,7 +53,7 @@ struct Header {
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Form {
+enum StoredRepresentation {
     AsStored,
     ExplicitVrLittleEndian,
 }
@@ -63,8 +65,8 @@ pub(super) fn page(stored: &Stored, table: &[u8]) -> io::Result<Vec<u8>> {
     let header = Header {
         place: (*key.place).to_owned(),
         representation: match key.representation {
-            Representation::AsStored => Form::AsStored,
-            Representation::ExplicitVrLittleEndian => Form::ExplicitVrLittleEndian,
+            Representation::AsStored => StoredRepresentation::AsStored,
+            Representation::ExplicitVrLittleEndian => StoredRepresentation::ExplicitVrLittleEndian,
         },
         study: key.study.as_str().to_owned(),
         series: key.series.as_str().to_owned(),
@@ -72,8 +74,8 @@ pub(super) fn page(stored: &Stored, table: &[u8]) -> io::Result<Vec<u8>> {
         sop_class: stored.sop_class.as_str().to_owned(),
         transfer_syntax: stored.transfer_syntax.as_str().to_owned(),
         length: stored.length,
-        sha256: hex(&stored.sha256),
-        digests: hex(&seal.table(table).to_le_bytes()),
+        sha256: HEXLOWER.encode(&stored.sha256),
+        digests: HEXLOWER.encode(&seal.table(table).to_le_bytes()),
         stored_at: since.map_or(0, |since| since.as_secs()),
         etag: stored.validity.etag().map(Into::into),
     };
@@ -102,18 +104,19 @@ pub(super) fn read(path: &Path, name: Name) -> Option<Stored> {
 ///
 /// # Errors
 /// If it is not that file any more, or cannot be read.
-pub(super) fn open(path: &Path, stored: &Stored) -> io::Result<Opened> {
+pub(super) fn open(path: &Path, stored: &Stored) -> io::Result<StoredFile> {
     let (name, damaged) = (stored.name(), || {
         io::Error::from(io::ErrorKind::InvalidData)
     });
     let file = name::open(path)?;
     let header = header(&file, name).ok_or_else(damaged)?;
-    let is_same = header.length == stored.length && header.sha256 == hex(&stored.sha256);
+    let is_same =
+        header.length == stored.length && header.sha256 == HEXLOWER.encode(&stored.sha256);
     if !is_same || !is_whole(&file, stored.length) {
         return Err(damaged());
     }
     let digests = table(&file, &header, name).ok_or_else(damaged)?;
-    Ok(Opened::new(file, name.seal(), stored.length, digests))
+    Ok(StoredFile::new(file, name.seal(), stored.length, digests))
 }
 
 /// Bytes of a file whose body has so many.
@@ -140,7 +143,7 @@ fn table(file: &File, header: &Header, name: Name) -> Option<Digests> {
     let mut table = vec![0; usize::try_from(count(header.length) * DIGEST).ok()?];
     file.read_exact_at(&mut table, BODY_AT + header.length)
         .ok()?;
-    let digest = hex(&name.seal().table(&table).to_le_bytes());
+    let digest = HEXLOWER.encode(&name.seal().table(&table).to_le_bytes());
     (digest == header.digests).then(|| digests(&table))
 }
 
@@ -159,29 +162,26 @@ impl Header {
             series: identity.series.clone(),
             instance: identity.sop_instance.clone(),
             representation: match self.representation {
-                Form::AsStored => Representation::AsStored,
-                Form::ExplicitVrLittleEndian => Representation::ExplicitVrLittleEndian,
+                StoredRepresentation::AsStored => Representation::AsStored,
+                StoredRepresentation::ExplicitVrLittleEndian => {
+                    Representation::ExplicitVrLittleEndian
+                }
             },
         };
         let stored_at = UNIX_EPOCH.checked_add(Duration::from_secs(self.stored_at))?;
         let validity = Validity::since(stored_at, self.etag.as_deref());
-        let sum = (self.length, unhex(&self.sha256)?);
-        Some(Stored::new(
-            (key, generation),
-            &identity,
-            sum,
-            (stored_at, validity),
-        ))
+        let sha256 = HEXLOWER_PERMISSIVE.decode(self.sha256.as_bytes()).ok()?;
+        Some(Stored {
+            key,
+            sop_class: identity.sop_class,
+            transfer_syntax: identity.transfer_syntax,
+            length: self.length,
+            sha256: sha256.try_into().ok()?,
+            stored_at,
+            validity,
+            generation,
+            used: AtomicU64::new(0),
+            opened: Mutex::default(),
+        })
     }
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }

@@ -72,13 +72,8 @@ impl Seal {
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] if they are not the bytes that were written, and if they cannot
     /// be read.
-    fn read(
-        &self,
-        file: &File,
-        (digests, length): (&Slice, u64),
-        at: u64,
-        most: u64,
-    ) -> io::Result<Bytes> {
+    fn read(&self, file: &File, body: &BodyDigests, at: u64, most: u64) -> io::Result<Bytes> {
+        let length = body.length;
         let end = at.saturating_add(most).min(length);
         let first = at / LEAF;
         // To the end of a leaf, or of the body.
@@ -91,7 +86,7 @@ impl Seal {
         let mut bytes = vec![0; size];
         file.read_exact_at(&mut bytes, BODY_AT + first * LEAF)?;
         for (number, leaf) in (first..).zip(bytes.chunks(LEAF as usize)) {
-            if digests.get(number) != Some(self.leaf(number, leaf)) {
+            if body.get(number) != Some(self.leaf(number, leaf)) {
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
@@ -103,12 +98,14 @@ impl Seal {
 
 /// Some digests: those of the leaves from `first` on.
 #[derive(Debug)]
-struct Slice {
+struct BodyDigests {
+    /// The bytes of the body.
+    length: u64,
     first: u64,
     digests: Digests,
 }
 
-impl Slice {
+impl BodyDigests {
     fn get(&self, number: u64) -> Option<u128> {
         let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.digests.get(at).copied()
@@ -174,11 +171,11 @@ impl std::fmt::Debug for Digesting {
 pub struct Growing {
     file: File,
     seal: Seal,
-    written: Mutex<Written>,
+    written: Mutex<Extent>,
 }
 
 #[derive(Debug, Default)]
-struct Written {
+struct Extent {
     length: u64,
     complete: Digests,
     tail: Option<u128>,
@@ -218,7 +215,7 @@ impl Growing {
     /// # Errors
     /// If there are none yet, if they are not what was written, or cannot be read.
     pub fn read(&self, at: u64, most: u64) -> io::Result<Bytes> {
-        let (slice, length) = {
+        let body = {
             let written = self.written();
             let first = at / LEAF;
             let from = usize::try_from(first).map_err(io::Error::other)?;
@@ -228,32 +225,38 @@ impl Growing {
             if digests.len() < wanted {
                 digests.extend(written.tail);
             }
-            (Slice { first, digests }, written.length)
+            BodyDigests {
+                length: written.length,
+                first,
+                digests,
+            }
         };
-        self.seal.read(&self.file, (&slice, length), at, most)
+        self.seal.read(&self.file, &body, at, most)
     }
 
-    fn written(&self) -> MutexGuard<'_, Written> {
+    fn written(&self) -> MutexGuard<'_, Extent> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A file that was written, opened for reading.
 #[derive(Debug)]
-pub struct Opened {
+pub struct StoredFile {
     file: File,
     seal: Seal,
-    length: u64,
-    digests: Slice,
+    body: BodyDigests,
 }
 
-impl Opened {
+impl StoredFile {
     pub(super) fn new(file: File, seal: Seal, length: u64, digests: Digests) -> Self {
         Self {
             file,
             seal,
-            length,
-            digests: Slice { first: 0, digests },
+            body: BodyDigests {
+                length,
+                first: 0,
+                digests,
+            },
         }
     }
 
@@ -262,19 +265,19 @@ impl Opened {
     /// # Errors
     /// If they are not what was written, or cannot be read.
     pub fn read(&self, at: u64, most: u64) -> io::Result<Bytes> {
-        self.seal
-            .read(&self.file, (&self.digests, self.length), at, most)
+        self.seal.read(&self.file, &self.body, at, most)
     }
 
     /// All of the body, verified.
     ///
     /// # Errors
-    /// As [`Opened::read`].
+    /// As [`StoredFile::read`].
     pub fn read_all(&self) -> io::Result<Bytes> {
-        let mut bytes = Vec::with_capacity(usize::try_from(self.length).map_err(io::Error::other)?);
-        while (bytes.len() as u64) < self.length {
+        let mut bytes =
+            Vec::with_capacity(usize::try_from(self.body.length).map_err(io::Error::other)?);
+        while (bytes.len() as u64) < self.body.length {
             let at = bytes.len() as u64;
-            bytes.extend_from_slice(&self.read(at, self.length - at)?);
+            bytes.extend_from_slice(&self.read(at, self.body.length - at)?);
         }
         Ok(bytes.into())
     }
@@ -282,13 +285,14 @@ impl Opened {
     /// Bytes of the body.
     #[must_use]
     pub fn length(&self) -> u64 {
-        self.length
+        self.body.length
     }
 
     /// Bytes of one leaf of the body, counted from 0.
     #[must_use]
     pub fn leaf_size(&self, number: u64) -> u64 {
-        self.length
+        self.body
+            .length
             .saturating_sub(number.saturating_mul(LEAF))
             .min(LEAF)
     }
@@ -296,7 +300,7 @@ impl Opened {
     /// Whether these are the bytes of a leaf, wherever they come from.
     #[must_use]
     pub fn is_leaf(&self, number: u64, bytes: &[u8]) -> bool {
-        self.digests.get(number) == Some(self.seal.leaf(number, bytes))
+        self.body.get(number) == Some(self.seal.leaf(number, bytes))
     }
 }
 

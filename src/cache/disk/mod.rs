@@ -31,7 +31,7 @@ use crate::dicom::{SopClassUid, TransferSyntax};
 use crate::metrics::Metrics;
 pub use header::BODY_AT;
 use index::Index;
-pub use leaves::{Growing, LEAF, Opened};
+pub use leaves::{Growing, LEAF, StoredFile};
 use name::Name;
 use remover::Remover;
 pub use writing::Writing;
@@ -95,7 +95,7 @@ pub struct Stored {
     /// When it was used last, counted in uses.
     used: AtomicU64,
     /// Those who read at the same time share it.
-    opened: Mutex<Weak<Opened>>,
+    opened: Mutex<Weak<StoredFile>>,
 }
 
 /// Something that is under way for a key, and must not bring it back if it is forgotten meanwhile.
@@ -216,7 +216,7 @@ impl Disk {
     ///
     /// # Errors
     /// If it is gone, damaged, or cannot be read.
-    pub fn read(&self, stored: &Stored) -> io::Result<Arc<Opened>> {
+    pub fn read(&self, stored: &Stored) -> io::Result<Arc<StoredFile>> {
         let known = || stored.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opened) = known().upgrade() {
             return Ok(opened);
@@ -292,26 +292,6 @@ impl Disk {
 }
 
 impl Stored {
-    fn new(
-        (key, generation): (Key, u64),
-        identity: &Identity,
-        (length, sha256): (u64, [u8; 32]),
-        (stored_at, validity): (SystemTime, Validity),
-    ) -> Self {
-        Self {
-            key,
-            sop_class: identity.sop_class.clone(),
-            transfer_syntax: identity.transfer_syntax.clone(),
-            length,
-            sha256,
-            stored_at,
-            validity,
-            generation,
-            used: AtomicU64::new(0),
-            opened: Mutex::new(Weak::new()),
-        }
-    }
-
     /// Which instance it is.
     #[must_use]
     pub fn identity(&self) -> Identity {

@@ -9,12 +9,12 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use super::Key;
 use super::leaves::Seal;
-use crate::cache::hex;
 use crate::source::Representation;
 
 const NEW: &str = ".new";
@@ -44,13 +44,10 @@ impl Name {
             None => (text, false),
         };
         let (hash, number) = text.split_once('.')?;
-        let mut key = [0; 16];
-        if hash.len() != 32 || !hash.bytes().all(is_digit) || !number.bytes().all(is_digit) {
+        if !number.bytes().all(is_digit) {
             return None;
         }
-        for (byte, at) in key.iter_mut().zip((0..).step_by(2)) {
-            *byte = u8::from_str_radix(hash.get(at..at + 2)?, 16).ok()?;
-        }
+        let key = HEXLOWER.decode(hash.as_bytes()).ok()?.try_into().ok()?;
         let generation = u64::from_str_radix(number, 16).ok()?;
         let name = Self { key, generation };
         // There is one way to write it.
@@ -58,12 +55,12 @@ impl Name {
     }
 
     fn text(&self) -> String {
-        format!("{}.{:x}", hex(&self.key), self.generation)
+        format!("{}.{:x}", HEXLOWER.encode(&self.key), self.generation)
     }
 
     /// The name of the folder that it is in.
     pub(super) fn folder(&self) -> String {
-        hex(&self.key[..1])
+        HEXLOWER.encode(&self.key[..1])
     }
 
     /// Where it is below a folder.

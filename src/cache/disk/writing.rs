@@ -4,8 +4,8 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
@@ -106,12 +106,18 @@ impl Writing {
         let sha256 = std::mem::take(&mut self.sha256).finalize().into();
         let disk = &self.pending.disk;
         let (length, digests) = self.file.digests();
-        let stored = Stored::new(
-            (self.pending.key.clone(), self.name.generation),
-            &self.identity,
-            (length, sha256),
-            (SystemTime::now(), self.validity.copied()),
-        );
+        let stored = Stored {
+            key: self.pending.key.clone(),
+            sop_class: self.identity.sop_class.clone(),
+            transfer_syntax: self.identity.transfer_syntax.clone(),
+            length,
+            sha256,
+            stored_at: SystemTime::now(),
+            validity: self.validity.copied(),
+            generation: self.name.generation,
+            used: AtomicU64::new(0),
+            opened: Mutex::default(),
+        };
         let stored = disk.index().shared(stored);
         let table = table(&digests);
         let file = self.file.file();

@@ -1,4 +1,4 @@
-//! Parts of an answer become instances: each says who it is by its own first bytes.
+//! InstanceReader of an answer become instances: each says who it is by its own first bytes.
 
 mod passing;
 
@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use super::Parts;
+use super::InstanceReader;
 use crate::body;
 use crate::dicom::part10::{self, Identity};
 use crate::digest::Digest;
@@ -19,7 +19,7 @@ use passing::Passing;
 /// error of the instance and not of the answer, which goes on with the next one.
 #[derive(Debug)]
 pub struct Arrivals {
-    parts: Parts,
+    parts: InstanceReader,
     /// What was read of the current part and not yet given on.
     held: VecDeque<Bytes>,
     passing: Passing,
@@ -39,7 +39,7 @@ pub enum Arrival {
 }
 
 impl Arrivals {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: InstanceReader) -> Self {
         Self {
             parts,
             held: VecDeque::new(),

@@ -173,49 +173,50 @@ impl Circuit {
                     self.succeeded(subject, now);
                 }
             }
-            Outcome::Unconnected => {
-                self.failed(role, None, now);
-                match (self.state, role) {
-                    (State::Closed, _) => {
-                        self.unconnected += 1;
-                        // This is no object's fault.
-                        if self.unconnected >= MOST_FAILURES {
-                            self.open(None, now, chance);
-                        } else {
-                            self.doubt_if_bad();
-                        }
-                    }
-                    (State::Doubted, Role::Probe)
-                    | (State::HalfOpen, Role::Trial(_) | Role::Probe) => {
-                        self.open(None, now, chance);
-                    }
-                    (State::Doubted | State::HalfOpen | State::Open { .. }, _) => {}
+            Outcome::Unconnected => self.record_no_connection(role, now, chance),
+            Outcome::Failed { wait } => self.record_failure(role, wait, now, chance),
+        }
+    }
+
+    fn record_no_connection(&mut self, role: Role, now: Instant, chance: f64) {
+        self.failed(role, None, now);
+        match (self.state, role) {
+            (State::Closed, _) => {
+                self.unconnected += 1;
+                // A refused connection is never the fault of an object.
+                if self.unconnected >= MOST_FAILURES {
+                    self.open(None, now, chance);
+                } else {
+                    self.doubt_if_bad();
                 }
             }
-            Outcome::Failed { wait } => {
-                self.failed(role, wait, now);
-                match (self.state, role) {
-                    (State::Closed, Role::Probe) if self.unanswered >= MOST_FAILURES => {
-                        self.open(wait, now, chance);
-                    }
-                    (State::Closed, _) => {
-                        self.unconnected = 0;
-                        if let Some(subject) = role.subject() {
-                            self.object_failed(subject, now);
-                        }
-                        self.doubt_if_bad();
-                        self.open_if_bad(wait, now, chance);
-                    }
-                    (State::HalfOpen, Role::Trial(subject)) => {
-                        self.object_failed(subject, now);
-                        self.state = State::Doubted;
-                    }
-                    (State::Doubted | State::HalfOpen, Role::Probe) => {
-                        self.open(wait, now, chance);
-                    }
-                    (State::Doubted | State::HalfOpen | State::Open { .. }, _) => {}
-                }
+            (State::Doubted, Role::Probe) | (State::HalfOpen, Role::Trial(_) | Role::Probe) => {
+                self.open(None, now, chance);
             }
+            (State::Doubted | State::HalfOpen | State::Open { .. }, _) => {}
+        }
+    }
+
+    fn record_failure(&mut self, role: Role, wait: Option<Duration>, now: Instant, chance: f64) {
+        self.failed(role, wait, now);
+        match (self.state, role) {
+            (State::Closed, Role::Probe) if self.unanswered >= MOST_FAILURES => {
+                self.open(wait, now, chance);
+            }
+            (State::Closed, _) => {
+                self.unconnected = 0;
+                if let Some(subject) = role.subject() {
+                    self.object_failed(subject, now);
+                }
+                self.doubt_if_bad();
+                self.open_if_bad(wait, now, chance);
+            }
+            (State::HalfOpen, Role::Trial(subject)) => {
+                self.object_failed(subject, now);
+                self.state = State::Doubted;
+            }
+            (State::Doubted | State::HalfOpen, Role::Probe) => self.open(wait, now, chance),
+            (State::Doubted | State::HalfOpen | State::Open { .. }, _) => {}
         }
     }
 
@@ -248,12 +249,7 @@ impl Circuit {
         self.rests.add(object, now + wait.min(LONGEST_ASKED), now);
     }
 
-    pub(super) fn follow(
-        &mut self,
-        (subject, course): (Subject, Course),
-        now: Instant,
-        chance: f64,
-    ) {
+    pub(super) fn follow(&mut self, subject: Subject, course: Course, now: Instant, chance: f64) {
         let is_asked = matches!(self.state, State::Closed | State::Doubted);
         match course {
             Course::Whole => {

@@ -43,14 +43,14 @@ pub(super) struct Breaker {
     circuit: Mutex<Circuit>,
     /// Told when it is doubtful no more.
     settled: Notify,
-    seen: OnceLock<Seen>,
+    meter: OnceLock<Meter>,
     /// Whether operators were told that it is left alone.
     is_told: AtomicBool,
 }
 
 /// What operators see of it.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct Meter {
     /// What the source is called.
     pub(super) alias: Arc<str>,
     /// The how-manyth of its addresses it is, from 1.
@@ -110,9 +110,9 @@ impl Breaker {
     }
 
     /// Shows its state from now on.
-    pub(super) fn watch(&self, seen: Seen) {
+    pub(super) fn watch(&self, meter: Meter) {
         // A second watch sees what the first one does.
-        let _ = self.seen.set(seen);
+        let _ = self.meter.set(meter);
         self.change(|_circuit| ());
     }
 
@@ -135,13 +135,15 @@ impl Breaker {
     }
 
     fn show(&self, now: State) {
-        let Some(seen) = self.seen.get() else { return };
-        seen.gauge.set(match now {
+        let Some(meter) = self.meter.get() else {
+            return;
+        };
+        meter.gauge.set(match now {
             State::Closed => 0,
             State::Doubted | State::HalfOpen => 1,
             State::Open { .. } => 2,
         });
-        let (location, address) = (&*seen.alias, seen.address);
+        let (location, address) = (&*meter.alias, meter.address);
         match now {
             State::Open { .. } if !self.is_told.swap(true, Ordering::Relaxed) => {
                 tracing::warn!(location, address, "an address is left alone for a while");
@@ -221,9 +223,9 @@ impl Report {
 
     fn tell(&mut self, course: Course) {
         self.told = Some(course);
-        let (now, chance, told) = (Instant::now(), chance(), (self.subject, course));
+        let (subject, now, chance) = (self.subject, Instant::now(), chance());
         self.breaker
-            .change(|circuit| circuit.follow(told, now, chance));
+            .change(|circuit| circuit.follow(subject, course, now, chance));
     }
 }
 

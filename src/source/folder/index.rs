@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 16;
 /// What is in the folder.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    files: HashMap<PathBuf, Known>,
+    files: HashMap<PathBuf, FileRecord>,
     /// Folders, and when something last came or went in each.
     folders: Vec<(PathBuf, Option<SystemTime>)>,
     /// Whether a file was passed over because it was still changing.
@@ -28,7 +28,7 @@ pub(super) struct Index {
 
 /// What is known of a file; `entry` is `None` for what is no DICOM instance.
 #[derive(Debug, Clone)]
-struct Known {
+struct FileRecord {
     modified: SystemTime,
     length: u64,
     identity: Option<Identity>,
@@ -103,7 +103,7 @@ impl Index {
             Some(_) | None => {
                 let identity = File::open(&path).and_then(|file| identify(&file));
                 let identity = identity.ok().flatten();
-                Known {
+                FileRecord {
                     modified,
                     length,
                     identity,
@@ -135,7 +135,7 @@ impl Index {
 
 type BySeries = HashMap<(StudyInstanceUid, SeriesInstanceUid), HashMap<SopInstanceUid, Entry>>;
 
-fn by_series(files: &HashMap<PathBuf, Known>) -> BySeries {
+fn by_series(files: &HashMap<PathBuf, FileRecord>) -> BySeries {
     let mut series = BySeries::new();
     for (path, known) in files {
         let Some(identity) = &known.identity else {

@@ -76,7 +76,7 @@ impl Folder {
         &self,
         target: &Target,
         representation: Representation,
-    ) -> Result<Parts, Error> {
+    ) -> Result<FileSequence, Error> {
         self.look(false).await;
         let mut entries = self.index().entries(target);
         if entries.is_empty() {
@@ -95,7 +95,7 @@ impl Folder {
             }
         }
         entries.sort_by(|a, b| b.path.cmp(&a.path));
-        Ok(Parts {
+        Ok(FileSequence {
             left: entries,
             current: None,
         })
@@ -141,7 +141,7 @@ impl Folder {
             }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "a folder cannot be read again"),
-            Err(error) => tracing::error!(%error, "reading a folder failed"),
+            Err(error) => tracing::error!(%error, "reader a folder failed"),
         }
         *looked_at = Instant::now();
     }
@@ -177,26 +177,26 @@ fn open(path: &Path, whole: &WholeFiles) -> Option<Instance> {
 
 /// The files that answer a request, one after the other.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct FileSequence {
     /// The next one last.
     left: Vec<Entry>,
-    current: Option<Reading>,
+    current: Option<FileReader>,
 }
 
 #[derive(Debug)]
-struct Reading {
+struct FileReader {
     file: File,
     length: u64,
     read: u64,
 }
 
-impl Parts {
+impl FileSequence {
     pub(super) async fn next(&mut self) -> Result<bool, body::Error> {
         self.current = None;
         while let Some(entry) = self.left.pop() {
-            match Reading::open(&entry.path).await {
-                Ok(reading) => {
-                    self.current = Some(reading);
+            match FileReader::open(&entry.path).await {
+                Ok(reader) => {
+                    self.current = Some(reader);
                     return Ok(true);
                 }
                 // Taken away since the folder was read: then it is not there.
@@ -209,17 +209,17 @@ impl Parts {
 
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
         match &mut self.current {
-            Some(reading) => reading.chunk().await,
+            Some(reader) => reader.chunk().await,
             None => Ok(None),
         }
     }
 
     pub(super) fn length(&self) -> Option<u64> {
-        self.current.as_ref().map(|reading| reading.length)
+        self.current.as_ref().map(|reader| reader.length)
     }
 }
 
-impl Reading {
+impl FileReader {
     async fn open(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path).await?;
         file.set_max_buf_size(CHUNK);
