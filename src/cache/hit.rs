@@ -1,4 +1,4 @@
-//! A cached instance and its level of the cache.
+//! A cached instance, by the tier that holds it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::flight::Flight;
 use super::memory::Entry;
 use crate::dicom::TransferSyntax;
 
-/// Where something was found.
+/// A cached instance.
 #[derive(Debug)]
 pub enum Hit {
     /// In memory.
@@ -21,16 +21,16 @@ pub enum Hit {
     Disk(Arc<disk::Stored>),
 }
 
-/// Somebody is already fetching it, or it is here.
+/// The instance is cached or arriving already.
 #[derive(Debug)]
 pub struct AlreadyCached(pub Hit);
 
-/// Ends the entity tag of an instance in a `multipart/related`, after its SHA-256, which alone is the tag of
-/// the instance as it is stored.
+/// The suffix of the entity tag of an instance in a `multipart/related`. The SHA-256 before it is
+/// the tag of the stored instance.
 pub const IN_PARTS: &str = "-multipart";
 
 impl Hit {
-    /// Whether it serves without asking its source, where that is so for `lifetime`.
+    /// Whether it is fresh for `lifetime` and needs no revalidation.
     #[must_use]
     pub fn is_fresh(&self, lifetime: Duration) -> bool {
         match self {
@@ -40,8 +40,8 @@ impl Hit {
         }
     }
 
-    /// Its entity tags, with which its source is asked whether it has changed: the source's own, and
-    /// ours, which is the source's if that is one of our kind.
+    /// Its entity tags for a conditional request: the tag of the source and our own. The two are
+    /// equal if the source is such a gateway.
     #[must_use]
     pub fn tags(&self) -> Option<String> {
         let (validity, sha256) = match self {
@@ -50,7 +50,7 @@ impl Hit {
             Self::Disk(stored) => (&stored.validity, stored.sha256),
         };
         let sha256 = HEXLOWER.encode(&sha256);
-        // The forms in which it can be asked for; either tells that the instance is the same.
+        // Both forms of our tag identify the same instance.
         let ours = format!("\"{sha256}\", W/\"{sha256}{IN_PARTS}\"");
         Some(match validity.etag() {
             Some(etag) if !ours.contains(etag) => format!("{etag}, {ours}"),

@@ -1,7 +1,8 @@
-//! What has crossed a border once is kept: while it arrives (a [`Flight`]), in memory, and on disk.
+//! Each instance crosses a border once: it is cached while it arrives (a [`Flight`]), in memory,
+//! and on disk.
 //!
-//! The unit is one instance as one source gave it. It appears in a tier only once its part of the
-//! source's answer ended properly and its own bytes say that it is what it is kept as.
+//! The unit is one instance from one source. A tier accepts it only after its part of the source's
+//! answer ended cleanly and its own bytes confirmed its identity.
 
 mod behind;
 mod derived;
@@ -42,7 +43,7 @@ use disk_health::DiskHealth;
 use flight::Budget;
 use pace::Pace;
 
-/// What is kept, and what is on its way to be kept.
+/// The tiers of the cache, and the flights into them.
 #[derive(Debug, Clone)]
 pub struct Cache(Arc<Tiers>);
 
@@ -55,35 +56,35 @@ struct Tiers {
     flights: Mutex<HashMap<Key, Arc<Flight>>>,
     flight_budget: Arc<Budget>,
     behind: Arc<Behind>,
-    /// Whether the disk has room for more than is in memory: what leaves it for want of room is not
-    /// brought back then just because it is in memory.
+    /// Whether the disk holds more than memory. If not, an instance evicted from disk is not
+    /// written again just because memory still holds it.
     is_disk_larger: bool,
-    /// Instances that are being read from disk into memory, for all who want them.
+    /// Loads from disk into memory, shared by all concurrent requests.
     loads: Mutex<HashMap<Key, Arc<Load>>>,
     disk_health: DiskHealth,
     metrics: Metrics,
 }
 
-/// An instance that is being read from disk; `None` if it is damaged.
+/// A load from disk; `None` if the file is damaged.
 type Load = OnceCell<Option<Arc<Entry>>>;
 
-/// What a flight brings.
+/// The instance of a flight.
 #[derive(Debug)]
 pub struct Description {
-    /// Which instance it is, read from its own bytes.
+    /// Its identity, parsed from its own bytes.
     pub identity: Identity,
-    /// Its exact length, where the source is bound to one.
+    /// Its exact length, if the source guarantees one.
     pub length: Option<u64>,
 }
 
-/// How what a source gives may be kept.
+/// The cache policy of a source's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms<'a> {
-    /// Time for which it serves without asking.
+    /// The time without revalidation.
     pub lifetime: Duration,
     /// The source's entity tag.
     pub etag: Option<&'a str>,
-    /// Whether it must not be kept at all.
+    /// Whether the source forbids caching.
     pub is_no_store: bool,
 }
 
@@ -97,7 +98,8 @@ impl Cache {
             .then(|| Disk::open(folder, settings.disk_limits(), metrics))
             .transpose()?;
         let memory = settings.memory_limits();
-        // Of each part of the memory tier half: the least recent half of it may leave at any time.
+        // Half of each part of the memory tier: the least recently used half can be evicted at any
+        // time.
         let least = if memory.ahead > 0 {
             memory.bytes.min(memory.ahead)
         } else {
@@ -118,13 +120,13 @@ impl Cache {
         })))
     }
 
-    /// What was worked out of instances.
+    /// The cache of derived data.
     #[must_use]
     pub fn derived(&self) -> &Derived {
         &self.0.derived
     }
 
-    /// An instance, if it is here or arriving. On disk it may still prove damaged.
+    /// A cached or arriving instance. A file on disk can still turn out to be damaged.
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<Hit> {
         if let Some(entry) = self.0.memory.find(key) {
@@ -137,7 +139,7 @@ impl Cache {
         self.0.disk.as_ref()?.find(key).map(Hit::Disk)
     }
 
-    /// Whether an instance is arriving, or here and known to be what its source has since `lifetime`.
+    /// Whether an instance is arriving, or cached and fresh for `lifetime`.
     #[must_use]
     pub fn holds(&self, key: &Key, lifetime: Duration) -> bool {
         if self.flights().get(key).is_some_and(|f| f.can_be_joined()) {
@@ -152,7 +154,7 @@ impl Cache {
         }
     }
 
-    /// Its source has said that it still has the same.
+    /// Records that the source confirmed the instance.
     pub fn confirm(&self, key: &Key) {
         if let Some(entry) = self.0.memory.peek(key) {
             entry.validity.confirm();
@@ -162,10 +164,10 @@ impl Cache {
         }
     }
 
-    /// Begins a flight, unless what it would bring is arriving, or here and fresh.
+    /// Starts a flight, unless the instance is arriving, or cached and fresh.
     ///
     /// # Errors
-    /// [`AlreadyCached`], with where it is.
+    /// [`AlreadyCached`], with the cached instance.
     pub fn take_off(
         &self,
         key: Key,
@@ -179,27 +181,27 @@ impl Cache {
         }
         let validity = Validity::now(terms.etag);
         let mut flights = self.flights();
-        // Somebody else may have been quicker.
+        // A concurrent request may have started the flight.
         if let Some(flight) = flights.get(&key).filter(|flight| flight.can_be_joined()) {
             return Err(AlreadyCached(Hit::Flight(Arc::clone(flight))));
         }
         let has_room = self.has_room_for(description.length);
         let writer = Writer::new(self, key.clone(), description, validity, pace);
         if terms.is_no_store || !has_room {
-            // Another fetch must not find it: it would hold this one up, or miss the start.
+            // No other request may find this flight: it would slow it down, or miss the start.
             return Ok(writer.passing());
         }
         flights.insert(key, Arc::clone(writer.flight()));
         Ok(writer)
     }
 
-    /// Whether there is a tier for an instance of this length.
+    /// Whether a tier accepts an instance of this length.
     fn has_room_for(&self, length: Option<u64>) -> bool {
         self.0.disk.is_some() || self.0.memory.admits(length.unwrap_or(1).max(1))
     }
 
-    /// Opens an instance on disk, and takes it to memory if it is small enough; all of it has been
-    /// verified then. `None`: it is damaged or gone, and not found any more.
+    /// Opens an instance on disk, and loads it into memory if it is small enough; a loaded instance
+    /// is fully verified. `None`: the file is damaged or missing, and its entry is removed.
     pub async fn read(&self, stored: &Arc<disk::Stored>) -> Option<Read> {
         if self.0.memory.admits(stored.length) {
             return self.load(stored).await.map(Read::Whole);
@@ -212,7 +214,7 @@ impl Cache {
         opening.await.ok()?.map(Read::File)
     }
 
-    /// Takes an instance to memory; those who want it at the same time share the work.
+    /// Loads an instance into memory; concurrent requests share the load.
     async fn load(&self, stored: &Arc<disk::Stored>) -> Option<Arc<Entry>> {
         let load = Arc::clone(self.loads().entry(stored.key.clone()).or_default());
         let entry = load.get_or_init(|| self.load_now(stored)).await.clone();
@@ -234,7 +236,7 @@ impl Cache {
         let bytes = reading.await.ok()??;
         let entry = Arc::new(Entry::from_disk(stored, bytes));
         self.0.memory.keep(stored.key.clone(), Arc::clone(&entry));
-        // It may have been forgotten before it could be found in memory.
+        // A purge may have run before the entry was visible in memory.
         if pending.is_forgotten() {
             self.0.memory.forget_one(&stored.key);
         }
@@ -245,15 +247,15 @@ impl Cache {
         self.0.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops an instance on disk that proved damaged.
+    /// Removes a damaged instance from disk.
     pub async fn discard(&self, stored: &Arc<disk::Stored>) {
         let (disk, of) = (self.0.disk.clone(), Arc::clone(stored));
         let discarding = spawn_blocking(move || disk.map(|disk| disk.discard(&of)));
-        // It does not panic, and if it did the instance would prove damaged again.
+        // It cannot panic, and the next read would detect the damage again.
         let _ = discarding.await;
     }
 
-    /// Notes that an instance was given from memory: within a second it is on disk too.
+    /// Records a hit in memory: within a second the instance is also on disk.
     pub fn given(&self, key: &Key, entry: &Arc<Entry>) {
         let Some(disk) = self.0.disk.as_ref().filter(|_| self.0.is_disk_larger) else {
             return;
@@ -264,7 +266,7 @@ impl Cache {
             return;
         }
         let pending = disk.pending(key);
-        // If it was forgotten before that could be noted, memory does not have it any more.
+        // A purge before `pending` existed has removed the entry from memory.
         let is_here = self
             .0
             .memory
@@ -275,8 +277,8 @@ impl Cache {
         }
     }
 
-    /// Forgets what `which` says, also what is still arriving: it is delivered and not kept. Gives
-    /// how many instances that were.
+    /// Purges the selected instances, and returns their number. An arriving instance is still
+    /// delivered, but not cached.
     pub fn forget(&self, which: &dyn Fn(&Key) -> bool) -> usize {
         let mut forgotten = 0;
         self.flights().retain(|key, flight| {
@@ -287,14 +289,15 @@ impl Cache {
             }
             !is_meant
         });
-        // First, so that nothing is brought from there to disk; and last, for what came from there.
+        // Memory first, so that no write-behind restores an entry; memory again, for loads from
+        // disk.
         let in_memory = self.0.memory.forget(which);
         let on_disk = self.0.disk.as_ref().map_or(0, |disk| disk.forget(which));
         self.0.memory.forget(which);
         forgotten + on_disk.max(in_memory)
     }
 
-    /// As [`Cache::forget`], of one instance.
+    /// Purges one instance, as [`Cache::forget`] does.
     pub fn forget_one(&self, key: &Key) {
         if let Some(flight) = self.flights().remove(key) {
             flight.forget();
@@ -306,7 +309,7 @@ impl Cache {
         }
     }
 
-    /// From now on drops what is too old, and tells the metrics how much is here, once a second.
+    /// Starts the task that removes expired instances and updates the metrics once a second.
     pub fn watch(&self) {
         let tiers = Arc::downgrade(&self.0);
         tokio::spawn(async move {
@@ -324,7 +327,7 @@ impl Cache {
         });
     }
 
-    /// Tells the metrics how much is here.
+    /// Updates the metrics.
     pub fn observe(&self) {
         self.0.memory.observe();
         if let Some(disk) = &self.0.disk {
@@ -332,13 +335,13 @@ impl Cache {
         }
     }
 
-    /// What is fetched before it is asked for, and how many bytes of it.
+    /// The look-ahead setting and its limit in bytes.
     #[must_use]
     pub fn look_ahead(&self) -> (LookAhead, u64) {
         self.0.look_ahead
     }
 
-    /// Whether anything is kept at all.
+    /// Whether any tier caches instances.
     #[must_use]
     pub fn keeps_something(&self) -> bool {
         self.has_room_for(None)
@@ -385,7 +388,7 @@ impl Cache {
         }
     }
 
-    /// Keeps an instance that has landed in memory.
+    /// Caches an instance that arrived in memory.
     fn keep(&self, flight: &Arc<Flight>, entry: Arc<Entry>) {
         let key = &flight.key;
         let pending = self.0.disk.as_ref().map(|disk| disk.pending(key));
@@ -397,7 +400,7 @@ impl Cache {
         } else {
             self.0.memory.keep_ahead(key.clone(), Arc::clone(&entry));
         }
-        // It may have been forgotten just now, before it could be found here.
+        // A purge may have run before the entry was visible.
         if flight.is_forgotten() || pending.as_ref().is_some_and(Pending::is_forgotten) {
             self.0.memory.forget_one(key);
             return;
@@ -409,7 +412,7 @@ impl Cache {
         }
     }
 
-    /// Waits until the disk has caught up with what has landed, so far that nothing is lost to it.
+    /// Waits until the write-behind queue is short enough to lose nothing.
     async fn keep_up(&self) {
         if self.0.disk.is_some() {
             self.0.behind.keep_up().await;
@@ -434,12 +437,12 @@ impl Cache {
     }
 }
 
-/// What was read from disk.
+/// An instance loaded or opened from disk.
 #[derive(Debug)]
 pub enum Read {
-    /// All of it.
+    /// All of it, in memory.
     Whole(Arc<Entry>),
-    /// It is too large for that: its file, of which each piece is verified when it is read.
+    /// A file too large for memory; each leaf is verified when it is read.
     File(Arc<disk::StoredFile>),
 }
 

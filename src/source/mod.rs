@@ -1,7 +1,7 @@
-//! What supplies images: servers and folders, all as streams of instances.
+//! Sources: servers and folders, all read as streams of instances.
 //!
-//! A source does not know who asks, nor what a manifest selects. It says which instances arrive, in
-//! which order it likes, and [`Arrivals`] reads from the bytes of each which one it is.
+//! A source knows neither the client nor the selection. It sends instances in any order, and
+//! [`Arrivals`] parses the identity of each from its bytes.
 
 mod addresses;
 mod arrival;
@@ -46,18 +46,18 @@ use wado_rs::WadoRs;
 use wado_uri::WadoUri;
 use xc_wado::XcWado;
 
-/// A UID that nobody has, for questions that harm nobody (PS3.5 B.2: under 2.25 whoever draws a
-/// number owns it; nobody draws 0).
+/// A UID of no object, for harmless probes (PS3.5 B.2: a random number under 2.25 belongs to its
+/// generator; no generator draws 0).
 const NOWHERE: &str = "2.25.0";
 
-/// A supplier of instances.
+/// A configured server or folder that holds instances.
 #[derive(Debug)]
 pub struct Source {
-    /// What it is called in metrics and logs: from settings, never from outside.
+    /// Its name in metrics and logs: from settings, never from a request.
     pub alias: Arc<str>,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// For how long what it gave serves.
+    /// The freshness lifetime of its instances.
     pub freshness: Freshness,
     key: Arc<str>,
     seats: Seats,
@@ -68,7 +68,7 @@ pub struct Source {
 pub enum Kind {
     /// A DICOMweb server (RAD-107).
     WadoRs(Box<WadoRs>),
-    /// A WADO-URI server, which gives one instance at a time (RAD-55).
+    /// A WADO-URI server, which sends one instance at a time (RAD-55).
     WadoUri(Box<WadoUri>),
     /// A location of another community, behind its gateway (RAD-160).
     XcWado(Box<XcWado>),
@@ -76,85 +76,85 @@ pub enum Kind {
     Folder(Folder),
 }
 
-/// What a source is asked for.
+/// A request for instances.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {
-    /// Which instances.
+    /// The study, series or instance.
     pub target: &'a Target,
-    /// In which transfer syntax.
+    /// The representation.
     pub representation: Representation,
-    /// The request that this one is made for, if it is made for one.
+    /// The downstream request, if any.
     pub hop: Option<&'a Hop>,
-    /// Entity tags of what is here already (`If-None-Match`).
+    /// Entity tags of the cached copy (`If-None-Match`).
     pub had: Option<&'a HeaderValue>,
-    /// Whether it is asked for again because it broke off, which is no further failure of its address.
+    /// Whether this is a repair; a repair does not count as another failure of the address.
     pub is_repair: bool,
 }
 
-/// In which transfer syntax a source is asked to give instances.
+/// The transfer syntax requested from a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Representation {
-    /// The one they are stored in.
+    /// The stored transfer syntax.
     AsStored,
     /// Explicit VR Little Endian, decoded by the source.
     ExplicitVrLittleEndian,
 }
 
-/// Why a source gives nothing.
+/// Why a source sends no instances.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It does not have it.
+    /// The source does not have it.
     #[error("the source does not have it")]
     NotFound,
-    /// It has the same still.
+    /// The cached copy is still current.
     #[error("the source has the same still")]
     NotModified,
-    /// It had it and deleted it.
+    /// The source has deleted it.
     #[error("the source has deleted it")]
     Gone,
-    /// It cannot make sense of what a client has chosen the words of.
+    /// The source rejects the client's parameters.
     #[error("the source cannot make sense of it")]
     BadRequest,
-    /// It gives single instances, and neither series nor studies.
+    /// The source serves single instances only.
     #[error("the source gives single instances only")]
     InstancesOnly,
-    /// It cannot give it in this representation.
+    /// The source cannot send this representation.
     #[error("the source cannot give it in this representation")]
     NotAcceptable,
-    /// It refuses; told only of other communities' gateways.
+    /// The other community's gateway refuses; only for partners.
     #[error("the other community refuses it")]
     Forbidden,
-    /// It wants to be asked later.
+    /// The source is overloaded.
     #[error("the source is overloaded")]
     Overloaded {
-        /// `Retry-After`, if it said so in seconds.
+        /// `Retry-After`, if it is in seconds.
         retry_after: Option<Duration>,
     },
-    /// It has failed too often and is left alone.
+    /// The breakers of all its addresses are open.
     #[error("the source is left alone for a while")]
     Resting {
-        /// For how long from now.
+        /// The time until the next attempt.
         retry_after: Duration,
     },
-    /// It answered with a status that helps nobody; also when it wants other credentials.
+    /// An unexpected status, also for wrong credentials.
     #[error("the source answered with status {0}")]
     Status(u16),
-    /// It did not answer with instances.
+    /// The answer does not contain instances.
     #[error("the source's answer is malformed: {0}")]
     Malformed(&'static str),
-    /// As many as it serves at once are under way, and as many as may wait for that.
+    /// All seats are taken, and the queue for them is full.
     #[error("too many wait for the source")]
     Crowded {
-        /// When to come again.
+        /// The time until the next attempt.
         retry_after: Duration,
     },
-    /// No connection could be made.
+    /// The connection failed.
     #[error("the source cannot be reached")]
     Unreachable,
-    /// It closed the connection instead of answering.
+    /// The source closed the connection before its answer.
     #[error("the source closed the connection without an answer")]
     HungUp,
-    /// It did not answer in time.
+    /// The source timed out.
     #[error("the source did not answer in time")]
     TimedOut,
     /// The answer broke off before its first instance.
@@ -163,7 +163,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The kind of failure, as metrics name it.
+    /// The kind of failure, as a metric label.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -186,7 +186,7 @@ impl Error {
         }
     }
 
-    /// How an answer breaks off that fails like this, where it is too late to say so at its head.
+    /// The body error for this failure, once the response head has been sent.
     #[must_use]
     pub fn late(&self, otherwise: body::Error) -> body::Error {
         match self {
@@ -211,7 +211,7 @@ impl Error {
 }
 
 impl Source {
-    /// A source that is used like this.
+    /// A source with these terms.
     #[must_use]
     pub fn new(alias: &str, kind: Kind, terms: Terms) -> Self {
         Self {
@@ -223,7 +223,7 @@ impl Source {
         }
     }
 
-    /// The same source, as the location with this Retrieve Location UID.
+    /// The same source, restricted to the location with this Retrieve Location UID.
     #[must_use]
     pub fn located(mut self, uid: Option<&RetrieveLocationUid>) -> Self {
         let uid = uid.map_or("", |uid| uid.as_str());
@@ -231,51 +231,50 @@ impl Source {
         self
     }
 
-    /// What tells it from every other source, across starts: a hash of what it is, of its address and of
-    /// the Retrieve Location UID that it serves. It is the same whatever it is called and wherever it
-    /// stands in the settings, and another one as soon as its first address is another one. Further addresses
-    /// of the same server do not count.
+    /// A stable key across restarts: a hash of its kind, its first address and its Retrieve
+    /// Location UID. It is independent of its alias, its place in the settings, and its further
+    /// addresses.
     #[must_use]
     pub fn key(&self) -> Arc<str> {
         Arc::clone(&self.key)
     }
 
-    /// Waits for a seat. [`Source::open`] does not ask for one; whoever opens many streams does.
+    /// Waits for a seat. [`Source::open`] takes none; callers that open many streams do.
     ///
     /// # Errors
-    /// [`Error::Crowded`] at once if too many wait, and if none becomes free in time.
+    /// [`Error::Crowded`] at once if the queue is full, or after the time-out.
     pub async fn seat(&self, claim: Claim) -> Result<Seat, Error> {
         self.seats.wait(claim).await
     }
 
-    /// How many seats are free now.
+    /// The number of free seats.
     #[must_use]
     pub fn free_seats(&self) -> usize {
         self.seats.free_now()
     }
 
-    /// A seat that is free now.
+    /// A free seat.
     #[must_use]
     pub fn free_seat(&self) -> Option<Seat> {
         self.seats.free()
     }
 
-    /// A seat for what nobody waits for, if there is room for that.
+    /// A seat for look-ahead, if enough are free.
     #[must_use]
     pub fn seat_ahead(&self) -> Option<Seat> {
         self.seats.ahead()
     }
 
-    /// Whether somebody waits for a seat.
+    /// Whether a request waits for a seat.
     #[must_use]
     pub fn is_waited_for(&self) -> bool {
         self.seats.is_waited_for()
     }
 
-    /// Asks for instances. Gives the stream as soon as the source begins to answer.
+    /// Requests instances, and returns the stream once the source begins to answer.
     ///
     /// # Errors
-    /// Why there is nothing to stream.
+    /// Why the source sends no instances.
     pub async fn open(&self, ask: &Ask<'_>) -> Result<Arrivals, Error> {
         let parts = match &self.kind {
             Kind::WadoRs(server) => InstanceReader::Http(server.fetch(ask).await?),
@@ -288,7 +287,7 @@ impl Source {
         Ok(Arrivals::new(parts))
     }
 
-    /// Looks at its credentials, and shows its breakers, from now on.
+    /// Watches its credentials, and reports its breakers.
     pub fn watch(&self, metrics: &Metrics) {
         match &self.kind {
             Kind::WadoRs(server) => server.watch(&self.alias, metrics),
@@ -298,7 +297,7 @@ impl Source {
         }
     }
 
-    /// Where it is asked, in the order of the settings.
+    /// Its addresses, in the order of the settings.
     #[must_use]
     pub fn bases(&self) -> Vec<&Url> {
         match &self.kind {
@@ -309,7 +308,7 @@ impl Source {
         }
     }
 
-    /// What talks to it, if it is a server.
+    /// Its HTTP client, if it is a server.
     #[must_use]
     pub fn client(&self) -> Option<&Client> {
         match &self.kind {
@@ -320,7 +319,7 @@ impl Source {
         }
     }
 
-    /// An instance that is a file on this machine, opened where it is.
+    /// A local file of an instance, opened in place.
     pub async fn at_hand(&self, target: &Target) -> Option<Instance> {
         match &self.kind {
             Kind::WadoRs(_) | Kind::WadoUri(_) | Kind::XcWado(_) => None,
@@ -328,7 +327,7 @@ impl Source {
         }
     }
 
-    /// How many instances it offers, if it is a folder: a server does not say.
+    /// The number of its instances, for a folder only.
     #[must_use]
     pub fn instances(&self) -> Option<usize> {
         match &self.kind {
@@ -338,7 +337,7 @@ impl Source {
     }
 }
 
-/// The part of a key that is made of an address, and the part that is made of a location at that address.
+/// The parts of a key that come from an address and from a location.
 fn key(address: &str, location: &str) -> String {
     format!("{address}-{}", short_hash(location))
 }
@@ -354,7 +353,7 @@ fn short_hash(text: &str) -> String {
 }
 
 impl Kind {
-    /// What a key begins with: a hash of what it is and where, of a server its first address.
+    /// The prefix of a key: a hash of the kind and the first address.
     fn key(&self) -> String {
         match self {
             Self::WadoRs(_) => short_hash(&format!("wado-rs {self}")),
@@ -362,7 +361,7 @@ impl Kind {
             Self::XcWado(location) => location.gateway().key().to_owned(),
             Self::Folder(folder) => {
                 let root = folder.root();
-                // Whichever way it is written.
+                // Normalised, so that the spelling does not matter.
                 let root = root.canonicalize().unwrap_or_else(|_gone| root.to_owned());
                 short_hash(&format!("folder {}", root.display()))
             }
@@ -371,7 +370,7 @@ impl Kind {
 }
 
 impl fmt::Display for Kind {
-    /// Where it is; for operators only.
+    /// Its address, for operators only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WadoRs(server) => write_first(server.bases(), f),
@@ -391,7 +390,7 @@ fn write_first<'a>(
         .map_or(Ok(()), |base| fmt::Display::fmt(base, f))
 }
 
-/// The parts of an answer before anybody has looked into them.
+/// The instances of an answer, not yet parsed.
 #[derive(Debug)]
 enum InstanceReader {
     Http(wado_rs::PartReader),
@@ -399,7 +398,7 @@ enum InstanceReader {
 }
 
 impl InstanceReader {
-    /// Goes to the next part, over what is left of this one. `false`: there is none.
+    /// Moves to the next instance, past the rest of this one. `false` at the end.
     async fn next(&mut self) -> Result<bool, body::Error> {
         match self {
             Self::Http(parts) => parts.next().await,
@@ -407,7 +406,7 @@ impl InstanceReader {
         }
     }
 
-    /// The next bytes of this part; `None` at its end.
+    /// The next bytes of this instance; `None` at its end.
     async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
         match self {
             Self::Http(parts) => parts.chunk().await,
@@ -415,7 +414,7 @@ impl InstanceReader {
         }
     }
 
-    /// The exact length of this part, where the source is bound to it.
+    /// The exact length of this instance, if the source guarantees it.
     fn length(&self) -> Option<u64> {
         match self {
             Self::Http(parts) => parts.length(),
@@ -423,7 +422,7 @@ impl InstanceReader {
         }
     }
 
-    /// The length of this part as the source declares it, whether it is bound to it or not.
+    /// The declared length of this instance, guaranteed or not.
     fn declared(&self) -> Option<u64> {
         match self {
             Self::Http(parts) => parts.declared(),
@@ -431,7 +430,7 @@ impl InstanceReader {
         }
     }
 
-    /// The entity tag of the whole answer.
+    /// The entity tag of the answer.
     fn etag(&self) -> Option<&str> {
         match self {
             Self::Http(parts) => parts.policy.etag.as_deref(),
@@ -439,7 +438,7 @@ impl InstanceReader {
         }
     }
 
-    /// Whether nothing of it should be kept. Files that are here are as near as copies of them.
+    /// Whether the source forbids caching. Local files need no cache.
     fn is_no_store(&self) -> bool {
         match self {
             Self::Http(parts) => parts.policy.no_store,
@@ -447,7 +446,7 @@ impl InstanceReader {
         }
     }
 
-    /// Whether the source says that it gives only some of what it was asked for.
+    /// Whether the source declares the answer incomplete.
     fn is_partial(&self) -> bool {
         match self {
             Self::Http(parts) => parts.is_partial,

@@ -1,4 +1,4 @@
-//! What a source offers beside instances, asked for as it is and passed on.
+//! Sub-resources other than instances, forwarded from a source unchanged.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -23,41 +23,41 @@ pub struct ResourceRequest<'a> {
     pub target: &'a Target,
     /// The resource.
     pub sub_resource: &'a SubResource,
-    /// Its parameters, escaped.
+    /// Its escaped query.
     pub query: &'a str,
-    /// What the client accepts.
+    /// The client's `Accept` field.
     pub accept: &'a HeaderValue,
-    /// The request that this one is made for.
+    /// The downstream request.
     pub hop: &'a Hop,
 }
 
-/// What the source answers.
+/// The answer of a source.
 #[derive(Debug)]
 pub struct Answer {
-    /// The address of the answer, which relative links in it are relative to.
+    /// The URL of the answer, the base of its relative links.
     pub document: Url,
-    /// What it is.
+    /// Its media type.
     pub media_type: MediaType,
-    /// Its exact length, where known.
+    /// Its exact length, if known.
     pub length: Option<u64>,
-    /// Whether the source says that this is only some of it.
+    /// Whether the source declares it incomplete.
     pub is_partial: bool,
     body: ResponseBody,
     report: Report,
 }
 
 impl Source {
-    /// Asks for something else than instances.
+    /// Requests a sub-resource.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why the source sends none.
     pub async fn ask_for(&self, request: &ResourceRequest<'_>) -> Result<Answer, Error> {
         let path = format!("{}/{}", request.target.path(), request.sub_resource.path());
         let (below, hop) = ([&*path, request.query], Some(request.hop));
         let answered = match &self.kind {
             Kind::WadoRs(server) => server.get(below, request.accept, hop).await?,
             Kind::XcWado(location) => location.get(below, request.accept, hop).await?,
-            // These have instances only, and settings cannot say otherwise.
+            // These kinds serve instances only, which the settings enforce.
             Kind::WadoUri(_) | Kind::Folder(_) => return Err(Error::NotFound),
         };
         self.check(&answered.response)?;
@@ -67,7 +67,7 @@ impl Source {
     fn check(&self, response: &Response) -> Result<(), Error> {
         let is_gateway = matches!(self.kind, Kind::XcWado(_));
         match response.status {
-            // Here the client has chosen the words, so it has to hear that they are wrong.
+            // The client chose the parameters, so it gets the `400`.
             StatusCode::BAD_REQUEST => Err(Error::BadRequest),
             StatusCode::FORBIDDEN if is_gateway => Err(Error::Forbidden),
             _ => check_status(response, Representation::AsStored),
@@ -106,7 +106,7 @@ impl Answer {
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
-    /// Why it broke off.
+    /// Why the answer broke off.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
         let chunk = self.body.chunk().await;
         match &chunk {

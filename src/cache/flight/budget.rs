@@ -3,17 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Time for which flights pass by after the file of one of them proved damaged. Else each fetch that is to
-/// replace it could go the same way.
+/// Flights do not spill for this time after a damaged spill file. Otherwise each refetch could fail
+/// in the same way.
 const DISK_RESTS: Duration = Duration::from_secs(10);
 
-/// Budget in memory for what is under way, of all flights together.
+/// The memory and disk budget of all flights together.
 #[derive(Debug)]
 pub(in crate::cache) struct Budget {
     pub(super) left: AtomicU64,
-    /// On disk.
+    /// Bytes left for spill files.
     pub(super) spill_left: AtomicU64,
-    /// When a file of a flight proved damaged last, in milliseconds since `began`; 0: never.
+    /// The last damaged spill file, in milliseconds since `began`; 0: none.
     spoilt_at: AtomicU64,
     began: Instant,
 }
@@ -39,7 +39,7 @@ impl Budget {
         !spoilt_at.is_zero() && self.began.elapsed() < spoilt_at + DISK_RESTS
     }
 
-    /// Takes room on disk.
+    /// Reserves disk space.
     pub(super) fn spill(&self, bytes: u64) -> bool {
         let take = |left: u64| left.checked_sub(bytes);
         let left = &self.spill_left;

@@ -1,9 +1,9 @@
-//! One fetch of one instance, and everybody who reads it while it arrives.
+//! A flight: one instance on its way into the cache, readable while it arrives.
 //!
-//! Readers follow from the start, each at its own pace. What has arrived stays in memory as long as
-//! the instance is small enough and the room for all flights together is not used up. Beyond that
-//! it goes to a file that the readers follow; without a disk the flight *passes by*: what all its
-//! readers have read is let go, the slowest one holds up the source, and nobody can join any more.
+//! Each reader starts at the first byte and reads at its own pace. Small instances stay in memory
+//! while the budget of all flights allows. Larger ones spill to a file, and the readers follow it.
+//! Without a disk the flight *passes by*: bytes read by all readers are dropped, the slowest reader
+//! slows the source, and no new reader can join.
 
 mod budget;
 mod reader;
@@ -24,45 +24,45 @@ use reader::Reader;
 use state::{Next, State, Storage};
 pub use writer::{Unread, Writer};
 
-/// An instance that is arriving.
+/// An arriving instance.
 #[derive(Debug)]
 pub struct Flight {
-    /// What it will be kept as.
+    /// Its cache key.
     pub key: Key,
-    /// Which instance it is, read from its own bytes.
+    /// Its identity, parsed from its own bytes.
     pub identity: Identity,
-    /// Its exact length, where the source is bound to one.
+    /// Its exact length, if the source guarantees one.
     pub length: Option<u64>,
-    /// For how long it will serve.
+    /// Its freshness.
     validity: Validity,
-    /// Where it begins in what the fetch brings.
+    /// Its position in the crossing.
     base: u64,
     pace: Arc<Pace>,
     budget: Arc<Budget>,
     state: Mutex<State>,
     moved: Notify,
-    /// Whether it was forgotten while it was under way, and must not be kept.
+    /// Whether a purge forbids caching it.
     is_forgotten: AtomicBool,
-    /// Whether its file proved damaged: nobody can read it from the start any more.
+    /// Whether its spill file is damaged; new readers cannot start then.
     is_spoilt: AtomicBool,
-    /// Whether a follower of the fetch does without it.
+    /// Whether a follower of the crossing skips it.
     is_passed_over: AtomicBool,
 }
 
 impl Flight {
-    /// Where it begins in what the fetch brings.
+    /// Its first byte's position in the crossing.
     #[must_use]
     pub fn base(&self) -> u64 {
         self.base
     }
 
-    /// Where it ends in what the fetch brings, as far as it has arrived.
+    /// The end of its arrived bytes, as a position in the crossing.
     #[must_use]
     pub fn reach(&self) -> u64 {
         self.base + self.state().arrived
     }
 
-    /// Whether somebody can still read it from the start.
+    /// Whether a new reader can start at the first byte.
     #[must_use]
     pub fn can_be_joined(&self) -> bool {
         let state = self.state();
@@ -71,14 +71,14 @@ impl Flight {
             && !self.is_forgotten()
     }
 
-    /// Whether it is kept, as far as can be told now, if it arrives whole.
+    /// Whether the cache will accept it once complete, as far as known now.
     #[must_use]
     pub fn will_be_kept(&self) -> bool {
         !self.is_forgotten() && !matches!(self.state().storage, Storage::Passing)
     }
 
-    /// The bytes from the start, as they arrive. The fetch goes on at least as long as somebody
-    /// reads here. `None` if the start is gone.
+    /// The bytes from the start, as they arrive. The crossing continues at least while this body is
+    /// read. `None` if the start has been dropped.
     #[must_use]
     pub fn follow(self: &Arc<Self>) -> Option<Body> {
         if self.is_spoilt() {
@@ -86,7 +86,7 @@ impl Flight {
         }
         let reader = {
             let mut state = self.state();
-            // A flight that has only begun to pass by holds no chunk yet, and has its start still.
+            // A flight that just began to pass by still has its start.
             if state.let_go > 0 {
                 return None;
             }
@@ -110,8 +110,8 @@ impl Flight {
         std::ptr::eq(&*self.pace, pace)
     }
 
-    /// A follower of the fetch goes on past this flight without reading it. What is still to come of it
-    /// does not wait for that follower either.
+    /// Records that a follower of the crossing skips this flight. Its remaining bytes do not wait
+    /// for that follower either.
     pub fn pass_over(&self) {
         self.is_passed_over.store(true, Ordering::Release);
         self.pace.read_to(self.reach());
@@ -124,12 +124,12 @@ impl Flight {
 
     /// Whether its first reader may still come.
     fn is_expected(&self, state: &State) -> bool {
-        // The one that has passed it over does not; another follower may.
+        // The skipping follower does not come; another follower may.
         let may_come = !self.is_passed_over() || self.pace.is_shared();
         state.next_reader == 0 && self.pace.is_awaited() && may_come
     }
 
-    /// Lets go what the fastest reader has read; slower ones find it gone.
+    /// Drops the bytes read by the fastest reader; slower readers fail.
     fn leave_behind(&self) {
         let mut state = self.state();
         let fastest = state.fastest();
@@ -140,7 +140,7 @@ impl Flight {
 
     fn next(&self, reader: u64, offset: u64) -> Next {
         let mut state = self.state();
-        // What was given before is read by now: the reader has come back for more.
+        // The reader has consumed the previous chunk: it asks for more.
         state.readers.insert(reader, offset);
         if offset < state.arrived {
             return state.at(offset);
@@ -161,18 +161,18 @@ impl Flight {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody waits for what the fetch brings.
+    /// Whether a reader waits for the crossing.
     pub(super) fn is_awaited(&self) -> bool {
         self.pace.is_awaited()
     }
 
-    /// Keeps it out of the tiers whatever becomes of it.
+    /// Keeps it out of the tiers.
     pub(super) fn forget(&self) {
         self.is_forgotten.store(true, Ordering::Release);
     }
 
-    /// Its file proved damaged, or cannot be read: it is not kept, and whoever needs it fetches it again.
-    /// For a while nothing new goes to the disk as it comes.
+    /// Marks its spill file as damaged: it is not cached, its readers fetch it again, and flights
+    /// do not spill for a while.
     fn spoil(&self) {
         self.is_spoilt.store(true, Ordering::Release);
         self.forget();

@@ -10,7 +10,7 @@ use crate::body;
 use crate::cache::disk::Growing;
 use crate::cache::pace::Interest;
 
-/// One reader.
+/// A reader of a flight.
 pub(super) struct Reader {
     pub(super) flight: Arc<Flight>,
     pub(super) reader: u64,
@@ -42,7 +42,7 @@ impl Reader {
                 }
             };
             self.offset += chunk.len() as u64;
-            // Whoever holds up the source by being the slowest is what the source waits for.
+            // The source may be waiting for this reader, if it is the slowest.
             self.flight.moved.notify_waiters();
             out.emit(chunk).await?;
         }

@@ -11,30 +11,30 @@ use crate::cache::disk::Growing;
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) storage: Storage,
-    /// What is in memory: each chunk with the offset at which it begins.
+    /// Chunks in memory, each with its offset.
     pub(super) chunks: VecDeque<(u64, Bytes)>,
-    /// Bytes at the start that are gone.
+    /// Bytes dropped at the start.
     pub(super) let_go: u64,
     pub(super) arrived: u64,
-    /// Bytes of [`Budget`] that it takes.
+    /// Bytes reserved from [`Budget`].
     pub(super) reserved: u64,
     pub(super) end: Option<Result<(), body::Error>>,
-    /// How far each reader is.
+    /// The offset of each reader.
     pub(super) readers: HashMap<u64, u64>,
     pub(super) next_reader: u64,
 }
 
 #[derive(Debug, Clone)]
 pub(super) enum Storage {
-    /// All of it is in memory.
+    /// All bytes are in memory.
     Whole,
-    /// It is in a file, from this offset on in it.
+    /// The bytes are in a spill file.
     Spilled(Arc<Growing>),
-    /// What everybody has read is gone.
+    /// Bytes read by all readers are dropped.
     Passing,
 }
 
-/// What a reader is to do next.
+/// The next step of a reader.
 pub(super) enum Next {
     Chunk(Bytes),
     InFile(Arc<Growing>, u64),
@@ -54,12 +54,12 @@ impl State {
                 let skip = usize::try_from(offset - start).unwrap_or(usize::MAX);
                 Next::Chunk(chunk.slice(skip..))
             }
-            // The flight has left this reader behind.
+            // The flight has dropped bytes that this reader needs.
             Some(_) | None => Next::Failed(body::Error::Abandoned),
         }
     }
 
-    /// Lets go what everybody has read.
+    /// Drops the bytes read by all readers.
     pub(super) fn let_go(&mut self) {
         let nobody = if self.next_reader == 0 {
             0
@@ -83,7 +83,7 @@ impl State {
         self.arrived - self.let_go
     }
 
-    /// Whether a reader has everything that has arrived, and waits for slower ones.
+    /// Whether a reader has read all arrived bytes and waits for slower readers.
     pub(super) fn is_held_up(&self) -> bool {
         self.fastest() == self.arrived
     }

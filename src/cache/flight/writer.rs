@@ -1,4 +1,4 @@
-//! The writing end of a flight.
+//! The writer of a flight.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::AtomicBool;
@@ -15,21 +15,21 @@ use crate::body;
 use crate::cache::disk;
 use crate::cache::pace::{Pace, WINDOW};
 
-/// Time for which a slow reader of a passing flight may hold up a faster one, for each [`WINDOW`] that it
-/// reads: about 100 KiB/s. Then the flight leaves it behind, and it fetches the rest by itself. Two answers
-/// that each wait for the other one's reader get on like that, too.
+/// The time that a slow reader may delay a faster one for each [`WINDOW`] of a passing flight:
+/// about 100 KiB/s. Then the flight drops its bytes and the reader fetches the rest again. This
+/// also resolves a deadlock of two answers that wait for each other's reader.
 const MOST_LAG: Duration = Duration::from_secs(10);
-/// Bytes that are copied in so little time that no other request of the core notices.
+/// An instance of at most this size is copied without delay to other requests.
 const QUICK: u64 = 1 << 20;
 
-/// The writing end of a flight. One that is dropped before it has landed has crashed.
+/// The writer of a flight. A flight crashes if its writer is dropped before landing.
 #[derive(Debug)]
 pub struct Writer {
     flight: Arc<Flight>,
     cache: Cache,
-    /// The file that it spills to.
+    /// The spill file.
     writing: Option<disk::Writing>,
-    /// Budget on disk that it has taken, and how much of it is used.
+    /// Reserved disk space, and the used part of it.
     spill: (u64, u64),
     lag: Lag,
     has_ended: bool,
@@ -78,24 +78,23 @@ impl Writer {
         }
     }
 
-    /// As it is for an instance that no tier will keep: it passes by from its start.
+    /// Makes the flight pass by from the start, as no tier accepts the instance.
     pub(in crate::cache) fn passing(self) -> Self {
         self.flight.forget();
         self.flight.state().storage = Storage::Passing;
         self
     }
 
-    /// What others follow.
+    /// The flight.
     #[must_use]
     pub fn flight(&self) -> &Arc<Flight> {
         &self.flight
     }
 
-    /// Adds what has arrived. Waits where it passes by and its readers are slow, for `patience` at
-    /// most.
+    /// Appends a chunk. A passing flight waits for slow readers, for `patience` at most.
     ///
     /// # Errors
-    /// [`Unread`] if it passes by and nobody reads it: there is no use in fetching the rest.
+    /// [`Unread`] if the flight passes by without readers: the rest is useless.
     pub async fn push(&mut self, chunk: Bytes, patience: Duration) -> Result<(), Unread> {
         self.flight.pace.count(chunk.len());
         if self.flight.is_spoilt() {
@@ -140,13 +139,13 @@ impl Writer {
         state.chunks.push_back((start, chunk));
     }
 
-    /// Moves what is in memory to a file; `false` if there is no disk, or it is full.
+    /// Spills to a file; `false` if no disk exists, or it is full.
     async fn spill(&mut self) -> bool {
         let Some(disk) = self.cache.disk().cloned() else {
             return false;
         };
         let arrived = self.flight.state().arrived;
-        // Nothing of what must not be kept comes to rest.
+        // A purged instance is never written to disk.
         let is_forgotten = self.flight.is_forgotten() || self.flight.budget.rests_from_spill();
         if is_forgotten || !self.takes_spill(arrived) {
             return false;
@@ -180,7 +179,7 @@ impl Writer {
                     .budget
                     .give_back(std::mem::take(&mut state.reserved));
                 drop(state);
-                // Megabytes are freed without the lock.
+                // Megabytes are freed outside the lock.
                 drop(in_memory);
                 self.writing = Some(writing);
                 true
@@ -192,7 +191,7 @@ impl Writer {
         }
     }
 
-    /// Takes room on disk for more bytes: at once for all that is to come, where that is known.
+    /// Reserves disk space, for the entire instance if its length is known.
     fn takes_spill(&mut self, bytes: u64) -> bool {
         let (taken, used) = self.spill;
         let needed = (used + bytes).max(self.flight.length.unwrap_or(0));
@@ -204,8 +203,7 @@ impl Writer {
         has_room
     }
 
-    /// Adds to the file. If that is full what follows is lost to the readers: they fail, and what
-    /// they need is fetched again.
+    /// Appends to the spill file. If the disk is full, the readers fail and fetch the rest again.
     async fn write(&mut self, chunk: Bytes) -> Result<(), Unread> {
         let Some(mut writing) = self.writing.take() else {
             return Err(Unread);
@@ -231,7 +229,7 @@ impl Writer {
         }
     }
 
-    /// Adds to what passes by, once the slowest reader is near enough.
+    /// Appends to a passing flight, once the slowest reader is near enough.
     async fn pass(&mut self, chunk: Bytes, patience: Duration) -> Result<(), Unread> {
         let flight = Arc::clone(&self.flight);
         loop {
@@ -274,10 +272,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the flight well, and keeps what has arrived.
+    /// Ends the flight, and caches the instance.
     ///
     /// # Errors
-    /// [`body::Error::Truncated`] if it is shorter than the source is bound to; then it has crashed.
+    /// [`body::Error::Truncated`] if it is shorter than the source guaranteed; the flight has
+    /// crashed then.
     pub async fn land(mut self) -> Result<(), body::Error> {
         let (arrived, storage) = {
             let state = self.flight.state();
@@ -297,13 +296,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the flight badly.
+    /// Aborts the flight.
     pub fn crash(mut self, error: body::Error) {
         self.end(Err(error));
     }
 
     async fn keep_in_memory(&self) {
-        // Its readers need no copy.
+        // Current readers read the chunks and need no copy.
         if self.flight.is_forgotten() {
             return;
         }
@@ -311,7 +310,7 @@ impl Writer {
             let state = self.flight.state();
             (state.chunks.clone(), state.arrived)
         };
-        // The copy is made without the lock: nothing more arrives, and readers read the chunks.
+        // The copy is made outside the lock: no more bytes arrive, and readers read the chunks.
         let bytes = if arrived <= QUICK {
             joined(&chunks, arrived)
         } else {
@@ -341,7 +340,7 @@ impl Writer {
         if self.flight.is_forgotten() {
             return;
         }
-        // If it is forgotten from here on, the file is told.
+        // A later purge also reaches the file, through `pending`.
         let finishing = spawn_blocking(move || writing.finish());
         match finishing
             .await
@@ -371,28 +370,28 @@ impl Drop for Writer {
     }
 }
 
-/// What a passing flight waits for.
+/// The reader that a passing flight waits for.
 enum Wait {
-    /// All of its readers have something to read.
+    /// Each reader has bytes left to read.
     ForReaders,
-    /// A reader waits for slower ones, which have this time left.
+    /// A reader waits for slower ones, for this time at most.
     ForLaggards(Duration),
 }
 
-/// Nobody reads what passes by.
+/// A passing flight has no readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unread;
 
-/// How long a passing flight has waited for its slowest reader.
+/// The time that a passing flight has waited for its slowest reader.
 #[derive(Debug, Default)]
 struct Lag {
     waited: Duration,
-    /// Where that reader was.
+    /// The slowest reader's offset at the start of the wait.
     from: u64,
 }
 
 impl Lag {
-    /// Time for which the slowest reader may still be waited for; `let_go` is where it is now.
+    /// The remaining wait for the slowest reader at offset `let_go`.
     fn left(&mut self, let_go: u64) -> Duration {
         if let_go >= self.from + WINDOW {
             *self = Self {
@@ -404,8 +403,8 @@ impl Lag {
     }
 }
 
-/// All of it in an allocation of its own: a chunk is a slice of what was read from a connection, and
-/// a small instance would keep all of that.
+/// Joins the chunks in one allocation: a chunk is a slice of a connection's read buffer, and a
+/// small instance would keep the entire buffer alive.
 fn joined(chunks: &VecDeque<(u64, Bytes)>, length: u64) -> Bytes {
     let mut all = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     for (_, chunk) in chunks {
