@@ -1,4 +1,4 @@
-//! Reads `config.toml` and reports every problem at once, each with its table and key.
+//! Parses `config.toml` and reports every problem at once, each with its table and key.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,11 +18,11 @@ use crate::{budget, cache, pixels, retrieve, server};
 /// All settings.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The community that we are.
+    /// Our community.
     pub home_community_id: HomeCommunityId,
-    /// How viewers reach us; as `listen.address` says when absent.
+    /// The URL for viewers; from `listen.address` when absent.
     pub public_url: Option<Url>,
-    /// Where manifests are kept.
+    /// The folder for manifests and the cache.
     pub data_directory: PathBuf,
     /// `[listen]`.
     pub listen: server::Settings,
@@ -50,12 +50,12 @@ pub struct Config {
     pub locations: Vec<LocationSettings>,
 }
 
-/// What is wrong with the settings.
+/// The problems in the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<String>);
 
 impl Config {
-    /// Reads a settings file. Relative paths in it are relative to the file.
+    /// Reads a settings file. Relative paths are relative to the file.
     ///
     /// # Errors
     /// Every problem.
@@ -68,11 +68,11 @@ impl Config {
         }
     }
 
-    /// As [`Config::load`], with what could be read beside the problems, so that a caller can go
-    /// on and find more of them. What could not be read is left out or has its default.
+    /// As [`Config::load`], but also returns the valid settings, so that the caller can find
+    /// further problems. Invalid settings are absent or have their default.
     ///
     /// # Errors
-    /// If there is nothing to go on with.
+    /// If nothing can be parsed.
     pub fn look(path: &Path) -> Result<(Self, Problems), Problems> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Problems(vec![format!("{}: {error}", path.display())]))?;
@@ -84,7 +84,7 @@ impl Config {
         Ok((config, problems))
     }
 
-    /// What a registry of sources is made from.
+    /// The settings of the source registry.
     #[must_use]
     pub fn registry(&self) -> community::Settings<'_> {
         community::Settings {
@@ -97,7 +97,7 @@ impl Config {
         }
     }
 
-    /// How viewers reach us.
+    /// The URL for viewers.
     #[must_use]
     pub fn public_url(&self) -> Url {
         let by_address = || {
@@ -107,7 +107,7 @@ impl Config {
         self.public_url.clone().unwrap_or_else(by_address)
     }
 
-    /// How partners reach their listener, if they have one.
+    /// The URL for partners, if they have a listener.
     #[must_use]
     pub fn gateway_url(&self) -> Option<Url> {
         let listen = self.gateway_listen.as_ref()?;
@@ -115,7 +115,7 @@ impl Config {
         Some(listen.public_url.clone().unwrap_or_else(by_address))
     }
 
-    /// Every path in the settings, to be changed.
+    /// All paths, mutable.
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         let mut paths = vec![&mut self.data_directory];
         let listen = &mut self.listen;
@@ -140,7 +140,7 @@ impl Config {
         paths
     }
 
-    /// Reads settings.
+    /// Parses settings.
     ///
     /// # Errors
     /// Every problem.
@@ -193,8 +193,8 @@ impl Config {
         Ok((config, reader.finish()))
     }
 
-    /// Tokens that nobody can be held to, as no listener asks partners for certificates, and that would
-    /// come in clear.
+    /// Tokens without effect: no listener asks partners for certificates, and the tokens would
+    /// arrive in clear text.
     fn unprotected_tokens(&self) -> Vec<String> {
         if self.gateway_listen.is_some() || self.listen.client_authorities.is_some() {
             return Vec::new();
@@ -216,7 +216,7 @@ impl Config {
     }
 }
 
-/// Where an address leads from this machine. A wildcard address is no destination.
+/// The URL of an address on this machine. A wildcard address is not a destination.
 fn url_of(scheme: &str, mut address: SocketAddr) -> Url {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -227,7 +227,7 @@ fn url_of(scheme: &str, mut address: SocketAddr) -> Url {
 }
 
 struct SettingsReader {
-    /// What has not been read yet.
+    /// The keys not yet read.
     table: Table,
     problems: Vec<String>,
 }
@@ -258,7 +258,7 @@ impl SettingsReader {
             .collect()
     }
 
-    /// The tables of an array, each with its position. One that cannot be read is left out.
+    /// The tables of an array, each with its position, without the invalid ones.
     fn take_tables<T: DeserializeOwned>(&mut self, key: &str) -> Vec<(usize, T)> {
         match self.table.remove(key) {
             None => Vec::new(),
@@ -278,8 +278,8 @@ impl SettingsReader {
         }
     }
 
-    /// Reads a value. A deserialiser stops at the first problem: what it complains of is taken out
-    /// and the rest is read again, so that all of them are found.
+    /// Deserialises a value. A deserialiser stops at the first problem: each faulty key is removed
+    /// and the rest is parsed again, to find all problems.
     fn read<T: DeserializeOwned>(&mut self, key: &str, mut value: Value) -> Option<T> {
         let before = self.problems.len();
         loop {
@@ -289,7 +289,7 @@ impl SettingsReader {
                 Err(error) => {
                     let text = one_line(&error.inner().to_string());
                     let mut path = path_of(error.path());
-                    // An unknown key is sometimes named in the text only.
+                    // Some errors name an unknown key only in their text.
                     if let Some(unknown) = unknown_field(&text)
                         && path.last().is_none_or(|last| last != unknown)
                     {
@@ -305,7 +305,7 @@ impl SettingsReader {
         }
     }
 
-    /// Whether a URL, if there is one, can stand before a path.
+    /// Whether a URL, if present, is usable as a base.
     fn is_fine(&mut self, key: &str, url: Option<&Url>) -> bool {
         let is_fine = url.is_none_or(|url| {
             matches!(url.scheme(), "http" | "https")
@@ -344,7 +344,7 @@ fn unknown_field(text: &str) -> Option<&str> {
     text.strip_prefix("unknown field `")?.split('`').next()
 }
 
-/// Takes what a path leads to out of a value; `false` if there is nothing.
+/// Removes the value at a path; `false` if it does not exist.
 fn remove(value: &mut Value, path: &[String]) -> bool {
     let Some((last, parents)) = path.split_last() else {
         return false;

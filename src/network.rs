@@ -1,5 +1,5 @@
-//! IP addresses and networks: what settings write (`10.0.0.0/8`), which addresses one client has, and
-//! which ranges lead into an internal network.
+//! IP addresses and networks: allow-lists in settings (`10.0.0.0/8`), the addresses of one client,
+//! and special ranges.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,22 +7,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-/// One address, or all that begin with the same bits: `10.0.0.0/8`.
+/// An address, or a network in CIDR notation: `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Network(IpNet);
 
-/// A text is no address and no network.
+/// The text is neither an address nor a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an address or a network (10.0.0.0/8)")]
 pub struct NotANetwork;
 
-/// A range that is not part of the public Internet (IANA special-purpose address registries).
+/// A range outside the public Internet (IANA special-purpose address registries).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpecialRange {
-    /// All of it.
+    /// Its addresses.
     pub network: Network,
-    /// The trade's name for it.
+    /// Its usual name.
     pub name: &'static str,
 }
 
@@ -62,7 +62,7 @@ impl Network {
         Self(IpNet::new_assert(IpAddr::V6(address), bits))
     }
 
-    /// Whether an address lies in it. An IPv4 address that is mapped into IPv6 is an IPv4 address.
+    /// Whether it contains an address. An IPv4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub fn has(self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
@@ -80,7 +80,7 @@ impl SpecialRange {
         Self { network, name }
     }
 
-    /// The range that an address leads into; `None` for one of the public Internet.
+    /// The special range of an address; `None` for the public Internet.
     #[must_use]
     pub fn of(address: IpAddr) -> Option<Self> {
         let address = embedded(address.to_canonical());
@@ -89,11 +89,11 @@ impl SpecialRange {
     }
 }
 
-/// Whether an address may be dialled that a name leads to, if these networks are allowed besides the
-/// public Internet.
+/// Whether a resolved address may be dialled, if these networks are allowed besides the public
+/// Internet.
 ///
 /// # Errors
-/// The range that is not allowed.
+/// The refused range.
 pub fn permit(allowed: &[Network], address: IpAddr) -> Result<(), SpecialRange> {
     let address = address.to_canonical();
     let meant = [address, embedded(address)];
@@ -104,8 +104,8 @@ pub fn permit(allowed: &[Network], address: IpAddr) -> Result<(), SpecialRange> 
     }
 }
 
-/// The IPv4 address that a translator or a tunnel takes an IPv6 address for: NAT64 (RFC 6052),
-/// 6to4 (RFC 3056), IPv4-compatible (RFC 4291 2.5.5.1).
+/// The IPv4 address behind an IPv6 address of a translator or tunnel: NAT64 (RFC 6052), 6to4 (RFC
+/// 3056), IPv4-compatible (RFC 4291 2.5.5.1).
 fn embedded(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else {
         return address;
@@ -117,13 +117,13 @@ fn embedded(address: IpAddr) -> IpAddr {
     match [a, b, c, d, e, f] {
         [0x64, 0xff9b, 0, 0, 0, 0] => v4(g, h),
         [0x2002, high, low, _, _, _] => v4(high, low),
-        // `::` and `::1` are ranges of their own.
+        // `::` and `::1` have ranges of their own.
         [0, 0, 0, 0, 0, 0] if g != 0 => v4(g, h),
         _ => address,
     }
 }
 
-/// The ranges, none of which a name on the public Internet has a reason to lead to.
+/// Ranges to which no public name should resolve.
 const SPECIAL: &[SpecialRange] = &[
     SpecialRange::v4([0, 0, 0, 0], 8, "this network"),
     SpecialRange::v4([10, 0, 0, 0], 8, "private"),
@@ -145,7 +145,7 @@ const SPECIAL: &[SpecialRange] = &[
     SpecialRange::v6(0xff00, 0, 8, "multicast"),
 ];
 
-/// The client that has an address: with an IPv6 address goes all of its /64.
+/// The client at an address; an IPv6 client owns its /64.
 #[must_use]
 pub fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {

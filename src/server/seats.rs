@@ -83,7 +83,7 @@ impl Seats {
         }
     }
 
-    /// A seat for a connection from `address`; `None` if all are occupancy by connections that are in use.
+    /// A seat for a connection from `address`; `None` if all are taken by connections that are in use.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let numbers = &self.numbers;
         let address = address.to_canonical();

@@ -1,7 +1,7 @@
 //! A DICOMweb server as a source: *Get Instances* of PS3.18 10.4 (RAD-107).
 //!
-//! It is always asked for what it has, `transfer-syntax=*`: popular servers answer the default for
-//! a whole study with an error when they cannot transcode one object of it.
+//! Requests always accept `transfer-syntax=*`: popular servers answer a default request for a study
+//! with an error if they cannot transcode one object of it.
 
 use std::sync::Arc;
 
@@ -45,20 +45,20 @@ impl WadoRs {
         }
     }
 
-    /// The same server, which can be reached at these DICOMweb roots too.
+    /// Adds further DICOMweb roots of the same server.
     #[must_use]
     pub fn also_at(mut self, bases: impl IntoIterator<Item = Url>) -> Self {
         self.bases.extend(bases);
         self
     }
 
-    /// What talks to it.
+    /// Its HTTP client.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Its DICOMweb roots, in the order of the settings. There is at least one.
+    /// Its DICOMweb roots, in the order of the settings, at least one.
     pub fn bases(&self) -> impl Iterator<Item = &Url> {
         self.bases.iter()
     }
@@ -86,7 +86,7 @@ impl WadoRs {
         PartReader::of(asked.await?, ask.representation)
     }
 
-    /// Asks for a path and query below one of its roots.
+    /// Sends a request for a path and query below one of its roots.
     pub(super) async fn get(
         &self,
         [path, query]: [&str; 2],
@@ -107,10 +107,10 @@ impl WadoRs {
         self.bases.get(&self.client, &question).await
     }
 
-    /// Whether the server answers at one of its roots; for operators. Whatever its breaker says.
+    /// Whether the server answers at one of its roots, regardless of its breaker; for operators.
     ///
     /// # Errors
-    /// What keeps it from answering.
+    /// The error of the request.
     pub async fn probe(&self, base: &Url) -> Result<(), Error> {
         let uri = probe(base)?;
         let accept = HeaderValue::from_static("application/dicom+json");
@@ -122,13 +122,12 @@ impl WadoRs {
     }
 }
 
-/// A search is the one question that harms nobody and that most servers answer; whatever the status,
-/// somebody is there who speaks HTTP.
+/// A search is the one harmless request that most servers answer; any status proves an HTTP server.
 fn probe(base: &Url) -> Result<Uri, Error> {
     address(base, "studies", "limit=1")
 }
 
-/// The address of something below the root, written anew from typed parts.
+/// The URL of a target below the root, written from typed parts.
 fn address(base: &Url, path: &str, query: &str) -> Result<Uri, Error> {
     let base = base.as_str().trim_end_matches('/');
     let separator = if query.is_empty() { "" } else { "?" };
@@ -138,7 +137,7 @@ fn address(base: &Url, path: &str, query: &str) -> Result<Uri, Error> {
 }
 
 impl Representation {
-    /// How it is asked for.
+    /// The `Accept` field of a request.
     pub(super) fn accept(self) -> HeaderValue {
         match self {
             Self::AsStored => AS_STORED,
@@ -162,7 +161,7 @@ pub(super) fn check_status(
                 retry_after: retry_after(&response.headers),
             })
         }
-        // Orthanc says 400 or 500 to what it cannot transcode, others 415 or 501.
+        // Orthanc answers 400 or 500 if it cannot transcode, others 415 or 501.
         (
             StatusCode::BAD_REQUEST
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -174,18 +173,18 @@ pub(super) fn check_status(
     }
 }
 
-/// The parts of an answer.
+/// The instances of an HTTP answer.
 #[derive(Debug)]
 pub(super) struct PartReader {
     body: ResponseBody,
     framing: Framing,
     report: Report,
-    /// Whether the server says that it gives only some of it (PS3.18 10.4.3).
+    /// Whether the server declares the answer incomplete (PS3.18 10.4.3).
     pub(super) is_partial: bool,
     pub(super) policy: CachePolicy,
 }
 
-/// What a server says of policy its answer.
+/// The cache policy of an answer.
 #[derive(Debug, Default)]
 pub(super) struct CachePolicy {
     pub(super) etag: Option<Box<str>>,
@@ -215,15 +214,15 @@ const LONGEST_ETAG: usize = 256;
 enum Framing {
     Multipart {
         splitter: Box<Splitter>,
-        /// The length that the present part declares for itself.
+        /// The length that the current part declares.
         declared: Option<u64>,
     },
-    /// The whole body is one instance.
+    /// The body is a single instance.
     Single { length: Option<u64>, begun: bool },
 }
 
 impl PartReader {
-    /// The answer of any server that gives instances by HTTP.
+    /// The instances in an answer of any HTTP server.
     pub(super) fn of(answered: SourceAnswer, asked: Representation) -> Result<Self, Error> {
         let SourceAnswer {
             response, report, ..
@@ -311,7 +310,7 @@ impl PartReader {
         }
     }
 
-    /// HTTP keeps to the length of a whole body. That of a part is known to be right only at its end.
+    /// HTTP enforces the length of a body. The length of a part is confirmed only at its end.
     pub(super) fn length(&self) -> Option<u64> {
         match &self.framing {
             Framing::Single { length, .. } => *length,
@@ -319,7 +318,7 @@ impl PartReader {
         }
     }
 
-    /// The length that the present part, or the whole body, declares.
+    /// The length that the current part, or the entire body, declares.
     pub(super) fn declared(&self) -> Option<u64> {
         match &self.framing {
             Framing::Single { length, .. } => *length,
@@ -341,7 +340,7 @@ async fn event(
         }
         match body.chunk().await? {
             Some(chunk) => splitter.push(chunk),
-            // The closing boundary has not come: whatever HTTP says, this is not the whole.
+            // Without the closing boundary the answer is truncated, even if HTTP ended cleanly.
             None => {
                 return match splitter.finish() {
                     Ok(()) => Ok(None),
@@ -352,7 +351,7 @@ async fn event(
     }
 }
 
-// RFC 9112 6.3: a body that ends when the connection does looks whole when it is cut.
+// RFC 9112 6.3: a body delimited by the end of its connection looks complete when it is truncated.
 pub(super) fn is_framed(headers: &HeaderMap) -> bool {
     headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
 }

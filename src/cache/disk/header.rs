@@ -1,4 +1,4 @@
-//! The first page of a file, which says what it holds, and the table of digests at its end.
+//! The first page of a file, its header, and the table of digests at its end.
 //!
 //! ```text
 //! 0      magic, header as JSON, blanks, digest of all that
@@ -26,10 +26,10 @@ use crate::dicom::{
 };
 use crate::source::Representation;
 
-/// Where the body begins.
+/// The offset of the body.
 pub const BODY_AT: u64 = 4096;
 
-// Ends in the version of the format. Files of another version are deleted at the start.
+// Ends with the version of the format. Files of other versions are deleted at the start.
 const MAGIC: &[u8; 8] = b"XCWADO\x00\x02";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ struct Header {
     transfer_syntax: String,
     length: u64,
     sha256: String,
-    /// Of the table of digests.
+    /// The digest of the table of digests.
     digests: String,
     /// Seconds since 1970.
     stored_at: u64,
@@ -58,7 +58,7 @@ enum StoredRepresentation {
     ExplicitVrLittleEndian,
 }
 
-/// The page of a file whose table is `table`.
+/// The header page of a file with this table.
 pub(super) fn page(stored: &Stored, table: &[u8]) -> io::Result<Vec<u8>> {
     let since = stored.stored_at.duration_since(UNIX_EPOCH);
     let (key, seal) = (&stored.key, stored.name().seal());
@@ -91,7 +91,8 @@ pub(super) fn page(stored: &Stored, table: &[u8]) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// What a file holds, without a look at its body; `None` if it is damaged, of another version or not whole.
+/// The entry of a file, from its header only; `None` if it is damaged, incomplete or of another
+/// version.
 pub(super) fn read(path: &Path, name: Name) -> Option<Stored> {
     let file = name::open(path).ok()?;
     let header = header(&file, name)?;
@@ -100,10 +101,10 @@ pub(super) fn read(path: &Path, name: Name) -> Option<Stored> {
     (is_whole(&file, length) && stored.name() == name).then_some(stored)
 }
 
-/// Opens a file that the index knows.
+/// Opens a file of the index.
 ///
 /// # Errors
-/// If it is not that file any more, or cannot be read.
+/// If the file has changed, or cannot be read.
 pub(super) fn open(path: &Path, stored: &Stored) -> io::Result<StoredFile> {
     let (name, damaged) = (stored.name(), || {
         io::Error::from(io::ErrorKind::InvalidData)
@@ -119,7 +120,7 @@ pub(super) fn open(path: &Path, stored: &Stored) -> io::Result<StoredFile> {
     Ok(StoredFile::new(file, name.seal(), stored.length, digests))
 }
 
-/// Bytes of a file whose body has so many.
+/// The size of a file with a body of this length.
 pub(super) fn size(length: u64) -> u64 {
     BODY_AT + length + count(length) * DIGEST
 }

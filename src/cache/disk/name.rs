@@ -1,8 +1,8 @@
-//! What files of this tier are called: `ab/abcdef….1f`, and `.new` at the end while they are written.
+//! File names of the disk tier: `ab/abcdef….1f`, with `.new` at the end while they are written.
 //!
-//! The name is a hash of the key and a number that is used once: a new generation never has the path of an
-//! older one, so that deleting the old one cannot hit the new one. Nothing that has another name, or is no
-//! plain file, is ours: it is neither opened nor deleted.
+//! The name consists of a hash of the key and a generation that is used once: a new file never has
+//! the path of an older one, so deleting the old one cannot hit the new one. Files with other
+//! names, and anything but plain files, belong to others: the tier neither opens nor deletes them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

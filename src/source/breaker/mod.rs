@@ -1,4 +1,4 @@
-//! When an address is left alone: a breaker for each, which is closed, doubtful, open or half open.
+//! Circuit breakers: one for each address, closed, doubtful, open or half open.
 //!
 //! | outcome | what it counts |
 //! |---|---|
@@ -10,14 +10,14 @@
 //! | an instance of a stream arrived whole | success of the object |
 //! | a repair of a failed object fails too; the client has left | nothing |
 //!
-//! Three requests in a row without a connection open a breaker. Three in a row without an answer make it
-//! doubtful: the harmless question (a probe) is asked at once and decides, and those who come meanwhile
-//! wait for that for a second at most. It opens too when of the last 32 objects six more failed than did
-//! not: what is wrong with one object in five says nothing of the others.
+//! Three requests in a row without a connection open a breaker. Three in a row without an answer
+//! make it doubtful: a probe runs at once and decides, and requests wait for its result for a
+//! second at most. A breaker also opens if failures exceed successes by six among the last 32
+//! objects: a fault in one object of five does not affect the others.
 //!
-//! It opens for a second at first and for twice as long each time after that, up to 30 seconds; up to a
-//! quarter less, by chance, so that gateways do not come back all at once. Then one request is let
-//! through, unless it is for an object that failed lately: there a probe goes before it.
+//! A breaker opens for a second first and backs off to 30 seconds, with up to 25 % jitter, so that
+//! gateways do not return all at once. Then it lets one request through; a request for a recently
+//! failed object needs a probe first.
 
 mod circuit;
 mod recent;
@@ -37,29 +37,29 @@ pub(super) use recent::Object;
 
 use crate::body;
 
-/// A breaker, shared by all who ask the address.
+/// A breaker, shared by all requests to its address.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     circuit: Mutex<Circuit>,
-    /// Told when it is doubtful no more.
+    /// Notified when the doubt ends.
     settled: Notify,
     meter: OnceLock<Meter>,
-    /// Whether operators were told that it is left alone.
+    /// Whether the log contains the opening.
     is_told: AtomicBool,
 }
 
-/// What operators see of it.
+/// The breaker's metric and its labels for the log.
 #[derive(Debug)]
 pub(super) struct Meter {
-    /// What the source is called.
+    /// The alias of the source.
     pub(super) alias: Arc<str>,
-    /// The how-manyth of its addresses it is, from 1.
+    /// The number of the address, from 1.
     pub(super) address: usize,
     /// 0 closed, 1 half open or doubtful, 2 open.
     pub(super) gauge: IntGauge,
 }
 
-/// One request may be sent. Dropped without an outcome, it counts as nothing: nobody has waited for one.
+/// A permit for one request. A permit dropped without an outcome has no effect: its client left.
 #[derive(Debug)]
 pub(super) struct Permit {
     breaker: Arc<Breaker>,
@@ -67,10 +67,10 @@ pub(super) struct Permit {
 }
 
 impl Breaker {
-    /// Whether this may be asked now.
+    /// Requests a permit for this subject.
     ///
     /// # Errors
-    /// Why not, and for how long.
+    /// Why the request is refused, and for how long.
     pub(super) fn permit(
         self: &Arc<Self>,
         subject: Subject,
@@ -80,23 +80,23 @@ impl Breaker {
         Ok(self.granted(role))
     }
 
-    /// Permits a request whose only purpose is to find out whether the address is well, if it is time.
+    /// A permit for a probe, if one is due.
     pub(super) fn permit_probe(self: &Arc<Self>, now: Instant) -> Option<Permit> {
         let role = self.change(|circuit| circuit.permit_probe(now))?;
         Some(self.granted(role))
     }
 
-    /// How good the address is.
+    /// The standing of the address.
     pub(super) fn standing(&self, now: Instant) -> Standing {
         self.lock().standing(now)
     }
 
-    /// Leaves an object alone for so long, a minute at most.
+    /// Refuses an object for this time, a minute at most.
     pub(super) fn rest(&self, object: Object, wait: Duration, now: Instant) {
         self.lock().rest(object, wait, now);
     }
 
-    /// Waits until the address is doubtful no more.
+    /// Waits until the doubt ends.
     pub(super) async fn settled(&self) {
         loop {
             let settled = self.settled.notified();
@@ -109,9 +109,9 @@ impl Breaker {
         }
     }
 
-    /// Shows its state from now on.
+    /// Reports its state to metrics and logs.
     pub(super) fn watch(&self, meter: Meter) {
-        // A second watch sees what the first one does.
+        // A second call has no effect.
         let _ = self.meter.set(meter);
         self.change(|_circuit| ());
     }
@@ -155,14 +155,14 @@ impl Breaker {
         }
     }
 
-    // Nothing between lock and unlock can leave it half changed.
+    // No panic between lock and unlock can leave a half-made change.
     fn lock(&self) -> MutexGuard<'_, Circuit> {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Permit {
-    /// Tells how the request went. Gives a report on how its stream goes on, unless it was a probe.
+    /// Records the outcome of the request. Returns a report for its stream, unless it was a probe.
     pub(super) fn record(mut self, outcome: Outcome, now: Instant) -> Option<Report> {
         let role = self.role.take()?;
         let chance = chance();
@@ -184,7 +184,7 @@ impl Drop for Permit {
     }
 }
 
-/// Tells a breaker how a stream goes on after its head.
+/// Reports the course of a stream after its head to the breaker.
 #[derive(Debug)]
 pub(super) struct Report {
     breaker: Arc<Breaker>,
@@ -193,14 +193,14 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// An instance of it, or all of it, arrived whole.
+    /// An instance, or the entire stream, arrived whole.
     pub(super) fn whole(&mut self) {
         if self.told.is_none() {
             self.tell(Course::Whole);
         }
     }
 
-    /// It broke off. What is wrong with its form says nothing of the address.
+    /// The stream broke off. A malformed stream does not count against the address.
     pub(super) fn broke_off(&mut self, error: &body::Error) {
         match error {
             body::Error::Silent
@@ -229,7 +229,7 @@ impl Report {
     }
 }
 
-/// A number from 0 to 1. Where there is no chance, gateways may come back together.
+/// A number from 0 to 1. Without randomness there is no jitter.
 fn chance() -> f64 {
     getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }
