@@ -1,4 +1,4 @@
-//! Listening: accepts connections, serves them within limits, and stops without cutting streams
+//! Listeners: accept connections, serve them within limits, and shut down without cutting streams
 //! that can still end.
 
 mod activity;
@@ -32,20 +32,20 @@ use listener::Listener;
 use operator::Operator;
 use seats::Numbers;
 
-/// What a server needs for TLS, as it is now.
+/// The current TLS credentials of a server.
 pub type Tls = Arc<Watched<ServerTls>>;
 
-/// Loads what a listener needs for TLS.
+/// Loads the TLS credentials of a listener.
 ///
 /// # Errors
-/// What is wrong with the files.
+/// The error in the files.
 pub fn tls(listener: &str, files: ServerFiles) -> Result<Tls, credentials::Error> {
     let paths = files.paths().cloned().collect();
     let tls = Watched::load(listener, paths, move || files.load())?;
     Ok(Arc::new(tls))
 }
 
-/// Where connections come in.
+/// A listening socket with its TLS and limits.
 #[derive(Debug)]
 pub struct Entrance {
     socket: TcpListener,
@@ -54,12 +54,12 @@ pub struct Entrance {
     request_head: Duration,
 }
 
-/// The listeners, bound already.
+/// The bound listeners.
 #[derive(Debug)]
 pub struct Listeners {
     /// For viewers.
     pub public: Entrance,
-    /// For other communities' gateways, if they have one of their own.
+    /// For partners, if they have a listener of their own.
     pub gateways: Option<Entrance>,
     /// For operators.
     pub operator: TcpListener,
@@ -67,15 +67,15 @@ pub struct Listeners {
 
 const OPERATOR_CONNECTIONS: usize = 32;
 const OPERATOR_CONNECTIONS_PER_CLIENT: usize = 16;
-/// Whoever is at the machine has these, whatever comes from elsewhere.
+/// Reserved for connections from this machine.
 const OPERATOR_CONNECTIONS_HERE: usize = 8;
 const OPERATOR_REQUEST_HEAD: Duration = Duration::from_secs(10);
-/// Answers to operators are short.
+/// Responses to operators are short.
 const OPERATOR_SILENCE: Duration = Duration::from_secs(10);
 const OPERATOR_DRAIN: Duration = Duration::from_millis(500);
 
-/// Serves until `shutdown` is ready, then until the streams under way have ended or `drain` is over.
-/// Health says `not ready` from the moment of the shutdown.
+/// Serves until `shutdown` is ready, then until the open streams have ended or `drain` is over. The
+/// health check reports `not ready` from the moment of the shutdown.
 pub async fn run(
     listeners: Listeners,
     gateway: Gateway,
