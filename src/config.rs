@@ -235,7 +235,7 @@ struct SettingsReader {
 impl SettingsReader {
     fn require(&mut self, key: &str) {
         if !self.table.contains_key(key) {
-            self.problems.push(format!("{key}: it is missing"));
+            self.problems.push(format!("{key}: the key is missing"));
         }
     }
 
@@ -272,7 +272,7 @@ impl SettingsReader {
             }
             Some(_) => {
                 self.problems
-                    .push(format!("{key}: write [[{key}]], once for each"));
+                    .push(format!("{key}: write one [[{key}]] for each"));
                 Vec::new()
             }
         }

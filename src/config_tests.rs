@@ -48,7 +48,7 @@ fn tells_every_problem_at_once_with_table_and_key() {
     )
     .expect_err("problems");
     for expected in [
-        "home_community_id: it is missing",
+        "home_community_id: the key is missing",
         "public_url: ",
         "colour: unknown key",
         "listen.address: ",

@@ -45,7 +45,7 @@ pub struct RequestId {
 
 /// The request has passed this gateway before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the request has come here before")]
+#[error("the request has passed this gateway before")]
 pub struct Loop;
 
 impl Pseudonym {

@@ -1,5 +1,5 @@
-//! Every metric, named once. Labels come from small fixed sets: aliases of locations, names of
-//! transactions and outcomes; never a UID, never anything of a patient.
+//! All metrics, each declared once. Labels come from small fixed sets: aliases of locations, names of
+//! transactions and outcomes; never a UID, never patient data.
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -33,7 +33,7 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Requests answered, by transaction and status class.
+    /// Answered requests, by transaction and status class.
     pub requests: IntCounterVec =
         counter("requests_total", "Requests answered", &["transaction", "status_class"]);
     /// Seconds from a request's head to the end of its answer, by transaction.
@@ -48,9 +48,9 @@ metrics! {
         "From a request's head to the head of its answer",
         &["transaction"]
     );
-    /// Answers by how they ended: `complete`, `partial`, `broken_off`, `client_left`.
+    /// Answers by outcome: `complete`, `partial`, `broken_off`, `client_left`.
     pub answers: IntCounterVec =
-        counter("answers_total", "Answers by how they ended", &["transaction", "outcome"]);
+        counter("answers_total", "Answers by outcome", &["transaction", "outcome"]);
     /// Bytes of answers handed to clients, by transaction.
     pub delivered_bytes: IntCounterVec =
         counter("delivered_bytes_total", "Bytes of answers handed to clients", &["transaction"]);
@@ -63,140 +63,139 @@ metrics! {
     /// Instances that sources sent, by location.
     pub fetched_instances: IntCounterVec =
         counter("fetched_instances_total", "Instances that sources sent", &["location"]);
-    /// Instances that sources sent and that were not passed on, by location and reason.
+    /// Fetched instances that were not forwarded, by location and reason.
     pub dropped_instances: IntCounterVec = counter(
         "dropped_instances_total",
-        "Instances that sources sent and that were not passed on",
+        "Fetched instances that were not forwarded",
         &["location", "outcome"]
     );
-    /// Bytes behind data sets, which are delivered: `location`.
+    /// Bytes behind data sets, which are forwarded, by location.
     pub trailing_bytes: IntCounterVec = counter(
         "trailing_bytes_total",
-        "Bytes behind data sets that sources sent and that are no padding",
+        "Fetched bytes behind data sets other than padding",
         &["location"]
     );
     /// Requests to sources, by location and outcome.
     pub source_requests: IntCounterVec =
         counter("source_requests_total", "Requests to sources", &["location", "outcome"]);
-    /// Requests that were sent to a further address of a source, by location.
+    /// Requests sent to a further address of a source, by location.
     pub source_retries: IntCounterVec = counter(
         "source_retries_total",
-        "Requests that were sent to a further address of a source",
+        "Requests sent to a further address of a source",
         &["location"]
     );
-    /// Whether an address of a source is asked: 0 yes, 1 on trial, 2 no; by location and the
-    /// how-manyth address it is.
+    /// The breaker of an address: 0 closed, 1 half open, 2 open; by location and the number of the
+    /// address.
     pub breaker_state: IntGaugeVec = gauge(
         "breaker_state",
-        "Whether an address of a source is asked: 0 closed, 1 half open, 2 open",
+        "Breaker of an address of a source: 0 closed, 1 half open, 2 open",
         &["location", "address"]
     );
     /// Seconds until a source began to answer, by location.
     pub source_first_byte_seconds: HistogramVec =
         histogram("source_first_byte_seconds", "Until a source began to answer", &["location"]);
-    /// Files that a folder source offers, by location.
+    /// Instances of a folder source, by location.
     pub folder_instances: IntGaugeVec =
-        gauge("folder_instances", "Instances that a folder offers", &["location"]);
-    /// Manifests that are registered.
-    pub manifests: IntGauge = plain_gauge("manifests", "Manifests that are registered");
-    /// Manifests by what became of their registration.
+        gauge("folder_instances", "Instances of a folder source", &["location"]);
+    /// Registered manifests.
+    pub manifests: IntGauge = plain_gauge("manifests", "Registered manifests");
+    /// Registrations of manifests, by outcome.
     pub registrations: IntCounterVec = counter(
         "manifest_registrations_total",
-        "Manifests by what became of their registration",
+        "Registrations of manifests by outcome",
         &["outcome"]
     );
-    /// Seconds it took to read a manifest.
+    /// Seconds to parse a manifest.
     pub manifest_read_seconds: Histogram =
-        plain_histogram("manifest_read_seconds", "How long it took to read a manifest");
-    /// Connections of clients that are open, by listener.
+        plain_histogram("manifest_read_seconds", "Time to parse a manifest");
+    /// Open client connections, by listener.
     pub open_connections: IntGaugeVec =
-        gauge("open_connections", "Connections of clients that are open", &["listener"]);
-    /// Connections turned away because there were too many, by listener.
+        gauge("open_connections", "Open client connections", &["listener"]);
+    /// Connections refused for lack of a seat, by listener.
     pub refused_connections: IntCounterVec = counter(
         "refused_connections_total",
-        "Connections turned away because there were too many",
+        "Connections refused for lack of a seat",
         &["listener"]
     );
-    /// Connections that the gateway closed, by listener and reason: `idle`, `stalled`, `displaced`,
+    /// Connections closed by the gateway, by listener and reason: `idle`, `stalled`, `displaced`,
     /// `certificate`.
     pub closed_connections: IntCounterVec = counter(
         "closed_connections_total",
-        "Connections that the gateway closed",
+        "Connections closed by the gateway",
         &["listener", "reason"]
     );
-    /// Handshakes that failed, by listener.
+    /// Failed TLS handshakes, by listener.
     pub failed_handshakes: IntCounterVec =
-        counter("failed_handshakes_total", "TLS handshakes that failed", &["listener"]);
-    /// Seconds since 1970 when a certificate of ours ceases to be valid, by credentials.
+        counter("failed_handshakes_total", "Failed TLS handshakes", &["listener"]);
+    /// Expiry of our certificates in seconds since 1970, by credentials.
     pub certificate_expiry: IntGaugeVec = gauge(
         "certificate_expiry_timestamp_seconds",
-        "When a certificate of ours ceases to be valid",
+        "Expiry of our certificates",
         &["credentials"]
     );
-    /// Credentials that changed while the gateway ran, by what became of that.
+    /// Reloads of changed credentials, by outcome.
     pub credential_reloads: IntCounterVec = counter(
         "credential_reloads_total",
-        "Credentials that changed while the gateway ran",
+        "Reloads of changed credentials",
         &["credentials", "outcome"]
     );
-    /// What somebody tried who had no right to.
+    /// Rejected unauthorised requests, by event.
     pub security_events: IntCounterVec =
-        counter("security_events_total", "What somebody tried who had no right to", &["event"]);
-    /// Requests of other communities' gateways, by community and status class.
+        counter("security_events_total", "Rejected unauthorised requests", &["event"]);
+    /// Requests of partners, by community and status class.
     pub partner_requests: IntCounterVec = counter(
         "partner_requests_total",
-        "Requests of other communities' gateways",
+        "Requests of partners",
         &["community", "status_class"]
     );
-    /// Looks for instances in the cache, by where they were found: `memory`, `disk`, `flight`
-    /// (arriving for somebody else), `none`.
+    /// Cache lookups, by result: `memory`, `disk`, `flight` (arriving for another request), `none`.
     pub cache_lookups: IntCounterVec = counter(
         "cache_lookups_total",
-        "Looks for instances in the cache by where they were found",
+        "Cache lookups by result",
         &["tier"]
     );
-    /// Bytes that are kept, by tier.
+    /// Bytes of cached instances, by tier.
     pub cache_bytes: IntGaugeVec =
-        gauge("cache_bytes", "Bytes of instances that are kept", &["tier"]);
-    /// Instances that are kept, by tier.
-    pub cache_entries: IntGaugeVec = gauge("cache_entries", "Instances that are kept", &["tier"]);
-    /// Instances that left for want of room or of age, by tier.
+        gauge("cache_bytes", "Bytes of cached instances", &["tier"]);
+    /// Cached instances, by tier.
+    pub cache_entries: IntGaugeVec = gauge("cache_entries", "Cached instances", &["tier"]);
+    /// Instances evicted for space or age, by tier.
     pub cache_evictions: IntCounterVec = counter(
         "cache_evictions_total",
-        "Instances that left for want of room or of age",
+        "Instances evicted for space or age",
         &["tier"]
     );
-    /// Instances on disk that were found damaged.
+    /// Damaged instances on disk.
     pub cache_damaged: IntCounter =
-        plain_counter("cache_damaged_total", "Instances on disk that were found damaged");
-    /// Bytes of memory that the index of the disk tier takes.
+        plain_counter("cache_damaged_total", "Damaged instances on disk");
+    /// Bytes of memory for the index of the disk tier.
     pub cache_index_bytes: IntGauge =
-        plain_gauge("cache_index_bytes", "Memory that the index of the disk tier takes");
-    /// Instances that were not written to disk, because it was full or too slow.
+        plain_gauge("cache_index_bytes", "Memory for the index of the disk tier");
+    /// Instances not written to disk because it was full or too slow.
     pub cache_not_written: IntCounter = plain_counter(
         "cache_not_written_total",
-        "Instances that were not written to disk, because it was full or too slow"
+        "Instances not written to disk because it was full or too slow"
     );
-    /// Instances and series that broke off, by location and by what became of them: `repaired`,
-    /// `failed`, `changed` (the source gives something else now).
+    /// Repairs of broken instances and series, by location and outcome: `repaired`, `failed`,
+    /// `changed` (the source sends other bytes now).
     pub repairs: IntCounterVec = counter(
         "repairs_total",
-        "What broke off and was fetched again, by what became of it",
+        "Repairs of broken answers by outcome",
         &["location", "outcome"]
     );
-    /// What was refused for want of room, by whose bound it was: `client` (answers of one), `fetches`
-    /// (of all sources), `queue` (of one source), `memory` (of answers that are no streams), `decoders`.
+    /// Requests refused at a bound: `client` (answers of one client), `fetches` (of all sources),
+    /// `queue` (of one source), `memory` (of buffered answers), `decoders`.
     pub refused: IntCounterVec =
-        counter("refused_total", "What was refused for want of room, by the bound", &["bound"]);
-    /// Bytes of memory that answers hold which are no streams.
+        counter("refused_total", "Requests refused at a bound", &["bound"]);
+    /// Bytes of memory for buffered answers.
     pub budget_bytes: IntGauge =
-        plain_gauge("budget_bytes", "Memory that answers hold which are no streams");
-    /// Instances that are arriving.
-    pub flights_open: IntGauge = plain_gauge("flights_open", "Instances that are arriving");
+        plain_gauge("budget_bytes", "Memory for buffered answers");
+    /// Open flights.
+    pub flights_open: IntGauge = plain_gauge("flights_open", "Open flights");
     resident_memory: IntGauge =
-        plain_gauge("process_resident_memory_bytes", "Memory that the process holds");
+        plain_gauge("process_resident_memory_bytes", "Resident memory of the process");
     open_files: IntGauge =
-        plain_gauge("process_open_file_descriptors", "File descriptors that the process holds");
+        plain_gauge("process_open_file_descriptors", "Open file descriptors of the process");
 }
 
 const SECONDS: &[f64] = &[
@@ -220,7 +219,7 @@ impl Metrics {
         Self::register(registry)
     }
 
-    /// What the memory budget tells.
+    /// The metrics of the memory budget.
     #[must_use]
     pub fn budget(&self) -> Meters {
         Meters {

@@ -59,7 +59,7 @@ pub enum Error {
     #[error("the certificate is not that of a partner")]
     NotListed,
     /// The certificate is a partner's, but the token is missing or wrong.
-    #[error("a bearer token is needed")]
+    #[error("a bearer token is required")]
     Token,
 }
 

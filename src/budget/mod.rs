@@ -59,10 +59,10 @@ impl Default for Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Other requests hold the memory, or are first in the queue.
-    #[error("there is not enough memory for it just now")]
+    #[error("not enough memory is free at the moment")]
     Busy,
     /// It exceeds the limit of one request.
-    #[error("it takes more memory than this gateway gives to one request")]
+    #[error("it exceeds the memory limit of one request")]
     TooLarge,
 }
 

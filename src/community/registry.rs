@@ -96,14 +96,14 @@ impl Registry {
         for location in settings.locations {
             let mut problems = Problems::of("location", location.position, &mut all);
             if settings.locations.len() > 1 && location.alias.is_none() {
-                problems.add("alias", "give it a name: there are several locations");
+                problems.add("alias", "set an alias: there are several locations");
             }
             builder.add_location(location, &mut problems);
         }
         for community in settings.communities {
             let mut problems = Problems::of("community", community.position, &mut all);
             if settings.communities.len() > 1 && community.alias.is_none() {
-                problems.add("alias", "give it a name: there are several communities");
+                problems.add("alias", "set an alias: there are several communities");
             }
             builder.add_community(community, &mut problems);
         }
@@ -188,7 +188,7 @@ impl Registry {
         let covering = url.and_then(|url| self.covering(&Address::parse(url).ok()?));
         let by_uid = self.site_of(asked);
         if by_uid.is_some() && url.is_some() && covering != by_uid {
-            tracing::info!("a retrieveURL means another place than the location asked for");
+            tracing::info!("the retrieveURL of a request selects another location than its path");
         }
         let site = by_uid.or(covering).and_then(|at| self.sites.get(at));
         site.ok_or(if url.is_some() {
@@ -380,7 +380,7 @@ impl RegistryBuilder {
             Err(error) => problems.add(key, format!("{text:?} is {error}")),
             Ok(uid) if uid.is_opaque() && !self.registry.opaque_location_ids => {
                 let switch = "xc_wado.opaque_location_ids = true allows that";
-                problems.add(key, format!("{text:?} is no OID; {switch}"));
+                problems.add(key, format!("{text:?} is not an OID; {switch}"));
             }
             Ok(uid) => return Some(uid),
         }

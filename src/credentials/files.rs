@@ -25,16 +25,16 @@ pub enum Error {
         error: io::Error,
     },
     /// A file contains no certificates.
-    #[error("{0} holds no PEM certificates")]
+    #[error("{0} contains no PEM certificates")]
     NoCertificates(PathBuf),
     /// A file contains no private key.
-    #[error("{0} holds no PEM private key")]
+    #[error("{0} contains no PEM private key")]
     NoPrivateKey(PathBuf),
     /// The certificate has expired.
     #[error("the certificate in {0} has expired")]
     Expired(PathBuf),
     /// Only one of certificate and private key is set.
-    #[error("give certificate and private_key, or neither")]
+    #[error("set both certificate and private_key, or neither")]
     Half,
     /// The TLS library rejects them.
     #[error("TLS cannot be set up: {0}")]
@@ -46,7 +46,7 @@ pub enum Error {
     #[error("the environment variable {0} is not set")]
     NoVariable(String),
     /// A token is malformed.
-    #[error("it is empty or no bearer token")]
+    #[error("it is empty or not a bearer token")]
     NotAToken,
 }
 

@@ -73,7 +73,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
                 // Files can be on a slow disk.
                 let looking = spawn_blocking(move || watched.look(&metrics));
                 if looking.await.is_err() {
-                    tracing::error!("credentials are not watched any more");
+                    tracing::error!("credentials are no longer watched");
                     return;
                 }
             }
@@ -95,11 +95,11 @@ impl<T: Send + Sync + 'static> Watched<T> {
             Ok(loaded) => {
                 self.current.store(Arc::new(loaded));
                 self.tell_expiry(metrics);
-                tracing::info!(credentials, "new credentials are used from now on");
+                tracing::info!(credentials, "new credentials are in use");
                 "replaced"
             }
             Err(error) => {
-                tracing::error!(credentials, %error, "new credentials cannot be used; the old ones are kept");
+                tracing::error!(credentials, %error, "new credentials are invalid; the old ones stay in use");
                 "refused"
             }
         };

@@ -24,7 +24,7 @@ pub(super) enum Stream {
 pub(super) enum Error {
     #[error(transparent)]
     Failed(#[from] io::Error),
-    #[error("it took too long")]
+    #[error("the handshake timed out")]
     TimedOut,
     #[error("the certificate cannot be read")]
     Unreadable,

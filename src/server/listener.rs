@@ -73,7 +73,7 @@ impl Listener {
         if timeout(self.drain, tasks.wait()).await.is_err() {
             tracing::warn!(
                 listener = self.name,
-                "streams were cut off at the end of their time"
+                "streams were aborted at the end of the drain time"
             );
         }
     }

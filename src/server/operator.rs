@@ -75,7 +75,7 @@ impl Operator {
         };
         match self.gateway.forget_kept(forgotten).await {
             Ok(count) => {
-                tracing::info!(count, "an operator had kept instances forgotten");
+                tracing::info!(count, "an operator purged cached instances");
                 let counted = format!("{{\"forgotten\": {count}}}\n");
                 let mut response = text(StatusCode::OK, counted);
                 let json = HeaderValue::from_static("application/json");

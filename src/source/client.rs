@@ -116,7 +116,7 @@ pub enum HttpVersion {
 
 /// An unknown HTTP version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("1 or 2 is meant")]
+#[error("the HTTP version must be 1 or 2")]
 pub struct UnknownVersion;
 
 impl TryFrom<u8> for HttpVersion {
@@ -327,7 +327,7 @@ fn why(error: &legacy::Error) -> Error {
         tracing::debug!("a source cannot be reached");
         return Error::Unreachable;
     }
-    tracing::debug!("a source hangs up");
+    tracing::debug!("a source closed the connection");
     Error::HungUp
 }
 

@@ -107,19 +107,19 @@ pub enum Error {
     #[error("the source does not have it")]
     NotFound,
     /// The cached copy is still current.
-    #[error("the source has the same still")]
+    #[error("the source reports no change")]
     NotModified,
     /// The source has deleted it.
     #[error("the source has deleted it")]
     Gone,
     /// The source rejects the client's parameters.
-    #[error("the source cannot make sense of it")]
+    #[error("the source rejects the request")]
     BadRequest,
     /// The source serves single instances only.
-    #[error("the source gives single instances only")]
+    #[error("the source serves single instances only")]
     InstancesOnly,
     /// The source cannot send this representation.
-    #[error("the source cannot give it in this representation")]
+    #[error("the source cannot send this representation")]
     NotAcceptable,
     /// The other community's gateway refuses; only for partners.
     #[error("the other community refuses it")]
@@ -131,7 +131,7 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// The breakers of all its addresses are open.
-    #[error("the source is left alone for a while")]
+    #[error("the circuit breaker of the source is open")]
     Resting {
         /// The time until the next attempt.
         retry_after: Duration,
@@ -143,7 +143,7 @@ pub enum Error {
     #[error("the source's answer is malformed: {0}")]
     Malformed(&'static str),
     /// All seats are taken, and the queue for them is full.
-    #[error("too many wait for the source")]
+    #[error("the queue for the source is full")]
     Crowded {
         /// The time until the next attempt.
         retry_after: Duration,

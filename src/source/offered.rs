@@ -85,13 +85,15 @@ impl Answer {
         let headers = &response.headers;
         let field = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
         let media_type = field.and_then(MediaType::parse);
-        let media_type = media_type.ok_or(Error::Malformed("its content type cannot be read"))?;
+        let media_type = media_type.ok_or(Error::Malformed("its content type is malformed"))?;
         let coding = headers.get(CONTENT_ENCODING);
         if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            return Err(Error::Malformed("it is coded, which was not asked for"));
+            return Err(Error::Malformed(
+                "it has a content coding that was not requested",
+            ));
         }
         if !is_framed(headers) {
-            return Err(Error::Malformed("it does not say where it ends"));
+            return Err(Error::Malformed("its body is not framed"));
         }
         Ok(Self {
             document: Url::parse(&uri.to_string()).map_err(|_invalid| Error::Unreachable)?,

@@ -110,7 +110,7 @@ impl Resolver {
             Ok(_) => self.has_told.store(false, Ordering::Relaxed),
             Err(error) => {
                 if !self.has_told.swap(true, Ordering::Relaxed) {
-                    tracing::error!(%error, "a server is not asked");
+                    tracing::error!(%error, "a server is not contacted");
                 }
             }
         }

@@ -39,7 +39,8 @@ impl Default for Freshness {
     }
 }
 
-/// A week: instances do not change in practice, and what was withdrawn must not live on for ever.
+/// A week: instances do not change in practice, and a withdrawn instance must not be served
+/// forever.
 pub const DEFAULT_HOURS: u64 = 7 * 24;
 /// Requests that may wait for a connection to a source, unless settings say otherwise.
 pub const DEFAULT_QUEUE: usize = 256;

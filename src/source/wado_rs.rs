@@ -234,7 +234,7 @@ impl PartReader {
             .and_then(|value| value.to_str().ok())
             .ok_or(Error::Malformed("it has no content type"))?;
         let media_type = MediaType::parse(content_type)
-            .ok_or(Error::Malformed("its content type cannot be read"))?;
+            .ok_or(Error::Malformed("its content type is malformed"))?;
         let framing = match media_type.essence() {
             "multipart/related" => {
                 let boundary = media_type
@@ -251,7 +251,7 @@ impl PartReader {
                 length: content_length(&response.headers),
                 begun: false,
             },
-            "application/dicom" => return Err(Error::Malformed("it does not say where it ends")),
+            "application/dicom" => return Err(Error::Malformed("its body is not framed")),
             _ => return Err(Error::Malformed("it is not DICOM")),
         };
         Ok(Self {
@@ -305,7 +305,7 @@ impl PartReader {
             Framing::Multipart { splitter, .. } => match event(splitter, &mut self.body).await? {
                 Some(Event::Data(bytes)) => Ok(Some(bytes)),
                 Some(Event::PartEnd) | None => Ok(None),
-                Some(Event::Part(_)) => Err(body::Error::Malformed("a part begins in a part")),
+                Some(Event::Part(_)) => Err(body::Error::Malformed("a part begins inside a part")),
             },
         }
     }

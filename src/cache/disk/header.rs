@@ -83,7 +83,7 @@ pub(super) fn page(stored: &Stored, table: &[u8]) -> io::Result<Vec<u8>> {
     serde_json::to_writer(&mut page, &header)?;
     let size = usize::try_from(BODY_AT - DIGEST).map_err(io::Error::other)?;
     if page.len() > size {
-        return Err(io::Error::other("it has too long an entity tag"));
+        return Err(io::Error::other("its entity tag is too long"));
     }
     page.resize(size, b' ');
     let digest = seal.page(&page);

@@ -1,4 +1,4 @@
-//! A file that is being written.
+//! A new file of the disk tier.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -15,7 +15,7 @@ use super::name::{self, Name};
 use super::{BODY_AT, Disk, Growing, Pending, Stored, Validity, header};
 use crate::dicom::part10::Identity;
 
-/// A file that is being written; it is deleted unless it is finished.
+/// A new file; deleted on drop unless it is finished.
 #[derive(Debug)]
 pub struct Writing {
     pending: Pending,
@@ -30,10 +30,10 @@ pub struct Writing {
 }
 
 impl Disk {
-    /// Begins to write an instance. It is not kept if `pending` turns out to be forgotten.
+    /// Begins the file of an instance. It is discarded if `pending` is marked as purged.
     ///
     /// # Errors
-    /// If there is no room, or no right to.
+    /// If the disk is full, or the permission is missing.
     pub fn begin(
         &self,
         pending: Pending,
@@ -59,7 +59,7 @@ impl Disk {
     }
 }
 
-/// Makes the folder of a file, unless it is there. A link to a folder is not one.
+/// Creates the folder of a file, unless it exists. A symbolic link does not count.
 fn make_folder(folder: Option<&Path>) -> io::Result<()> {
     let Some(folder) = folder else {
         return Ok(());
@@ -68,7 +68,7 @@ fn make_folder(folder: Option<&Path>) -> io::Result<()> {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
         Err(_not_there) => match DirBuilder::new().mode(0o700).create(folder) {
-            // Another writer was quicker.
+            // Another writer has created it.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
         },
@@ -76,10 +76,10 @@ fn make_folder(folder: Option<&Path>) -> io::Result<()> {
 }
 
 impl Writing {
-    /// Adds to the body.
+    /// Appends to the body.
     ///
     /// # Errors
-    /// If there is no room.
+    /// If the disk is full.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file
             .file()
@@ -92,16 +92,16 @@ impl Writing {
         Ok(())
     }
 
-    /// The file, for those who read it while it grows.
+    /// The file, for readers while it grows.
     #[must_use]
     pub fn file(&self) -> Arc<Growing> {
         Arc::clone(&self.file)
     }
 
-    /// Makes it found from now on.
+    /// Completes the file, and adds it to the index.
     ///
     /// # Errors
-    /// If there is no room; [`io::ErrorKind::Interrupted`] if it was forgotten while it was written.
+    /// If the disk is full; [`io::ErrorKind::Interrupted`] if the instance was purged meanwhile.
     pub fn finish(mut self) -> io::Result<Arc<Stored>> {
         let sha256 = std::mem::take(&mut self.sha256).finalize().into();
         let disk = &self.pending.disk;
@@ -129,7 +129,8 @@ impl Writing {
         }
         fs::rename(&self.path, &path)?;
         let stored = Arc::new(stored);
-        // Under the lock under which keys are forgotten: either this is marked, or found and taken out.
+        // Under the lock of purges: a purge either marks `pending` before, or removes the entry
+        // after.
         let mut index = disk.index();
         if self.pending.is_forgotten() {
             drop(index);
@@ -145,7 +146,7 @@ impl Writing {
 
 impl Drop for Writing {
     fn drop(&mut self) {
-        // It is not there any more if it was finished.
+        // A finished file has been renamed.
         name::delete(&self.path);
     }
 }

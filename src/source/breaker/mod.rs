@@ -1,14 +1,14 @@
 //! Circuit breakers: one for each address, closed, doubtful, open or half open.
 //!
-//! | outcome | what it counts |
+//! | outcome | counts as |
 //! |---|---|
 //! | no connection | a failure of the address |
-//! | no answer in time, hung up, `502`, `503`, `504`, `429` | a failure of the object; in a row, a reason for doubt |
-//! | one of these statuses with `Retry-After` | the object rests for exactly that long, a minute at most |
-//! | any other answer, `404` and `500` among them | success: somebody is there |
-//! | a stream goes silent, is too slow, breaks or ends early before anything of it was whole | a failure of the object |
-//! | an instance of a stream arrived whole | success of the object |
-//! | a repair of a failed object fails too; the client has left | nothing |
+//! | time-out, closed connection, `502`, `503`, `504`, `429` | a failure of the object; three in a row raise a doubt |
+//! | one of these statuses with `Retry-After` | requests for the object are refused for that time, a minute at most |
+//! | any other answer, `404` and `500` among them | a success of the address |
+//! | a stream is silent, too slow, broken or truncated before its first whole instance | a failure of the object |
+//! | an instance of a stream arrived whole | a success of the object |
+//! | a failed repair; a request whose client left | nothing |
 //!
 //! Three requests in a row without a connection open a breaker. Three in a row without an answer
 //! make it doubtful: a probe runs at once and decides, and requests wait for its result for a
@@ -146,10 +146,10 @@ impl Breaker {
         let (location, address) = (&*meter.alias, meter.address);
         match now {
             State::Open { .. } if !self.is_told.swap(true, Ordering::Relaxed) => {
-                tracing::warn!(location, address, "an address is left alone for a while");
+                tracing::warn!(location, address, "a circuit breaker opened");
             }
             State::Closed if self.is_told.swap(false, Ordering::Relaxed) => {
-                tracing::info!(location, address, "an address answers again");
+                tracing::info!(location, address, "a circuit breaker closed");
             }
             State::Open { .. } | State::Closed | State::Doubted | State::HalfOpen => {}
         }

@@ -140,7 +140,7 @@ impl Folder {
                 *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
             }
             Ok(Ok(None)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "a folder cannot be read again"),
+            Ok(Err(error)) => tracing::warn!(%error, "a folder cannot be indexed"),
             Err(error) => tracing::error!(%error, "indexing a folder failed"),
         }
         *looked_at = Instant::now();
