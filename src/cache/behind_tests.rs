@@ -168,7 +168,7 @@ async fn those_who_want_one_file_at_the_same_time_read_it_once() {
     let reads = (0..8).map(|_| cache.read(&stored));
     let entries = futures_util::future::join_all(reads).await.into_iter();
     let entries = entries.map(|read| match read {
-        Some(crate::cache::Read::Whole(entry)) => Arc::as_ptr(&entry),
+        Some(crate::cache::Content::Whole(entry)) => Arc::as_ptr(&entry),
         _ => panic!("it is small"),
     });
     let entries: std::collections::HashSet<_> = entries.collect();

@@ -202,16 +202,16 @@ impl Cache {
 
     /// Opens an instance on disk, and loads it into memory if it is small enough; a loaded instance
     /// is fully verified. `None`: the file is damaged or missing, and its entry is removed.
-    pub async fn read(&self, stored: &Arc<disk::Stored>) -> Option<Read> {
+    pub async fn read(&self, stored: &Arc<disk::Stored>) -> Option<Content> {
         if self.0.memory.admits(stored.length) {
-            return self.load(stored).await.map(Read::Whole);
+            return self.load(stored).await.map(Content::Whole);
         }
         let (disk, of) = (self.0.disk.clone()?, Arc::clone(stored));
         let opening = spawn_blocking(move || {
             let opened = disk.read(&of);
             opened.inspect_err(|_damaged| disk.discard(&of)).ok()
         });
-        opening.await.ok()?.map(Read::File)
+        opening.await.ok()?.map(Content::File)
     }
 
     /// Loads an instance into memory; concurrent requests share the load.
@@ -439,7 +439,7 @@ impl Cache {
 
 /// An instance loaded or opened from disk.
 #[derive(Debug)]
-pub enum Read {
+pub enum Content {
     /// All of it, in memory.
     Whole(Arc<Entry>),
     /// A file too large for memory; each leaf is verified when it is read.

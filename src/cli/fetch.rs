@@ -26,7 +26,7 @@ use crate::manifest::Id;
 use crate::network::Network;
 use crate::source::client::{Client, Settings};
 use crate::source::wado_rs::WadoRs;
-use crate::source::{Arrival, Arrivals, Ask, Kind, Representation, Source, Terms};
+use crate::source::{Arrival, Arrivals, InstanceRequest, Kind, Representation, Source, Terms};
 
 pub(super) const EXAMPLES: &str = "Examples:
   xcwado fetch manifest.dcm -o images --gateway http://127.0.0.1:8080
@@ -324,7 +324,7 @@ impl<'a> Download<'a> {
     }
 
     async fn ask(&mut self, target: &Target) -> Result<(), Failure> {
-        let ask = Ask {
+        let ask = InstanceRequest {
             target,
             representation: Representation::AsStored,
             hop: None,

@@ -11,7 +11,7 @@ use super::manners::Manner;
 use super::{Job, Missing, Plan, Retriever};
 use crate::body::Body;
 use crate::cache::disk::Stored;
-use crate::cache::{Entry, Flight, Hit, Key, Read};
+use crate::cache::{Content, Entry, Flight, Hit, Key};
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
 use crate::instance::{Instance, Listing, Target, Way};
 use crate::source::{self, Representation, Source};
@@ -170,8 +170,8 @@ impl Retriever {
 
     async fn on_disk(&self, stored: &Arc<Stored>, question: &Question) -> Option<Instance> {
         match self.cache.read(stored).await? {
-            Read::Whole(entry) => Some(in_memory(&entry, Way::Disk)),
-            Read::File(opened) => Some(Instance {
+            Content::Whole(entry) => Some(in_memory(&entry, Way::Disk)),
+            Content::File(opened) => Some(Instance {
                 identity: stored.identity(),
                 body: self.read_on_disk(stored, opened, question),
                 way: Way::Disk,

@@ -35,7 +35,7 @@ use crate::dicom::{SopInstanceUid, TransferSyntaxes};
 use crate::hop::Hop;
 use crate::instance::{Given, Instance, Instances, Listing, Target};
 use crate::metrics::Metrics;
-use crate::source::{self, Arrivals, Ask, Claim, Seat, Source};
+use crate::source::{self, Arrivals, Claim, InstanceRequest, Seat, Source};
 use ahead::Ahead;
 use crossing::{Crossings, Follower, Question};
 use giving::Giving;
@@ -318,7 +318,11 @@ impl Retriever {
     }
 
     /// Asks a source for instances.
-    async fn open(&self, source: &Source, ask: &Ask<'_>) -> Result<Arrivals, source::Error> {
+    async fn open(
+        &self,
+        source: &Source,
+        ask: &InstanceRequest<'_>,
+    ) -> Result<Arrivals, source::Error> {
         let opened = self.counted(source, source.open(ask)).await;
         self.count_instances(source);
         opened

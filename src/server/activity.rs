@@ -71,7 +71,7 @@ pub(super) struct Exchange {
 }
 
 /// A response body that counts its bytes as activity.
-pub(super) struct Answering {
+pub(super) struct CountedBody {
     body: Body,
     exchange: Exchange,
 }
@@ -210,10 +210,10 @@ impl Exchange {
     }
 
     /// The client receives this chunk.
-    pub(super) fn answering(mut self, body: Body) -> Answering {
+    pub(super) fn answering(mut self, body: Body) -> CountedBody {
         self.is_for_us(false);
         self.moves();
-        Answering {
+        CountedBody {
             body,
             exchange: self,
         }
@@ -232,7 +232,7 @@ impl Drop for Exchange {
     }
 }
 
-impl http_body::Body for Answering {
+impl http_body::Body for CountedBody {
     type Data = Bytes;
     type Error = body::Error;
 

@@ -78,7 +78,7 @@ pub enum Kind {
 
 /// A request for instances.
 #[derive(Debug, Clone, Copy)]
-pub struct Ask<'a> {
+pub struct InstanceRequest<'a> {
     /// The study, series or instance.
     pub target: &'a Target,
     /// The representation.
@@ -275,7 +275,7 @@ impl Source {
     ///
     /// # Errors
     /// Why the source sends no instances.
-    pub async fn open(&self, ask: &Ask<'_>) -> Result<Arrivals, Error> {
+    pub async fn open(&self, ask: &InstanceRequest<'_>) -> Result<Arrivals, Error> {
         let parts = match &self.kind {
             Kind::WadoRs(server) => InstanceReader::Http(server.fetch(ask).await?),
             Kind::WadoUri(server) => InstanceReader::Http(server.fetch(ask).await?),

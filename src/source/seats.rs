@@ -74,10 +74,10 @@ impl Seats {
         if let Some(seat) = self.free() {
             return Ok(seat);
         }
-        let _waiting = Counted::among(&self.0.waiting);
+        let _waiting = Count::among(&self.0.waiting);
         match claim {
             Claim::New => {
-                let queued = Counted::among(&self.0.queued);
+                let queued = Count::among(&self.0.queued);
                 if queued.before >= self.0.queue {
                     return Err(Error::Crowded { retry_after: SOON });
                 }
@@ -125,19 +125,19 @@ async fn of(seats: &Arc<Semaphore>, wait: Duration) -> Result<Seat, Error> {
 }
 
 /// Counts one while it lives.
-struct Counted<'a> {
+struct Count<'a> {
     number: &'a AtomicUsize,
     before: usize,
 }
 
-impl<'a> Counted<'a> {
+impl<'a> Count<'a> {
     fn among(number: &'a AtomicUsize) -> Self {
         let before = number.fetch_add(1, Ordering::AcqRel);
         Self { number, before }
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Count<'_> {
     fn drop(&mut self) {
         self.number.fetch_sub(1, Ordering::AcqRel);
     }

@@ -15,7 +15,7 @@ use url::Url;
 use super::addresses::{Addresses, Question, SourceAnswer};
 use super::breaker::{Object, Report, Subject};
 use super::client::{Client, Response, ResponseBody, retry_after};
-use super::{Ask, Error, Representation};
+use super::{Error, InstanceRequest, Representation};
 use crate::body;
 use crate::dicom::MediaType;
 use crate::hop::Hop;
@@ -68,7 +68,7 @@ impl WadoRs {
         self.bases.watch(alias, metrics);
     }
 
-    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<PartReader, Error> {
+    pub(super) async fn fetch(&self, ask: &InstanceRequest<'_>) -> Result<PartReader, Error> {
         let accept = ask.representation.accept();
         let path = ask.target.path();
         let question = Question {

@@ -15,7 +15,7 @@ use super::addresses::{Addresses, Question, SourceAnswer};
 use super::breaker::{Object, Subject};
 use super::client::Client;
 use super::wado_rs::PartReader;
-use super::{Ask, Error, NOWHERE, Representation};
+use super::{Error, InstanceRequest, NOWHERE, Representation};
 use crate::instance::Target;
 use crate::metrics::Metrics;
 
@@ -57,7 +57,7 @@ impl WadoUri {
         self.base.watch(alias, metrics);
     }
 
-    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<PartReader, Error> {
+    pub(super) async fn fetch(&self, ask: &InstanceRequest<'_>) -> Result<PartReader, Error> {
         let is_stored = ask.representation == Representation::AsStored;
         let syntax = match ask.representation {
             Representation::AsStored if self.knows_no_star.load(Ordering::Relaxed) => "",
@@ -75,7 +75,7 @@ impl WadoUri {
         PartReader::of(answered, ask.representation)
     }
 
-    async fn ask(&self, ask: &Ask<'_>, syntax: &str) -> Result<SourceAnswer, Error> {
+    async fn ask(&self, ask: &InstanceRequest<'_>, syntax: &str) -> Result<SourceAnswer, Error> {
         let question = Question {
             subject: Subject {
                 object: Object::at(&[&ask.target.path()]),

@@ -15,7 +15,7 @@ use super::breaker::{Object, Subject};
 use super::client::Client;
 use super::seats::Seats;
 use super::wado_rs::PartReader;
-use super::{Ask, Error, Freshness, Kind, NOWHERE, Source, Terms, key, short_hash};
+use super::{Error, Freshness, InstanceRequest, Kind, NOWHERE, Source, Terms, key, short_hash};
 use crate::hop::Hop;
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
 use crate::metrics::Metrics;
@@ -181,7 +181,7 @@ impl XcWado {
         location_key(&self.location)
     }
 
-    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<PartReader, Error> {
+    pub(super) async fn fetch(&self, ask: &InstanceRequest<'_>) -> Result<PartReader, Error> {
         let accept = ask.representation.accept();
         let path = ask.target.path();
         let gateway = &self.gateway;

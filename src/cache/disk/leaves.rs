@@ -116,7 +116,7 @@ fn halves(digest: u128) -> [u64; 2] {
 }
 
 /// Computes the digests of a body while it is written.
-pub(super) struct Digesting {
+pub(super) struct LeafDigester {
     seal: Seal,
     leaf: Hasher,
     number: u64,
@@ -124,7 +124,7 @@ pub(super) struct Digesting {
     filled: u64,
 }
 
-impl Digesting {
+impl LeafDigester {
     pub(super) fn new(seal: Seal) -> Self {
         Self {
             seal,
@@ -159,15 +159,15 @@ impl Digesting {
     }
 }
 
-impl std::fmt::Debug for Digesting {
+impl std::fmt::Debug for LeafDigester {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Digesting").finish_non_exhaustive()
+        f.debug_struct("LeafDigester").finish_non_exhaustive()
     }
 }
 
 /// A file that is readable while it is written.
 #[derive(Debug)]
-pub struct Growing {
+pub struct GrowingFile {
     file: File,
     seal: Seal,
     written: Mutex<Extent>,
@@ -180,7 +180,7 @@ struct Extent {
     tail: Option<u128>,
 }
 
-impl Growing {
+impl GrowingFile {
     pub(super) fn new(file: File, seal: Seal) -> Self {
         Self {
             file,

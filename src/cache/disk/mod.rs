@@ -31,10 +31,10 @@ use crate::dicom::{SopClassUid, TransferSyntax};
 use crate::metrics::Metrics;
 pub use header::BODY_AT;
 use index::Index;
-pub use leaves::{Growing, LEAF, StoredFile};
+pub use leaves::{GrowingFile, LEAF, StoredFile};
 use name::Name;
 use remover::Remover;
-pub use writing::Writing;
+pub use writing::FileWriter;
 
 /// The name of this tier in metrics and in `Cache-Status`.
 pub const TIER: &str = "disk";

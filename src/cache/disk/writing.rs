@@ -10,23 +10,23 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
-use super::leaves::{Digesting, table};
+use super::leaves::{LeafDigester, table};
 use super::name::{self, Name};
-use super::{BODY_AT, Disk, Growing, Pending, Stored, Validity, header};
+use super::{BODY_AT, Disk, GrowingFile, Pending, Stored, Validity, header};
 use crate::dicom::part10::Identity;
 
 /// A new file; deleted on drop unless it is finished.
 #[derive(Debug)]
-pub struct Writing {
+pub struct FileWriter {
     pending: Pending,
     name: Name,
     identity: Identity,
     validity: Validity,
-    file: Arc<Growing>,
+    file: Arc<GrowingFile>,
     path: PathBuf,
     length: u64,
     sha256: Sha256,
-    digesting: Digesting,
+    digesting: LeafDigester,
 }
 
 impl Disk {
@@ -39,22 +39,22 @@ impl Disk {
         pending: Pending,
         identity: &Identity,
         validity: Validity,
-    ) -> io::Result<Writing> {
+    ) -> io::Result<FileWriter> {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel);
         let name = Name::new(&pending.key, generation);
         let path = name.path_while_new(&self.folder);
         make_folder(path.parent())?;
         let file = name::create(&path)?;
-        Ok(Writing {
+        Ok(FileWriter {
             pending,
             name,
             identity: identity.clone(),
             validity,
-            file: Arc::new(Growing::new(file, name.seal())),
+            file: Arc::new(GrowingFile::new(file, name.seal())),
             path,
             length: 0,
             sha256: Sha256::new(),
-            digesting: Digesting::new(name.seal()),
+            digesting: LeafDigester::new(name.seal()),
         })
     }
 }
@@ -75,7 +75,7 @@ fn make_folder(folder: Option<&Path>) -> io::Result<()> {
     }
 }
 
-impl Writing {
+impl FileWriter {
     /// Appends to the body.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Writing {
 
     /// The file, for readers while it grows.
     #[must_use]
-    pub fn file(&self) -> Arc<Growing> {
+    pub fn file(&self) -> Arc<GrowingFile> {
         Arc::clone(&self.file)
     }
 
@@ -144,7 +144,7 @@ impl Writing {
     }
 }
 
-impl Drop for Writing {
+impl Drop for FileWriter {
     fn drop(&mut self) {
         // A finished file has been renamed.
         name::delete(&self.path);

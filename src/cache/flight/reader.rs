@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Flight, Next};
 use crate::body;
-use crate::cache::disk::Growing;
+use crate::cache::disk::GrowingFile;
 use crate::cache::pace::Interest;
 
 /// A reader of a flight.
@@ -48,7 +48,7 @@ impl Reader {
         }
     }
 
-    async fn read(&self, file: Arc<Growing>, arrived: u64) -> Result<Bytes, body::Error> {
+    async fn read(&self, file: Arc<GrowingFile>, arrived: u64) -> Result<Bytes, body::Error> {
         let (offset, length) = (self.offset, arrived - self.offset);
         let reading = spawn_blocking(move || file.read(offset, length));
         let read = reading.await.map_err(|_panic| body::Error::Abandoned)?;

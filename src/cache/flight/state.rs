@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::body;
-use crate::cache::disk::Growing;
+use crate::cache::disk::GrowingFile;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -29,7 +29,7 @@ pub(super) enum Storage {
     /// All bytes are in memory.
     Whole,
     /// The bytes are in a spill file.
-    Spilled(Arc<Growing>),
+    Spilled(Arc<GrowingFile>),
     /// Bytes read by all readers are dropped.
     Passing,
 }
@@ -37,7 +37,7 @@ pub(super) enum Storage {
 /// The next step of a reader.
 pub(super) enum Next {
     Chunk(Bytes),
-    InFile(Arc<Growing>, u64),
+    InFile(Arc<GrowingFile>, u64),
     End,
     Failed(body::Error),
     Wait,

@@ -28,7 +28,7 @@ pub struct Writer {
     flight: Arc<Flight>,
     cache: Cache,
     /// The spill file.
-    writing: Option<disk::Writing>,
+    writing: Option<disk::FileWriter>,
     /// Reserved disk space, and the used part of it.
     spill: (u64, u64),
     lag: Lag,

@@ -31,7 +31,7 @@ use crate::cache::pace::{Halt, Pace};
 use crate::cache::{AlreadyCached, Description, Flight, Key, Terms, Writer};
 use crate::dicom::part10::Identity;
 use crate::instance::{Listing, Target};
-use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat, Source};
+use crate::source::{self, Arrival, Arrivals, InstanceRequest, Representation, Seat, Source};
 use copies::Copies;
 use log::Log;
 use question::Name;
@@ -189,7 +189,7 @@ impl Crossing {
         dropped: &mut Dropped,
     ) -> Result<(), source::Error> {
         let question = &self.question;
-        let ask = Ask {
+        let ask = InstanceRequest {
             target: &question.target,
             representation: question.representation,
             hop: Some(&question.hop),

@@ -10,7 +10,7 @@ use super::InstanceReader;
 use crate::body;
 use crate::dicom::part10::{self, Identity};
 use crate::digest::Digest;
-use passing::Passing;
+use passing::InstanceCheck;
 
 /// The instances of an answer, one after the other. It buffers the first bytes of one instance: at
 /// most [`part10::MAX_HEAD`] and one chunk.
@@ -23,7 +23,7 @@ pub struct Arrivals {
     parts: InstanceReader,
     /// Buffered bytes of the current part.
     held: VecDeque<Bytes>,
-    passing: Passing,
+    passing: InstanceCheck,
     /// Whether the current part has ended.
     is_over: bool,
 }
@@ -44,7 +44,7 @@ impl Arrivals {
         Self {
             parts,
             held: VecDeque::new(),
-            passing: Passing::new(None),
+            passing: InstanceCheck::new(None),
             is_over: false,
         }
     }
@@ -78,7 +78,7 @@ impl Arrivals {
             return Ok(None);
         }
         self.is_over = false;
-        self.passing = Passing::new(self.parts.declared());
+        self.passing = InstanceCheck::new(self.parts.declared());
         let identity = match self.identify().await? {
             Ok(identity) => identity,
             Err(error) => return Ok(Some(Arrival::Unidentified(error))),

@@ -10,7 +10,7 @@ const PIECE: usize = 16 << 10;
 
 /// The check of an instance while its bytes pass.
 #[derive(Debug)]
-pub(super) struct Passing {
+pub(super) struct InstanceCheck {
     walk: Walk,
     digest: Rolling,
     arrived: u64,
@@ -20,7 +20,7 @@ pub(super) struct Passing {
     trailing: Option<u64>,
 }
 
-impl Passing {
+impl InstanceCheck {
     pub(super) fn new(declared: Option<u64>) -> Self {
         Self {
             walk: Walk::new(),
@@ -104,7 +104,7 @@ mod tests {
         declared: Option<u64>,
         size: usize,
     ) -> (usize, Result<(), body::Error>) {
-        let mut passing = Passing::new(declared);
+        let mut passing = InstanceCheck::new(declared);
         let mut taken = 0;
         for chunk in file.chunks(size) {
             if let Err(error) = passing.take(chunk).await {
@@ -166,7 +166,7 @@ mod tests {
         let file = file();
         let mut digests = Vec::new();
         for size in [1, 10, 1000] {
-            let mut passing = Passing::new(None);
+            let mut passing = InstanceCheck::new(None);
             for chunk in file.chunks(size) {
                 passing.take(chunk).await.expect("whole so far");
             }
