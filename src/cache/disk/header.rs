@@ -17,7 +17,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 
-use super::leaves::{DIGEST, Digests, StoredFile, count, digests};
+use super::leaves::{BODY_AT, DIGEST, Digests, StoredFile, count, digests};
 use super::name::{self, Name};
 use super::{Key, Stored, Validity};
 use crate::dicom::part10::Identity;
@@ -25,9 +25,6 @@ use crate::dicom::{
     SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntax,
 };
 use crate::source::Representation;
-
-/// The offset of the body.
-pub const BODY_AT: u64 = 4096;
 
 // Ends with the version of the format. Files of other versions are deleted at the start.
 const MAGIC: &[u8; 8] = b"XCWADO\x00\x02";

@@ -14,8 +14,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use twox_hash::xxhash3_128::Hasher;
 
-use super::BODY_AT;
-
+/// The offset of the body in a file, behind the header page.
+pub const BODY_AT: u64 = 4096;
 /// Bytes of a leaf, the unit of verified reads.
 pub const LEAF: u64 = 64 << 10;
 /// Reads of 4 KiB would take fifteen times the CPU time.
