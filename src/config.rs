@@ -1,4 +1,4 @@
-//! Reads `config.toml` and reports every problem at once, each with its table and key.
+//! Parses `config.toml` and reports every problem at once, each with its table and key.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,11 +18,11 @@ use crate::{budget, cache, pixels, retrieve, server};
 /// All settings.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The community that we are.
+    /// Our community.
     pub home_community_id: HomeCommunityId,
-    /// How viewers reach us; as `listen.address` says when absent.
+    /// The URL for viewers; from `listen.address` when absent.
     pub public_url: Option<Url>,
-    /// Where manifests are kept.
+    /// The folder for manifests and the cache.
     pub data_directory: PathBuf,
     /// `[listen]`.
     pub listen: server::Settings,
@@ -50,12 +50,12 @@ pub struct Config {
     pub locations: Vec<LocationSettings>,
 }
 
-/// What is wrong with the settings.
+/// The problems in the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<String>);
 
 impl Config {
-    /// Reads a settings file. Relative paths in it are relative to the file.
+    /// Reads a settings file. Relative paths are relative to the file.
     ///
     /// # Errors
     /// Every problem.
@@ -68,11 +68,11 @@ impl Config {
         }
     }
 
-    /// As [`Config::load`], with what could be read beside the problems, so that a caller can go
-    /// on and find more of them. What could not be read is left out or has its default.
+    /// As [`Config::load`], but also returns the valid settings, so that the caller can find
+    /// further problems. Invalid settings are absent or have their default.
     ///
     /// # Errors
-    /// If there is nothing to go on with.
+    /// If nothing can be parsed.
     pub fn look(path: &Path) -> Result<(Self, Problems), Problems> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Problems(vec![format!("{}: {error}", path.display())]))?;
@@ -84,7 +84,7 @@ impl Config {
         Ok((config, problems))
     }
 
-    /// What a registry of sources is made from.
+    /// The settings of the source registry.
     #[must_use]
     pub fn registry(&self) -> community::Settings<'_> {
         community::Settings {
@@ -97,7 +97,7 @@ impl Config {
         }
     }
 
-    /// How viewers reach us.
+    /// The URL for viewers.
     #[must_use]
     pub fn public_url(&self) -> Url {
         let by_address = || {
@@ -107,7 +107,7 @@ impl Config {
         self.public_url.clone().unwrap_or_else(by_address)
     }
 
-    /// How partners reach their listener, if they have one.
+    /// The URL for partners, if they have a listener.
     #[must_use]
     pub fn gateway_url(&self) -> Option<Url> {
         let listen = self.gateway_listen.as_ref()?;
@@ -115,7 +115,7 @@ impl Config {
         Some(listen.public_url.clone().unwrap_or_else(by_address))
     }
 
-    /// Every path in the settings, to be changed.
+    /// All paths, mutable.
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         let mut paths = vec![&mut self.data_directory];
         let listen = &mut self.listen;
@@ -140,7 +140,7 @@ impl Config {
         paths
     }
 
-    /// Reads settings.
+    /// Parses settings.
     ///
     /// # Errors
     /// Every problem.
@@ -157,60 +157,44 @@ impl Config {
         let table: Table = text
             .parse()
             .map_err(|error: toml::de::Error| Problems(vec![error.to_string()]))?;
-        let mut reading = Reading {
+        let mut reader = SettingsReader {
             table,
             problems: Vec::new(),
         };
-        reading.require("home_community_id");
-        let home_community_id = reading.take("home_community_id");
-        let public_url = reading
+        reader.require("home_community_id");
+        let home_community_id = reader.take("home_community_id");
+        let public_url = reader
             .take::<Url>("public_url")
-            .filter(|url| reading.is_fine("public_url", Some(url)));
+            .filter(|url| reader.is_fine("public_url", Some(url)));
         let config = Self {
-            listen: reading.take("listen").unwrap_or_default(),
-            gateway_listen: reading
+            listen: reader.take("listen").unwrap_or_default(),
+            gateway_listen: reader
                 .take::<server::GatewaySettings>("gateway_listen")
                 .filter(|listen| {
-                    reading.is_fine("gateway_listen.public_url", listen.public_url.as_ref())
+                    reader.is_fine("gateway_listen.public_url", listen.public_url.as_ref())
                 }),
-            manifests: reading.take("manifests").unwrap_or_default(),
-            retrieve: reading.take("retrieve").unwrap_or_default(),
-            cache: reading.take("cache").unwrap_or_default(),
-            xc_wado: reading.take("xc_wado").unwrap_or_default(),
-            cors: reading.take("cors").unwrap_or_default(),
-            limits: reading.take("limits").unwrap_or_default(),
-            rendering: reading.take("rendering").unwrap_or_default(),
-            viewers: reading.take("viewers").unwrap_or_default(),
-            communities: reading
-                .take_tables("community")
-                .into_iter()
-                .map(
-                    |(position, read): (_, CommunitySettings)| CommunitySettings {
-                        position,
-                        ..read
-                    },
-                )
-                .collect(),
-            locations: reading
-                .take_tables("location")
-                .into_iter()
-                .map(|(position, read): (_, LocationSettings)| LocationSettings {
-                    position,
-                    ..read
-                })
-                .collect(),
-            data_directory: reading
+            manifests: reader.take("manifests").unwrap_or_default(),
+            retrieve: reader.take("retrieve").unwrap_or_default(),
+            cache: reader.take("cache").unwrap_or_default(),
+            xc_wado: reader.take("xc_wado").unwrap_or_default(),
+            cors: reader.take("cors").unwrap_or_default(),
+            limits: reader.take("limits").unwrap_or_default(),
+            rendering: reader.take("rendering").unwrap_or_default(),
+            viewers: reader.take("viewers").unwrap_or_default(),
+            communities: reader.communities(),
+            locations: reader.locations(),
+            data_directory: reader
                 .take("data_directory")
                 .unwrap_or_else(|| "var".into()),
             public_url,
             home_community_id: home_community_id.unwrap_or_else(Self::no_community),
         };
-        reading.problems.extend(config.unprotected_tokens());
-        Ok((config, reading.finish()))
+        reader.problems.extend(config.unprotected_tokens());
+        Ok((config, reader.finish()))
     }
 
-    /// Tokens that nobody can be held to, as no listener asks partners for certificates, and that would
-    /// come in clear.
+    /// Tokens without effect: no listener asks partners for certificates, and the tokens would
+    /// arrive in clear text.
     fn unprotected_tokens(&self) -> Vec<String> {
         if self.gateway_listen.is_some() || self.listen.client_authorities.is_some() {
             return Vec::new();
@@ -232,7 +216,7 @@ impl Config {
     }
 }
 
-/// Where an address leads from this machine. A wildcard address is no destination.
+/// The URL of an address on this machine. A wildcard address is not a destination.
 fn url_of(scheme: &str, mut address: SocketAddr) -> Url {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -242,16 +226,16 @@ fn url_of(scheme: &str, mut address: SocketAddr) -> Url {
     Url::parse(&format!("{scheme}://{address}")).expect("scheme, address and port are a URL")
 }
 
-struct Reading {
-    /// What has not been read yet.
+struct SettingsReader {
+    /// The keys not yet read.
     table: Table,
     problems: Vec<String>,
 }
 
-impl Reading {
+impl SettingsReader {
     fn require(&mut self, key: &str) {
         if !self.table.contains_key(key) {
-            self.problems.push(format!("{key}: it is missing"));
+            self.problems.push(format!("{key}: the key is missing"));
         }
     }
 
@@ -260,7 +244,21 @@ impl Reading {
         self.read(key, value)
     }
 
-    /// The tables of an array, each with its position. One that cannot be read is left out.
+    fn communities(&mut self) -> Vec<CommunitySettings> {
+        let tables = self.take_tables("community").into_iter();
+        tables
+            .map(|(position, read)| CommunitySettings { position, ..read })
+            .collect()
+    }
+
+    fn locations(&mut self) -> Vec<LocationSettings> {
+        let tables = self.take_tables("location").into_iter();
+        tables
+            .map(|(position, read)| LocationSettings { position, ..read })
+            .collect()
+    }
+
+    /// The tables of an array, each with its position, without the invalid ones.
     fn take_tables<T: DeserializeOwned>(&mut self, key: &str) -> Vec<(usize, T)> {
         match self.table.remove(key) {
             None => Vec::new(),
@@ -274,14 +272,14 @@ impl Reading {
             }
             Some(_) => {
                 self.problems
-                    .push(format!("{key}: write [[{key}]], once for each"));
+                    .push(format!("{key}: write one [[{key}]] for each"));
                 Vec::new()
             }
         }
     }
 
-    /// Reads a value. A deserialiser stops at the first problem: what it complains of is taken out
-    /// and the rest is read again, so that all of them are found.
+    /// Deserialises a value. A deserialiser stops at the first problem: each faulty key is removed
+    /// and the rest is parsed again, to find all problems.
     fn read<T: DeserializeOwned>(&mut self, key: &str, mut value: Value) -> Option<T> {
         let before = self.problems.len();
         loop {
@@ -291,7 +289,7 @@ impl Reading {
                 Err(error) => {
                     let text = one_line(&error.inner().to_string());
                     let mut path = path_of(error.path());
-                    // An unknown key is sometimes named in the text only.
+                    // Some errors name an unknown key only in their text.
                     if let Some(unknown) = unknown_field(&text)
                         && path.last().is_none_or(|last| last != unknown)
                     {
@@ -307,7 +305,7 @@ impl Reading {
         }
     }
 
-    /// Whether a URL, if there is one, can stand before a path.
+    /// Whether a URL, if present, is usable as a base.
     fn is_fine(&mut self, key: &str, url: Option<&Url>) -> bool {
         let is_fine = url.is_none_or(|url| {
             matches!(url.scheme(), "http" | "https")
@@ -346,7 +344,7 @@ fn unknown_field(text: &str) -> Option<&str> {
     text.strip_prefix("unknown field `")?.split('`').next()
 }
 
-/// Takes what a path leads to out of a value; `false` if there is nothing.
+/// Removes the value at a path; `false` if it does not exist.
 fn remove(value: &mut Value, path: &[String]) -> bool {
     let Some((last, parents)) = path.split_last() else {
         return false;
@@ -395,127 +393,5 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_commented_default_is_what_the_code_defaults_to() {
-        let text = include_str!("../config.toml");
-        let config = Config::parse(text).expect("it can be read");
-        let bare = Config::parse("home_community_id = \"1.3.6.1.4.1.99999.1\"").expect("settings");
-        assert_eq!(format!("{config:?}"), format!("{bare:?}"));
-        // What is commented out can be uncommented: `# key = value`, `# [table]`.
-        let uncommented: String = text
-            .lines()
-            .map(|line| match line.strip_prefix("# ") {
-                Some(setting) if setting.contains(" = ") || setting.starts_with('[') => setting,
-                Some(_) | None => line,
-            })
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        let config = Config::parse(&uncommented).expect("it can be uncommented");
-        assert_eq!(config.locations.len(), 2);
-        assert_eq!(config.communities.len(), 1);
-        assert!(config.gateway_listen.is_some());
-        let shown = |config: &Config| {
-            format!(
-                "{:?} {:?} {:?}",
-                config.cache, config.retrieve, config.limits
-            )
-        };
-        assert_eq!(shown(&config), shown(&bare));
-    }
-
-    #[test]
-    fn tells_every_problem_at_once_with_table_and_key() {
-        let problems = Config::parse(
-            r#"
-            public_url = "ftp://x/"
-            colour = "blue"
-            [listen]
-            address = "nowhere"
-            conections = 5
-            drain_seconds = "soon"
-            [[location]]
-            retrieve_location_uid = 5
-            wado_rs_url = "http://127.0.0.1:1/"
-            http.conect_seconds = 1
-            [[location]]
-            offers = ["everything"]
-            "#,
-        )
-        .expect_err("problems");
-        for expected in [
-            "home_community_id: it is missing",
-            "public_url: ",
-            "colour: unknown key",
-            "listen.address: ",
-            "listen.conections: unknown field",
-            "listen.drain_seconds: invalid type",
-            "location[0].retrieve_location_uid: ",
-            "location[0].http.conect_seconds: unknown field",
-            "location[1].offers.0: ",
-        ] {
-            let is_told = problems
-                .0
-                .iter()
-                .any(|problem| problem.starts_with(expected));
-            assert!(is_told, "{expected} in {problems:#?}");
-        }
-        assert_eq!(problems.0.len(), 9, "{problems:#?}");
-    }
-
-    #[test]
-    fn the_public_url_follows_the_address_when_it_is_not_set() {
-        let url = |listen: &str| {
-            let text = format!("home_community_id = \"1.2.3\"\n{listen}");
-            Config::parse(&text)
-                .expect("settings")
-                .public_url()
-                .to_string()
-        };
-        for (listen, expected) in [
-            ("", "http://127.0.0.1:8080/"),
-            ("[listen]\naddress = \"10.1.2.3:80\"", "http://10.1.2.3/"),
-            (
-                "[listen]\naddress = \"[fd00::1]:8080\"",
-                "http://[fd00::1]:8080/",
-            ),
-            (
-                "[listen]\naddress = \"0.0.0.0:9000\"",
-                "http://127.0.0.1:9000/",
-            ),
-            ("[listen]\naddress = \"[::]:9000\"", "http://[::1]:9000/"),
-            (
-                "[listen]\naddress = \"10.1.2.3:443\"\ncertificate = \"c\"\nprivate_key = \"k\"",
-                "https://10.1.2.3/",
-            ),
-            (
-                "public_url = \"https://pacs.example/x\"\n[listen]\naddress = \"10.1.2.3:443\"",
-                "https://pacs.example/x",
-            ),
-        ] {
-            assert_eq!(url(listen), expected, "{listen}");
-        }
-    }
-
-    #[test]
-    fn a_token_of_a_partner_needs_a_listener_that_asks_for_certificates() {
-        let partner =
-            "[[community]]\nhome_community_id = \"1.2.4\"\ntheir_token = { env = \"X\" }\n";
-        let text = format!("home_community_id = \"1.2.3\"\n{partner}");
-        let problems = Config::parse(&text).expect_err("a problem");
-        assert!(
-            problems.0[0].starts_with("community[0].their_token: "),
-            "{problems}"
-        );
-        let listener = "[listen]\nclient_authorities = \"a\"\n";
-        assert!(Config::parse(&format!("{text}{listener}")).is_ok());
-    }
-
-    #[test]
-    fn what_is_no_toml_is_told_with_its_line() {
-        let problems = Config::parse("home_community_id = \n").expect_err("a problem");
-        assert!(problems.to_string().contains("line 1"), "{problems}");
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,42 +1,42 @@
-//! A digest of bytes as they pass, which tells two copies of one instance apart.
+//! A digest of passing bytes, which distinguishes two copies of one instance.
 //!
-//! It is XXH3-128 and costs a few per cent of what copying the bytes costs. It is not cryptographic:
-//! the seed is drawn once for each process, so a source cannot prepare two copies that look alike, and
-//! a digest means nothing outside the process that made it. Entity tags are SHA-256.
+//! XXH3-128 costs a few per cent of copying the bytes. It is not cryptographic: each process draws
+//! a random seed, so a source cannot prepare two copies with the same digest, and a digest is
+//! meaningless outside its process. Entity tags are SHA-256.
 
 use std::fmt;
 use std::sync::OnceLock;
 
 use twox_hash::xxhash3_128::Hasher;
 
-/// The digest of all bytes that were given to a [`Rolling`].
+/// The digest of all bytes in a [`Rolling`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(u128);
 
 impl Digest {
-    /// That of bytes that are all here.
+    /// The digest of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Hasher::oneshot_with_seed(seed(), bytes))
     }
 }
 
-/// A digest that is worked out while bytes pass. It takes about half a KiB.
+/// Computes a digest while bytes pass. It takes about half a KiB.
 pub struct Rolling(Box<Hasher>);
 
 impl Rolling {
-    /// Of no bytes yet.
+    /// A digest of no bytes yet.
     #[must_use]
     pub fn new() -> Self {
         Self(Box::new(Hasher::with_seed(seed())))
     }
 
-    /// Adds the bytes that follow.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.write(bytes);
     }
 
-    /// The digest of everything so far; more may follow.
+    /// The digest of all bytes so far.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest(self.0.finish_128())
@@ -59,7 +59,7 @@ fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| {
         let mut seed = [0; 8];
-        // Without random numbers a source could know the seed, and would still have to find a collision.
+        // Without randomness a source could know the seed, but would still need a collision.
         let _ = getrandom::fill(&mut seed);
         u64::from_le_bytes(seed)
     })

@@ -1,11 +1,12 @@
-//! What a request says of its way, and what it says at the next hop: `Via` (RFC 9110 7.6.3),
-//! `traceparent` (W3C Trace Context), `X-Request-Id`. Pure.
+//! Hop headers of a request, upstream and downstream: `Via` (RFC 9110 7.6.3), `traceparent` (W3C
+//! Trace Context), `X-Request-Id`. Pure.
 //!
-//! These are the only header fields of a caller that travel on, and only in forms that can hold
-//! nothing else.
+//! Only these header fields of a client are forwarded, and only in forms that cannot carry other
+//! data.
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use http::header::{HeaderMap, HeaderName, HeaderValue, VIA};
 use sha2::{Digest, Sha256};
 
@@ -16,36 +17,35 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// `X-Request-Id`.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// More gateways than this on one way is a loop, whoever they are.
+/// A path of more gateways is a loop.
 const MOST_GATEWAYS: usize = 8;
 const LONGEST_REQUEST_ID: usize = 64;
 const PREFIX: &str = "xcwado-";
 
-/// What a gateway calls itself in `Via`: the same for every process of a community, and telling
-/// nothing of its hosts.
+/// The gateway's name in `Via`: the same for every process of a community, without a host name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pseudonym(Box<str>);
 
-/// A request on its way.
+/// The hop headers of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hop {
     via: HeaderValue,
     traceparent: HeaderValue,
-    /// Names the request in logs.
+    /// The request's name in logs.
     pub request_id: RequestId,
 }
 
-/// Names a request across hops.
+/// The name of a request across hops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId {
     text: Box<str>,
-    /// It was made by a gateway, or looks so: it can be logged.
+    /// Whether a gateway generated it, or it looks so: then it may be logged.
     is_random: bool,
 }
 
-/// A request has been here before.
+/// The request has passed this gateway before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the request has come here before")]
+#[error("the request has passed this gateway before")]
 pub struct Loop;
 
 impl Pseudonym {
@@ -53,7 +53,7 @@ impl Pseudonym {
     #[must_use]
     pub fn of(community: &HomeCommunityId) -> Self {
         let digest = Sha256::digest(community.as_str());
-        Self(format!("{PREFIX}{}", hexadecimal(&digest[..8])).into())
+        Self(format!("{PREFIX}{}", HEXLOWER.encode(&digest[..8])).into())
     }
 }
 
@@ -64,11 +64,11 @@ impl fmt::Display for Pseudonym {
 }
 
 impl Hop {
-    /// Reads where a request comes from and adds where it is. What is not there, or is not in its
-    /// form, is made from `random`.
+    /// Parses the hop headers and adds this gateway. Missing or malformed fields are generated from
+    /// `random`.
     ///
     /// # Errors
-    /// [`Loop`] if it has been here, or has passed too many gateways.
+    /// [`Loop`] if the request has passed this gateway, or too many gateways.
     pub fn read(headers: &HeaderMap, here: &Pseudonym, random: [u8; 32]) -> Result<Self, Loop> {
         let (trace, id) = random.split_at(16);
         Ok(Self {
@@ -102,7 +102,7 @@ impl RequestId {
     }
 
     fn new(random: &[u8]) -> Self {
-        let digits = hexadecimal(random);
+        let digits = HEXLOWER.encode(random);
         // RFC 9562 5.4: version 4, variant 1.
         let variant = char::from(b"89ab"[usize::from(random[8] & 3)]);
         let text = format!(
@@ -119,21 +119,20 @@ impl RequestId {
         }
     }
 
-    /// As a header field says it.
+    /// Its header field.
     #[must_use]
     pub fn value(&self) -> HeaderValue {
         HeaderValue::from_str(&self.text).expect("it has only visible characters")
     }
 
-    /// As a log may say it: what a caller has chosen may be the name of a patient.
+    /// Its form for logs: an id chosen by the client could be a patient's name.
     #[must_use]
     pub fn for_log(&self) -> &str {
         if self.is_random { &self.text } else { "-" }
     }
 }
 
-/// The gateways that the request has passed, and this one. Other names of the way are dropped: they
-/// belong to somebody's network.
+/// The gateways on the path, and this one. Other names are dropped, because they reveal a network.
 fn via(headers: &HeaderMap, here: &Pseudonym) -> Result<HeaderValue, Loop> {
     let fields = headers.get_all(VIA).iter();
     let entries = fields
@@ -182,8 +181,12 @@ fn is_traceparent(text: &str) -> bool {
 }
 
 fn new_traceparent(trace: &[u8], parent: &[u8]) -> HeaderValue {
-    // Not sampled: there is nobody to report to.
-    let text = format!("00-{}-{}-00", hexadecimal(trace), hexadecimal(&parent[..8]));
+    // Not sampled: no collector exists.
+    let text = format!(
+        "00-{}-{}-00",
+        HEXLOWER.encode(trace),
+        HEXLOWER.encode(&parent[..8])
+    );
     HeaderValue::try_from(text).expect("digits are visible")
 }
 
@@ -199,10 +202,6 @@ fn is_uuid(text: &str) -> bool {
 
 fn is_hexadecimal(text: &str) -> bool {
     text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Identifiers of IHE: communities and the places that hold their images.
+//! IHE identifiers: communities and the locations of their images.
 
 use std::fmt;
 
@@ -6,44 +6,46 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use crate::dicom::Uid;
 
-/// An OID that names a community (XCA homeCommunityId), in its bare form.
+/// An OID that names a community (XCA homeCommunityId), without a prefix.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct HomeCommunityId(Uid);
 
 /// Names the system that holds the instances of a series (0040,E011).
 ///
-/// The standard wants an OID. Published examples also carry short names such as `ACME`; those are
-/// kept as [`RetrieveLocationUid::Opaque`] and mean something only where settings say so.
+/// The standard requires an OID. Published examples also contain short names such as `ACME`; they
+/// are kept as [`RetrieveLocationUid::Opaque`] and are valid only where the settings allow them.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum RetrieveLocationUid {
-    /// What the standard asks for.
+    /// An OID, as the standard requires.
     Oid(Uid),
-    /// A name that is no OID: at most 64 letters, digits, dots, underscores and hyphens.
+    /// A short name: at most 64 letters, digits, dots, underscores and hyphens.
     Opaque(Box<str>),
 }
 
-/// Where somebody says that a series is. Untrusted: it only selects a configured source.
+/// The location of a series, as a manifest or a request states it. Untrusted: it only selects a
+/// configured source.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Location {
     /// Retrieve Location UID (0040,E011).
     pub retrieve_location_uid: Option<RetrieveLocationUid>,
-    /// Retrieve URL (0008,1190), a DICOMweb base URI: what stands before `/studies`.
+    /// Retrieve URL (0008,1190), a DICOMweb base URI: the part before `/studies`.
     pub retrieve_url: Option<Box<str>>,
     /// Retrieve AE Title (0008,0054) of classic manifests.
     pub retrieve_ae_title: Option<Box<str>>,
 }
 
-/// A text is no identifier of the kind asked for.
+/// The text is not an identifier of the expected kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an OID")]
 pub struct NotAnOid;
 
 impl HomeCommunityId {
-    /// Reads the identifier: bare, or with `urn:oid:` or `oid:` before it, percent-encoded or not.
+    /// Parses the identifier: bare, or with the prefix `urn:oid:` or `oid:`, percent-encoded or
+    /// not.
     ///
     /// # Errors
-    /// [`NotAnOid`] if what remains is not of the form of an OID.
+    /// [`NotAnOid`] if the rest is not an OID.
     pub fn parse(text: &str) -> Result<Self, NotAnOid> {
         Uid::parse(&normal_form(text))
             .map(Self)
@@ -58,8 +60,8 @@ impl HomeCommunityId {
 }
 
 impl Location {
-    /// What stands before `studies` in the path of a RAD-160 request to a community's gateway: the
-    /// canonical form of XC-WADO Rev 1.2.
+    /// The path before `studies` in a RAD-160 request to a community's gateway: the canonical form
+    /// of XC-WADO Rev 1.2.
     #[must_use]
     pub fn xc_wado_path(&self, community: &HomeCommunityId) -> String {
         match &self.retrieve_location_uid {
@@ -68,7 +70,7 @@ impl Location {
         }
     }
 
-    /// The `retrieveURL` parameter of such a request, if there is a Retrieve URL.
+    /// The `retrieveURL` parameter of such a request, if a Retrieve URL is present.
     #[must_use]
     pub fn xc_wado_query(&self) -> Option<String> {
         let url = self.retrieve_url.as_deref()?;
@@ -76,7 +78,7 @@ impl Location {
     }
 }
 
-/// What stands for itself in a query: RFC 3986 2.3.
+/// The unreserved characters of a query: RFC 3986 2.3.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -92,7 +94,7 @@ impl TryFrom<String> for HomeCommunityId {
 }
 
 impl RetrieveLocationUid {
-    /// Reads the identifier in any of the spellings that occur in manifests, URLs and settings.
+    /// Parses the identifier in any spelling of manifests, URLs and settings.
     ///
     /// # Errors
     /// [`NotAnOid`] if it is neither an OID nor a short name.
@@ -114,7 +116,7 @@ impl RetrieveLocationUid {
         }
     }
 
-    /// Whether it is no OID.
+    /// Whether it is a short name.
     #[must_use]
     pub fn is_opaque(&self) -> bool {
         match self {
@@ -141,7 +143,7 @@ fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str
 
 fn is_opaque(text: &str) -> bool {
     (1..=64).contains(&text.len())
-        // It becomes a segment of a path.
+        // It becomes a path segment.
         && text.bytes().any(|b| b != b'.')
         && text
             .bytes()

@@ -1,5 +1,5 @@
-//! Every metric, named once. Labels come from small fixed sets: aliases of locations, names of
-//! transactions and outcomes; never a UID, never anything of a patient.
+//! All metrics, each declared once. Labels come from small fixed sets: aliases of locations, names of
+//! transactions and outcomes; never a UID, never patient data.
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -8,91 +8,194 @@ use prometheus::{
 
 use crate::budget::Meters;
 
-/// The metrics of one gateway.
-#[derive(Debug, Clone)]
-pub struct Metrics {
-    registry: Registry,
-    /// Requests answered, by transaction and status class.
-    pub requests: IntCounterVec,
+/// Declares [`Metrics`]: each metric with its name, its help text and its labels.
+macro_rules! metrics {
+    ($(
+        $(#[$doc:meta])*
+        $visibility:vis $field:ident: $kind:ty = $create:ident($($about:expr),+);
+    )+) => {
+        /// The metrics of one gateway.
+        #[derive(Debug, Clone)]
+        pub struct Metrics {
+            registry: Registry,
+            $($(#[$doc])* $visibility $field: $kind,)+
+        }
+
+        impl Metrics {
+            fn register(registry: Registry) -> Self {
+                Self {
+                    $($field: $create(&registry, $($about),+),)+
+                    registry,
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Answered requests, by transaction and status class.
+    pub requests: IntCounterVec =
+        counter("requests_total", "Requests answered", &["transaction", "status_class"]);
     /// Seconds from a request's head to the end of its answer, by transaction.
-    pub request_seconds: HistogramVec,
+    pub request_seconds: HistogramVec = histogram(
+        "request_duration_seconds",
+        "From a request's head to the end of its answer",
+        &["transaction"]
+    );
     /// Seconds from a request's head to the head of its answer, by transaction.
-    pub first_byte_seconds: HistogramVec,
-    /// Answers by how they ended: `complete`, `partial`, `broken_off`, `client_left`.
-    pub answers: IntCounterVec,
+    pub first_byte_seconds: HistogramVec = histogram(
+        "request_first_byte_seconds",
+        "From a request's head to the head of its answer",
+        &["transaction"]
+    );
+    /// Answers by outcome: `complete`, `partial`, `broken_off`, `client_left`.
+    pub answers: IntCounterVec =
+        counter("answers_total", "Answers by outcome", &["transaction", "outcome"]);
     /// Bytes of answers handed to clients, by transaction.
-    pub delivered_bytes: IntCounterVec,
+    pub delivered_bytes: IntCounterVec =
+        counter("delivered_bytes_total", "Bytes of answers handed to clients", &["transaction"]);
     /// Instances handed to clients, by location.
-    pub delivered_instances: IntCounterVec,
+    pub delivered_instances: IntCounterVec =
+        counter("delivered_instances_total", "Instances handed to clients", &["location"]);
     /// Bytes of instances that sources sent, by location.
-    pub fetched_bytes: IntCounterVec,
+    pub fetched_bytes: IntCounterVec =
+        counter("fetched_bytes_total", "Bytes of instances that sources sent", &["location"]);
     /// Instances that sources sent, by location.
-    pub fetched_instances: IntCounterVec,
-    /// Instances that sources sent and that were not passed on, by location and reason.
-    pub dropped_instances: IntCounterVec,
-    /// Bytes behind data sets, which are delivered: `location`.
-    pub trailing_bytes: IntCounterVec,
+    pub fetched_instances: IntCounterVec =
+        counter("fetched_instances_total", "Instances that sources sent", &["location"]);
+    /// Fetched instances that were not forwarded, by location and reason.
+    pub dropped_instances: IntCounterVec = counter(
+        "dropped_instances_total",
+        "Fetched instances that were not forwarded",
+        &["location", "outcome"]
+    );
+    /// Bytes behind data sets, which are forwarded, by location.
+    pub trailing_bytes: IntCounterVec = counter(
+        "trailing_bytes_total",
+        "Fetched bytes behind data sets other than padding",
+        &["location"]
+    );
     /// Requests to sources, by location and outcome.
-    pub source_requests: IntCounterVec,
-    /// Requests that were sent to a further address of a source, by location.
-    pub source_retries: IntCounterVec,
-    /// Whether an address of a source is asked: 0 yes, 1 on trial, 2 no; by location and the
-    /// how-manyth address it is.
-    pub breaker_state: IntGaugeVec,
+    pub source_requests: IntCounterVec =
+        counter("source_requests_total", "Requests to sources", &["location", "outcome"]);
+    /// Requests sent to a further address of a source, by location.
+    pub source_retries: IntCounterVec = counter(
+        "source_retries_total",
+        "Requests sent to a further address of a source",
+        &["location"]
+    );
+    /// The breaker of an address: 0 closed, 1 half open, 2 open; by location and the number of the
+    /// address.
+    pub breaker_state: IntGaugeVec = gauge(
+        "breaker_state",
+        "Breaker of an address of a source: 0 closed, 1 half open, 2 open",
+        &["location", "address"]
+    );
     /// Seconds until a source began to answer, by location.
-    pub source_first_byte_seconds: HistogramVec,
-    /// Files that a folder source offers, by location.
-    pub folder_instances: IntGaugeVec,
-    /// Manifests that are registered.
-    pub manifests: IntGauge,
-    /// Manifests by what became of their registration.
-    pub registrations: IntCounterVec,
-    /// Seconds it took to read a manifest.
-    pub manifest_read_seconds: Histogram,
-    /// Connections of clients that are open, by listener.
-    pub open_connections: IntGaugeVec,
-    /// Connections turned away because there were too many, by listener.
-    pub refused_connections: IntCounterVec,
-    /// Connections that the gateway closed, by listener and reason: `idle`, `stalled`, `displaced`,
+    pub source_first_byte_seconds: HistogramVec =
+        histogram("source_first_byte_seconds", "Until a source began to answer", &["location"]);
+    /// Instances of a folder source, by location.
+    pub folder_instances: IntGaugeVec =
+        gauge("folder_instances", "Instances of a folder source", &["location"]);
+    /// Registered manifests.
+    pub manifests: IntGauge = plain_gauge("manifests", "Registered manifests");
+    /// Registrations of manifests, by outcome.
+    pub registrations: IntCounterVec = counter(
+        "manifest_registrations_total",
+        "Registrations of manifests by outcome",
+        &["outcome"]
+    );
+    /// Seconds to parse a manifest.
+    pub manifest_read_seconds: Histogram =
+        plain_histogram("manifest_read_seconds", "Time to parse a manifest");
+    /// Open client connections, by listener.
+    pub open_connections: IntGaugeVec =
+        gauge("open_connections", "Open client connections", &["listener"]);
+    /// Connections refused for lack of a seat, by listener.
+    pub refused_connections: IntCounterVec = counter(
+        "refused_connections_total",
+        "Connections refused for lack of a seat",
+        &["listener"]
+    );
+    /// Connections closed by the gateway, by listener and reason: `idle`, `stalled`, `displaced`,
     /// `certificate`.
-    pub closed_connections: IntCounterVec,
-    /// Handshakes that failed, by listener.
-    pub failed_handshakes: IntCounterVec,
-    /// Seconds since 1970 when a certificate of ours ceases to be valid, by credentials.
-    pub certificate_expiry: IntGaugeVec,
-    /// Credentials that changed while the gateway ran, by what became of that.
-    pub credential_reloads: IntCounterVec,
-    /// What somebody tried who had no right to.
-    pub security_events: IntCounterVec,
-    /// Requests of other communities' gateways, by community and status class.
-    pub partner_requests: IntCounterVec,
-    /// Looks for instances in the cache, by where they were found: `memory`, `disk`, `flight`
-    /// (arriving for somebody else), `none`.
-    pub cache_lookups: IntCounterVec,
-    /// Bytes that are kept, by tier.
-    pub cache_bytes: IntGaugeVec,
-    /// Instances that are kept, by tier.
-    pub cache_entries: IntGaugeVec,
-    /// Instances that left for want of room or of age, by tier.
-    pub cache_evictions: IntCounterVec,
-    /// Instances on disk that were found damaged.
-    pub cache_damaged: IntCounter,
-    /// Bytes of memory that the index of the disk tier takes.
-    pub cache_index_bytes: IntGauge,
-    /// Instances that were not written to disk, because it was full or too slow.
-    pub cache_not_written: IntCounter,
-    /// Instances and series that broke off, by location and by what became of them: `repaired`,
-    /// `failed`, `changed` (the source gives something else now).
-    pub repairs: IntCounterVec,
-    /// What was refused for want of room, by whose bound it was: `client` (answers of one), `fetches`
-    /// (of all sources), `queue` (of one source), `memory` (of answers that are no streams), `decoders`.
-    pub refused: IntCounterVec,
-    /// Bytes of memory that answers hold which are no streams.
-    pub budget_bytes: IntGauge,
-    /// Instances that are arriving.
-    pub flights_open: IntGauge,
-    resident_memory: IntGauge,
-    open_files: IntGauge,
+    pub closed_connections: IntCounterVec = counter(
+        "closed_connections_total",
+        "Connections closed by the gateway",
+        &["listener", "reason"]
+    );
+    /// Failed TLS handshakes, by listener.
+    pub failed_handshakes: IntCounterVec =
+        counter("failed_handshakes_total", "Failed TLS handshakes", &["listener"]);
+    /// Expiry of our certificates in seconds since 1970, by credentials.
+    pub certificate_expiry: IntGaugeVec = gauge(
+        "certificate_expiry_timestamp_seconds",
+        "Expiry of our certificates",
+        &["credentials"]
+    );
+    /// Reloads of changed credentials, by outcome.
+    pub credential_reloads: IntCounterVec = counter(
+        "credential_reloads_total",
+        "Reloads of changed credentials",
+        &["credentials", "outcome"]
+    );
+    /// Rejected unauthorised requests, by event.
+    pub security_events: IntCounterVec =
+        counter("security_events_total", "Rejected unauthorised requests", &["event"]);
+    /// Requests of partners, by community and status class.
+    pub partner_requests: IntCounterVec = counter(
+        "partner_requests_total",
+        "Requests of partners",
+        &["community", "status_class"]
+    );
+    /// Cache lookups, by result: `memory`, `disk`, `flight` (arriving for another request), `none`.
+    pub cache_lookups: IntCounterVec = counter(
+        "cache_lookups_total",
+        "Cache lookups by result",
+        &["tier"]
+    );
+    /// Bytes of cached instances, by tier.
+    pub cache_bytes: IntGaugeVec =
+        gauge("cache_bytes", "Bytes of cached instances", &["tier"]);
+    /// Cached instances, by tier.
+    pub cache_entries: IntGaugeVec = gauge("cache_entries", "Cached instances", &["tier"]);
+    /// Instances evicted for space or age, by tier.
+    pub cache_evictions: IntCounterVec = counter(
+        "cache_evictions_total",
+        "Instances evicted for space or age",
+        &["tier"]
+    );
+    /// Damaged instances on disk.
+    pub cache_damaged: IntCounter =
+        plain_counter("cache_damaged_total", "Damaged instances on disk");
+    /// Bytes of memory for the index of the disk tier.
+    pub cache_index_bytes: IntGauge =
+        plain_gauge("cache_index_bytes", "Memory for the index of the disk tier");
+    /// Instances not written to disk because it was full or too slow.
+    pub cache_not_written: IntCounter = plain_counter(
+        "cache_not_written_total",
+        "Instances not written to disk because it was full or too slow"
+    );
+    /// Repairs of broken instances and series, by location and outcome: `repaired`, `failed`,
+    /// `changed` (the source sends other bytes now).
+    pub repairs: IntCounterVec = counter(
+        "repairs_total",
+        "Repairs of broken answers by outcome",
+        &["location", "outcome"]
+    );
+    /// Requests refused at a bound: `client` (answers of one client), `fetches` (of all sources),
+    /// `queue` (of one source), `memory` (of buffered answers), `decoders`.
+    pub refused: IntCounterVec =
+        counter("refused_total", "Requests refused at a bound", &["bound"]);
+    /// Bytes of memory for buffered answers.
+    pub budget_bytes: IntGauge =
+        plain_gauge("budget_bytes", "Memory for buffered answers");
+    /// Open flights.
+    pub flights_open: IntGauge = plain_gauge("flights_open", "Open flights");
+    resident_memory: IntGauge =
+        plain_gauge("process_resident_memory_bytes", "Resident memory of the process");
+    open_files: IntGauge =
+        plain_gauge("process_open_file_descriptors", "Open file descriptors of the process");
 }
 
 const SECONDS: &[f64] = &[
@@ -107,235 +210,16 @@ impl Metrics {
         let build_info = gauge(
             &registry,
             "build_info",
-            "Always 1; says what runs",
+            "Always 1; the label is the version",
             &["version"],
         );
         build_info
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
-        Self {
-            requests: counter(
-                &registry,
-                "requests_total",
-                "Requests answered",
-                &["transaction", "status_class"],
-            ),
-            request_seconds: histogram(
-                &registry,
-                "request_duration_seconds",
-                "From a request's head to the end of its answer",
-                &["transaction"],
-            ),
-            first_byte_seconds: histogram(
-                &registry,
-                "request_first_byte_seconds",
-                "From a request's head to the head of its answer",
-                &["transaction"],
-            ),
-            answers: counter(
-                &registry,
-                "answers_total",
-                "Answers by how they ended",
-                &["transaction", "outcome"],
-            ),
-            delivered_bytes: counter(
-                &registry,
-                "delivered_bytes_total",
-                "Bytes of answers handed to clients",
-                &["transaction"],
-            ),
-            delivered_instances: counter(
-                &registry,
-                "delivered_instances_total",
-                "Instances handed to clients",
-                &["location"],
-            ),
-            fetched_bytes: counter(
-                &registry,
-                "fetched_bytes_total",
-                "Bytes of instances that sources sent",
-                &["location"],
-            ),
-            fetched_instances: counter(
-                &registry,
-                "fetched_instances_total",
-                "Instances that sources sent",
-                &["location"],
-            ),
-            dropped_instances: counter(
-                &registry,
-                "dropped_instances_total",
-                "Instances that sources sent and that were not passed on",
-                &["location", "outcome"],
-            ),
-            trailing_bytes: counter(
-                &registry,
-                "trailing_bytes_total",
-                "Bytes behind data sets that sources sent and that are no padding",
-                &["location"],
-            ),
-            source_requests: counter(
-                &registry,
-                "source_requests_total",
-                "Requests to sources",
-                &["location", "outcome"],
-            ),
-            source_retries: counter(
-                &registry,
-                "source_retries_total",
-                "Requests that were sent to a further address of a source",
-                &["location"],
-            ),
-            breaker_state: gauge(
-                &registry,
-                "breaker_state",
-                "Whether an address of a source is asked: 0 closed, 1 half open, 2 open",
-                &["location", "address"],
-            ),
-            source_first_byte_seconds: histogram(
-                &registry,
-                "source_first_byte_seconds",
-                "Until a source began to answer",
-                &["location"],
-            ),
-            folder_instances: gauge(
-                &registry,
-                "folder_instances",
-                "Instances that a folder offers",
-                &["location"],
-            ),
-            manifests: plain_gauge(&registry, "manifests", "Manifests that are registered"),
-            registrations: counter(
-                &registry,
-                "manifest_registrations_total",
-                "Manifests by what became of their registration",
-                &["outcome"],
-            ),
-            manifest_read_seconds: plain_histogram(
-                &registry,
-                "manifest_read_seconds",
-                "How long it took to read a manifest",
-            ),
-            open_connections: gauge(
-                &registry,
-                "open_connections",
-                "Connections of clients that are open",
-                &["listener"],
-            ),
-            refused_connections: counter(
-                &registry,
-                "refused_connections_total",
-                "Connections turned away because there were too many",
-                &["listener"],
-            ),
-            closed_connections: counter(
-                &registry,
-                "closed_connections_total",
-                "Connections that the gateway closed",
-                &["listener", "reason"],
-            ),
-            failed_handshakes: counter(
-                &registry,
-                "failed_handshakes_total",
-                "TLS handshakes that failed",
-                &["listener"],
-            ),
-            certificate_expiry: gauge(
-                &registry,
-                "certificate_expiry_timestamp_seconds",
-                "When a certificate of ours ceases to be valid",
-                &["credentials"],
-            ),
-            credential_reloads: counter(
-                &registry,
-                "credential_reloads_total",
-                "Credentials that changed while the gateway ran",
-                &["credentials", "outcome"],
-            ),
-            security_events: counter(
-                &registry,
-                "security_events_total",
-                "What somebody tried who had no right to",
-                &["event"],
-            ),
-            partner_requests: counter(
-                &registry,
-                "partner_requests_total",
-                "Requests of other communities' gateways",
-                &["community", "status_class"],
-            ),
-            cache_lookups: counter(
-                &registry,
-                "cache_lookups_total",
-                "Looks for instances in the cache by where they were found",
-                &["tier"],
-            ),
-            cache_bytes: gauge(
-                &registry,
-                "cache_bytes",
-                "Bytes of instances that are kept",
-                &["tier"],
-            ),
-            cache_entries: gauge(
-                &registry,
-                "cache_entries",
-                "Instances that are kept",
-                &["tier"],
-            ),
-            cache_evictions: counter(
-                &registry,
-                "cache_evictions_total",
-                "Instances that left for want of room or of age",
-                &["tier"],
-            ),
-            cache_damaged: plain_counter(
-                &registry,
-                "cache_damaged_total",
-                "Instances on disk that were found damaged",
-            ),
-            cache_index_bytes: plain_gauge(
-                &registry,
-                "cache_index_bytes",
-                "Memory that the index of the disk tier takes",
-            ),
-            cache_not_written: plain_counter(
-                &registry,
-                "cache_not_written_total",
-                "Instances that were not written to disk, because it was full or too slow",
-            ),
-            repairs: counter(
-                &registry,
-                "repairs_total",
-                "What broke off and was fetched again, by what became of it",
-                &["location", "outcome"],
-            ),
-            refused: counter(
-                &registry,
-                "refused_total",
-                "What was refused for want of room, by the bound",
-                &["bound"],
-            ),
-            budget_bytes: plain_gauge(
-                &registry,
-                "budget_bytes",
-                "Memory that answers hold which are no streams",
-            ),
-            flights_open: plain_gauge(&registry, "flights_open", "Instances that are arriving"),
-            resident_memory: plain_gauge(
-                &registry,
-                "process_resident_memory_bytes",
-                "Memory that the process holds",
-            ),
-            open_files: plain_gauge(
-                &registry,
-                "process_open_file_descriptors",
-                "File descriptors that the process holds",
-            ),
-            registry,
-        }
+        Self::register(registry)
     }
 
-    /// What the memory budget tells.
+    /// The metrics of the memory budget.
     #[must_use]
     pub fn budget(&self) -> Meters {
         Meters {

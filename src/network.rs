@@ -1,30 +1,28 @@
-//! IP addresses and networks: what settings write (`10.0.0.0/8`), which addresses one client has, and
-//! which ranges lead into an internal network.
+//! IP addresses and networks: allow-lists in settings (`10.0.0.0/8`), the addresses of one client,
+//! and special ranges.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
-/// One address, or all that begin with the same bits: `10.0.0.0/8`.
+/// An address, or a network in CIDR notation: `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Network {
-    address: IpAddr,
-    bits: u32,
-}
+pub struct Network(IpNet);
 
-/// A text is no address and no network.
+/// The text is neither an address nor a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an address or a network (10.0.0.0/8)")]
 pub struct NotANetwork;
 
-/// A range that is not part of the public Internet (IANA special-purpose address registries).
+/// A range outside the public Internet (IANA special-purpose address registries).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpecialRange {
-    /// All of it.
+    /// Its addresses.
     pub network: Network,
-    /// The trade's name for it.
+    /// Its usual name.
     pub name: &'static str,
 }
 
@@ -32,24 +30,15 @@ impl TryFrom<String> for Network {
     type Error = NotANetwork;
 
     fn try_from(text: String) -> Result<Self, NotANetwork> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text.as_str(), None),
-        };
-        let address: IpAddr = address.parse().map_err(|_none| NotANetwork)?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits
-            .map_or(Ok(most), str::parse)
-            .map_err(|_none| NotANetwork)?;
-        (bits <= most)
-            .then_some(Self { address, bits })
-            .ok_or(NotANetwork)
+        let network = text.parse::<IpNet>();
+        let network = network.or_else(|_no_length| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(Self).map_err(|_invalid| NotANetwork)
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
+        self.0.fmt(f)
     }
 }
 
@@ -60,44 +49,38 @@ impl Network {
         [Self::v4([0; 4], 0), Self::v6(0, 0, 0)]
     }
 
-    const fn v4(octets: [u8; 4], bits: u32) -> Self {
+    const fn v4(octets: [u8; 4], bits: u8) -> Self {
         let [a, b, c, d] = octets;
-        let address = IpAddr::V4(Ipv4Addr::new(a, b, c, d));
-        Self { address, bits }
+        Self(IpNet::new_assert(
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+            bits,
+        ))
     }
 
-    const fn v6(first: u16, last: u16, bits: u32) -> Self {
-        let address = IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, last));
-        Self { address, bits }
+    const fn v6(first: u16, last: u16, bits: u8) -> Self {
+        let address = Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, last);
+        Self(IpNet::new_assert(IpAddr::V6(address), bits))
     }
 
-    /// Whether an address lies in it. An IPv4 address that is mapped into IPv6 is an IPv4 address.
+    /// Whether it contains an address. An IPv4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub fn has(self, address: IpAddr) -> bool {
-        let (one, other, all) = match (self.address, address.to_canonical()) {
-            (IpAddr::V4(one), IpAddr::V4(other)) => {
-                (u128::from(one.to_bits()), u128::from(other.to_bits()), 32)
-            }
-            (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits(), other.to_bits(), 128),
-            (IpAddr::V4(_) | IpAddr::V6(_), _) => return false,
-        };
-        let differ = (one ^ other).checked_shr(all - self.bits);
-        differ.unwrap_or(0) == 0
+        self.0.contains(&address.to_canonical())
     }
 }
 
 impl SpecialRange {
-    const fn v4(octets: [u8; 4], bits: u32, name: &'static str) -> Self {
+    const fn v4(octets: [u8; 4], bits: u8, name: &'static str) -> Self {
         let network = Network::v4(octets, bits);
         Self { network, name }
     }
 
-    const fn v6(first: u16, last: u16, bits: u32, name: &'static str) -> Self {
+    const fn v6(first: u16, last: u16, bits: u8, name: &'static str) -> Self {
         let network = Network::v6(first, last, bits);
         Self { network, name }
     }
 
-    /// The range that an address leads into; `None` for one of the public Internet.
+    /// The special range of an address; `None` for the public Internet.
     #[must_use]
     pub fn of(address: IpAddr) -> Option<Self> {
         let address = embedded(address.to_canonical());
@@ -106,11 +89,11 @@ impl SpecialRange {
     }
 }
 
-/// Whether an address may be dialled that a name leads to, if these networks are allowed besides the
-/// public Internet.
+/// Whether a resolved address may be dialled, if these networks are allowed besides the public
+/// Internet.
 ///
 /// # Errors
-/// The range that is not allowed.
+/// The refused range.
 pub fn permit(allowed: &[Network], address: IpAddr) -> Result<(), SpecialRange> {
     let address = address.to_canonical();
     let meant = [address, embedded(address)];
@@ -121,8 +104,8 @@ pub fn permit(allowed: &[Network], address: IpAddr) -> Result<(), SpecialRange> 
     }
 }
 
-/// The IPv4 address that a translator or a tunnel takes an IPv6 address for: NAT64 (RFC 6052),
-/// 6to4 (RFC 3056), IPv4-compatible (RFC 4291 2.5.5.1).
+/// The IPv4 address behind an IPv6 address of a translator or tunnel: NAT64 (RFC 6052), 6to4 (RFC
+/// 3056), IPv4-compatible (RFC 4291 2.5.5.1).
 fn embedded(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else {
         return address;
@@ -134,13 +117,13 @@ fn embedded(address: IpAddr) -> IpAddr {
     match [a, b, c, d, e, f] {
         [0x64, 0xff9b, 0, 0, 0, 0] => v4(g, h),
         [0x2002, high, low, _, _, _] => v4(high, low),
-        // `::` and `::1` are ranges of their own.
+        // `::` and `::1` have ranges of their own.
         [0, 0, 0, 0, 0, 0] if g != 0 => v4(g, h),
         _ => address,
     }
 }
 
-/// The ranges, none of which a name on the public Internet has a reason to lead to.
+/// Ranges to which no public name should resolve.
 const SPECIAL: &[SpecialRange] = &[
     SpecialRange::v4([0, 0, 0, 0], 8, "this network"),
     SpecialRange::v4([10, 0, 0, 0], 8, "private"),
@@ -162,7 +145,7 @@ const SPECIAL: &[SpecialRange] = &[
     SpecialRange::v6(0xff00, 0, 8, "multicast"),
 ];
 
-/// The client that has an address: with an IPv6 address goes all of its /64.
+/// The client at an address; an IPv6 client owns its /64.
 #[must_use]
 pub fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {

@@ -1,8 +1,16 @@
-//! Imports point down `src/lib.rs`, and pure modules stay pure.
+//! Imports point down `src/lib.rs`, pure modules stay pure, and no room is too large or turns in a
+//! circle.
+
+#[path = "architecture/circles.rs"]
+mod circles;
+#[path = "architecture/figures.rs"]
+mod figures;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+
+use figures::Figures;
 
 /// Modules without I/O, clock and runtime.
 const PURE: &[&str] = &[
@@ -48,6 +56,47 @@ fn pure_modules_have_no_files_no_network_no_clock_and_no_runtime() {
     assert!(impure.is_empty(), "{}", list(&impure));
 }
 
+#[test]
+fn no_files_of_one_room_import_each_other_in_a_circle() {
+    let circles = circles::circles(&Tree::read(&source()));
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn no_folder_has_more_than_13_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["src", "tests", "benches"] {
+        let figures = Figures::read(&root.join(folder));
+        assert!(!figures.files.is_empty());
+        for (folder, files) in figures.folders() {
+            assert!(files <= 13, "{} has {files} files", folder.display());
+        }
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_500_lines() {
+    for file in Figures::read(&source()).files {
+        let is_short = file.is_test || file.lines <= 500;
+        assert!(is_short, "{}: {} lines", file.path.display(), file.lines);
+    }
+}
+
+#[test]
+fn functions_are_short_and_have_few_parameters() {
+    let figures = Figures::read(&source());
+    let (median, most) = (figures.percentile(50), figures.percentile(99));
+    let count = figures.functions.len();
+    println!("{count} functions: median {median} lines, 99 % at most {most} lines");
+    assert!(count > 1000, "the functions of the program are read");
+    assert!(median <= 8, "median: {median} lines");
+    assert!(most <= 50, "99 %: {most} lines");
+    for function in &figures.functions {
+        assert!(function.parameters <= 5, "{function}");
+        assert!(!function.has_tuple, "{function}, one of them a tuple");
+    }
+}
+
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
@@ -60,6 +109,7 @@ fn list(uses: &[&Use]) -> String {
 struct Tree {
     /// The top modules, as declared.
     order: Vec<String>,
+    modules: Vec<Vec<String>>,
     uses: Vec<Use>,
 }
 
@@ -83,12 +133,13 @@ impl fmt::Display for Use {
 
 impl Tree {
     fn read(source: &Path) -> Self {
-        let mut reading = Reading::default();
+        let mut reading = SourceReader::default();
         reading.file(&source.join("lib.rs"), source, &[], false);
         let is_top = |declared: &&Vec<String>| declared.len() == 1;
         let order = reading.modules.iter().filter(is_top);
         Self {
             order: order.map(|declared| declared[0].clone()).collect(),
+            modules: reading.modules,
             uses: reading.uses,
         }
     }
@@ -136,6 +187,11 @@ impl Use {
     /// The top module that a path of this crate leads to; `None` for other paths, and for those
     /// that stay within modules.
     fn target(&self) -> Option<String> {
+        self.absolute()?.into_iter().next()
+    }
+
+    /// The path from the root of this crate; `None` for paths that begin elsewhere.
+    fn absolute(&self) -> Option<Vec<String>> {
         let mut at = self.module.clone();
         let mut path = self.path.iter().peekable();
         match path.peek()?.as_str() {
@@ -151,15 +207,15 @@ impl Use {
                 at.pop();
             }
         }
-        // What is above the root does not compile.
+        // A path above the root does not compile.
         at.extend(path.cloned());
-        at.into_iter().next()
+        Some(at)
     }
 }
 
 /// Reads files, and those of the modules that they declare.
 #[derive(Default)]
-struct Reading {
+struct SourceReader {
     modules: Vec<Vec<String>>,
     uses: Vec<Use>,
     seen: HashSet<PathBuf>,
@@ -176,7 +232,7 @@ struct Place<'a> {
     depth: usize,
 }
 
-impl Reading {
+impl SourceReader {
     fn file(&mut self, file: &Path, directory: &Path, module: &[String], is_test: bool) {
         assert!(
             self.seen.insert(file.to_owned()),

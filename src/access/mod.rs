@@ -1,8 +1,8 @@
-//! Who is asking. So far: another community's gateway, known by its certificate, or somebody of
-//! our own community, who is not asked further.
+//! Authentication: a client is either a partner, identified by its certificate, or a member of our
+//! own community, who is not authenticated further.
 //!
-//! A partner is whoever shows a certificate that settings list, by name or by fingerprint; that an
-//! authority has signed it is not enough.
+//! A partner's certificate must be listed in the settings, by name or by fingerprint; a signature
+//! of an authority is not enough.
 
 mod partner;
 
@@ -18,52 +18,52 @@ pub use partner::Partner;
 use crate::community::{CommunitySettings, Problem, Problems};
 use crate::credentials::{Certificate, Fingerprint, Name};
 
-/// Where a connection came in, and what its other end has proved.
+/// The client end of a connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// The listener.
     pub door: Door,
-    /// Where it is.
+    /// Its address.
     pub address: IpAddr,
-    /// The certificate that was shown and verified in the handshake.
+    /// Its verified certificate.
     pub certificate: Option<Arc<Certificate>>,
-    /// The certificate that we showed to it, if the connection has TLS.
+    /// Our certificate, if the connection has TLS.
     pub ours: Option<Arc<Certificate>>,
 }
 
 /// A listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
-    /// For viewers, and for partners where they have no listener of their own.
+    /// For viewers, and for partners without a listener of their own.
     Public,
     /// For partner gateways only.
     Gateway,
 }
 
-/// Who asks.
+/// The client of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
-    /// Somebody of our own community.
+    /// A client of our own community.
     Member {
-        /// Whether a certificate was shown, which no partner owns.
+        /// Whether it presented a certificate of no partner.
         with_certificate: bool,
     },
     /// Another community's gateway.
     Partner(Arc<Partner>),
 }
 
-/// Why somebody is not let in.
+/// Why a client was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The certificate is good, and no partner's.
+    /// The certificate is valid, but not a partner's.
     #[error("the certificate is not that of a partner")]
     NotListed,
-    /// The certificate is a partner's, and the token is not there or not right.
-    #[error("a bearer token is needed")]
+    /// The certificate is a partner's, but the token is missing or wrong.
+    #[error("a bearer token is required")]
     Token,
 }
 
-/// The partners, by what they show.
+/// The partners, by their certificates.
 #[derive(Debug, Default)]
 pub struct Access {
     by_name: HashMap<Name, Arc<Partner>>,
@@ -128,8 +128,8 @@ impl Access {
         }
     }
 
-    /// Whose certificate it is. One that is listed for two communities, by name for one and by name
-    /// or fingerprint for the other, is nobody's.
+    /// The partner with this certificate. A certificate that is listed for two communities, by name for
+    /// one and by name or fingerprint for the other, identifies neither.
     fn partner(&self, certificate: &Certificate) -> Option<Arc<Partner>> {
         let by_name = certificate.names.iter().filter_map(|n| self.by_name.get(n));
         let mut found = self

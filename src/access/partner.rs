@@ -1,4 +1,4 @@
-//! Another community's gateway, when it asks.
+//! Another community's gateway as a client.
 
 use crate::credentials::Token;
 use crate::ihe::HomeCommunityId;
@@ -8,9 +8,9 @@ use crate::ihe::HomeCommunityId;
 pub struct Partner {
     /// Its community.
     pub home_community_id: HomeCommunityId,
-    /// What it is called in metrics and logs.
+    /// Its alias in metrics and logs.
     pub alias: String,
-    /// The token that it must send.
+    /// Its required token.
     token: Option<Token>,
 }
 
@@ -27,8 +27,7 @@ impl Partner {
         }
     }
 
-    /// Whether the value of `Authorization` is what it must be: if no token is agreed upon, it does
-    /// not matter.
+    /// Whether the `Authorization` field is valid: any value is, if no token is configured.
     pub(super) fn has_token_in(&self, authorization: Option<&str>) -> bool {
         match &self.token {
             None => true,

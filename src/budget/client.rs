@@ -1,11 +1,11 @@
-//! Whom shares, seats and answers are counted for.
+//! The client to which shares, seats and responses are charged.
 
 use std::net::IpAddr;
 
 use crate::network;
 
-/// A client, by its address. All addresses of one IPv6 network of 64 bits are one client, because each
-/// host in it may choose its address.
+/// A client, by its address. All addresses of an IPv6 /64 are one client, because each host in it
+/// can choose its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Client(IpAddr);
 

@@ -1,5 +1,5 @@
-//! A number of units that clients share: bytes of memory, seats at decoders. Clients take turns, and
-//! each holds and waits for a part of it at most.
+//! A fair semaphore: clients share units (bytes of memory, decoder seats) in turns, and each holds
+//! and queues a bounded part.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,25 +10,25 @@ use tokio::time::timeout;
 
 use super::{Client, Error};
 
-/// The units. A large request is not overtaken by later ones: while it is its turn and too few units are
-/// free, later requests wait, but those of clients that hold their part already are passed over.
+/// The units. Later requests do not overtake a large request: while it waits for units, later
+/// requests wait too, but it does not wait for clients that hold their part already.
 #[derive(Debug, Clone)]
 pub struct Fair(Arc<Mutex<State>>);
 
-/// How many units there are, and who may have how many.
+/// The bounds of the units.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// All units.
     pub total: u64,
-    /// Units that one client holds at most. A client that holds none may take more at once.
+    /// Units of one client at most. A client without units may exceed this in one request.
     pub each: u64,
-    /// Requests that wait at most.
+    /// The length of the queue.
     pub waiting: usize,
-    /// Requests of one client that wait at most.
+    /// Queued requests of one client.
     pub waiting_each: usize,
 }
 
-/// Units that a client holds until this is dropped.
+/// Units of a client, released on drop.
 #[derive(Debug)]
 pub struct Portion {
     fair: Fair,
@@ -41,7 +41,7 @@ struct State {
     bounds: Bounds,
     free: u64,
     held: HashMap<Client, u64>,
-    /// Requests that wait, by client, in the order of the clients' turns. No queue is empty.
+    /// Queued requests by client, in the order of the clients' turns. No queue is empty.
     turns: VecDeque<(Client, VecDeque<Waiter>)>,
     waiting: usize,
     last_id: u64,
@@ -54,19 +54,19 @@ struct Waiter {
     grant: oneshot::Sender<Portion>,
 }
 
-/// A request that waits, until this is dropped.
-struct Waiting<'a> {
+/// A queued request, removed on drop.
+struct QueuedRequest<'a> {
     fair: &'a Fair,
     client: Client,
     id: u64,
     granted: oneshot::Receiver<Portion>,
 }
 
-/// What a request has been given, to be handed over once the lock is released.
+/// A granted request, notified after the lock is released.
 type Grant = (oneshot::Sender<Portion>, Client, u64);
 
 impl Fair {
-    /// Units that nobody holds yet.
+    /// All units, free.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
         Self(Arc::new(Mutex::new(State {
@@ -79,7 +79,7 @@ impl Fair {
         })))
     }
 
-    /// So many units, if they are free and no other request is before this one.
+    /// Takes units, if they are free and no other request is first.
     #[must_use]
     pub fn try_take(&self, client: Client, units: u64) -> Option<Portion> {
         let mut state = self.state();
@@ -90,11 +90,11 @@ impl Fair {
         })
     }
 
-    /// So many units, after a wait of at most `patience`.
+    /// Takes units, after a wait of at most `patience`.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if there are never so many, [`Error::Busy`] if too many requests wait already
-    /// or the wait was in vain.
+    /// [`Error::TooLarge`] if the request exceeds the total, [`Error::Busy`] if the queue is full
+    /// or the wait times out.
     pub async fn take(
         &self,
         client: Client,
@@ -112,14 +112,14 @@ impl Fair {
                 return Ok(self.portion(client, units));
             }
             let (id, granted) = state.enter(client, units).ok_or(Error::Busy)?;
-            Waiting {
+            QueuedRequest {
                 fair: self,
                 client,
                 id,
                 granted,
             }
         };
-        // Removing an earlier request may have made room for this one.
+        // The next request may need fewer units.
         self.serve();
         match timeout(patience, &mut waiting.granted).await {
             Ok(Ok(portion)) => Ok(portion),
@@ -139,18 +139,18 @@ impl Fair {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives waiting requests what is free.
+    /// Grants free units to queued requests.
     fn serve(&self) {
         let grants = self.state().serve();
         for (grant, client, units) in grants {
-            // A request that has left gives its units back by dropping them.
+            // A cancelled request releases its units on drop.
             let _ = grant.send(self.portion(client, units));
         }
     }
 }
 
 impl State {
-    /// Whether a request may have its units now, before all that wait.
+    /// Whether a request may take its units before all queued ones.
     fn is_free_for(&self, client: Client, units: u64) -> bool {
         let mut turns = self.turns.iter();
         let is_first = turns.all(|(other, queue)| {
@@ -232,7 +232,7 @@ impl State {
                 self.grant(client, units);
                 grants.push((waiter.grant, client, units));
             }
-            // Its next request comes after one of each other client.
+            // The client's next request follows one of each other client.
             if !queue.is_empty() {
                 self.turns.push_back((client, queue));
             }
@@ -242,14 +242,14 @@ impl State {
 }
 
 impl Portion {
-    /// How many units it is.
+    /// The number of its units.
     #[must_use]
     pub fn units(&self) -> u64 {
         self.units
     }
 
-    /// Takes more units if they are free; whether they were. A request under way comes before those
-    /// that wait: the sooner it ends, the sooner its units are free.
+    /// Takes more units if they are free; returns whether they were. A running request has priority
+    /// over the queue: the sooner it ends, the sooner its units are free.
     #[must_use]
     pub fn try_grow(&mut self, more: u64) -> bool {
         let mut state = self.fair.state();
@@ -262,7 +262,7 @@ impl Portion {
         is_free
     }
 
-    /// Keeps so many units, and gives the others as a portion of their own, if there are any.
+    /// Keeps this many units, and splits off the others, if any.
     #[must_use]
     pub fn split(&mut self, keep: u64) -> Option<Self> {
         let rest = self.units.saturating_sub(keep);
@@ -270,7 +270,7 @@ impl Portion {
         (rest > 0).then(|| self.fair.portion(self.client, rest))
     }
 
-    /// Gives back all units but so many.
+    /// Releases all units except this many.
     pub fn shrink(&mut self, units: u64) {
         let less = self.units.saturating_sub(units);
         if less > 0 {
@@ -287,7 +287,7 @@ impl Drop for Portion {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for QueuedRequest<'_> {
     fn drop(&mut self) {
         self.fair.state().leave(self.client, self.id);
         self.fair.serve();
@@ -314,7 +314,7 @@ mod tests {
         })
     }
 
-    /// A request in a task of its own, that waits by now.
+    /// A queued request in a task of its own.
     async fn begun(fair: &Fair, of: u8, units: u64) -> tokio::task::JoinHandle<Portion> {
         let before = fair.state().waiting;
         let asking = fair.clone();
@@ -336,7 +336,7 @@ mod tests {
         let other = fair.take(client(2), 4, SOON).await;
         assert!(other.is_ok());
         drop(other);
-        // One that holds nothing may take more than its part, if there is so much.
+        // A client without units may exceed its part, if enough are free.
         let large = fair.take(client(3), 6, SOON).await;
         assert_eq!(large.err(), Some(Error::Busy));
         let never = fair.take(client(3), 11, LATE).await;
@@ -355,7 +355,7 @@ mod tests {
         let modest = begun(&fair, 2, 1).await;
         drop(held);
         let [first, second, third] = greedy;
-        // One of the greedy client was first; then it is the other's turn.
+        // A request of the greedy client was first; then the other client has its turn.
         drop(first.await.expect("granted"));
         let modest = modest.await.expect("granted");
         assert!(!second.is_finished() && !third.is_finished());

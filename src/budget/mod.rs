@@ -1,5 +1,5 @@
-//! Memory for answers that are no streams: what is decoded, described or written as a whole takes its
-//! size out of one budget before it is made, and gives it back when the last of its bytes has been sent.
+//! The memory budget of buffered responses: a response that is decoded, rendered or serialised as a
+//! whole takes its size from one budget first, and releases it after its last byte has been sent.
 //!
 //! ```text
 //! limits.memory ─┬─ an eighth: shares of up to 1 MiB, so that small answers pass whatever large ones do
@@ -7,9 +7,9 @@
 //!                └─ the rest: large shares; one client holds half of it at most
 //! ```
 //!
-//! There is no deadlock. A request takes the sum of what it needs before it makes anything, and holds
-//! nothing while it waits for that. Only a share whose size turns out while it is read waits while it holds
-//! something: for the reserve, which is large enough for the rest of it and is held by one share alone.
+//! There is no deadlock. A request takes the sum of its needs before it allocates, and holds
+//! nothing while it waits. Only a share that grows during a read waits while it holds memory: for
+//! the reserve, which is large enough for the rest and belongs to one share at a time.
 
 mod client;
 mod fair;
@@ -26,22 +26,22 @@ pub use client::Client;
 pub use fair::{Bounds, Fair, Portion};
 pub use size::{ByteSize, NotASize};
 
-/// A share of so many bytes or fewer is small.
+/// The largest small share.
 const SMALL: u64 = 1 << 20;
-/// Shares grow by at least so many bytes.
+/// The smallest step of growth.
 const STEP: u64 = 64 << 10;
-/// An answer that has begun waits so many times longer: to break it off costs more than to be late.
+/// The factor of the time-out for a response that has begun: an abort costs more than a delay.
 const PATIENCE: u32 = 12;
 
 /// `[limits]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Bytes that all answers together take which are no streams.
+    /// Bytes for all buffered responses.
     pub memory: ByteSize,
     /// Seconds that a request waits for its share.
     pub memory_wait_seconds: u64,
-    /// Requests that wait for their share at most; half as many of one client.
+    /// Requests in the queue for shares; half as many of one client.
     pub memory_queue: usize,
 }
 
@@ -55,27 +55,27 @@ impl Default for Settings {
     }
 }
 
-/// Why there is no share.
+/// Why a share was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Others hold the memory, or wait for it already.
-    #[error("there is not enough memory for it just now")]
+    /// Other requests hold the memory, or are first in the queue.
+    #[error("not enough memory is free at the moment")]
     Busy,
-    /// It is more than is ever given to one request.
-    #[error("it takes more memory than this gateway gives to one request")]
+    /// It exceeds the limit of one request.
+    #[error("it exceeds the memory limit of one request")]
     TooLarge,
 }
 
-/// What operators see of a budget.
+/// The metrics of a budget.
 #[derive(Debug, Clone)]
 pub struct Meters {
-    /// Bytes that are held.
+    /// Bytes in use.
     pub held: IntGauge,
-    /// Shares that were refused.
+    /// Refused shares.
     pub refused: IntCounter,
 }
 
-/// The memory.
+/// The memory budget.
 #[derive(Debug, Clone)]
 pub struct Budget(Arc<Pools>);
 
@@ -89,7 +89,7 @@ struct Pools {
     meters: Meters,
 }
 
-/// The budget, as one client has it.
+/// The account of one client.
 #[derive(Debug, Clone)]
 pub struct Account {
     budget: Budget,
@@ -97,18 +97,18 @@ pub struct Account {
     patience: Duration,
 }
 
-/// Memory that a request may use until this is dropped.
+/// Memory for a request, released on drop.
 #[derive(Debug)]
 pub struct Share {
     account: Account,
     portions: Vec<Portion>,
     reserve: Option<Portion>,
-    /// What operators have been told.
+    /// Bytes reported to the metrics.
     shown: i64,
 }
 
 impl Budget {
-    /// A budget of which nobody holds anything yet.
+    /// A budget with all memory free.
     #[must_use]
     pub fn new(settings: &Settings, meters: Meters) -> Self {
         let all = settings.memory.0;
@@ -137,7 +137,7 @@ impl Budget {
         }))
     }
 
-    /// The budget, as this client has it.
+    /// The account of this client.
     #[must_use]
     pub fn account(&self, client: Client) -> Account {
         Account {
@@ -149,13 +149,13 @@ impl Budget {
 }
 
 impl Account {
-    /// Whose it is.
+    /// Its client.
     #[must_use]
     pub fn client(&self) -> Client {
         self.client
     }
 
-    /// The same, for an answer that has begun.
+    /// The same account, for a response that has begun.
     #[must_use]
     pub fn patient(&self) -> Self {
         Self {
@@ -164,10 +164,10 @@ impl Account {
         }
     }
 
-    /// A share of so many bytes. Take the sum of what a step needs, and hold no other share meanwhile.
+    /// Takes a share. Take the sum of a step's needs at once, and hold no other share meanwhile.
     ///
     /// # Errors
-    /// [`Error::Busy`] after a wait in vain, [`Error::TooLarge`] at once.
+    /// [`Error::Busy`] after a time-out, [`Error::TooLarge`] at once.
     pub async fn share(&self, bytes: u64) -> Result<Share, Error> {
         let mut share = Share {
             account: self.clone(),
@@ -204,21 +204,21 @@ impl Account {
 }
 
 impl Share {
-    /// Where it comes from.
+    /// Its pool.
     #[must_use]
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// How many bytes may be used.
+    /// Its size in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let reserve = self.reserve.as_ref();
         self.of_portions() + reserve.map_or(0, |_| self.account.budget.0.reserve_bytes)
     }
 
-    /// Makes it at least so large. A request that cannot know its size before it reads does this, before
-    /// it uses more.
+    /// Grows to at least this size. A request that learns its size while it reads calls this before
+    /// it allocates more.
     ///
     /// # Errors
     /// As [`Account::share`].
@@ -261,7 +261,7 @@ impl Share {
         is_grown
     }
 
-    /// Gives back all but so many bytes.
+    /// Shrinks to this size.
     pub fn shrink(&mut self, bytes: u64) {
         if bytes <= self.of_portions() || self.try_grow(bytes - self.of_portions()) {
             self.reserve = None;
@@ -275,7 +275,7 @@ impl Share {
         self.show();
     }
 
-    /// Keeps so many bytes, and gives what is beyond them as a share of its own.
+    /// Keeps this many bytes, and splits off the rest as a share.
     #[must_use]
     pub fn split(&mut self, keep: u64) -> Self {
         let mut rest = Self {
@@ -295,8 +295,8 @@ impl Share {
         rest
     }
 
-    /// These bytes, with the share of them: it is given back when the last of them is dropped, which is
-    /// when they have been sent, wherever they are copied to by reference until then.
+    /// Binds the share to these bytes: it is released when the last reference to them is dropped,
+    /// after they have been sent.
     #[must_use]
     pub fn hold(mut self, bytes: Bytes) -> Bytes {
         if bytes.is_empty() {
@@ -313,7 +313,7 @@ impl Share {
         self.portions.iter().map(Portion::units).sum()
     }
 
-    /// Tells operators how much it is now.
+    /// Updates the metrics.
     fn show(&mut self) {
         let now = i64::try_from(self.bytes()).unwrap_or(i64::MAX);
         self.account.budget.0.meters.held.add(now - self.shown);
@@ -367,7 +367,7 @@ mod tests {
 
     #[tokio::test]
     async fn large_shares_leave_room_for_small_ones_and_one_client_for_others() {
-        // 8 for small ones, 40 for large ones, 16 in reserve.
+        // 8 for small shares, 40 for large ones, 16 in reserve.
         let budget = budget(64);
         let (one, other, third) = (
             account(&budget, 1),
@@ -426,7 +426,7 @@ mod tests {
             share.grow(10 * MIB).await.expect("a quarter");
             shares.push(share);
         }
-        // All is held, and each needs more: one after the other gets it.
+        // All memory is taken, and each share must grow: they take turns.
         let mut first = shares.remove(0);
         first.grow(20 * MIB).await.expect("out of the reserve");
         let refused = shares[0].grow(20 * MIB).await;

@@ -1,4 +1,4 @@
-//! Sizes as settings write them.
+//! Byte sizes in settings.
 
 use serde::Deserialize;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 #[serde(try_from = "String")]
 pub struct ByteSize(pub u64);
 
-/// A text is no number of bytes.
+/// The text is not a byte size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a size is written as \"512 MiB\": a whole number and KiB, MiB, GiB or TiB")]
 pub struct NotASize;

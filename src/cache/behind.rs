@@ -1,9 +1,11 @@
-//! Instances that have landed in memory are written to disk behind the answers that they are given in.
+//! Write-behind: instances that arrived in memory are written to disk after their clients have been
+//! served.
 //!
-//! The queue holds instances within `cache.flights` bytes. Beyond that it only knows of them: the memory tier
-//! holds them, and if so much waits that it soon might not, the flights that land are held up at the pace of
-//! the disk. A disk that stands still holds up nothing. An instance that has been given from memory goes to
-//! the front: a client that has seen a hit may count on it after a kill.
+//! The queue holds `cache.flights` bytes of instances. Beyond that it keeps references only, and
+//! the memory tier holds the instances. When the memory tier could evict unwritten instances, new
+//! flights slow down to the speed of the disk. A stalled disk never slows flights. An instance
+//! served from memory moves to the front of the queue, so that a client that saw a cache hit can
+//! rely on it after a kill.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,22 +21,22 @@ use super::disk::Pending;
 use super::memory::cost;
 use super::progress::{BEING_WRITTEN, IDLE, QUEUED, URGENT, WRITTEN};
 
-/// Files that are written at the same time.
+/// Concurrent writes.
 const WRITERS: usize = 2;
 /// Instances in the queue.
 const MOST: usize = 1 << 16;
-/// Time without any progress after which a disk is taken to stand still.
+/// A disk without progress for this time is stalled.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What waits to be written.
+/// The queue of unwritten instances.
 #[derive(Debug)]
 pub(super) struct Behind {
     queue: Mutex<Queue>,
     /// Bytes of instances that the queue may hold.
     most_held: u64,
-    /// Bytes of instances that it may leave to the memory tier before flights are held up.
+    /// Bytes of instances that only the memory tier may hold before flights slow down.
     most_left: u64,
-    /// Instances that were taken off the queue.
+    /// Instances that left the queue.
     taken: AtomicU64,
     moved: Notify,
     began: Instant,
@@ -52,7 +54,7 @@ struct Queue {
 #[derive(Debug)]
 struct Item {
     instance: Instance,
-    /// As the memory tier counts them.
+    /// Bytes, as the memory tier counts them.
     bytes: u64,
     pending: Pending,
 }
@@ -60,25 +62,25 @@ struct Item {
 #[derive(Debug)]
 enum Instance {
     Held(Arc<Entry>),
-    /// The memory tier holds it.
+    /// Only the memory tier holds it.
     Left(Weak<Entry>),
 }
 
-/// Something to be written.
+/// A write to disk.
 pub(super) struct Task {
     pub(super) entry: Arc<Entry>,
     pub(super) pending: Pending,
 }
 
-/// What became of a task.
+/// The result of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Written,
-    /// It was forgotten, or the disk takes nothing.
+    /// The instance was purged, or the disk accepts no writes.
     NotWritten,
 }
 
-/// There is no room in the queue, or the memory tier let go of something that was in it.
+/// The queue is full, or the memory tier evicted an instance of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lost;
 
@@ -94,12 +96,12 @@ impl Behind {
         }
     }
 
-    /// Queues an instance, and starts a writer if there are not enough of them.
+    /// Queues an instance, and starts a writer if too few are running.
     pub(super) fn add(
         self: &Arc<Self>,
         entry: &Arc<Entry>,
         pending: Pending,
-        writer: Writer,
+        writer: DiskWriter,
     ) -> Result<(), Lost> {
         if !entry.progress.go(&[IDLE], QUEUED) {
             return Ok(());
@@ -126,7 +128,7 @@ impl Behind {
         Ok(())
     }
 
-    /// Whether an instance that was given from memory must be brought to disk now. `is_on_disk` is asked
+    /// Whether an instance served from memory must be written to disk now. `is_on_disk` is called
     /// at most once a second.
     pub(super) fn must_hurry(&self, entry: &Entry, is_on_disk: impl FnOnce() -> bool) -> bool {
         let second = self.began.elapsed().as_secs() + 1;
@@ -141,8 +143,8 @@ impl Behind {
         }
     }
 
-    /// Puts an instance to the front of the queue.
-    pub(super) fn hurry(self: &Arc<Self>, entry: Arc<Entry>, pending: Pending, writer: Writer) {
+    /// Moves an instance to the front of the queue.
+    pub(super) fn hurry(self: &Arc<Self>, entry: Arc<Entry>, pending: Pending, writer: DiskWriter) {
         let bytes = cost(pending.key(), &entry);
         let mut queue = self.queue();
         if queue.len() >= MOST || !entry.progress.go(&[IDLE, QUEUED], URGENT) {
@@ -157,7 +159,7 @@ impl Behind {
         self.start(queue, writer);
     }
 
-    fn start(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, writer: Writer) {
+    fn start(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, writer: DiskWriter) {
         if queue.writers >= WRITERS {
             return;
         }
@@ -167,15 +169,15 @@ impl Behind {
         drop(spawn_blocking(move || behind.work(&writer)));
     }
 
-    /// Writes until there is nothing left to write.
-    fn work(&self, writer: &Writer) {
+    /// Writes until the queue is empty.
+    fn work(&self, writer: &DiskWriter) {
         while let Some(next) = self.next() {
             let Some(task) = next else {
                 writer.lost();
                 continue;
             };
             let progress = Arc::clone(&task.entry);
-            // A writer that panicked would be missed for ever.
+            // A panic must not reduce the number of writers.
             let outcome =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.write(task)));
             let outcome = outcome.unwrap_or(Outcome::NotWritten);
@@ -187,7 +189,7 @@ impl Behind {
         }
     }
 
-    /// The next task; `Some(None)` if it is lost, `None` if there is nothing to do.
+    /// The next task; `Some(None)` if it is lost, `None` if the queue is empty.
     fn next(&self) -> Option<Option<Task>> {
         let mut queue = self.queue();
         loop {
@@ -214,7 +216,7 @@ impl Behind {
                 }
                 return Some(None);
             };
-            // Another item may have been for the same.
+            // The queue can contain the same instance twice.
             if entry.progress.go(&[URGENT, QUEUED], BEING_WRITTEN) {
                 let pending = item.pending;
                 return Some(Some(Task { entry, pending }));
@@ -222,8 +224,7 @@ impl Behind {
         }
     }
 
-    /// Waits while so much is left to the memory tier that it might let go of some before it is
-    /// written, unless the disk stands still.
+    /// Waits while the memory tier could evict unwritten instances, unless the disk is stalled.
     pub(super) async fn keep_up(&self) {
         loop {
             let moved = self.moved.notified();
@@ -255,11 +256,11 @@ impl Queue {
     }
 }
 
-/// What brings instances to disk.
+/// Writes instances to the disk tier.
 #[derive(Debug, Clone)]
-pub(super) struct Writer(pub(super) super::Cache);
+pub(super) struct DiskWriter(pub(super) super::Cache);
 
-impl Writer {
+impl DiskWriter {
     fn write(&self, task: Task) -> Outcome {
         self.0.write(task)
     }

@@ -9,7 +9,7 @@ use crate::body;
 use crate::budget::ByteSize;
 use crate::cache::pace::Pace;
 use crate::cache::test::{identity, key};
-use crate::cache::{Cache, Cargo, Found, Key, Settings, Terms};
+use crate::cache::{Cache, Description, Hit, Key, Settings, Terms};
 use crate::metrics::Metrics;
 
 const TERMS: Terms<'static> = Terms {
@@ -34,19 +34,19 @@ fn cache(settings: &Settings) -> (Cache, TempDir, Metrics) {
 }
 
 async fn land(cache: &Cache, at: usize, size: usize) -> Result<(), body::Error> {
-    let cargo = Cargo {
+    let description = Description {
         identity: identity(at),
         length: None,
     };
     let pace = Arc::new(Pace::new());
-    let pilot = cache.take_off(key(at), cargo, &TERMS, &pace);
-    let mut pilot = pilot.expect("it is not known");
+    let writer = cache.take_off(key(at), description, &TERMS, &pace);
+    let mut writer = writer.expect("it is not known");
     let chunk = vec![7; size].into();
-    pilot
+    writer
         .push(chunk, Duration::from_secs(10))
         .await
         .expect("room");
-    pilot.land().await
+    writer.land().await
 }
 
 /// Waits until nothing waits to be written.
@@ -94,7 +94,9 @@ async fn a_disk_that_stands_still_holds_up_nothing_for_long() {
         crate::cache::Validity::now(None),
     ));
     let pending = cache.disk().expect("a disk").pending(&key(1));
-    behind.add(&entry, pending, Writer(cache)).expect("room");
+    behind
+        .add(&entry, pending, DiskWriter(cache))
+        .expect("room");
     assert!(
         behind.keep_up().now_or_never().is_none(),
         "it waits for the disk"
@@ -134,7 +136,7 @@ async fn what_is_forgotten_while_it_is_read_from_disk_does_not_come_back() {
         land(&cache, 1, 400_000).await.expect("it lands");
         written(&cache).await;
         cache.memory().forget_one(&key(1));
-        let Some(Found::Disk(stored)) = cache.find(&key(1)) else {
+        let Some(Hit::Disk(stored)) = cache.find(&key(1)) else {
             panic!("it is on disk");
         };
         // It stays open although it is deleted.
@@ -160,13 +162,13 @@ async fn those_who_want_one_file_at_the_same_time_read_it_once() {
     land(&before, 1, 50_000).await.expect("it lands");
     written(&before).await;
     let cache = Cache::open(&settings, folder.path(), &metrics).expect("a folder");
-    let Some(Found::Disk(stored)) = cache.find(&key(1)) else {
+    let Some(Hit::Disk(stored)) = cache.find(&key(1)) else {
         panic!("it is on disk");
     };
     let reads = (0..8).map(|_| cache.read(&stored));
     let entries = futures_util::future::join_all(reads).await.into_iter();
     let entries = entries.map(|read| match read {
-        Some(crate::cache::Read::Whole(entry)) => Arc::as_ptr(&entry),
+        Some(crate::cache::Content::Whole(entry)) => Arc::as_ptr(&entry),
         _ => panic!("it is small"),
     });
     let entries: std::collections::HashSet<_> = entries.collect();

@@ -1,8 +1,7 @@
-//! What was worked out of instances and costs less to keep than to work out again: their metadata,
-//! and where their frames are.
+//! Metadata and frame positions of instances, which are cheaper to cache than to derive again.
 //!
-//! It is kept by the SHA-256 of the instance, so it is right for as long as it is kept, and nobody
-//! gets it who was not given the instance.
+//! The key is the SHA-256 of the instance. An entry therefore never becomes stale, and only clients
+//! that may read the instance can reach it.
 
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use crate::pixels::Geometry;
 /// SHA-256 of an instance.
 type Digest = [u8; 32];
 
-/// The keeper.
+/// The cache of derived data.
 #[derive(Debug, Clone)]
 pub struct Derived {
     metadata: Cache<Digest, Bytes>,
@@ -25,14 +24,14 @@ pub struct Derived {
 /// The frames of an instance.
 #[derive(Debug)]
 pub struct Frames {
-    /// What its attributes say of them.
+    /// The attributes that describe them.
     pub geometry: Geometry,
-    /// Where they are.
+    /// Their positions.
     pub layout: Layout,
 }
 
 impl Derived {
-    /// Keeps so many bytes of metadata, and a quarter of it beside that of where frames are.
+    /// A cache with this many bytes for metadata, and a quarter of that for frame positions.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
         let metadata = Cache::builder()
@@ -47,24 +46,24 @@ impl Derived {
         }
     }
 
-    /// The metadata of an instance, as they were kept.
+    /// The cached metadata of an instance.
     #[must_use]
     pub fn metadata(&self, digest: &Digest) -> Option<Bytes> {
         self.metadata.get(digest)
     }
 
-    /// Keeps the metadata of an instance.
+    /// Caches the metadata of an instance.
     pub fn keep_metadata(&self, digest: Digest, json: Bytes) {
         self.metadata.insert(digest, json);
     }
 
-    /// Where the frames of an instance are.
+    /// The frame positions of an instance.
     #[must_use]
     pub fn frames(&self, digest: &Digest) -> Option<Arc<Frames>> {
         self.frames.get(digest)
     }
 
-    /// Keeps where the frames of an instance are.
+    /// Caches the frame positions of an instance.
     pub fn keep_frames(&self, digest: Digest, frames: Arc<Frames>) {
         self.frames.insert(digest, frames);
     }
@@ -79,7 +78,7 @@ impl Frames {
     }
 }
 
-// What an entry takes beside its bytes.
+// Bytes of an entry besides its content.
 fn weight(bytes: usize) -> u32 {
     u32::try_from(bytes + 128).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! What tells one kept instance from every other.
+//! The key of a cached instance.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use crate::dicom::part10::Identity;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::source::{Representation, Source};
 
-/// One SOP instance at one place. The place is part of it: two communities may use one UID for two
-/// things, and what one of them gives must never answer for the other.
+/// One SOP instance from one source. The source is part of the key: two communities can use one UID
+/// for two objects, and an object of one must never answer for the other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// The source, as [`Source::key`] tells it from every other.
+    /// The source, by [`Source::key`].
     pub place: Arc<str>,
     /// The study.
     pub study: StudyInstanceUid,
@@ -18,12 +18,12 @@ pub struct Key {
     pub series: SeriesInstanceUid,
     /// The instance.
     pub instance: SopInstanceUid,
-    /// How the source was asked to give it.
+    /// The representation requested from the source.
     pub representation: Representation,
 }
 
 impl Key {
-    /// The key of an instance that a source gave.
+    /// The key of an instance from a source.
     #[must_use]
     pub fn of(source: &Source, identity: &Identity, representation: Representation) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Key {
         }
     }
 
-    /// About how much memory it takes.
+    /// Approximate bytes in memory.
     #[must_use]
     pub fn size(&self) -> usize {
         let texts = [

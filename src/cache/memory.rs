@@ -1,4 +1,4 @@
-//! The memory tier: whole instances, weighed in bytes, the least recently used one leaves first.
+//! The memory tier: whole instances, weighed in bytes, evicted least recently used first.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,24 +19,24 @@ use crate::metrics::Metrics;
 /// The name of this tier in metrics and in `Cache-Status`.
 pub(super) const TIER: &str = "memory";
 
-// Weights are 32 bits wide: counted in KiB, an entry of more than 4 GiB is still weighed rightly.
+// Weights are 32 bits wide. Counted in KiB, they are correct for entries of more than 4 GiB.
 const UNIT: u64 = 1 << 10;
-/// What an entry costs beside its bytes and its key.
+/// Bytes of an entry besides its instance and its key.
 const OVERHEAD: usize = 512;
-/// Bytes whose SHA-256 keeps nobody waiting.
+/// An instance of at most this size is hashed without delay to other requests.
 const QUICK: usize = 1 << 20;
 
 /// An instance in memory.
 #[derive(Debug)]
 pub struct Entry {
-    /// Which instance it is.
+    /// The identity of the instance.
     pub identity: Identity,
     /// The Part 10 file, in an allocation of its own.
     pub bytes: Bytes,
-    /// For how long it serves.
+    /// Its freshness.
     pub validity: Validity,
     sha256: OnceLock<[u8; 32]>,
-    /// Its way to disk.
+    /// Its progress to disk.
     pub(super) progress: Progress,
 }
 
@@ -53,7 +53,7 @@ impl Entry {
         }
     }
 
-    /// An instance that was read from disk.
+    /// An instance loaded from disk.
     pub(super) fn from_disk(stored: &Stored, bytes: Bytes) -> Self {
         Self {
             sha256: OnceLock::from(stored.sha256),
@@ -62,8 +62,8 @@ impl Entry {
         }
     }
 
-    /// The SHA-256 of its bytes, worked out when it is first asked for; `None` as long as it is not
-    /// known and would take long.
+    /// The SHA-256 of its bytes, computed on the first call; `None` if it is unknown and slow to
+    /// compute.
     #[must_use]
     pub fn sha256(self: &Arc<Self>) -> Option<[u8; 32]> {
         if let Some(known) = self.sha256.get() {
@@ -83,9 +83,9 @@ impl Entry {
             .get_or_init(|| Sha256::digest(&self.bytes).into())
     }
 
-    /// Tells the SHA-256 that somebody else has worked out from the same bytes.
+    /// Stores a SHA-256 computed elsewhere from the same bytes.
     pub fn tell_sha256(&self, sha256: [u8; 32]) {
-        // Whoever was first said the same.
+        // An earlier value is equal.
         let _ = self.sha256.set(sha256);
     }
 }
@@ -93,28 +93,28 @@ impl Entry {
 /// Bounds of the tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of instances that somebody has asked for.
+    /// Bytes of requested instances.
     pub bytes: u64,
-    /// Bytes of instances that were fetched ahead and that nobody has asked for yet.
+    /// Bytes of look-ahead instances without a request yet.
     pub ahead: u64,
     /// Bytes of one instance.
     pub largest: u64,
 }
 
-/// Instances in memory. Those that were fetched ahead have a room of their own until they are asked
-/// for: where space is short, nobody's look ahead drives out what is in use.
+/// Instances in memory. Look-ahead instances have their own share until a client requests them, so
+/// that look-ahead never evicts instances in use.
 #[derive(Debug, Clone)]
 pub struct Memory {
     entries: Cache<Key, Arc<Entry>>,
     ahead: Cache<Key, Arc<Entry>>,
     largest: u64,
-    /// How often something was forgotten.
+    /// The number of purges.
     forgettings: Arc<AtomicU64>,
     metrics: Metrics,
 }
 
 impl Memory {
-    /// Nothing yet.
+    /// An empty tier.
     #[must_use]
     pub fn new(limits: Limits, metrics: &Metrics) -> Self {
         Self {
@@ -126,19 +126,19 @@ impl Memory {
         }
     }
 
-    /// Whether an instance of so many bytes is kept.
+    /// Whether the tier accepts an instance of this length.
     #[must_use]
     pub fn admits(&self, bytes: u64) -> bool {
         bytes <= self.largest
     }
 
-    /// An instance, if it is here.
+    /// A cached instance; counts as a use.
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<Arc<Entry>> {
         self.entries.get(key).or_else(|| self.come_for(key))
     }
 
-    /// What was fetched ahead is now like everything else.
+    /// The first request moves a look-ahead instance to the others.
     fn come_for(&self, key: &Key) -> Option<Arc<Entry>> {
         if self.ahead.policy().max_capacity() == Some(0) {
             return None;
@@ -147,41 +147,41 @@ impl Memory {
         let entry = self.ahead.get(key)?;
         self.entries.insert(key.clone(), Arc::clone(&entry));
         self.ahead.invalidate(key);
-        // Who forgot it in between may have looked for it here too early.
+        // A concurrent purge may have missed the instance during the move.
         if self.forgettings.load(Ordering::Acquire) != before {
             self.entries.invalidate(key);
         }
         Some(entry)
     }
 
-    /// An instance, if it is here; nobody has come for it.
+    /// A cached instance; does not count as a use.
     #[must_use]
     pub fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
         self.entries.get(key).or_else(|| self.ahead.get(key))
     }
 
-    /// Keeps an instance, if it is not too large.
+    /// Caches an instance, if it is not too large.
     pub fn keep(&self, key: Key, entry: Arc<Entry>) {
         if self.admits(entry.bytes.len() as u64) {
             self.entries.insert(key, entry);
         }
     }
 
-    /// Keeps an instance that nobody has asked for yet, if it is not too large.
+    /// Caches a look-ahead instance, if it is not too large.
     pub fn keep_ahead(&self, key: Key, entry: Arc<Entry>) {
         if self.admits(entry.bytes.len() as u64) {
             self.ahead.insert(key, entry);
         }
     }
 
-    /// Forgets one instance.
+    /// Purges one instance.
     pub fn forget_one(&self, key: &Key) {
         self.forgettings.fetch_add(1, Ordering::AcqRel);
         self.ahead.invalidate(key);
         self.entries.invalidate(key);
     }
 
-    /// Forgets what `which` says; gives how many instances that were.
+    /// Purges the selected instances, and returns their number.
     pub fn forget(&self, which: &dyn Fn(&Key) -> bool) -> usize {
         self.forgettings.fetch_add(1, Ordering::AcqRel);
         let mut forgotten = 0;
@@ -196,7 +196,7 @@ impl Memory {
         forgotten
     }
 
-    /// Tells the metrics how much is here.
+    /// Updates the metrics.
     pub fn observe(&self) {
         let gauge = |value: u64| value.try_into().unwrap_or(i64::MAX);
         let (mut bytes, mut entries) = (0, 0);
@@ -222,8 +222,8 @@ fn cache(bytes: u64, metrics: &Metrics) -> Cache<Key, Arc<Entry>> {
     Cache::builder()
         .max_capacity(bytes / UNIT)
         .weigher(weight)
-        // What was read last is read again; the other policies keep a new series out for as long as
-        // it has not been asked for twice.
+        // LRU: a recent instance is likely to be read again. The other policies reject a new series
+        // until its second request.
         .eviction_policy(EvictionPolicy::lru())
         .eviction_listener(move |_key, _entry, cause| {
             if cause == RemovalCause::Size {
@@ -233,7 +233,7 @@ fn cache(bytes: u64, metrics: &Metrics) -> Cache<Key, Arc<Entry>> {
         .build()
 }
 
-/// Bytes of memory that an entry takes, as this tier counts them.
+/// Bytes of an entry, as this tier counts them.
 pub(super) fn cost(key: &Key, entry: &Arc<Entry>) -> u64 {
     u64::from(weight(key, entry)) * UNIT
 }

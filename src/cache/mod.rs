@@ -1,12 +1,15 @@
-//! What has crossed a border once is kept: while it arrives (a [`Flight`]), in memory, and on disk.
+//! Each instance crosses a border once: it is cached while it arrives (a [`Flight`]), in memory,
+//! and on disk.
 //!
-//! The unit is one instance as one source gave it. It appears in a tier only once its part of the
-//! source's answer ended properly and its own bytes say that it is what it is kept as.
+//! The unit is one instance from one source. A tier accepts it only after its part of the source's
+//! answer ended cleanly and its own bytes confirmed its identity.
 
 mod behind;
 mod derived;
 pub mod disk;
+mod disk_health;
 mod flight;
+mod hit;
 mod key;
 mod memory;
 pub mod pace;
@@ -17,9 +20,8 @@ mod validity;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
@@ -27,23 +29,21 @@ use tokio::task::spawn_blocking;
 pub use derived::{Derived, Frames};
 pub use disk::Disk;
 use disk::Pending;
-pub use flight::{Flight, Pilot, Unread};
+pub use flight::{Flight, Unread, Writer};
+pub use hit::{AlreadyCached, Hit, IN_PARTS};
 pub use key::Key;
 pub use memory::{Entry, Limits as MemoryLimits, Memory};
 pub use settings::{CacheControl, LookAhead, Settings};
 pub use validity::Validity;
 
-use crate::dicom::TransferSyntax;
 use crate::dicom::part10::Identity;
 use crate::metrics::Metrics;
-use behind::{Behind, Outcome, Task, Writer};
-use flight::Room;
+use behind::{Behind, DiskWriter, Outcome, Task};
+use disk_health::DiskHealth;
+use flight::Budget;
 use pace::Pace;
 
-/// Seconds for which nothing is hurried to a disk that has failed.
-const DISK_RESTS: u64 = 5;
-
-/// What is kept, and what is on its way to be kept.
+/// The tiers of the cache, and the flights into them.
 #[derive(Debug, Clone)]
 pub struct Cache(Arc<Tiers>);
 
@@ -53,111 +53,40 @@ struct Tiers {
     derived: Derived,
     look_ahead: (LookAhead, u64),
     disk: Option<Disk>,
-    board: Mutex<HashMap<Key, Arc<Flight>>>,
-    room: Arc<Room>,
+    flights: Mutex<HashMap<Key, Arc<Flight>>>,
+    flight_budget: Arc<Budget>,
     behind: Arc<Behind>,
-    /// Whether the disk has room for more than is in memory: what leaves it for want of room is not
-    /// brought back then just because it is in memory.
+    /// Whether the disk holds more than memory. If not, an instance evicted from disk is not
+    /// written again just because memory still holds it.
     is_disk_larger: bool,
-    /// Instances that are being read from disk into memory, for all who want them.
+    /// Loads from disk into memory, shared by all concurrent requests.
     loads: Mutex<HashMap<Key, Arc<Load>>>,
-    has_disk_failed: AtomicBool,
-    /// When it failed last, in seconds since `began`.
-    disk_failed_at: AtomicU64,
-    began: Instant,
+    disk_health: DiskHealth,
     metrics: Metrics,
 }
 
-/// An instance that is being read from disk; `None` if it is damaged.
+/// A load from disk; `None` if the file is damaged.
 type Load = OnceCell<Option<Arc<Entry>>>;
 
-/// Where something was found.
+/// The instance of a flight.
 #[derive(Debug)]
-pub enum Found {
-    /// In memory.
-    Memory(Arc<Entry>),
-    /// It is arriving.
-    Flight(Arc<Flight>),
-    /// On disk.
-    Disk(Arc<disk::Stored>),
-}
-
-/// What a flight brings.
-#[derive(Debug)]
-pub struct Cargo {
-    /// Which instance it is, read from its own bytes.
+pub struct Description {
+    /// Its identity, parsed from its own bytes.
     pub identity: Identity,
-    /// Its exact length, where the source is bound to one.
+    /// Its exact length, if the source guarantees one.
     pub length: Option<u64>,
 }
 
-/// How what a source gives may be kept.
+/// The cache policy of a source's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms<'a> {
-    /// Time for which it serves without asking.
+    /// The time without revalidation.
     pub lifetime: Duration,
     /// The source's entity tag.
     pub etag: Option<&'a str>,
-    /// Whether it must not be kept at all.
+    /// Whether the source forbids caching.
     pub is_no_store: bool,
 }
-
-/// Ends the entity tag of an instance in a `multipart/related`, after its SHA-256, which alone is the tag of
-/// the instance as it is stored.
-pub const IN_PARTS: &str = "-multipart";
-
-impl Found {
-    /// Whether it serves without asking its source, where that is so for `lifetime`.
-    #[must_use]
-    pub fn is_fresh(&self, lifetime: Duration) -> bool {
-        match self {
-            Self::Memory(entry) => entry.validity.is_fresh(lifetime),
-            Self::Flight(_) => true,
-            Self::Disk(stored) => stored.validity.is_fresh(lifetime),
-        }
-    }
-
-    /// Its entity tags, with which its source is asked whether it has changed: the source's own, and
-    /// ours, which is the source's if that is one of our kind.
-    #[must_use]
-    pub fn tags(&self) -> Option<String> {
-        let (validity, sha256) = match self {
-            Self::Memory(entry) => (&entry.validity, entry.sha256()?),
-            Self::Flight(_) => return None,
-            Self::Disk(stored) => (&stored.validity, stored.sha256),
-        };
-        let sha256 = hex(&sha256);
-        // The forms in which it can be asked for; either tells that the instance is the same.
-        let ours = format!("\"{sha256}\", W/\"{sha256}{IN_PARTS}\"");
-        Some(match validity.etag() {
-            Some(etag) if !ours.contains(etag) => format!("{etag}, {ours}"),
-            Some(_) | None => ours,
-        })
-    }
-
-    /// Its transfer syntax.
-    #[must_use]
-    pub fn transfer_syntax(&self) -> &TransferSyntax {
-        match self {
-            Self::Memory(entry) => &entry.identity.transfer_syntax,
-            Self::Flight(flight) => &flight.identity.transfer_syntax,
-            Self::Disk(stored) => &stored.transfer_syntax,
-        }
-    }
-
-    /// The flight, if it is arriving.
-    #[must_use]
-    pub fn flight(&self) -> Option<&Arc<Flight>> {
-        match self {
-            Self::Flight(flight) => Some(flight),
-            Self::Memory(_) | Self::Disk(_) => None,
-        }
-    }
-}
-
-/// Somebody is already fetching it, or it is here.
-#[derive(Debug)]
-pub struct Known(pub Found);
 
 impl Cache {
     /// Opens the tiers; the disk tier is in `folder`.
@@ -169,7 +98,8 @@ impl Cache {
             .then(|| Disk::open(folder, settings.disk_limits(), metrics))
             .transpose()?;
         let memory = settings.memory_limits();
-        // Of each part of the memory tier half: the least recent half of it may leave at any time.
+        // Half of each part of the memory tier: the least recently used half can be evicted at any
+        // time.
         let least = if memory.ahead > 0 {
             memory.bytes.min(memory.ahead)
         } else {
@@ -180,41 +110,39 @@ impl Cache {
             derived: Derived::new(settings.metadata.0),
             look_ahead: (settings.look_ahead, settings.look_ahead_bytes.0),
             disk,
-            board: Mutex::default(),
-            room: Arc::new(Room::new(settings.flights.0, settings.spill.0)),
+            flights: Mutex::default(),
+            flight_budget: Arc::new(Budget::new(settings.flights.0, settings.spill.0)),
             behind: Arc::new(Behind::new(settings.flights.0, least / 2)),
             is_disk_larger: settings.disk.0 >= settings.memory.0.saturating_mul(2),
             loads: Mutex::default(),
-            has_disk_failed: AtomicBool::new(false),
-            disk_failed_at: AtomicU64::new(0),
-            began: Instant::now(),
+            disk_health: DiskHealth::new(metrics),
             metrics: metrics.clone(),
         })))
     }
 
-    /// What was worked out of instances.
+    /// The cache of derived data.
     #[must_use]
     pub fn derived(&self) -> &Derived {
         &self.0.derived
     }
 
-    /// An instance, if it is here or arriving. On disk it may still prove damaged.
+    /// A cached or arriving instance. A file on disk can still turn out to be damaged.
     #[must_use]
-    pub fn find(&self, key: &Key) -> Option<Found> {
+    pub fn find(&self, key: &Key) -> Option<Hit> {
         if let Some(entry) = self.0.memory.find(key) {
-            return Some(Found::Memory(entry));
+            return Some(Hit::Memory(entry));
         }
-        let flight = self.board().get(key).cloned();
+        let flight = self.flights().get(key).cloned();
         if let Some(flight) = flight.filter(|flight| flight.can_be_joined()) {
-            return Some(Found::Flight(flight));
+            return Some(Hit::Flight(flight));
         }
-        self.0.disk.as_ref()?.find(key).map(Found::Disk)
+        self.0.disk.as_ref()?.find(key).map(Hit::Disk)
     }
 
-    /// Whether an instance is arriving, or here and known to be what its source has since `lifetime`.
+    /// Whether an instance is arriving, or cached and fresh for `lifetime`.
     #[must_use]
     pub fn holds(&self, key: &Key, lifetime: Duration) -> bool {
-        if self.board().get(key).is_some_and(|f| f.can_be_joined()) {
+        if self.flights().get(key).is_some_and(|f| f.can_be_joined()) {
             return true;
         }
         match (self.0.memory.peek(key), &self.0.disk) {
@@ -226,7 +154,7 @@ impl Cache {
         }
     }
 
-    /// Its source has said that it still has the same.
+    /// Records that the source confirmed the instance.
     pub fn confirm(&self, key: &Key) {
         if let Some(entry) = self.0.memory.peek(key) {
             entry.validity.confirm();
@@ -236,57 +164,57 @@ impl Cache {
         }
     }
 
-    /// Begins a flight, unless what it would bring is arriving, or here and fresh.
+    /// Starts a flight, unless the instance is arriving, or cached and fresh.
     ///
     /// # Errors
-    /// [`Known`], with where it is.
+    /// [`AlreadyCached`], with the cached instance.
     pub fn take_off(
         &self,
         key: Key,
-        cargo: Cargo,
+        description: Description,
         terms: &Terms<'_>,
         pace: &Arc<Pace>,
-    ) -> Result<Pilot, Known> {
+    ) -> Result<Writer, AlreadyCached> {
         let found = self.find(&key);
         if let Some(found) = found.filter(|found| found.is_fresh(terms.lifetime)) {
-            return Err(Known(found));
+            return Err(AlreadyCached(found));
         }
         let validity = Validity::now(terms.etag);
-        let mut board = self.board();
-        // Somebody else may have been quicker.
-        if let Some(flight) = board.get(&key).filter(|flight| flight.can_be_joined()) {
-            return Err(Known(Found::Flight(Arc::clone(flight))));
+        let mut flights = self.flights();
+        // A concurrent request may have started the flight.
+        if let Some(flight) = flights.get(&key).filter(|flight| flight.can_be_joined()) {
+            return Err(AlreadyCached(Hit::Flight(Arc::clone(flight))));
         }
-        let has_room = self.has_room_for(cargo.length);
-        let pilot = Pilot::new(self, key.clone(), (cargo, validity), pace);
+        let has_room = self.has_room_for(description.length);
+        let writer = Writer::new(self, key.clone(), description, validity, pace);
         if terms.is_no_store || !has_room {
-            // Another fetch must not find it: it would hold this one up, or miss the start.
-            return Ok(pilot.passing());
+            // No other request may find this flight: it would slow it down, or miss the start.
+            return Ok(writer.passing());
         }
-        board.insert(key, Arc::clone(pilot.flight()));
-        Ok(pilot)
+        flights.insert(key, Arc::clone(writer.flight()));
+        Ok(writer)
     }
 
-    /// Whether there is a tier for an instance of this length.
+    /// Whether a tier accepts an instance of this length.
     fn has_room_for(&self, length: Option<u64>) -> bool {
         self.0.disk.is_some() || self.0.memory.admits(length.unwrap_or(1).max(1))
     }
 
-    /// Opens an instance on disk, and takes it to memory if it is small enough; all of it has been
-    /// verified then. `None`: it is damaged or gone, and not found any more.
-    pub async fn read(&self, stored: &Arc<disk::Stored>) -> Option<Read> {
+    /// Opens an instance on disk, and loads it into memory if it is small enough; a loaded instance
+    /// is fully verified. `None`: the file is damaged or missing, and its entry is removed.
+    pub async fn read(&self, stored: &Arc<disk::Stored>) -> Option<Content> {
         if self.0.memory.admits(stored.length) {
-            return self.load(stored).await.map(Read::Whole);
+            return self.load(stored).await.map(Content::Whole);
         }
         let (disk, of) = (self.0.disk.clone()?, Arc::clone(stored));
         let opening = spawn_blocking(move || {
             let opened = disk.read(&of);
             opened.inspect_err(|_damaged| disk.discard(&of)).ok()
         });
-        opening.await.ok()?.map(Read::File)
+        opening.await.ok()?.map(Content::File)
     }
 
-    /// Takes an instance to memory; those who want it at the same time share the work.
+    /// Loads an instance into memory; concurrent requests share the load.
     async fn load(&self, stored: &Arc<disk::Stored>) -> Option<Arc<Entry>> {
         let load = Arc::clone(self.loads().entry(stored.key.clone()).or_default());
         let entry = load.get_or_init(|| self.load_now(stored)).await.clone();
@@ -308,7 +236,7 @@ impl Cache {
         let bytes = reading.await.ok()??;
         let entry = Arc::new(Entry::from_disk(stored, bytes));
         self.0.memory.keep(stored.key.clone(), Arc::clone(&entry));
-        // It may have been forgotten before it could be found in memory.
+        // A purge may have run before the entry was visible in memory.
         if pending.is_forgotten() {
             self.0.memory.forget_one(&stored.key);
         }
@@ -319,40 +247,41 @@ impl Cache {
         self.0.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops an instance on disk that proved damaged.
+    /// Removes a damaged instance from disk.
     pub async fn discard(&self, stored: &Arc<disk::Stored>) {
         let (disk, of) = (self.0.disk.clone(), Arc::clone(stored));
         let discarding = spawn_blocking(move || disk.map(|disk| disk.discard(&of)));
-        // It does not panic, and if it did the instance would prove damaged again.
+        // It cannot panic, and the next read would detect the damage again.
         let _ = discarding.await;
     }
 
-    /// Notes that an instance was given from memory: within a second it is on disk too.
+    /// Records a hit in memory: within a second the instance is also on disk.
     pub fn given(&self, key: &Key, entry: &Arc<Entry>) {
         let Some(disk) = self.0.disk.as_ref().filter(|_| self.0.is_disk_larger) else {
             return;
         };
         let behind = &self.0.behind;
-        if !behind.must_hurry(entry, || disk.find(key).is_some()) || self.is_disk_resting() {
+        if !behind.must_hurry(entry, || disk.find(key).is_some()) || self.disk_health().is_resting()
+        {
             return;
         }
         let pending = disk.pending(key);
-        // If it was forgotten before that could be noted, memory does not have it any more.
+        // A purge before `pending` existed has removed the entry from memory.
         let is_here = self
             .0
             .memory
             .peek(key)
             .is_some_and(|known| Arc::ptr_eq(&known, entry));
         if is_here {
-            behind.hurry(Arc::clone(entry), pending, Writer(self.clone()));
+            behind.hurry(Arc::clone(entry), pending, DiskWriter(self.clone()));
         }
     }
 
-    /// Forgets what `which` says, also what is still arriving: it is delivered and not kept. Gives
-    /// how many instances that were.
+    /// Purges the selected instances, and returns their number. An arriving instance is still
+    /// delivered, but not cached.
     pub fn forget(&self, which: &dyn Fn(&Key) -> bool) -> usize {
         let mut forgotten = 0;
-        self.board().retain(|key, flight| {
+        self.flights().retain(|key, flight| {
             let is_meant = which(key);
             if is_meant {
                 flight.forget();
@@ -360,16 +289,17 @@ impl Cache {
             }
             !is_meant
         });
-        // First, so that nothing is brought from there to disk; and last, for what came from there.
+        // Memory first, so that no write-behind restores an entry; memory again, for loads from
+        // disk.
         let in_memory = self.0.memory.forget(which);
         let on_disk = self.0.disk.as_ref().map_or(0, |disk| disk.forget(which));
         self.0.memory.forget(which);
         forgotten + on_disk.max(in_memory)
     }
 
-    /// As [`Cache::forget`], of one instance.
+    /// Purges one instance, as [`Cache::forget`] does.
     pub fn forget_one(&self, key: &Key) {
-        if let Some(flight) = self.board().remove(key) {
+        if let Some(flight) = self.flights().remove(key) {
             flight.forget();
         }
         self.0.memory.forget_one(key);
@@ -379,7 +309,7 @@ impl Cache {
         }
     }
 
-    /// From now on drops what is too old, and tells the metrics how much is here, once a second.
+    /// Starts the task that removes expired instances and updates the metrics once a second.
     pub fn watch(&self) {
         let tiers = Arc::downgrade(&self.0);
         tokio::spawn(async move {
@@ -397,7 +327,7 @@ impl Cache {
         });
     }
 
-    /// Tells the metrics how much is here.
+    /// Updates the metrics.
     pub fn observe(&self) {
         self.0.memory.observe();
         if let Some(disk) = &self.0.disk {
@@ -405,13 +335,13 @@ impl Cache {
         }
     }
 
-    /// What is fetched before it is asked for, and how many bytes of it.
+    /// The look-ahead setting and its limit in bytes.
     #[must_use]
     pub fn look_ahead(&self) -> (LookAhead, u64) {
         self.0.look_ahead
     }
 
-    /// Whether anything is kept at all.
+    /// Whether any tier caches instances.
     #[must_use]
     pub fn keeps_something(&self) -> bool {
         self.has_room_for(None)
@@ -433,25 +363,32 @@ impl Cache {
         &self.0.metrics
     }
 
-    fn room(&self) -> Arc<Room> {
-        Arc::clone(&self.0.room)
+    fn disk_health(&self) -> &DiskHealth {
+        &self.0.disk_health
     }
 
-    fn board(&self) -> MutexGuard<'_, HashMap<Key, Arc<Flight>>> {
-        self.0.board.lock().unwrap_or_else(PoisonError::into_inner)
+    fn flight_budget(&self) -> Arc<Budget> {
+        Arc::clone(&self.0.flight_budget)
     }
 
-    fn take_off_the_board(&self, flight: &Arc<Flight>) {
-        let mut board = self.board();
-        if board
+    fn flights(&self) -> MutexGuard<'_, HashMap<Key, Arc<Flight>>> {
+        self.0
+            .flights
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remove_flight(&self, flight: &Arc<Flight>) {
+        let mut flights = self.flights();
+        if flights
             .get(&flight.key)
             .is_some_and(|known| Arc::ptr_eq(known, flight))
         {
-            board.remove(&flight.key);
+            flights.remove(&flight.key);
         }
     }
 
-    /// Keeps an instance that has landed in memory.
+    /// Caches an instance that arrived in memory.
     fn keep(&self, flight: &Arc<Flight>, entry: Arc<Entry>) {
         let key = &flight.key;
         let pending = self.0.disk.as_ref().map(|disk| disk.pending(key));
@@ -463,19 +400,19 @@ impl Cache {
         } else {
             self.0.memory.keep_ahead(key.clone(), Arc::clone(&entry));
         }
-        // It may have been forgotten just now, before it could be found here.
+        // A purge may have run before the entry was visible.
         if flight.is_forgotten() || pending.as_ref().is_some_and(Pending::is_forgotten) {
             self.0.memory.forget_one(key);
             return;
         }
         let Some(pending) = pending else { return };
-        let writer = Writer(self.clone());
+        let writer = DiskWriter(self.clone());
         if self.0.behind.add(&entry, pending, writer).is_err() {
             self.0.metrics.cache_not_written.inc();
         }
     }
 
-    /// Waits until the disk has caught up with what has landed, so far that nothing is lost to it.
+    /// Waits until the write-behind queue is short enough to lose nothing.
     async fn keep_up(&self) {
         if self.0.disk.is_some() {
             self.0.behind.keep_up().await;
@@ -488,46 +425,25 @@ impl Cache {
         };
         match write(disk, task) {
             Ok(()) => {
-                self.disk_works();
+                self.disk_health().works();
                 Outcome::Written
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Outcome::NotWritten,
             Err(error) => {
-                self.disk_failed(&error);
+                self.disk_health().failed(&error);
                 Outcome::NotWritten
             }
         }
     }
-
-    fn disk_works(&self) {
-        if self.0.has_disk_failed.swap(false, Ordering::AcqRel) {
-            tracing::info!("the cache on disk takes instances again");
-        }
-    }
-
-    /// Says once that the disk takes nothing, until it does again.
-    fn disk_failed(&self, error: &io::Error) {
-        self.0.metrics.cache_not_written.inc();
-        let now = self.0.began.elapsed().as_secs() + 1;
-        self.0.disk_failed_at.store(now, Ordering::Release);
-        if !self.0.has_disk_failed.swap(true, Ordering::AcqRel) {
-            tracing::warn!(kind = ?error.kind(), "the cache on disk takes no instances");
-        }
-    }
-
-    fn is_disk_resting(&self) -> bool {
-        let failed_at = self.0.disk_failed_at.load(Ordering::Acquire);
-        failed_at > 0 && self.0.began.elapsed().as_secs() < failed_at + DISK_RESTS
-    }
 }
 
-/// What was read from disk.
+/// An instance loaded or opened from disk.
 #[derive(Debug)]
-pub enum Read {
-    /// All of it.
+pub enum Content {
+    /// All of it, in memory.
     Whole(Arc<Entry>),
-    /// It is too large for that: its file, of which each piece is verified when it is read.
-    File(Arc<disk::Opened>),
+    /// A file too large for memory; each leaf is verified when it is read.
+    File(Arc<disk::StoredFile>),
 }
 
 fn write(disk: &Disk, Task { entry, pending }: Task) -> io::Result<()> {
@@ -541,41 +457,5 @@ fn write(disk: &Disk, Task { entry, pending }: Task) -> io::Result<()> {
     Ok(())
 }
 
-/// As entity tags and headers write a SHA-256.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
-pub(crate) mod test {
-    //! Instances to try the tiers with.
-
-    use super::Key;
-    use crate::dicom::part10::Identity;
-    use crate::dicom::{
-        SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntax,
-    };
-    use crate::source::Representation;
-
-    pub(crate) fn identity(at: usize) -> Identity {
-        Identity {
-            sop_class: SopClassUid::parse("1.2.840.10008.5.1.4.1.1.2").expect("a UID"),
-            sop_instance: SopInstanceUid::parse(&format!("1.2.3.{at}")).expect("a UID"),
-            study: StudyInstanceUid::parse("1.2").expect("a UID"),
-            series: SeriesInstanceUid::parse("1.2.3").expect("a UID"),
-            transfer_syntax: TransferSyntax::explicit_vr_little_endian(),
-        }
-    }
-
-    pub(crate) fn key(at: usize) -> Key {
-        let identity = identity(at);
-        Key {
-            place: "here".into(),
-            study: identity.study,
-            series: identity.series,
-            instance: identity.sop_instance,
-            representation: Representation::AsStored,
-        }
-    }
-}
+pub(crate) mod test;

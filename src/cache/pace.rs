@@ -1,4 +1,4 @@
-//! How far a fetch may run ahead of those who read it.
+//! The pace of a crossing: the distance between the source and its readers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -6,37 +6,37 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// Bytes that a source may be ahead of the fastest reader: enough that neither waits for the
-/// other's scheduling, and all that a client costs that stops reading.
+/// Bytes that a source may be ahead of the fastest reader: enough to hide scheduling delays on both
+/// sides, and the entire cost of a stalled client.
 pub const WINDOW: u64 = 1 << 20;
 
-/// The pace of one fetch: it is that of its fastest reader. The others follow what was kept.
+/// The pace of one crossing, set by its fastest reader. The others read from the cache.
 #[derive(Debug)]
 pub struct Pace {
     /// Bytes that have arrived.
     arrived: AtomicU64,
-    /// How far the fastest reader is.
+    /// The position of the fastest reader.
     read: AtomicU64,
-    /// Bytes by which it may be ahead.
+    /// Bytes that the source may be ahead.
     window: AtomicU64,
-    /// Those who want it to go on.
+    /// Followers and readers of the crossing.
     interested: AtomicUsize,
-    /// Whether it goes on although nobody waits for it.
+    /// Whether the crossing continues without readers.
     is_ahead: AtomicBool,
     moved: Notify,
 }
 
-/// Why a fetch does not go on.
+/// Why a crossing stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Halt {
-    /// Nobody wants it any more.
+    /// No reader is left.
     Unwanted,
-    /// Those who want it read nothing for too long.
+    /// All readers have stalled for too long.
     Stalled,
 }
 
 impl Pace {
-    /// Nothing has arrived, and nobody is interested yet.
+    /// A pace at position zero without readers.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -49,71 +49,71 @@ impl Pace {
         }
     }
 
-    /// Bytes that have arrived so far.
+    /// Bytes that have arrived.
     #[must_use]
     pub fn arrived(&self) -> u64 {
         self.arrived.load(Ordering::Acquire)
     }
 
-    /// How far the fastest reader is.
+    /// The position of the fastest reader.
     #[must_use]
     pub fn read(&self) -> u64 {
         self.read.load(Ordering::Acquire)
     }
 
-    /// Lets it run ahead by so many bytes, and go on although nobody waits for it.
+    /// Lets the crossing run this many bytes ahead, and continue without readers.
     pub fn run_ahead(&self, bytes: u64) {
         self.window.fetch_max(bytes, Ordering::AcqRel);
         self.is_ahead.store(true, Ordering::Release);
         self.moved.notify_waiters();
     }
 
-    /// Lets it end as soon as nobody waits for it.
+    /// Lets the crossing end with its last reader.
     pub fn run_no_more_ahead(&self) {
         self.is_ahead.store(false, Ordering::Release);
         self.moved.notify_waiters();
     }
 
-    /// Whether more than one follower or reader wants it.
+    /// Whether more than one follower or reader remains.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.interested.load(Ordering::Acquire) > 1
     }
 
-    /// Whether somebody wants it.
+    /// Whether a follower or reader remains.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         self.is_awaited() || self.is_ahead()
     }
 
-    /// Whether it goes on although nobody waits for it.
+    /// Whether it continues without readers.
     #[must_use]
     pub fn is_ahead(&self) -> bool {
         self.is_ahead.load(Ordering::Acquire)
     }
 
-    /// Whether somebody waits for it.
+    /// Whether a reader waits.
     #[must_use]
     pub fn is_awaited(&self) -> bool {
         self.interested.load(Ordering::Acquire) > 0
     }
 
-    /// Somebody has read as far as this, or passed over it.
+    /// Records that a reader read, or skipped, up to this position.
     pub fn read_to(&self, offset: u64) {
         if self.read.fetch_max(offset, Ordering::AcqRel) < offset {
             self.moved.notify_waiters();
         }
     }
 
-    /// Counts bytes that have arrived.
+    /// Counts arrived bytes.
     pub(super) fn count(&self, bytes: usize) {
         self.arrived.fetch_add(bytes as u64, Ordering::AcqRel);
     }
 
-    /// Waits until more may be fetched, or until nobody wants it.
+    /// Waits until the crossing may read more, or until no reader is left.
     ///
     /// # Errors
-    /// Why there is no use in going on.
+    /// Why the crossing stops.
     pub async fn go_on(&self, patience: Duration) -> Result<(), Halt> {
         loop {
             let moved = self.moved.notified();
@@ -132,7 +132,7 @@ impl Pace {
         }
     }
 
-    /// Waits until nobody wants it any more.
+    /// Waits until no reader is left.
     pub async fn unwanted(&self) {
         loop {
             let moved = self.moved.notified();
@@ -162,19 +162,19 @@ impl Default for Pace {
     }
 }
 
-/// Somebody's wish that a fetch goes on, for as long as it lives.
+/// A reader's interest in a crossing; the crossing continues while one lives.
 #[derive(Debug)]
 pub struct Interest(std::sync::Arc<Pace>);
 
 impl Interest {
-    /// In this fetch.
+    /// An interest in this crossing.
     #[must_use]
     pub fn of(pace: &std::sync::Arc<Pace>) -> Self {
         pace.join();
         Self(std::sync::Arc::clone(pace))
     }
 
-    /// The pace of what it is about.
+    /// The pace of its crossing.
     #[must_use]
     pub fn pace(&self) -> &Pace {
         &self.0

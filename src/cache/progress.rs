@@ -1,16 +1,16 @@
-//! How far an instance in memory is on its way to disk.
+//! The progress of an instance from memory to disk.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-/// How far an instance in memory is on its way to disk.
+/// The progress of an instance from memory to disk.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     stage: AtomicU8,
-    /// When it was last made sure that it is on disk, in seconds of the queue.
+    /// The last check that it is on disk, in seconds of the queue.
     looked_at: AtomicU64,
 }
 
-/// Nobody writes it.
+/// No write is queued.
 pub(super) const IDLE: u8 = 0;
 pub(super) const QUEUED: u8 = 1;
 /// It is at the front of the queue.
@@ -19,19 +19,19 @@ pub(super) const BEING_WRITTEN: u8 = 3;
 pub(super) const WRITTEN: u8 = 4;
 
 impl Progress {
-    /// Of what was read from disk.
+    /// The progress of an instance loaded from disk.
     pub(super) fn written() -> Self {
         let progress = Self::default();
         progress.stage.store(WRITTEN, Ordering::Relaxed);
         progress
     }
 
-    /// The stage that it is at.
+    /// The current stage.
     pub(super) fn stage(&self) -> u8 {
         self.stage.load(Ordering::Acquire)
     }
 
-    /// Goes to a stage, if it is at one of these; whether it did.
+    /// Moves to a stage from one of these stages; returns whether it did.
     pub(super) fn go(&self, from: &[u8], to: u8) -> bool {
         from.iter().any(|&from| {
             let gone = self
@@ -41,7 +41,7 @@ impl Progress {
         })
     }
 
-    /// Whether it is time to make sure again that it is on disk: once a second.
+    /// Whether the next check is due: once a second.
     pub(super) fn is_due(&self, second: u64) -> bool {
         self.looked_at.swap(second, Ordering::Relaxed) != second
     }

@@ -13,40 +13,40 @@ use crate::budget::ByteSize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Bytes of instances that are kept in memory.
+    /// Bytes of instances in memory.
     pub memory: ByteSize,
-    /// Bytes of metadata that were worked out of instances and are kept in memory.
+    /// Bytes of derived metadata in memory.
     pub metadata: ByteSize,
-    /// Bytes of instances that are kept on disk; 0: nothing is at rest.
+    /// Bytes of instances on disk; 0: no disk tier.
     pub disk: ByteSize,
-    /// Days after which an instance on disk is dropped.
+    /// The age limit of an instance on disk in days.
     pub disk_days: u64,
-    /// Bytes of memory for the index of what is on disk, about 0.5 KiB for each instance. If they are
-    /// used up the least recently used instance leaves the disk.
+    /// Bytes of memory for the index of the disk tier, about 0.5 KiB for each instance. Beyond that
+    /// the least recently used instance is evicted.
     pub disk_index: ByteSize,
-    /// Bytes of instances under way that are held in memory.
+    /// Bytes of flights in memory.
     pub flights: ByteSize,
-    /// Bytes of instances under way that are on disk because they do not fit in memory. Beyond that an
-    /// instance passes by at the pace of its slowest reader, and is not kept.
+    /// Bytes of flights in spill files. Beyond that a flight passes by at the pace of its slowest
+    /// reader, and is not cached.
     pub spill: ByteSize,
-    /// What is fetched before it is asked for.
+    /// The look-ahead.
     pub look_ahead: LookAhead,
-    /// Bytes of a series that are fetched ahead of those who read it. At most half of `memory` holds
-    /// what nobody has asked for yet.
+    /// Bytes of a series that look-ahead may fetch before the readers. Instances without a request
+    /// take at most half of `memory`.
     pub look_ahead_bytes: ByteSize,
     /// `Cache-Control` of answers with instances.
     pub cache_control: CacheControl,
 }
 
-/// What is fetched before it is asked for.
+/// The look-ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LookAhead {
-    /// The rest of a series, when the first instance of it is asked for.
+    /// The rest of a series, at the first request for one of its instances.
     FirstRequest,
-    /// Everything that a manifest selects, when it is registered.
+    /// The entire selection of a manifest, at its registration.
     Registration,
-    /// Nothing.
+    /// No look-ahead.
     Off,
 }
 
@@ -80,9 +80,9 @@ impl Settings {
 
     /// Bounds of the memory tier.
     ///
-    /// Those who read an instance hold it even when it has been evicted, and those who do not read on
-    /// hold up as much of one that is arriving: so it must be small where there is a disk that larger
-    /// ones can be read from.
+    /// A reader holds an instance in memory even after its eviction, and a stalled reader of a
+    /// flight holds as much. The largest instance in memory must therefore be small if a disk
+    /// exists for larger ones.
     #[must_use]
     pub fn memory_limits(&self) -> memory::Limits {
         let memory = self.memory.0;

@@ -1,25 +1,25 @@
-//! For how long an instance serves, and how its source is asked whether it still has the same.
+//! The freshness of a cached instance, and the data for its revalidation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// When an instance was last known to be what its source has, and what it is called there.
+/// The last confirmation by the source, and its entity tag.
 #[derive(Debug)]
 pub struct Validity {
     /// Seconds since 1970.
     confirmed_at: AtomicU64,
-    /// The source's entity tag, quotes and all.
+    /// The source's entity tag, with quotes.
     etag: Option<Box<str>>,
 }
 
 impl Validity {
-    /// Of what has just come.
+    /// The validity of an instance that just arrived.
     #[must_use]
     pub fn now(etag: Option<&str>) -> Self {
         Self::since(SystemTime::now(), etag)
     }
 
-    /// Of what came at a time in the past.
+    /// The validity of an instance from a time in the past.
     #[must_use]
     pub fn since(time: SystemTime, etag: Option<&str>) -> Self {
         Self {
@@ -28,14 +28,14 @@ impl Validity {
         }
     }
 
-    /// The source has said that it still has the same.
+    /// Records a confirmation by the source.
     pub fn confirm(&self) {
         let now = seconds(SystemTime::now());
         self.confirmed_at.store(now, Ordering::Release);
     }
 
-    /// Whether it serves without asking, where it does so for `lifetime`. What comes from the future is
-    /// asked for: the clock was wrong then or is now.
+    /// Whether it is fresh for `lifetime`. A time in the future requires revalidation: the clock
+    /// was wrong then or is wrong now.
     #[must_use]
     pub fn is_fresh(&self, lifetime: Duration) -> bool {
         let now = seconds(SystemTime::now());
@@ -43,13 +43,13 @@ impl Validity {
         age.is_some_and(|age| age < lifetime.as_secs())
     }
 
-    /// The source's entity tag, quotes and all.
+    /// The source's entity tag, with quotes.
     #[must_use]
     pub fn etag(&self) -> Option<&str> {
         self.etag.as_deref()
     }
 
-    /// The same for a copy in another tier.
+    /// A copy for another tier.
     #[must_use]
     pub fn copied(&self) -> Self {
         Self {

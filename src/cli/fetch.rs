@@ -24,7 +24,7 @@ use crate::network::Network;
 use crate::resource::Target;
 use crate::source::client::{Client, Settings};
 use crate::source::wado_rs::WadoRs;
-use crate::source::{Arrival, Arrivals, Ask, Kind, Representation, Source, Terms};
+use crate::source::{Arrival, Arrivals, InstanceRequest, Kind, Representation, Source, Terms};
 use crate::start::Failure;
 use crate::start::block_on;
 
@@ -324,7 +324,7 @@ impl<'a> Download<'a> {
     }
 
     async fn ask(&mut self, target: &Target) -> Result<(), Failure> {
-        let ask = Ask {
+        let ask = InstanceRequest {
             target,
             representation: Representation::AsStored,
             hop: None,

@@ -1,4 +1,4 @@
-//! Base addresses of DICOMweb servers in a normal form, so that they can be compared.
+//! Base addresses of DICOMweb servers in a comparable normal form.
 
 use std::fmt;
 
@@ -8,22 +8,22 @@ use super::problem::Problems;
 
 const LONGEST: usize = 2048;
 
-/// A DICOMweb base URI: scheme, host and port as they are compared, and a path that ends in `/`.
+/// A DICOMweb base URI: a normalised scheme, host and port, and a path that ends with `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address(Url);
 
-/// A text is no base address.
+/// The text is not a base address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a base address (http or https, without user, query or fragment)")]
 pub struct NotAnAddress;
 
 impl Address {
-    /// Reads a base address. One without a scheme is taken for https, as in the standard's own
-    /// figures (`hostname/DICOMweb-RS/`).
+    /// Parses a base address. The default scheme is https, as in the figures of the standard
+    /// (`hostname/DICOMweb-RS/`).
     ///
     /// # Errors
-    /// [`NotAnAddress`], also for what would be read differently by different readers: control
-    /// characters, backslashes, escaped slashes or dots.
+    /// [`NotAnAddress`], also for ambiguous addresses: control characters, backslashes, escaped
+    /// slashes or dots.
     pub fn parse(text: &str) -> Result<Self, NotAnAddress> {
         let text = text.trim_matches(' ');
         if text.len() > LONGEST || text.is_empty() || text.chars().any(is_ambiguous) {
@@ -35,7 +35,7 @@ impl Address {
             format!("https://{text}")
         };
         let mut url = Url::parse(&with_scheme).map_err(|_invalid| NotAnAddress)?;
-        // Before it was read: reading resolves escaped dots.
+        // Before parsing: the parser resolves escaped dots.
         if !is_plain(&url) || has_escaped_separators(&with_scheme) {
             return Err(NotAnAddress);
         }
@@ -61,7 +61,7 @@ impl Address {
     }
 }
 
-/// Further addresses of the server at `first`, if none of them is wrong or given twice.
+/// Further addresses of the server at `first`, if all are valid and unique.
 pub(super) fn further(
     first: &str,
     more: &[String],
@@ -84,7 +84,7 @@ fn is_ambiguous(c: char) -> bool {
     c.is_control() || c.is_whitespace() || matches!(c, '\\' | '#' | '@')
 }
 
-// `://`, not `:`, for `host:8443/x` looks like a scheme.
+// `://`, not `:`, because `host:8443/x` looks like a scheme.
 fn has_scheme(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| {
         !scheme.is_empty()

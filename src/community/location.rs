@@ -19,57 +19,58 @@ use crate::source::{DEFAULT_HOURS, DEFAULT_QUEUE, Freshness, Kind, Source, Terms
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LocationSettings {
-    /// The how-manyth it is in the settings, from 0; problems are told with it.
+    /// Its position in the settings, from 0, for problems.
     #[serde(skip)]
     pub position: usize,
-    /// What it is called in metrics and logs; `location-1` when absent, which only a single one may be.
+    /// Its alias in metrics and logs; `location-1` when absent, which only a single location may
+    /// be.
     pub alias: Option<String>,
     /// Its Retrieve Location UID.
     pub retrieve_location_uid: Option<String>,
     /// Its DICOMweb root, if it is a server.
     pub wado_rs_url: Option<String>,
-    /// Further DICOMweb roots of the same server: other ways to it.
+    /// Further DICOMweb roots of the same server.
     #[serde(default)]
     pub more_wado_rs_urls: Vec<String>,
-    /// Its WADO-URI service, if it is a server that has no DICOMweb.
+    /// Its WADO-URI service, if the server has no DICOMweb.
     pub wado_uri_url: Option<String>,
     /// Its folder, if it is one.
     pub folder: Option<PathBuf>,
-    /// Retrieve URLs of manifests that mean this location.
+    /// Retrieve URLs in manifests that select this location.
     #[serde(default)]
     pub retrieve_urls: Vec<String>,
-    /// Retrieve AE Titles of classic manifests that mean this location.
+    /// Retrieve AE Titles in classic manifests that select this location.
     #[serde(default)]
     pub retrieve_ae_titles: Vec<String>,
-    /// What it offers itself.
+    /// The transactions that it offers itself.
     #[serde(default = "instances")]
     pub offers: Vec<Offered>,
-    /// Series and instances that are fetched from it at once.
+    /// Concurrent requests for series and instances.
     #[serde(default = "connections")]
     pub connections: usize,
-    /// Requests that may wait for one of these connections; the next one is told at once to come later.
+    /// Requests that may wait for a seat; further requests get `Retry-After` at once.
     #[serde(default = "queue")]
     pub queue: usize,
-    /// Hours for which what it gave serves without asking it again.
+    /// The freshness lifetime of its instances in hours.
     #[serde(default = "fresh_hours")]
     pub fresh_hours: u64,
-    /// Whether what it gave is kept although it says `Cache-Control: no-store`.
+    /// Whether to cache despite `Cache-Control: no-store`.
     #[serde(default)]
     pub ignore_no_store: bool,
-    /// How it is talked to, if it is a server.
+    /// The connection settings, if it is a server.
     #[serde(default)]
     pub http: client::Settings,
 }
 
 impl LocationSettings {
-    /// What it is called in metrics and logs.
+    /// Its alias in metrics and logs.
     #[must_use]
     pub fn alias(&self) -> String {
         let numbered = || format!("location-{}", self.position + 1);
         self.alias.clone().unwrap_or_else(numbered)
     }
 
-    /// The addresses that mean it, each with its key.
+    /// The addresses that select it, each with its key.
     pub(super) fn addresses(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let own = self.wado_rs_url.iter().map(|url| ("wado_rs_url", url));
         let own = own.chain(self.wado_uri_url.iter().map(|url| ("wado_uri_url", url)));
@@ -78,7 +79,7 @@ impl LocationSettings {
         own.chain(self.retrieve_urls.iter().map(|url| ("retrieve_urls", url)))
     }
 
-    /// Opens it.
+    /// Opens its source.
     pub(super) fn open(&self, problems: &mut Problems<'_>) -> Option<Source> {
         let alias = self.alias();
         let kind = self.kind(&alias, problems)?;
@@ -141,7 +142,7 @@ impl LocationSettings {
 
 const EITHER: &str = "give one of wado_rs_url, wado_uri_url and folder";
 
-/// A service is at its address and not below it: a slash is there if it was written.
+/// The service is at exactly this address: a trailing slash is kept as written.
 fn service(address: &Address, written: &str) -> Url {
     let mut url = address.url().clone();
     if !written.trim_end().ends_with('/') {
@@ -153,11 +154,11 @@ fn service(address: &Address, written: &str) -> Url {
 
 const MORE: &str = "more_wado_rs_urls";
 
-/// What a source may offer.
+/// A transaction of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Offered {
-    /// *Get Instances*, which every source must.
+    /// *Get Instances*, mandatory for every source.
     Instances,
     /// Metadata.
     Metadata,
@@ -170,7 +171,7 @@ pub enum Offered {
 }
 
 impl Offered {
-    /// Whether this is what a request asks for.
+    /// Whether it covers the requested resource.
     #[must_use]
     pub fn is(self, offer: Offer) -> bool {
         match self {

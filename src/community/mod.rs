@@ -1,8 +1,8 @@
-//! Where it is: what a manifest or a request says of a place becomes a configured source, of our
-//! own community or behind another one's gateway.
+//! Locations: a location in a manifest or request selects a configured source, of our own community
+//! or behind another community's gateway.
 //!
-//! The registry is the allow-list. A Retrieve URL only *selects* a location whose address it lies
-//! under; nothing else happens with it, and nobody ever dials it.
+//! The registry is the allow-list. A Retrieve URL only *selects* a location by its address; the
+//! gateway never dials it.
 
 mod address;
 mod location;

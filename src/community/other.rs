@@ -1,4 +1,4 @@
-//! `[[community]]`: another community, its gateway, and whom we take for it.
+//! `[[community]]`: another community, its gateway, and its credentials.
 
 use serde::Deserialize;
 
@@ -15,51 +15,52 @@ use crate::source::{Freshness, Terms};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommunitySettings {
-    /// The how-manyth it is in the settings, from 0; problems are told with it.
+    /// Its position in the settings, from 0, for problems.
     #[serde(skip)]
     pub position: usize,
     /// Its homeCommunityId.
     pub home_community_id: HomeCommunityId,
-    /// What it is called in metrics and logs; `community-1` when absent, which only a single one may be.
+    /// Its alias in metrics and logs; `community-1` when absent, which only a single community may
+    /// be.
     pub alias: Option<String>,
-    /// What stands before `homeCommunityId/` in the addresses of its responding imaging gateway;
-    /// absent if it only asks us.
+    /// The part before `homeCommunityId/` in the URLs of its responding imaging gateway; absent if
+    /// it is a client only.
     pub gateway_url: Option<String>,
-    /// Further addresses of the same gateway: other ways to it.
+    /// Further addresses of the same gateway.
     #[serde(default)]
     pub more_gateway_urls: Vec<String>,
-    /// Locations that are known to be theirs, for manifests that mix communities.
+    /// Its known locations, for manifests that mix communities.
     #[serde(default)]
     pub retrieve_location_uids: Vec<String>,
-    /// Subject alternative names of the certificate that it calls us with.
+    /// Subject alternative names of its client certificate.
     #[serde(default)]
     pub certificate_names: Vec<Name>,
-    /// SHA-256 fingerprints of the certificate that it calls us with.
+    /// SHA-256 fingerprints of its client certificate.
     #[serde(default)]
     pub certificate_fingerprints: Vec<Fingerprint>,
-    /// The bearer token that we send.
+    /// Our bearer token.
     pub token: Option<TokenSource>,
-    /// The bearer token that it must send beside its certificate.
+    /// Its bearer token, required besides its certificate.
     pub their_token: Option<TokenSource>,
-    /// What its gateway offers.
+    /// The transactions of its gateway.
     #[serde(default = "instances")]
     pub offers: Vec<Offered>,
-    /// Streams that are asked of its gateway at once.
+    /// Concurrent streams from its gateway.
     #[serde(default = "connections")]
     pub connections: usize,
-    /// Requests that may wait for one of these connections; the next one is told at once to come later.
+    /// Requests that may wait for a seat; further requests get `Retry-After` at once.
     #[serde(default = "queue")]
     pub queue: usize,
-    /// Hours for which what it gave serves without asking it again.
+    /// The freshness lifetime of its instances in hours.
     #[serde(default = "fresh_hours")]
     pub fresh_hours: u64,
-    /// Whether what it gave is kept although it says `Cache-Control: no-store`.
+    /// Whether to cache despite `Cache-Control: no-store`.
     #[serde(default)]
     pub ignore_no_store: bool,
-    /// The version of HTTP that its gateway is spoken to in.
+    /// The HTTP version for its gateway.
     #[serde(default)]
     pub http_version: HttpVersion,
-    /// How its gateway is talked to.
+    /// The connection settings of its gateway.
     #[serde(default)]
     pub http: client::Settings,
 }
@@ -67,16 +68,16 @@ pub struct CommunitySettings {
 /// Another community.
 #[derive(Debug)]
 pub struct Community {
-    /// What it is called in metrics and logs.
+    /// Its alias in metrics and logs.
     pub alias: String,
     /// Its responding imaging gateway, if it has one.
     pub gateway: Option<RespondingGateway>,
-    /// What that offers.
+    /// The transactions of its gateway.
     pub offers: Vec<Offered>,
 }
 
 impl CommunitySettings {
-    /// A community that neither is asked nor asks, yet.
+    /// A community with this id, and neither a gateway nor credentials.
     #[must_use]
     pub fn new(home_community_id: HomeCommunityId) -> Self {
         Self {
@@ -100,14 +101,14 @@ impl CommunitySettings {
         }
     }
 
-    /// What it is called in metrics and logs.
+    /// Its alias in metrics and logs.
     #[must_use]
     pub fn alias(&self) -> String {
         let numbered = || format!("community-{}", self.position + 1);
         self.alias.clone().unwrap_or_else(numbered)
     }
 
-    /// Opens it.
+    /// Opens its gateway.
     pub(super) fn open(&self, problems: &mut Problems<'_>) -> Community {
         Community {
             alias: self.alias(),
@@ -166,8 +167,8 @@ impl CommunitySettings {
         }
     }
 
-    /// Streams at once: over HTTP/2 all of them share one connection, and one that is beyond what it
-    /// carries would wait behind those that nobody reads.
+    /// Concurrent streams: over HTTP/2 all of them share one connection, and a stream beyond its
+    /// window would wait behind stalled ones.
     fn streams(&self) -> usize {
         match self.http_version {
             HttpVersion::Http1 => self.connections,
@@ -176,7 +177,7 @@ impl CommunitySettings {
     }
 }
 
-/// What servers commonly take on one connection, this one included.
+/// The usual limit of servers for one connection, this server's included.
 const HTTP_2_STREAMS: usize = 100;
 
 fn connections() -> usize {

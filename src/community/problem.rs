@@ -1,8 +1,8 @@
-//! What is wrong with a table of the settings.
+//! Problems in a table of the settings.
 
 use std::fmt;
 
-/// A problem, with the table and key that it is about.
+/// A problem, with its table and key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{table}[{position}].{key}: {problem}")]
 pub struct Problem {
@@ -12,7 +12,7 @@ pub struct Problem {
     problem: String,
 }
 
-/// Gathers the problems of one table.
+/// Collects the problems of one table.
 pub(crate) struct Problems<'a> {
     table: &'static str,
     position: usize,
@@ -37,7 +37,7 @@ impl<'a> Problems<'a> {
         });
     }
 
-    /// What is right, or a problem.
+    /// The value, or a problem.
     pub(crate) fn ok<T, E: fmt::Display>(
         &mut self,
         key: &'static str,

@@ -1,4 +1,4 @@
-//! The configured locations and communities, and the ways to find one.
+//! The registry of configured locations and communities, and the lookups in it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,24 +15,24 @@ use crate::resource::Offer;
 use crate::source::Source;
 use crate::source::client::Client;
 
-/// What a registry is made from.
+/// The settings of a registry.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings<'a> {
-    /// The community that we are.
+    /// Our community.
     pub home_community_id: &'a HomeCommunityId,
-    /// Its sources.
+    /// Its locations.
     pub locations: &'a [LocationSettings],
-    /// The others.
+    /// The other communities.
     pub communities: &'a [CommunitySettings],
-    /// Whether the others are asked for what is theirs.
+    /// Whether we retrieve from other communities.
     pub initiating: bool,
-    /// Whether a location may be called by a name that is no OID.
+    /// Whether a location may have a name that is not an OID.
     pub opaque_location_ids: bool,
-    /// Whether another community is asked for a location that only a Retrieve URL names.
+    /// Whether a Retrieve URL alone may name a location of another community.
     pub retrieve_url_alone: bool,
 }
 
-/// How a source was found.
+/// The identifier that selected a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
     /// By Retrieve Location UID.
@@ -41,25 +41,25 @@ pub enum Via {
     RetrieveUrl,
     /// By Retrieve AE Title.
     RetrieveAeTitle,
-    /// By the community that it belongs to.
+    /// By its community.
     HomeCommunityId,
 }
 
-/// Why no location of ours is meant.
+/// Why a request selects no location of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotLocated {
-    /// Nothing that is known is named.
+    /// It names nothing known.
     Unknown,
-    /// An address is named that is not on the allow-list.
+    /// It names an address outside the allow-list.
     NotAllowed,
 }
 
 /// A location of ours.
 #[derive(Debug)]
 pub struct Site {
-    /// What supplies its images.
+    /// Its source.
     pub source: Arc<Source>,
-    /// What it offers itself.
+    /// The transactions that it offers itself.
     pub offers: Vec<Offered>,
 }
 
@@ -72,7 +72,7 @@ pub struct Registry {
     by_address: Vec<(Address, usize)>,
     by_ae_title: HashMap<Box<str>, usize>,
     communities: HashMap<HomeCommunityId, Community>,
-    /// Whose a location is that is not ours.
+    /// The owners of locations in other communities.
     owners: HashMap<RetrieveLocationUid, HomeCommunityId>,
     initiating: bool,
     opaque_location_ids: bool,
@@ -80,13 +80,13 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Sets up every location and community. Folders are read here, so this takes as long as they
-    /// are large.
+    /// Opens every location and community. This indexes the folders, so it takes time for large
+    /// ones.
     ///
     /// # Errors
-    /// Everything that is wrong, not only the first thing.
+    /// Every problem.
     pub fn open(settings: &Settings<'_>) -> Result<Self, Vec<Problem>> {
-        let mut opening = Opening {
+        let mut builder = RegistryBuilder {
             registry: Self::empty(settings),
             addresses: Vec::new(),
             servers: Vec::new(),
@@ -96,18 +96,18 @@ impl Registry {
         for location in settings.locations {
             let mut problems = Problems::of("location", location.position, &mut all);
             if settings.locations.len() > 1 && location.alias.is_none() {
-                problems.add("alias", "give it a name: there are several locations");
+                problems.add("alias", "set an alias: there are several locations");
             }
-            opening.add_location(location, &mut problems);
+            builder.add_location(location, &mut problems);
         }
         for community in settings.communities {
             let mut problems = Problems::of("community", community.position, &mut all);
             if settings.communities.len() > 1 && community.alias.is_none() {
-                problems.add("alias", "give it a name: there are several communities");
+                problems.add("alias", "set an alias: there are several communities");
             }
-            opening.add_community(community, &mut problems);
+            builder.add_community(community, &mut problems);
         }
-        let registry = opening.finish();
+        let registry = builder.finish();
         if all.is_empty() {
             Ok(registry)
         } else {
@@ -130,15 +130,16 @@ impl Registry {
         }
     }
 
-    /// The community that we are.
+    /// Our community.
     #[must_use]
     pub fn home_community_id(&self) -> &HomeCommunityId {
         &self.home_community_id
     }
 
-    /// The source that a manifest from `community` means, and what told. The Retrieve Location UID
-    /// comes first: of a location of ours, or of one that settings say is another community's. Then
-    /// the manifest's own community, if it is another one; then Retrieve URL and AE title.
+    /// The source for a location in a manifest from `community`, and the identifier that selected
+    /// it. The Retrieve Location UID is first: of a location of ours, or of one configured for
+    /// another community. Then the manifest's own community, if it is another one; then Retrieve
+    /// URL and AE title.
     #[must_use]
     pub fn resolve(
         &self,
@@ -168,7 +169,7 @@ impl Registry {
                 ours(sites.next(), Via::RetrieveUrl)
             })
             .or_else(|| {
-                // A title means something in its own community only.
+                // An AE title is unique only within its community.
                 let titles = meant.iter().filter_map(|l| l.retrieve_ae_title.as_deref());
                 let mut sites = titles.filter_map(|title| self.by_ae_title.get(title).copied());
                 ours(
@@ -178,7 +179,7 @@ impl Registry {
             })
     }
 
-    /// The location of ours that a request of another community means.
+    /// The location of ours in a partner's request.
     ///
     /// # Errors
     /// [`NotLocated`].
@@ -187,7 +188,7 @@ impl Registry {
         let covering = url.and_then(|url| self.covering(&Address::parse(url).ok()?));
         let by_uid = self.site_of(asked);
         if by_uid.is_some() && url.is_some() && covering != by_uid {
-            tracing::info!("a retrieveURL means another place than the location asked for");
+            tracing::info!("the retrieveURL of a request selects another location than its path");
         }
         let site = by_uid.or(covering).and_then(|at| self.sites.get(at));
         site.ok_or(if url.is_some() {
@@ -197,7 +198,7 @@ impl Registry {
         })
     }
 
-    /// The addresses that mean a location of ours.
+    /// The addresses that select a location of ours.
     #[must_use]
     pub fn addresses(&self, of: &Site) -> Vec<Url> {
         let is_meant = |at: usize| {
@@ -211,7 +212,7 @@ impl Registry {
             .collect()
     }
 
-    /// Whether a source offers something itself, and settings say so.
+    /// Whether a source offers a transaction itself, according to the settings.
     #[must_use]
     pub fn offers(&self, source: &Source, offer: Offer) -> bool {
         let mut sites = self.sites.iter();
@@ -227,8 +228,8 @@ impl Registry {
         offers.is_some_and(|offers| offers.iter().any(|offered| offered.is(offer)))
     }
 
-    /// Whether a key (see [`Source::key`]) is that of a source which settings name, or of a location behind
-    /// a gateway which they name.
+    /// Whether a key (see [`Source::key`]) belongs to a configured source, or to a location behind
+    /// a configured gateway.
     #[must_use]
     pub fn knows(&self, key: &str) -> bool {
         let is_ours = |site: &Site| *site.source.key() == *key;
@@ -237,7 +238,7 @@ impl Registry {
         self.sites.iter().any(is_ours) || gateways.any(|gateway| gateway.key() == address)
     }
 
-    /// Another community, if settings name it.
+    /// Another community, if configured.
     #[must_use]
     pub fn community(&self, id: &HomeCommunityId) -> Option<&Community> {
         self.communities.get(id)
@@ -248,7 +249,7 @@ impl Registry {
         self.communities.values()
     }
 
-    /// Looks at the credentials for every source and gateway from now on.
+    /// Watches the credentials of every source and gateway.
     pub fn watch(&self, metrics: &Metrics) {
         for site in &self.sites {
             site.source.watch(metrics);
@@ -258,7 +259,7 @@ impl Registry {
         }
     }
 
-    /// The addresses that are asked, each with what asks there.
+    /// All upstream addresses, each with its client.
     #[must_use]
     pub fn servers(&self) -> Vec<(&Client, &Url)> {
         let sites = self.sites.iter().flat_map(|site| {
@@ -290,12 +291,12 @@ impl Registry {
         self.behind(self.communities.get(owner)?, location)
     }
 
-    /// A location behind another community's gateway, if it is named well enough to be asked for.
+    /// A location behind another community's gateway, if its identifiers are sufficient.
     fn behind(&self, community: &Community, location: &Location) -> Option<Arc<Source>> {
         let gateway = community.gateway.as_ref().filter(|_| self.initiating)?;
         let uid = location.retrieve_location_uid.clone();
         let uid = uid.filter(|uid| self.opaque_location_ids || !uid.is_opaque());
-        // What a manifest says is passed on in its normal form or not at all.
+        // An identifier of a manifest is forwarded in its normal form, or not at all.
         let url = location.retrieve_url.as_deref();
         let url = url.and_then(|url| Some(Address::parse(url).ok()?.to_string().into()));
         let is_named = uid.is_some() || (self.retrieve_url_alone && url.is_some());
@@ -316,8 +317,8 @@ impl Registry {
     }
 }
 
-/// A registry that is being set up.
-struct Opening {
+/// Builds a registry.
+struct RegistryBuilder {
     registry: Registry,
     addresses: Vec<(Address, usize)>,
     /// The address of each location that is a server.
@@ -325,10 +326,10 @@ struct Opening {
     aliases: HashSet<String>,
 }
 
-impl Opening {
+impl RegistryBuilder {
     fn add_location(&mut self, settings: &LocationSettings, problems: &mut Problems<'_>) {
-        // A location that cannot be opened leaves its place to the next one: the registry is not
-        // used then, and every problem is told all the same.
+        // The index of a failed location is reused: the registry is discarded then, but all
+        // problems are reported.
         let index = self.registry.sites.len();
         if let Some(text) = &settings.retrieve_location_uid {
             self.add_uid(text, index, problems);
@@ -379,7 +380,7 @@ impl Opening {
             Err(error) => problems.add(key, format!("{text:?} is {error}")),
             Ok(uid) if uid.is_opaque() && !self.registry.opaque_location_ids => {
                 let switch = "xc_wado.opaque_location_ids = true allows that";
-                problems.add(key, format!("{text:?} is no OID; {switch}"));
+                problems.add(key, format!("{text:?} is not an OID; {switch}"));
             }
             Ok(uid) => return Some(uid),
         }
@@ -403,8 +404,8 @@ impl Opening {
         }
     }
 
-    /// Whether two locations are one server that goes by two Retrieve Location UIDs, as IHE's own
-    /// example has it. Then an address means the first of them, and either would do.
+    /// Whether two locations are one server with two Retrieve Location UIDs, as in IHE's own
+    /// example. Then an address selects the first, and either would do.
     fn is_one_server(&self, one: usize, other: usize) -> bool {
         let server = |index: usize| self.servers.get(index).and_then(Option::as_ref);
         let has_uid = |index: usize| self.registry.by_uid.values().any(|of| *of == index);
@@ -449,7 +450,7 @@ impl Opening {
     }
 
     fn finish(mut self) -> Registry {
-        // The longest address is the nearest one.
+        // The longest address is the closest match.
         self.addresses
             .sort_by_key(|(address, _)| std::cmp::Reverse(address.url().path().len()));
         self.registry.by_address = self.addresses;

@@ -442,7 +442,7 @@ fn tells_what_is_wrong_with_communities() {
         "community[0].home_community_id: it is our own",
         "community[0].gateway_url: ",
         "community[0].retrieve_location_uids: \"1.2.3.10\" is a location of ours",
-        "community[0].retrieve_location_uids: \"ACME\" is no OID",
+        "community[0].retrieve_location_uids: \"ACME\" is not an OID",
         "community[1].alias: ",
         "community[1].retrieve_location_uids: \"1.2.3.20\" is listed twice",
         "community[1].http: ",
@@ -468,7 +468,7 @@ fn a_name_is_needed_as_soon_as_there_are_two() {
         let problems = of("alias = \"a\"\n", "").expect_err("a problem");
         let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert!(
-            text[0].starts_with(&format!("{table}[1].alias: give it a name")),
+            text[0].starts_with(&format!("{table}[1].alias: set an alias")),
             "{text:?}"
         );
         assert!(of("alias = \"a\"\n", "alias = \"a\"\n").is_err());

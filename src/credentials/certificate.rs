@@ -1,4 +1,4 @@
-//! What a certificate says of its owner, and how long.
+//! The names and the validity of a certificate.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,16 +9,16 @@ use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// A certificate, as far as it is looked at. That it may be believed was found out before.
+/// The relevant fields of a certificate. Its signature has been verified before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// SHA-256 of its DER form.
     pub fingerprint: Fingerprint,
-    /// Its subject alternative names, those of the kinds that gateways are called by.
+    /// Its subject alternative names of the supported kinds.
     pub names: Vec<Name>,
-    /// Seconds since 1970 when it begins to be valid.
+    /// The start of its validity, in seconds since 1970.
     pub not_before: i64,
-    /// Seconds since 1970 when it ceases to be valid.
+    /// The end of its validity, in seconds since 1970.
     pub not_after: i64,
 }
 
@@ -27,30 +27,30 @@ pub struct Certificate {
 #[serde(try_from = "String")]
 pub struct Fingerprint([u8; 32]);
 
-/// A subject alternative name (RFC 5280 4.2.1.6). Compared exactly: a wildcard stands for itself.
+/// A subject alternative name (RFC 5280 4.2.1.6). Compared exactly, without wildcards.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Name {
     /// A host name, in lower case.
     Dns(Box<str>),
-    /// A URI, as it is written.
+    /// A URI, unchanged.
     Uri(Box<str>),
     /// An address.
     Ip(IpAddr),
 }
 
-/// A text is no fingerprint.
+/// The text is not a fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a SHA-256 fingerprint (64 hexadecimal digits)")]
 pub struct NotAFingerprint;
 
-/// A text is no name.
+/// The text is not a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a host name, URI or address")]
 pub struct NotAName;
 
 impl Certificate {
-    /// Reads a certificate; `None` if it is none.
+    /// Parses a certificate; `None` if it is malformed.
     #[must_use]
     pub fn read(der: &CertificateDer<'_>) -> Option<Self> {
         let (_rest, parsed) = X509Certificate::from_der(der).ok()?;
@@ -64,7 +64,7 @@ impl Certificate {
         })
     }
 
-    /// Whether it is valid at a moment, in seconds since 1970.
+    /// Whether it is valid at a time in seconds since 1970.
     #[must_use]
     pub fn is_valid_at(&self, now: i64) -> bool {
         (self.not_before..=self.not_after).contains(&now)
@@ -98,7 +98,7 @@ impl Fingerprint {
         Self(Sha256::digest(der).into())
     }
 
-    /// Reads 64 hexadecimal digits, with or without colons between them.
+    /// Parses 64 hexadecimal digits, with or without colons.
     ///
     /// # Errors
     /// [`NotAFingerprint`].
@@ -140,8 +140,7 @@ impl fmt::Debug for Fingerprint {
 }
 
 impl Name {
-    /// Reads a name as settings write it: an address, a URI if there is a colon in it, else a host
-    /// name.
+    /// Parses a name in the settings: an address, a URI if it contains a colon, else a host name.
     ///
     /// # Errors
     /// [`NotAName`].

@@ -1,4 +1,4 @@
-//! Certificates, keys and authorities in PEM files, and what TLS makes of them.
+//! PEM files of certificates, keys and authorities, and TLS configurations from them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::Certificate;
 
-/// Why credentials cannot be used.
+/// Why credentials are unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
@@ -21,71 +21,71 @@ pub enum Error {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The system's error.
         error: io::Error,
     },
-    /// A file holds no certificates.
-    #[error("{0} holds no PEM certificates")]
+    /// A file contains no certificates.
+    #[error("{0} contains no PEM certificates")]
     NoCertificates(PathBuf),
-    /// A file holds no private key.
-    #[error("{0} holds no PEM private key")]
+    /// A file contains no private key.
+    #[error("{0} contains no PEM private key")]
     NoPrivateKey(PathBuf),
-    /// The certificate is past its time.
+    /// The certificate has expired.
     #[error("the certificate in {0} has expired")]
     Expired(PathBuf),
-    /// A certificate goes with a private key.
-    #[error("give certificate and private_key, or neither")]
+    /// Only one of certificate and private key is set.
+    #[error("set both certificate and private_key, or neither")]
     Half,
-    /// The TLS library refuses them.
+    /// The TLS library rejects them.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
-    /// The authorities cannot be used to verify anybody.
+    /// The authorities are unusable.
     #[error("the authorities cannot be used: {0}")]
     Authorities(String),
     /// An environment variable is not set.
     #[error("the environment variable {0} is not set")]
     NoVariable(String),
-    /// What should be a token is none.
-    #[error("it is empty or no bearer token")]
+    /// A token is malformed.
+    #[error("it is empty or not a bearer token")]
     NotAToken,
 }
 
-/// Something made of credentials, and the certificate that we show with it.
+/// A value built from credentials, and our certificate in them.
 #[derive(Debug)]
 pub struct Loaded<T> {
-    /// What was made.
+    /// The value.
     pub value: T,
-    /// Our own certificate, if we have one.
+    /// Our certificate, if we have one.
     pub certificate: Option<Certificate>,
 }
 
-/// What a server needs for TLS.
+/// The TLS files of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerFiles {
-    /// Its certificate and those between it and an authority.
+    /// Its certificate and intermediates.
     pub certificate: PathBuf,
     /// Its private key.
     pub private_key: PathBuf,
-    /// Authorities whose clients are let in. `None`: no client is asked for a certificate.
+    /// Authorities for client certificates. `None`: the server requests none.
     pub client_authorities: Option<PathBuf>,
 }
 
-/// TLS of a server.
+/// The TLS configuration of a server.
 #[derive(Debug, Clone)]
 pub struct ServerTls {
-    /// What handshakes are made with.
+    /// The configuration for handshakes.
     pub config: Arc<ServerConfig>,
-    /// What verifies the certificates of clients, if they are asked for one.
+    /// The verifier of client certificates, if they are requested.
     pub clients: Option<Arc<ClientVerifier>>,
 }
 
-/// What verifies the certificates of clients.
+/// A verifier of client certificates.
 pub type ClientVerifier = dyn ClientCertVerifier;
 
-/// What a client needs for TLS.
+/// The TLS files of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientFiles {
-    /// Authorities that may have signed the server's certificate; the system's when absent.
+    /// Authorities for the server's certificate; the system's when absent.
     pub authorities: Option<PathBuf>,
     /// The client's certificate.
     pub certificate: Option<PathBuf>,
@@ -101,11 +101,11 @@ impl ServerFiles {
             .chain(&self.client_authorities)
     }
 
-    /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. Where clients need a certificate, sessions are not
-    /// resumed: each connection proves anew who is there.
+    /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. With client certificates, sessions are never resumed:
+    /// each connection authenticates anew.
     ///
     /// # Errors
-    /// What is wrong with the files.
+    /// The error in the files.
     pub fn load(&self) -> Result<Loaded<ServerTls>, Error> {
         let (chain, key) = identity(&self.certificate, &self.private_key)?;
         let certificate = chain.first().and_then(Certificate::read);
@@ -155,10 +155,10 @@ impl ClientFiles {
             .chain(&self.authorities)
     }
 
-    /// TLS 1.2 and 1.3; what is spoken over it is the caller's to say.
+    /// TLS 1.2 and 1.3; the caller selects the protocol.
     ///
     /// # Errors
-    /// What is wrong with the files.
+    /// The error in the files.
     pub fn load(&self) -> Result<Loaded<ClientConfig>, Error> {
         let roots = match &self.authorities {
             None => roots(rustls_native_certs::load_native_certs().certs),

@@ -1,8 +1,7 @@
-//! What proves who somebody is: certificates and their keys, authorities, tokens.
+//! Credentials: certificates and their keys, authorities, tokens.
 //!
-//! Everything comes from files of the operator and is looked at again while the gateway runs
-//! ([`Watched`]): what is replaced there is used from the next connection on, and what cannot be
-//! used is not.
+//! All credentials come from the operator's files, which are watched while the gateway runs
+//! ([`Watched`]): valid replacements apply to new connections, invalid ones are ignored.
 
 mod certificate;
 mod files;
@@ -14,7 +13,7 @@ pub use files::{ClientFiles, ClientVerifier, Error, Loaded, ServerFiles, ServerT
 pub use token::{Token, TokenSource};
 pub use watched::Watched;
 
-/// The moment that validity is compared with: seconds since 1970.
+/// The current time for validity checks: seconds since 1970.
 pub(crate) fn now() -> i64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

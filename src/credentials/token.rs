@@ -1,4 +1,4 @@
-//! Bearer tokens (RFC 6750), kept out of everything that is printed.
+//! Bearer tokens (RFC 6750), excluded from all output.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,13 +9,13 @@ use sha2::{Digest, Sha256};
 
 use super::files::{Error, read};
 
-/// Where a token is: settings never hold the token itself.
+/// The place of a token: settings never contain the token itself.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum TokenSource {
-    /// In a file, alone; white space around it does not count.
+    /// A file with the token only; surrounding white space is ignored.
     File(PathBuf),
-    /// In an environment variable.
+    /// An environment variable.
     Env(String),
 }
 
@@ -27,7 +27,7 @@ impl TokenSource {
     /// Reads the token.
     ///
     /// # Errors
-    /// If it is not there, or is no token (RFC 6750 2.1).
+    /// If it is missing or malformed (RFC 6750 2.1).
     pub fn load(&self) -> Result<Token, Error> {
         let text = match self {
             Self::File(path) => String::from_utf8_lossy(&read(path)?).into_owned(),
@@ -43,7 +43,7 @@ impl TokenSource {
         Ok(Token(token.to_owned()))
     }
 
-    /// The file that it is in, if it is in one.
+    /// Its file, if it is in one.
     #[must_use]
     pub fn file(&self) -> Option<&PathBuf> {
         match self {
@@ -52,7 +52,7 @@ impl TokenSource {
         }
     }
 
-    /// As [`TokenSource::file`], to be changed.
+    /// As [`TokenSource::file`], mutable.
     pub fn file_mut(&mut self) -> Option<&mut PathBuf> {
         match self {
             Self::File(path) => Some(path),
@@ -62,7 +62,7 @@ impl TokenSource {
 }
 
 impl Token {
-    /// The value of `Authorization` that carries it.
+    /// The `Authorization` field with it.
     #[must_use]
     pub fn authorization(&self) -> HeaderValue {
         let mut value = HeaderValue::try_from(format!("Bearer {}", self.0))
@@ -71,14 +71,14 @@ impl Token {
         value
     }
 
-    /// Whether a value of `Authorization` carries it. Takes as long for a wrong one as for the
-    /// right one.
+    /// Whether an `Authorization` field contains it, in constant time.
     #[must_use]
     pub fn is_carried_by(&self, authorization: &str) -> bool {
         let Some((scheme, given)) = authorization.split_once(' ') else {
             return false;
         };
-        // Digests are compared, so that where they differ says nothing of the token.
+        // Digests are compared, so that the position of a difference reveals nothing about the
+        // token.
         scheme.eq_ignore_ascii_case("bearer")
             && Sha256::digest(given.trim()) == Sha256::digest(&self.0)
     }

@@ -1,4 +1,4 @@
-//! Something made of files, made again when they change.
+//! A value built from files, rebuilt when they change.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,18 +13,18 @@ use super::files::{Error, Loaded};
 use super::now;
 use crate::metrics::Metrics;
 
-/// How often files are looked at. By what is in them, so that a replaced link or a file with an
-/// old date is seen too.
+/// The interval between two checks. They compare contents, and so also detect a replaced link or a
+/// file with an old date.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// What was made of some files, as they are now.
+/// The current value built from some files.
 pub struct Watched<T> {
-    /// What it is called in metrics and logs.
+    /// Its name in metrics and logs.
     name: String,
     files: Vec<PathBuf>,
     load: Load<T>,
     current: ArcSwap<Loaded<T>>,
-    /// What was in the files when they were last looked at.
+    /// The contents at the last check.
     seen: Mutex<[u8; 32]>,
 }
 
@@ -34,7 +34,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
     /// Loads it for the first time.
     ///
     /// # Errors
-    /// Why that cannot be done.
+    /// Why the files are unusable.
     pub fn load(
         name: &str,
         files: Vec<PathBuf>,
@@ -50,13 +50,13 @@ impl<T: Send + Sync + 'static> Watched<T> {
         })
     }
 
-    /// What it is now.
+    /// The current value.
     #[must_use]
     pub fn current(&self) -> Arc<Loaded<T>> {
         self.current.load_full()
     }
 
-    /// Looks at the files from time to time, in a task that ends when nobody uses this any more.
+    /// Checks the files from time to time, in a task that ends with the last use of this value.
     pub fn watch(self: &Arc<Self>, metrics: &Metrics) {
         self.tell_expiry(metrics);
         if self.files.is_empty() {
@@ -70,17 +70,18 @@ impl<T: Send + Sync + 'static> Watched<T> {
                     return;
                 };
                 let metrics = metrics.clone();
-                // Files may lie on a disk that takes its time.
+                // Files can be on a slow disk.
                 let looking = spawn_blocking(move || watched.look(&metrics));
                 if looking.await.is_err() {
-                    tracing::error!("credentials are not watched any more");
+                    tracing::error!("credentials are no longer watched");
                     return;
                 }
             }
         });
     }
 
-    /// Looks at the files once: if they have changed and can be used, they are used from now on.
+    /// Checks the files once: if they have changed and are valid, the new value replaces the old
+    /// one.
     fn look(&self, metrics: &Metrics) {
         let found = digest(&self.files);
         {
@@ -94,11 +95,11 @@ impl<T: Send + Sync + 'static> Watched<T> {
             Ok(loaded) => {
                 self.current.store(Arc::new(loaded));
                 self.tell_expiry(metrics);
-                tracing::info!(credentials, "new credentials are used from now on");
+                tracing::info!(credentials, "new credentials are in use");
                 "replaced"
             }
             Err(error) => {
-                tracing::error!(credentials, %error, "new credentials cannot be used; the old ones are kept");
+                tracing::error!(credentials, %error, "new credentials are invalid; the old ones stay in use");
                 "refused"
             }
         };
@@ -108,8 +109,8 @@ impl<T: Send + Sync + 'static> Watched<T> {
             .inc();
     }
 
-    /// At the start an expired certificate is better than no gateway; in the place of another one
-    /// it is not.
+    /// At the start an expired certificate is better than no gateway; it never replaces another
+    /// one.
     fn refuse_expired(&self, loaded: Loaded<T>) -> Result<Loaded<T>, Error> {
         match &loaded.certificate {
             Some(certificate) if certificate.not_after < now() => Err(Error::Expired(
@@ -129,7 +130,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
     }
 }
 
-/// What is in the files, or that they cannot be read.
+/// The contents of the files, or a failure to read them.
 fn digest(files: &[PathBuf]) -> [u8; 32] {
     let mut digest = Sha256::new();
     for file in files {
@@ -163,7 +164,8 @@ mod tests {
     use super::super::{ServerFiles, ServerTls};
     use super::*;
 
-    /// Writes a certificate that is valid until the first day of a year; gives when that is.
+    /// Writes a certificate that is valid until the first day of a year; returns the end of its
+    /// validity.
     fn write(directory: &Path, until: i32) {
         let mut params = CertificateParams::new(vec!["gateway.example".into()]).expect("a name");
         params.not_before = date_time_ymd(2000, 1, 1);
@@ -224,7 +226,7 @@ mod tests {
         let old_key = std::fs::read(directory.path().join("key")).expect("a key");
         write(directory.path(), 2101);
         let new_key = std::fs::read(directory.path().join("key")).expect("a key");
-        // A new certificate whose key has not come yet; rubbish; nothing at all.
+        // A new certificate before its key; rubbish; no file.
         for bad in [Some(old_key), Some(b"rubbish".to_vec()), None] {
             match bad {
                 Some(bytes) => std::fs::write(directory.path().join("key"), bytes),

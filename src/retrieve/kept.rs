@@ -10,7 +10,7 @@ use super::learned::SourceTrait;
 use super::{Job, Missing, Plan, Retriever};
 use crate::body::Body;
 use crate::cache::disk::Stored;
-use crate::cache::{Entry, Flight, Found, Key, Read};
+use crate::cache::{Content, Entry, Flight, Hit, Key};
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
 use crate::instance::{Instance, Listing, Way};
 use crate::resource::Target;
@@ -129,9 +129,9 @@ impl Retriever {
             return None;
         }
         match found {
-            Found::Memory(entry) => Some(in_memory(&entry, Way::Memory)),
-            Found::Flight(flight) => Some(collapsed(&flight, follow(&flight)?)),
-            Found::Disk(stored) => self.on_disk(&stored, question).await,
+            Hit::Memory(entry) => Some(in_memory(&entry, Way::Memory)),
+            Hit::Flight(flight) => Some(collapsed(&flight, follow(&flight)?)),
+            Hit::Disk(stored) => self.on_disk(&stored, question).await,
         }
     }
 
@@ -140,7 +140,7 @@ impl Retriever {
         self.tags(source, &self.cache.find(key)?)
     }
 
-    fn tags(&self, source: &Source, found: &Found) -> Option<HeaderValue> {
+    fn tags(&self, source: &Source, found: &Hit) -> Option<HeaderValue> {
         if self.traits.has(source, SourceTrait::NoRevalidation) {
             return None;
         }
@@ -149,7 +149,7 @@ impl Retriever {
 
     async fn found(
         &self,
-        (key, found): (&Key, &Found),
+        (key, found): (&Key, &Hit),
         accepted: &TransferSyntaxes,
         question: &Question,
     ) -> CacheLookup {
@@ -157,12 +157,12 @@ impl Retriever {
             return CacheLookup::NotAccepted;
         }
         let instance = match found {
-            Found::Memory(entry) => {
+            Hit::Memory(entry) => {
                 self.cache.given(key, entry);
                 Some(in_memory(entry, Way::Memory))
             }
-            Found::Flight(flight) => self.joined(flight, question),
-            Found::Disk(stored) => self.on_disk(stored, question).await,
+            Hit::Flight(flight) => self.joined(flight, question),
+            Hit::Disk(stored) => self.on_disk(stored, question).await,
         };
         instance.map_or(CacheLookup::Nowhere, |instance| {
             CacheLookup::Here(Box::new(instance))
@@ -175,8 +175,8 @@ impl Retriever {
 
     async fn on_disk(&self, stored: &Arc<Stored>, question: &Question) -> Option<Instance> {
         match self.cache.read(stored).await? {
-            Read::Whole(entry) => Some(in_memory(&entry, Way::Disk)),
-            Read::File(opened) => Some(Instance {
+            Content::Whole(entry) => Some(in_memory(&entry, Way::Disk)),
+            Content::File(opened) => Some(Instance {
                 identity: stored.identity(),
                 body: self.read_on_disk(stored, opened, question),
                 way: Way::Disk,

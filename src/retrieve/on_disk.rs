@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use super::Retriever;
 use super::crossing::Question;
 use crate::body::{self, Body, Content, Elsewhere, Emitter};
-use crate::cache::disk::{LEAF, Opened, Stored};
+use crate::cache::disk::{LEAF, Stored, StoredFile};
 use crate::instance::Instance;
 use crate::source;
 
@@ -21,7 +21,7 @@ const LOOKS: usize = 3;
 /// An instance on disk, and what its source is asked if it proves damaged.
 struct OnDisk {
     stored: Arc<Stored>,
-    opened: Arc<Opened>,
+    opened: Arc<StoredFile>,
     retriever: Retriever,
     question: Question,
 }
@@ -31,7 +31,7 @@ impl Retriever {
     pub(super) fn read_on_disk(
         &self,
         stored: &Arc<Stored>,
-        opened: Arc<Opened>,
+        opened: Arc<StoredFile>,
         question: &Question,
     ) -> Body {
         let length = opened.length();
@@ -110,7 +110,7 @@ impl OnDisk {
 /// Emits the bytes from `at` on, each leaf once it has been found to be what it was.
 async fn verified(
     mut body: Body,
-    opened: Arc<Opened>,
+    opened: Arc<StoredFile>,
     at: u64,
     out: Emitter,
 ) -> Result<(), body::Error> {

@@ -6,7 +6,7 @@ use url::Url;
 use super::{CHUNKS_AHEAD, Retriever};
 use crate::body::{Body, Sender};
 use crate::dicom::MediaType;
-use crate::source::{self, Answer, Claim, Source, Wanted};
+use crate::source::{self, Answer, Claim, ResourceRequest, Source};
 
 /// Something that a source has begun to send, as it sends it.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Retriever {
     pub async fn forward(
         &self,
         source: &Source,
-        wanted: &Wanted<'_>,
+        wanted: &ResourceRequest<'_>,
     ) -> Result<Forwarded, source::Error> {
         let seat = self.seat_at(source, Claim::New).await?;
         let answer = self.counted(source, source.ask_for(wanted)).await?;

@@ -7,7 +7,7 @@ use super::Retriever;
 use super::crossing::{Follower, Question};
 use super::learned::SourceTrait;
 use crate::body;
-use crate::source::{self, Arrivals, Ask, Claim, Seat, Source};
+use crate::source::{self, Arrivals, Claim, InstanceRequest, Seat, Source};
 
 impl Retriever {
     /// Asks a source in its turn, or joins those who have asked it already. Returns once it begins to
@@ -54,7 +54,7 @@ impl Retriever {
     pub(super) async fn open(
         &self,
         source: &Source,
-        ask: &Ask<'_>,
+        ask: &InstanceRequest<'_>,
     ) -> Result<Arrivals, source::Error> {
         let opened = self.counted(source, source.open(ask)).await;
         self.count_instances(source);

@@ -1,8 +1,8 @@
-//! What happens on a connection, and whether that is enough for it to stay open.
+//! The activity of a connection, and the decision whether it stays open.
 //!
-//! A connection is idle while no request is open on it, whatever else comes: nothing, half of a request,
-//! the acknowledgements of HTTP/2. While requests are open, the client or the gateway is the one that is
-//! waited for; only a client that takes nothing costs the connection.
+//! A connection is idle while it has no open request, regardless of other bytes: half a request, or
+//! HTTP/2 acknowledgements. While requests are open, either the client or the gateway is slow; only
+//! a stalled client costs the connection.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,52 +16,53 @@ use tokio::time::Instant;
 
 use crate::body::{self, Body};
 
-/// A write of less is an acknowledgement of HTTP/2 and no part of an answer.
+/// A smaller write is an HTTP/2 acknowledgement and not part of a response.
 const PART_OF_AN_ANSWER: usize = 512;
 const NEVER: u64 = u64::MAX;
 
-/// How long a connection may stay as it is.
+/// The time-outs of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     /// Without an open request.
     pub(super) idle: Duration,
-    /// While the client takes nothing of what it has asked for.
+    /// While the client reads nothing of an open response.
     pub(super) client_silence: Duration,
 }
 
-/// What a connection deserves.
+/// The verdict on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// To stay open at least for so long.
+    /// Keep it open at least for this time.
     Fine(Duration),
-    /// To be closed, as no request is open.
+    /// Close it: it has no open request.
     Idle,
-    /// To be closed, as the client takes nothing.
+    /// Close it: the client reads nothing.
     Stalled,
-    /// To take no more requests: the client takes nothing of one answer, while others move. Nothing but
+    /// Accept no more requests: the client does not read one response, while others progress. Only
     /// the end of the connection ends that stream.
     Shut,
 }
 
-/// What happens on a connection. Times are milliseconds since it was accepted.
+/// The activity of a connection. Times are milliseconds since it was accepted.
 #[derive(Debug)]
 pub(super) struct Activity {
     accepted: Instant,
-    /// Requests that are not answered to their end.
+    /// Requests without a complete response.
     open: AtomicUsize,
     /// Those of them that wait for the gateway and not for the client.
     for_us: AtomicUsize,
-    /// Requests ever.
+    /// All requests so far.
     requests: AtomicU64,
-    /// When a request came or ended, or the client took a part of an answer.
+    /// The last start or end of a request, or read by the client.
     moved: AtomicU64,
-    /// Since when the socket takes nothing; [`NEVER`] if it does.
+    /// The time at which the socket blocked; [`NEVER`] if it is writable.
     blocked: AtomicU64,
-    /// Of each open request, since when it waits for the client; [`NEVER`] if it does not.
+    /// For each open request, the time since when it waits for the client; [`NEVER`] if it does
+    /// not.
     waits: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
-/// A request, until its answer has ended.
+/// A request, until the end of its response.
 #[derive(Debug)]
 pub(super) struct Exchange {
     activity: Arc<Activity>,
@@ -69,8 +70,8 @@ pub(super) struct Exchange {
     waits: Arc<AtomicU64>,
 }
 
-/// An answer, whose bytes count as activity.
-pub(super) struct Answering {
+/// A response body that counts its bytes as activity.
+pub(super) struct CountedBody {
     body: Body,
     exchange: Exchange,
 }
@@ -88,7 +89,7 @@ impl Activity {
         }
     }
 
-    /// A request has come.
+    /// A request has arrived.
     pub(super) fn begin(self: &Arc<Self>) -> Exchange {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.for_us.fetch_add(1, Ordering::Relaxed);
@@ -103,7 +104,7 @@ impl Activity {
         }
     }
 
-    /// The socket has taken so many bytes.
+    /// The socket accepted bytes.
     pub(super) fn wrote(&self, bytes: usize) {
         self.blocked.store(NEVER, Ordering::Relaxed);
         if bytes >= PART_OF_AN_ANSWER {
@@ -111,32 +112,32 @@ impl Activity {
         }
     }
 
-    /// The socket takes nothing just now.
+    /// The socket is blocked.
     pub(super) fn is_blocked(&self) {
         let now = self.now();
-        // It may have been blocked before.
+        // It may already have been blocked.
         let _earlier =
             self.blocked
                 .compare_exchange(NEVER, now, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// For how long no request has been open and nothing was moved; `None` while one is open.
+    /// The idle time without an open request; `None` while one is open.
     pub(super) fn idle_for(&self) -> Option<Duration> {
         let is_idle = self.open.load(Ordering::Relaxed) == 0;
         is_idle.then(|| self.still_for())
     }
 
-    /// Whether a request has ever come.
+    /// Whether a request has ever arrived.
     pub(super) fn has_asked(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 0
     }
 
-    /// For how long nothing was moved.
+    /// The time since the last activity.
     pub(super) fn still_for(&self) -> Duration {
         self.since(self.moved.load(Ordering::Relaxed))
     }
 
-    /// Whether it may stay open.
+    /// Whether it stays open.
     pub(super) fn verdict(&self, patience: Patience) -> Verdict {
         let blocked = self.blocked.load(Ordering::Relaxed);
         if blocked != NEVER && self.since(blocked) >= patience.client_silence {
@@ -197,7 +198,7 @@ impl Exchange {
         };
     }
 
-    /// Something is handed to the client, or it is waited for the gateway.
+    /// A chunk is ready for the client, or the gateway is still working.
     fn moves(&self) {
         let since = if self.is_for_us {
             NEVER
@@ -208,11 +209,11 @@ impl Exchange {
         self.activity.touch();
     }
 
-    /// The client is given this.
-    pub(super) fn answering(mut self, body: Body) -> Answering {
+    /// The client receives this chunk.
+    pub(super) fn answering(mut self, body: Body) -> CountedBody {
         self.is_for_us(false);
         self.moves();
-        Answering {
+        CountedBody {
             body,
             exchange: self,
         }
@@ -231,7 +232,7 @@ impl Drop for Exchange {
     }
 }
 
-impl http_body::Body for Answering {
+impl http_body::Body for CountedBody {
     type Data = Bytes;
     type Error = body::Error;
 
@@ -240,7 +241,7 @@ impl http_body::Body for Answering {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, body::Error>>> {
         let next = Pin::new(&mut self.body).poll_frame(context);
-        // It is polled when the client can take more.
+        // It is polled when the client can read more.
         self.exchange.is_for_us(next.is_pending());
         self.exchange.moves();
         next
@@ -304,7 +305,7 @@ mod tests {
         pass(299).await;
         assert_eq!(activity.verdict(PATIENCE), Verdict::Fine(PATIENCE.idle));
         pass(101).await;
-        // Others move, so it is not closed at once.
+        // Other requests progress, so the connection is not closed at once.
         assert_eq!(activity.verdict(PATIENCE), Verdict::Shut);
         drop(waiting);
         pass(299).await;
@@ -314,7 +315,7 @@ mod tests {
         activity.wrote(512);
         assert_ne!(activity.verdict(PATIENCE), Verdict::Stalled);
         drop(stuck);
-        // A socket that takes nothing is worse than anything that is open.
+        // A blocked socket outweighs any open request.
         let _waiting = activity.begin();
         activity.is_blocked();
         pass(299).await;

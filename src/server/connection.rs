@@ -20,24 +20,24 @@ use super::seats::{Occupant, Reason};
 use crate::access::Peer;
 use crate::body::Body;
 
-/// For a client to agree that the connection ends.
+/// The time for a client to agree to the end of a connection.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Between two looks while requests are open.
+/// The interval between two checks while requests are open.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How connections are served.
+/// The terms of service of connections.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
     pub(super) builder: auto::Builder<TokioExecutor>,
     pub(super) patience: Patience,
-    /// The listener stops.
+    /// Cancelled when the listener stops.
     pub(super) stopping: CancellationToken,
 }
 
-/// Why the gateway ends a connection.
+/// Why the gateway closed a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Closed {
-    /// It has not: the client did, or both agreed.
+    /// It did not: the client closed it, or both agreed.
     ByClient,
     Idle,
     Stalled,
@@ -46,7 +46,7 @@ pub(super) enum Closed {
 }
 
 impl Closed {
-    /// What metrics call it.
+    /// The metric label.
     pub(super) fn name(self) -> Option<&'static str> {
         match self {
             Self::ByClient => None,
@@ -104,7 +104,7 @@ where
     let mut ending = Ending::default();
     loop {
         tokio::select! {
-            // An answer that broke off ends here too: it was counted where it happened.
+            // An aborted response ends here too; it has been counted at its origin.
             ended = &mut served => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection ended");
@@ -114,31 +114,31 @@ where
             step = ending.next(occupant, terms) => match step {
                 Step::Shutdown => served.as_mut().graceful_shutdown(),
                 Step::Look => {}
-                // What is not sent yet never will be.
+                // Unsent bytes are discarded.
                 Step::Drop(reason) => return reason,
             },
         }
     }
 }
 
-/// How far the end of a connection is.
+/// The progress of a connection's end.
 #[derive(Debug, Default)]
 struct Ending {
-    /// Both sides have been told.
+    /// Both sides have been notified.
     is_told: bool,
     reason: Option<Closed>,
 }
 
-/// What is to be done with a connection.
+/// The next step of a connection.
 enum Step {
-    /// To take no more requests, and to end when those under way have been answered.
+    /// Accept no more requests, and end after the open responses.
     Shutdown,
     Look,
     Drop(Closed),
 }
 
 impl Ending {
-    /// Waits for what is to be done next.
+    /// Waits for the next step.
     async fn next(&mut self, occupant: &Occupant, terms: &Terms) -> Step {
         let activity = &occupant.activity;
         let wait = match (self.reason, activity.verdict(terms.patience)) {
@@ -158,7 +158,7 @@ impl Ending {
             }
             reason = occupant.dismissed(), if self.reason != Some(Closed::Certificate) => {
                 match reason {
-                    // Nothing is under way on it.
+                    // It has no open request.
                     Reason::Displaced => Step::Drop(Closed::Displaced),
                     Reason::Certificate => self.tell(Closed::Certificate),
                 }
@@ -173,7 +173,7 @@ impl Ending {
         Step::Shutdown
     }
 
-    /// After it was told to end.
+    /// The next step after the notification.
     fn look(&self, occupant: &Occupant, terms: &Terms) -> Step {
         let activity = &occupant.activity;
         let Some(reason) = self.reason else {
@@ -182,7 +182,7 @@ impl Ending {
         if reason == Closed::Certificate {
             return Step::Drop(reason);
         }
-        // What was answered may be on its way still: over HTTP/2, when the client shuts its window.
+        // The last response may still be in transit: over HTTP/2, if the client's window is closed.
         let patience = match activity.has_asked() {
             true => terms.patience.client_silence,
             false => Duration::ZERO,

@@ -1,21 +1,22 @@
-//! File descriptors: as many as the system gives, and some of them for others than clients.
+//! File descriptors: the system's limit, and a reserve that client connections cannot use.
 
 use std::os::fd::AsRawFd;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 
-/// Where there is no limit, and the most that is kept free: sources, files and operators need no more.
+/// The limit of an unlimited system, and the largest reserve: sources, files and operators need no
+/// more.
 const MANY: u64 = 1024;
 
-/// How many file descriptors clients may have.
+/// The file descriptors of client connections.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Descriptors {
-    /// A client's connection gets a lower number than this.
+    /// The bound of a client connection's descriptor.
     most: u64,
 }
 
-/// Raises the limit on file descriptors as far as the system lets us, and says what it is.
+/// Raises the limit on file descriptors to the system's maximum, and returns it.
 pub fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -32,7 +33,7 @@ pub fn raise_limit() {
 }
 
 impl Descriptors {
-    /// Those that the process may have now.
+    /// The limit of this process.
     pub(super) fn of_process() -> Self {
         let most = getrlimit(Resource::Nofile).current;
         Self {
@@ -40,8 +41,8 @@ impl Descriptors {
         }
     }
 
-    /// Whether a client may have one more. The system gives the lowest number that is free, so a high one
-    /// says how many are in use.
+    /// Whether another client connection is allowed. The system assigns the lowest free number, so
+    /// a high number shows how many descriptors are in use.
     pub(super) fn allow(self, socket: &TcpStream) -> bool {
         u64::try_from(socket.as_raw_fd()).is_ok_and(|number| number < self.most)
     }

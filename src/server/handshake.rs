@@ -1,4 +1,4 @@
-//! TLS with whoever connects, and what they prove in it.
+//! TLS handshakes, and the client certificates in them.
 
 use std::io;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use super::seats::Occupant;
 use super::wire::Wire;
 use crate::credentials::{Certificate, ServerTls};
 
-/// A connection that requests can come over.
+/// A connection ready for requests.
 pub(super) enum Stream {
     Plain(Wire),
     Tls(Box<TlsStream<Wire>>),
 }
 
-/// Why there is no connection.
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error(transparent)]
     Failed(#[from] io::Error),
-    #[error("it took too long")]
+    #[error("the handshake timed out")]
     TimedOut,
     #[error("the certificate cannot be read")]
     Unreadable,
 }
 
-/// Shakes hands; gives the certificate that was shown, if one was asked for.
+/// Performs the handshake; returns the client certificate, if one was requested.
 pub(super) async fn accept(
     wire: Wire,
     tls: &ServerTls,
@@ -44,10 +44,10 @@ pub(super) async fn accept(
     let Some(chain) = stream.get_ref().1.peer_certificates() else {
         return Ok((stream, None));
     };
-    // Whoever shows something that cannot be read must not pass for somebody who shows nothing.
+    // A client with an unreadable certificate must not pass for a client without one.
     let shown = chain.first().and_then(Certificate::read);
     let shown = shown.ok_or(Error::Unreadable)?;
-    // Nobody has set it before.
+    // It is set only here.
     let _first = occupant.proof.set(Proof::new(chain));
     Ok((stream, Some(Arc::new(shown))))
 }

@@ -1,4 +1,4 @@
-//! One listening socket: accepts connections while there are seats for them.
+//! One listening socket: accepts connections while seats are free.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ use crate::access::{Door, Peer};
 use crate::body::Body;
 use crate::metrics::Metrics;
 
-// What one connection may hold unsent.
+// The send buffer of a connection.
 const BUFFER: usize = 128 << 10;
 const MOST_HEADER_FIELDS: usize = 100;
-// Whoever has not shown a certificate yet holds a place no longer than this.
+// The handshake time-out: a client without a certificate must not hold a seat for longer.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-// Bulk data over HTTP/2 crawls with the defaults.
+// HTTP/2 windows: the defaults are too small for bulk data.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 const FRAME: u32 = 64 << 10;
@@ -46,7 +46,7 @@ pub(super) struct Listener {
     pub(super) stopping: CancellationToken,
     pub(super) drain: Duration,
     pub(super) largest_head: usize,
-    /// Whether its connections leave some file descriptors to others.
+    /// Whether it reserves some file descriptors for other uses.
     pub(super) keeps_descriptors_free: bool,
 }
 
@@ -73,7 +73,7 @@ impl Listener {
         if timeout(self.drain, tasks.wait()).await.is_err() {
             tracing::warn!(
                 listener = self.name,
-                "streams were cut off at the end of their time"
+                "streams were aborted at the end of the drain time"
             );
         }
     }
@@ -89,22 +89,18 @@ impl Listener {
         F: Fn(Arc<Peer>, Request<Incoming>) -> A + Clone + Send + 'static,
         A: Future<Output = Response<Body>> + Send + 'static,
     {
-        let terms = Terms {
-            builder: builder(self.entrance.request_head, self.largest_head),
-            patience: self.patience,
-            stopping: self.stopping.clone(),
-        };
+        let terms = self.terms();
+        let refused = metrics.refused_connections.with_label_values(&[self.name]);
         let descriptors = Descriptors::of_process();
         while let Some(stream) = self.accept().await {
-            // A connection that is gone already has no address any more.
+            // A connection that is already closed has no address.
             let Ok(address) = stream.peer_addr() else {
                 continue;
             };
             let is_allowed = !self.keeps_descriptors_free || descriptors.allow(&stream);
             let seat = is_allowed.then(|| seats.take(address.ip())).flatten();
             let Some(seat) = seat else {
-                let refused = &metrics.refused_connections;
-                refused.with_label_values(&[self.name]).inc();
+                refused.inc();
                 continue;
             };
             let greeting = self.greeting(stream, &seat, metrics);
@@ -114,7 +110,7 @@ impl Listener {
             tasks.spawn(async move {
                 open.inc();
                 let occupant = &seat.occupant;
-                // It may be told to go before it has said anything.
+                // It can be displaced before its first request.
                 let greeted = tokio::select! {
                     greeted = greeting => greeted,
                     _reason = occupant.dismissed() => None,
@@ -131,7 +127,15 @@ impl Listener {
         }
     }
 
-    /// What comes before the first request: the handshake, if there is to be one.
+    fn terms(&self) -> Terms {
+        Terms {
+            builder: builder(self.entrance.request_head, self.largest_head),
+            patience: self.patience,
+            stopping: self.stopping.clone(),
+        }
+    }
+
+    /// The steps before the first request: the TLS handshake, if TLS is on.
     fn greeting(
         &self,
         stream: TcpStream,
@@ -179,7 +183,7 @@ impl Listener {
         }
     }
 
-    /// The next connection; `None` when the gateway is to stop.
+    /// The next connection; `None` when the gateway stops.
     async fn accept(&self) -> Option<TcpStream> {
         let mut has_told = false;
         loop {
@@ -189,8 +193,9 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, _peer)) => return Some(stream),
-                // Out of file descriptors, or the peer is gone already. The pause keeps the first
-                // from becoming a busy loop, and it is told once, not twenty times a second.
+                // Out of file descriptors, or the client has disconnected. The pause prevents a
+                // busy loop in the first case, and the error is logged once, not twenty times a
+                // second.
                 Err(error) => {
                     if !std::mem::replace(&mut has_told, true) {
                         let listener = self.name;
@@ -204,13 +209,13 @@ impl Listener {
 }
 
 fn builder(head: Duration, largest_head: usize) -> auto::Builder<TokioExecutor> {
-    // HPACK counts more for each field than HTTP/1.1 writes (RFC 7541 4.1). What lies between is refused
-    // by the gateway.
+    // HPACK counts more bytes for each field than HTTP/1.1 sends (RFC 7541 4.1). The gateway
+    // refuses heads between the two limits.
     let header_list = largest_head + 32 * MOST_HEADER_FIELDS;
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        // Without a timer the limit below does nothing.
+        // Without a timer the time-out below has no effect.
         .timer(TokioTimer::new())
         .header_read_timeout(head)
         .max_headers(MOST_HEADER_FIELDS)

@@ -1,4 +1,4 @@
-//! Listening: accepts connections, serves them within limits, and stops without cutting streams
+//! Listeners: accept connections, serve them within limits, and shut down without cutting streams
 //! that can still end.
 
 mod activity;
@@ -32,20 +32,20 @@ use listener::Listener;
 use operator::Operator;
 use seats::Numbers;
 
-/// What a server needs for TLS, as it is now.
+/// The current TLS credentials of a server.
 pub type Tls = Arc<Watched<ServerTls>>;
 
-/// Loads what a listener needs for TLS.
+/// Loads the TLS credentials of a listener.
 ///
 /// # Errors
-/// What is wrong with the files.
+/// The error in the files.
 pub fn tls(listener: &str, files: ServerFiles) -> Result<Tls, credentials::Error> {
     let paths = files.paths().cloned().collect();
     let tls = Watched::load(listener, paths, move || files.load())?;
     Ok(Arc::new(tls))
 }
 
-/// Where connections come in.
+/// A listening socket with its TLS and limits.
 #[derive(Debug)]
 pub struct Entrance {
     socket: TcpListener,
@@ -54,12 +54,12 @@ pub struct Entrance {
     request_head: Duration,
 }
 
-/// The listeners, bound already.
+/// The bound listeners.
 #[derive(Debug)]
 pub struct Listeners {
     /// For viewers.
     pub public: Entrance,
-    /// For other communities' gateways, if they have one of their own.
+    /// For partners, if they have a listener of their own.
     pub gateways: Option<Entrance>,
     /// For operators.
     pub operator: TcpListener,
@@ -67,14 +67,15 @@ pub struct Listeners {
 
 const OPERATOR_CONNECTIONS: usize = 32;
 const OPERATOR_CONNECTIONS_PER_CLIENT: usize = 16;
-/// Whoever is at the machine has these, whatever comes from elsewhere.
+/// Reserved for connections from this machine.
 const OPERATOR_CONNECTIONS_HERE: usize = 8;
 const OPERATOR_REQUEST_HEAD: Duration = Duration::from_secs(10);
-/// Answers to operators are short.
+/// Responses to operators are short.
 const OPERATOR_SILENCE: Duration = Duration::from_secs(10);
+const OPERATOR_DRAIN: Duration = Duration::from_millis(500);
 
-/// Serves until `shutdown` is ready, then until the streams under way have ended or `drain` is over.
-/// Health says `not ready` from the moment of the shutdown.
+/// Serves until `shutdown` is ready, then until the open streams have ended or `drain` is over. The
+/// health check reports `not ready` from the moment of the shutdown.
 pub async fn run(
     listeners: Listeners,
     gateway: Gateway,
@@ -85,49 +86,29 @@ pub async fn run(
     let stopping = CancellationToken::new();
     let stopped = CancellationToken::new();
     gateway.watch();
-    let largest_head = gateway.largest_head();
-    let client_silence = gateway.client_silence();
     let gateway = Arc::new(gateway);
-    let of_gateway = Arc::clone(&gateway);
-    let operator = Operator::new(of_gateway, metrics.clone(), stopping.clone());
+    let operator = Operator::new(Arc::clone(&gateway), metrics.clone(), stopping.clone());
     let operator = Arc::new(operator);
-    let listener = |name, door, entrance: Entrance| Listener {
-        name,
-        door,
-        patience: Patience {
-            idle: entrance.request_head,
-            client_silence,
-        },
-        entrance,
+    let shutdown_terms = Shutdown {
         stopping: stopping.clone(),
         drain,
-        largest_head,
-        keeps_descriptors_free: true,
     };
-    let public = listener("public", Door::Public, listeners.public);
-    let gateways = listeners.gateways;
-    let gateways = gateways.map(|entrance| listener("gateway", Door::Gateway, entrance));
-    let operators = Listener {
-        stopping: stopped.clone(),
-        drain: Duration::from_millis(500),
-        patience: Patience {
-            idle: OPERATOR_REQUEST_HEAD,
-            client_silence: OPERATOR_SILENCE,
-        },
-        keeps_descriptors_free: false,
-        ..listener("operator", Door::Public, operators(listeners.operator))
-    };
+    let public = shutdown_terms.clients("public", Door::Public, listeners.public, &gateway);
+    let partners = listeners
+        .gateways
+        .map(|entrance| shutdown_terms.clients("gateway", Door::Gateway, entrance, &gateway));
+    let operators = operators(listeners.operator, stopped.clone(), gateway.largest_head());
     let serve_clients = async {
         let answer = move |peer: Arc<Peer>, request| {
             let gateway = Arc::clone(&gateway);
             async move { gateway.answer(&peer, request).await }
         };
-        let serve_gateways = async {
-            if let Some(gateways) = &gateways {
-                gateways.serve(&metrics, answer.clone()).await;
+        let serve_partners = async {
+            if let Some(partners) = &partners {
+                partners.serve(&metrics, answer.clone()).await;
             }
         };
-        tokio::join!(public.serve(&metrics, answer.clone()), serve_gateways);
+        tokio::join!(public.serve(&metrics, answer.clone()), serve_partners);
         stopped.cancel();
     };
     let serve_operators = operators.serve(&metrics, move |peer: Arc<Peer>, request| {
@@ -142,16 +123,60 @@ pub async fn run(
     tokio::join!(stop, serve_clients, serve_operators);
 }
 
-fn operators(socket: TcpListener) -> Entrance {
-    Entrance {
-        socket,
-        tls: None,
-        numbers: Numbers {
-            all: OPERATOR_CONNECTIONS,
-            per_client: OPERATOR_CONNECTIONS_PER_CLIENT,
-            for_this_machine: OPERATOR_CONNECTIONS_HERE,
-            proxies: Proxies::default(),
+/// The end of a listener.
+struct Shutdown {
+    stopping: CancellationToken,
+    drain: Duration,
+}
+
+impl Shutdown {
+    /// A listener for viewers or partners.
+    fn clients(
+        &self,
+        name: &'static str,
+        door: Door,
+        entrance: Entrance,
+        gateway: &Gateway,
+    ) -> Listener {
+        Listener {
+            name,
+            door,
+            patience: Patience {
+                idle: entrance.request_head,
+                client_silence: gateway.client_silence(),
+            },
+            entrance,
+            stopping: self.stopping.clone(),
+            drain: self.drain,
+            largest_head: gateway.largest_head(),
+            keeps_descriptors_free: true,
+        }
+    }
+}
+
+/// The listener for operators. It stops last, so that health checks see the shutdown.
+fn operators(socket: TcpListener, stopped: CancellationToken, largest_head: usize) -> Listener {
+    Listener {
+        name: "operator",
+        door: Door::Public,
+        entrance: Entrance {
+            socket,
+            tls: None,
+            numbers: Numbers {
+                all: OPERATOR_CONNECTIONS,
+                per_client: OPERATOR_CONNECTIONS_PER_CLIENT,
+                for_this_machine: OPERATOR_CONNECTIONS_HERE,
+                proxies: Proxies::default(),
+            },
+            request_head: OPERATOR_REQUEST_HEAD,
         },
-        request_head: OPERATOR_REQUEST_HEAD,
+        patience: Patience {
+            idle: OPERATOR_REQUEST_HEAD,
+            client_silence: OPERATOR_SILENCE,
+        },
+        stopping: stopped,
+        drain: OPERATOR_DRAIN,
+        largest_head,
+        keeps_descriptors_free: false,
     }
 }

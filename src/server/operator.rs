@@ -1,4 +1,4 @@
-//! The operator listener: metrics, health, and forgetting what is kept; never on the public one.
+//! The operator listener: metrics, health, and cache purges; never on the public listener.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::gateway::{Forgotten, Gateway};
 use crate::manifest::Id;
 use crate::metrics::Metrics;
 
-/// What operators see.
+/// The resources for operators.
 #[derive(Debug)]
 pub(super) struct Operator {
     gateway: Arc<Gateway>,
@@ -64,7 +64,7 @@ impl Operator {
         }
     }
 
-    /// `DELETE /cache`: forgets everything that is kept, or `?study=` or `?manifest=` of it.
+    /// `DELETE /cache`: purges the entire cache, or the `?study=` or `?manifest=` in it.
     async fn cache(&self, request: &Parts) -> Response<Body> {
         if request.method != Method::DELETE {
             return only("DELETE");
@@ -75,7 +75,7 @@ impl Operator {
         };
         match self.gateway.forget_kept(forgotten).await {
             Ok(count) => {
-                tracing::info!(count, "an operator had kept instances forgotten");
+                tracing::info!(count, "an operator purged cached instances");
                 let counted = format!("{{\"forgotten\": {count}}}\n");
                 let mut response = text(StatusCode::OK, counted);
                 let json = HeaderValue::from_static("application/json");

@@ -1,14 +1,14 @@
-//! The certificate that a client has shown, for as long as its connection is open.
+//! The certificate chain of a client, for the lifetime of its connection.
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::credentials::{Certificate, ClientVerifier};
 
-/// A certificate and those between it and an authority.
+/// A certificate and its intermediates.
 #[derive(Debug)]
 pub(super) struct Proof {
     chain: Vec<CertificateDer<'static>>,
-    /// Seconds since 1970 when the first of them ceases to be valid.
+    /// The earliest expiry in the chain, in seconds since 1970.
     not_after: i64,
 }
 
@@ -22,12 +22,12 @@ impl Proof {
         }
     }
 
-    /// Whether one of them has expired.
+    /// Whether a certificate of the chain has expired.
     pub(super) fn has_expired(&self, now: i64) -> bool {
         self.not_after < now
     }
 
-    /// Whether it would be let in now.
+    /// Whether the client would be accepted now.
     pub(super) fn is_good(&self, verifier: &ClientVerifier) -> bool {
         let Some((end_entity, intermediates)) = self.chain.split_first() else {
             return true;

@@ -1,4 +1,4 @@
-//! Who is connected already, looked at again: a certificate expires, an authority is taken out.
+//! Reviews of open connections: certificates expire, and operators remove authorities.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::credentials::now;
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Looks from time to time whether those who are connected would still be let in: whether their
-/// certificates have expired, and at new authorities once they have been loaded.
+/// Reviews open connections from time to time: for expired certificates, and against new
+/// authorities once they have been loaded.
 pub(super) async fn review(seats: &Seats, tls: &Tls) {
     let mut known = tls.current();
     loop {
@@ -29,7 +29,7 @@ pub(super) async fn review(seats: &Seats, tls: &Tls) {
         let Some(verifier) = known.value.clients.clone().filter(|_| !doubtful.is_empty()) else {
             continue;
         };
-        // Each takes a signature or two.
+        // Each review verifies a signature or two.
         let reviewing = spawn_blocking(move || {
             for occupant in doubtful {
                 let proof = occupant.proof.get();

@@ -1,6 +1,6 @@
-//! Seats for connections: so many in all, so many for each client, some for this machine only. Where
-//! there is none left, the connection that has been idle longest gives its seat up, so connections that
-//! say nothing keep nobody out.
+//! Seats for connections: a total, a limit for each client, and some for this machine only. When
+//! all are taken, the connection with the longest idle time is displaced, so that silent
+//! connections lock out no client.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,18 +14,18 @@ use super::proof::Proof;
 use crate::budget::Client;
 use crate::gateway::Proxies;
 
-/// A connection that has been idle for less may just be about to ask.
+/// A connection with less idle time may be about to send a request.
 const ABOUT_TO_ASK: Duration = Duration::from_secs(1);
 
-/// How many seats there are.
+/// The limits of a listener.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Numbers {
     pub(super) all: usize,
-    /// 0: any number.
+    /// 0: unlimited.
     pub(super) per_client: usize,
-    /// Out of all, those for connections from this machine.
+    /// Reserved for this machine, out of all.
     pub(super) for_this_machine: usize,
-    /// Behind these are many clients.
+    /// Trusted proxies, each with many clients.
     pub(super) proxies: Proxies,
 }
 
@@ -33,41 +33,41 @@ pub(super) struct Numbers {
 #[derive(Debug)]
 pub(super) struct Seats {
     numbers: Numbers,
-    taken: Mutex<Taken>,
+    occupancy: Mutex<Occupancy>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct Occupancy {
     /// The number of the next connection.
     next: u64,
     by_number: HashMap<u64, Arc<Occupant>>,
     by_client: HashMap<Client, usize>,
-    /// By connections from elsewhere than this machine.
+    /// Connections from other machines.
     remote: usize,
 }
 
-/// A connection that has a seat.
+/// A connection with a seat.
 #[derive(Debug)]
 pub(super) struct Occupant {
     client: Client,
     is_remote: bool,
     pub(super) activity: Arc<Activity>,
-    /// What it has shown of itself, if it was asked.
+    /// Its client certificate, if one was requested.
     pub(super) proof: OnceLock<Proof>,
     reason: OnceLock<Reason>,
     leaves: CancellationToken,
 }
 
-/// Why a connection has to go.
+/// Why a connection must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// Its seat is needed.
+    /// Another connection needs its seat.
     Displaced,
-    /// The certificate it has shown is not good any more.
+    /// Its client certificate is no longer accepted.
     Certificate,
 }
 
-/// A seat, until it is dropped.
+/// A seat, released on drop.
 #[derive(Debug)]
 pub(super) struct Seat {
     seats: Arc<Seats>,
@@ -79,27 +79,31 @@ impl Seats {
     pub(super) fn new(numbers: Numbers) -> Self {
         Self {
             numbers,
-            taken: Mutex::default(),
+            occupancy: Mutex::default(),
         }
     }
 
-    /// A seat for a connection from `address`; `None` if all are taken by connections that are in use.
+    /// A seat for a connection from `address`; `None` if all seats are taken by active connections.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let numbers = &self.numbers;
         let address = address.to_canonical();
         let (client, is_remote) = (Client::at(address), !address.is_loopback());
-        let mut taken = self.taken();
-        let of_client = taken.by_client.get(&client).copied().unwrap_or_default();
+        let mut occupancy = self.occupancy();
+        let of_client = occupancy
+            .by_client
+            .get(&client)
+            .copied()
+            .unwrap_or_default();
         let is_limited = numbers.per_client > 0 && !numbers.proxies.have(address);
         if is_limited && of_client >= numbers.per_client {
-            taken.displace(|occupant| occupant.client == client)?;
+            occupancy.displace(|occupant| occupant.client == client)?;
         }
         let for_remote = numbers.all.saturating_sub(numbers.for_this_machine);
-        if is_remote && taken.remote >= for_remote {
-            taken.displace(|occupant| occupant.is_remote)?;
+        if is_remote && occupancy.remote >= for_remote {
+            occupancy.displace(|occupant| occupant.is_remote)?;
         }
-        if taken.by_number.len() >= numbers.all {
-            taken.displace(|_anybody| true)?;
+        if occupancy.by_number.len() >= numbers.all {
+            occupancy.displace(|_anybody| true)?;
         }
         let occupant = Arc::new(Occupant {
             client,
@@ -109,8 +113,8 @@ impl Seats {
             reason: OnceLock::new(),
             leaves: CancellationToken::new(),
         });
-        let number = taken.add(Arc::clone(&occupant));
-        drop(taken);
+        let number = occupancy.add(Arc::clone(&occupant));
+        drop(occupancy);
         Some(Seat {
             seats: Arc::clone(self),
             number,
@@ -118,20 +122,22 @@ impl Seats {
         })
     }
 
-    /// Those who have shown something of themselves.
+    /// Connections with a client certificate.
     pub(super) fn proven(&self) -> Vec<Arc<Occupant>> {
-        let taken = self.taken();
-        let occupants = taken.by_number.values();
+        let occupancy = self.occupancy();
+        let occupants = occupancy.by_number.values();
         let proven = occupants.filter(|occupant| occupant.proof.get().is_some());
         proven.cloned().collect()
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn occupancy(&self) -> MutexGuard<'_, Occupancy> {
+        self.occupancy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Taken {
+impl Occupancy {
     fn add(&mut self, occupant: Arc<Occupant>) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -141,7 +147,7 @@ impl Taken {
         number
     }
 
-    /// It may have been displaced before.
+    /// It may have been displaced already.
     fn remove(&mut self, number: u64) -> Option<Arc<Occupant>> {
         let occupant = self.by_number.remove(&number)?;
         self.remote -= usize::from(occupant.is_remote);
@@ -154,7 +160,7 @@ impl Taken {
         Some(occupant)
     }
 
-    /// Gives the seat up that has been idle longest; `None` if none has.
+    /// Displaces the connection with the longest idle time; `None` if all are active.
     fn displace(&mut self, may: impl Fn(&Occupant) -> bool) -> Option<()> {
         let candidates = self.by_number.iter().filter(|(_, occupant)| may(occupant));
         let idle = candidates.filter_map(|(number, occupant)| {
@@ -168,14 +174,14 @@ impl Taken {
 }
 
 impl Occupant {
-    /// It has to go.
+    /// Tells it to end.
     pub(super) fn dismiss(&self, reason: Reason) {
-        // The first reason is the one that is told.
+        // The first reason counts.
         let _first = self.reason.set(reason);
         self.leaves.cancel();
     }
 
-    /// Waits until it has to go.
+    /// Waits until it must end.
     pub(super) async fn dismissed(&self) -> Reason {
         self.leaves.cancelled().await;
         self.reason.get().copied().unwrap_or(Reason::Displaced)
@@ -184,7 +190,7 @@ impl Occupant {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.seats.taken().remove(self.number);
+        self.seats.occupancy().remove(self.number);
     }
 }
 
@@ -223,14 +229,14 @@ mod tests {
         let first = take(&seats, FAR).expect("a seat");
         pass(10).await;
         let second = take(&seats, FAR).expect("a seat");
-        // Both may be about to ask.
+        // Both may be about to send a request.
         assert!(take(&seats, FAR).is_none());
         assert!(take(&seats, FARTHER).is_some());
         pass(1000).await;
         let third = take(&seats, FAR).expect("a seat");
         assert!(is_dismissed(&first) && !is_dismissed(&second));
         assert_eq!(first.occupant.dismissed().await, Reason::Displaced);
-        // One that is in use keeps its seat.
+        // An active connection keeps its seat.
         let in_use = [
             second.occupant.activity.begin(),
             third.occupant.activity.begin(),
@@ -238,7 +244,7 @@ mod tests {
         pass(5000).await;
         assert!(take(&seats, FAR).is_none());
         drop((first, in_use, second, third));
-        assert!(seats.taken().by_number.is_empty() && seats.taken().by_client.is_empty());
+        assert!(seats.occupancy().by_number.is_empty() && seats.occupancy().by_client.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

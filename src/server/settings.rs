@@ -1,4 +1,4 @@
-//! What settings say of the listeners.
+//! The settings of the listeners.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,34 +17,35 @@ use crate::gateway::{Edge, HostName, Proxies, UploadPace};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Where viewers connect.
+    /// The address for viewers.
     pub address: SocketAddr,
-    /// Where operators connect: metrics and health.
+    /// The address for operators: metrics and health.
     pub operator_address: SocketAddr,
-    /// Proxies that are believed how viewers reach the gateway (`Forwarded`, `X-Forwarded-*`).
+    /// Trusted proxies: their `Forwarded` and `X-Forwarded-*` fields set the public URL and the
+    /// client's address.
     pub proxies: Proxies,
-    /// Names that clients call us by, besides those in `public_url` and in our certificate.
+    /// Allowed host names, besides those in `public_url` and in our certificate.
     pub names: Vec<HostName>,
-    /// Connections of viewers at once; more are turned away.
+    /// Concurrent connections of viewers; more are refused.
     pub connections: usize,
-    /// Connections of one client at once, an IPv4 address or an IPv6 /64, unless it is a proxy; 0: any
-    /// number.
+    /// Concurrent connections of one client (an IPv4 address or an IPv6 /64), except trusted
+    /// proxies; 0: unlimited.
     pub connections_per_client: usize,
-    /// KiB that the head of a request may have.
+    /// The largest request head in KiB.
     pub request_head_kibibytes: usize,
-    /// Seconds for a request's head to arrive, and for which a connection may be idle.
+    /// Seconds for a request head to arrive, and for a connection to be idle.
     pub request_head_seconds: u64,
-    /// Bytes that must come of a request's body in each second, on average over the next setting.
+    /// The lowest rate of a request body in bytes per second, averaged over the next setting.
     pub upload_bytes_per_second: u64,
-    /// Seconds over which that is measured, again and again.
+    /// Seconds over which the rate is averaged.
     pub upload_grace_seconds: u64,
-    /// Seconds that streams under way have to end when the gateway is told to stop.
+    /// Seconds for open streams to end after the shutdown.
     pub drain_seconds: u64,
-    /// PEM file of the certificate that viewers are shown; without one there is no TLS.
+    /// PEM file of the certificate for viewers; no TLS when absent.
     pub certificate: Option<PathBuf>,
     /// PEM file of its private key.
     pub private_key: Option<PathBuf>,
-    /// PEM file of the authorities that must have signed the certificate of whoever connects.
+    /// PEM file of the authorities for client certificates.
     pub client_authorities: Option<PathBuf>,
 }
 
@@ -69,28 +70,27 @@ impl Default for Settings {
     }
 }
 
-/// `[gateway_listen]`: a listener for other communities' gateways, with mutual TLS.
+/// `[gateway_listen]`: a listener for partners, with mutual TLS.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GatewaySettings {
-    /// Where partners connect.
+    /// The address for partners.
     pub address: SocketAddr,
-    /// How they reach it; `https://` and the address when absent.
+    /// The URL for partners; `https://` and the address when absent.
     pub public_url: Option<Url>,
-    /// PEM file of the certificate that partners are shown.
+    /// PEM file of the certificate for partners.
     pub certificate: PathBuf,
     /// PEM file of its private key.
     pub private_key: PathBuf,
-    /// PEM file of the authorities that must have signed the certificate of a partner.
+    /// PEM file of the authorities for partners' certificates.
     pub client_authorities: PathBuf,
-    /// Connections of partners at once; more are turned away.
+    /// Concurrent connections of partners; more are refused.
     #[serde(default = "connections")]
     pub connections: usize,
-    /// Connections of one client at once; 0: any number.
+    /// Concurrent connections of one client; 0: unlimited.
     #[serde(default = "connections_per_partner")]
     pub connections_per_client: usize,
-    /// Seconds for a handshake, for a request's head to arrive, and for which a connection may be
-    /// idle.
+    /// Seconds for a handshake, for a request head to arrive, and for a connection to be idle.
     #[serde(default = "request_head_seconds")]
     pub request_head_seconds: u64,
 }
@@ -99,7 +99,7 @@ fn connections() -> usize {
     Settings::default().connections
 }
 
-/// A gateway asks for so much at once that a viewer's number would hold it up.
+/// A gateway opens many connections at once, so a viewer's limit would slow it down.
 fn connections_per_partner() -> usize {
     640
 }
@@ -109,7 +109,7 @@ fn request_head_seconds() -> u64 {
 }
 
 impl Settings {
-    /// What TLS towards viewers needs, if there is to be TLS.
+    /// The TLS files for viewers, if TLS is on.
     ///
     /// # Errors
     /// [`credentials::Error::Half`].
@@ -125,7 +125,7 @@ impl Settings {
         }
     }
 
-    /// What goes for requests before anything is known of them.
+    /// The limits of requests before routing.
     #[must_use]
     pub fn edge(&self) -> Edge {
         Edge {
@@ -139,7 +139,7 @@ impl Settings {
         }
     }
 
-    /// The entrance of viewers, on a socket that is bound already.
+    /// The entrance for viewers, on a bound socket.
     #[must_use]
     pub fn entrance(&self, socket: TcpListener, tls: Option<Tls>) -> Entrance {
         Entrance {
@@ -157,7 +157,7 @@ impl Settings {
 }
 
 impl GatewaySettings {
-    /// What TLS towards partners needs.
+    /// The TLS files for partners.
     #[must_use]
     pub fn credentials(&self) -> ServerFiles {
         ServerFiles {
@@ -167,7 +167,7 @@ impl GatewaySettings {
         }
     }
 
-    /// The entrance of partners, on a socket that is bound already.
+    /// The entrance for partners, on a bound socket.
     #[must_use]
     pub fn entrance(&self, socket: TcpListener, tls: Tls) -> Entrance {
         Entrance {

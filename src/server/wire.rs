@@ -1,4 +1,4 @@
-//! The socket of a connection, below TLS: what it takes, and whether it takes anything, is activity.
+//! The socket of a connection, below TLS: its writes, and its blocking, are activity.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 
-/// A socket that tells of what is written.
+/// A socket that reports its writes.
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: TcpStream,

@@ -1,4 +1,4 @@
-//! The addresses of one server: several ways to the same place, asked in order of health.
+//! The addresses of one server, tried in order of health.
 
 use std::cmp::min;
 use std::fmt;
@@ -11,21 +11,21 @@ use prometheus::IntCounter;
 use tokio::time::timeout;
 
 use super::Error;
-use super::breaker::{Breaker, Object, Outcome, Permit, Refused, Report, Seen, Standing, Subject};
+use super::breaker::{Breaker, Meter, Object, Outcome, Permit, Refused, Report, Standing, Subject};
 use super::client::{Client, Response, retry_after};
 use crate::hop::Hop;
 use crate::metrics::Metrics;
 
-/// For how long a request waits until it is known whether an address is well.
+/// The time that a request waits for a probe.
 const DOUBT: Duration = Duration::from_secs(1);
-/// How long the answer to a harmless question may take.
+/// The time-out of a probe.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// Addresses in the order of the settings, with a breaker each. Never empty.
+/// Addresses in the order of the settings, each with a breaker. Never empty.
 #[derive(Debug)]
 pub(super) struct Addresses<T> {
     all: Vec<Entry<T>>,
-    /// Requests that were sent to a further address.
+    /// Requests sent to a further address.
     retries: OnceLock<IntCounter>,
 }
 
@@ -35,36 +35,36 @@ struct Entry<T> {
     breaker: Arc<Breaker>,
 }
 
-/// What is asked of whichever address.
+/// A request that any of the addresses can answer.
 pub(super) struct Question<'a, T> {
-    /// What breakers know it by.
+    /// The subject, as breakers know it.
     pub(super) subject: Subject,
-    /// Where, below an address.
+    /// The URL, built from an address.
     pub(super) uri: Below<'a, T>,
-    /// What is accepted.
+    /// The `Accept` field.
     pub(super) accept: &'a HeaderValue,
-    /// Entity tags of what is here already.
+    /// Entity tags of the cached copy.
     pub(super) had: Option<&'a HeaderValue>,
-    /// The request that this one is made for.
+    /// The downstream request.
     pub(super) hop: Option<&'a Hop>,
-    /// Where a question that harms nobody is asked, to find out whether an address is back.
+    /// The URL of a harmless probe.
     pub(super) probe: Below<'a, T>,
 }
 
-/// Something below an address.
+/// A URL below an address.
 pub(super) type Below<'a, T> = &'a (dyn Fn(&T) -> Result<Uri, Error> + Sync);
 
-/// What an address answered.
-pub(super) struct Answered {
+/// The answer of a source.
+pub(super) struct SourceAnswer {
     pub(super) response: Response,
-    /// The address that was asked, in full.
+    /// The requested URL.
     pub(super) uri: Uri,
-    /// Has to be told how the body goes on.
+    /// Reports the course of the body to the breaker.
     pub(super) report: Report,
 }
 
 impl<T> Addresses<T> {
-    /// A server that is at `first`.
+    /// A server at one address.
     pub(super) fn new(first: T) -> Self {
         Self {
             all: vec![Entry::new(first)],
@@ -72,25 +72,25 @@ impl<T> Addresses<T> {
         }
     }
 
-    /// The same server by further ways.
+    /// Adds further addresses of the same server.
     pub(super) fn extend(&mut self, more: impl IntoIterator<Item = T>) {
         self.all.extend(more.into_iter().map(Entry::new));
     }
 
-    /// All of them, in the order of the settings.
+    /// All addresses, in the order of the settings.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.all.iter().map(|entry| &entry.address)
     }
 
-    /// Shows the state of each from now on.
+    /// Reports the breakers' states to metrics and logs.
     pub(super) fn watch(&self, alias: &Arc<str>, metrics: &Metrics) {
-        // Whoever watches a second time counts where the first one does.
+        // A second call has no effect.
         let _ = self
             .retries
             .set(metrics.source_retries.with_label_values(&[alias]));
         for (number, entry) in (1..).zip(&self.all) {
             let labels: [&str; 2] = [alias, &number.to_string()];
-            entry.breaker.watch(Seen {
+            entry.breaker.watch(Meter {
                 alias: Arc::clone(alias),
                 address: number,
                 gauge: metrics.breaker_state.with_label_values(&labels),
@@ -98,25 +98,25 @@ impl<T> Addresses<T> {
         }
     }
 
-    /// The best first; those that are equally good in the order of the settings. Those that are left
-    /// alone come last: they may be back when the others have failed.
+    /// Healthy addresses first, equally healthy ones in the order of the settings. Open breakers
+    /// come last: their addresses may have recovered when the others have failed.
     fn order(&self, now: Instant) -> Vec<&Entry<T>> {
         let mut order: Vec<_> = self.all.iter().collect();
         order.sort_by_cached_key(|entry| entry.breaker.standing(now));
         order
     }
 
-    /// Asks one address after the other until one gives a definite answer.
+    /// Tries one address after the other until one gives a definite answer.
     ///
     /// # Errors
-    /// [`Error::Resting`] at once if all are left alone, [`Error::Overloaded`] if only what is asked for
-    /// is, else as [`Client::get`] if none answers.
+    /// [`Error::Resting`] at once if all breakers are open, [`Error::Overloaded`] if only the
+    /// requested object is refused, else as [`Client::get`] if no address answers.
     pub(super) async fn get(
         &self,
         client: &Client,
         question: &Question<'_, T>,
-    ) -> Result<Answered, Error> {
-        let mut failed: Option<Result<Answered, Error>> = None;
+    ) -> Result<SourceAnswer, Error> {
+        let mut failed: Option<Result<SourceAnswer, Error>> = None;
         let mut refused: Option<Refused> = None;
         for entry in self.order(Instant::now()) {
             let permit = match entry.permit(client, question).await {
@@ -130,14 +130,14 @@ impl<T> Addresses<T> {
                 retries.inc();
             }
             let outcome = question.ask(client, &entry.address, permit).await;
-            // The request that raises a doubt waits for its end, as those do that come after it.
+            // The request that raises the doubt waits for the probe, like all later requests.
             entry.settle(client, question).await;
             if is_definite(&outcome) {
                 self.heed(&outcome, question.subject.object);
                 self.try_others(client, question);
                 return outcome;
             }
-            // An answer is more telling than none.
+            // An answer tells more than a failed request.
             if outcome.is_ok() || !matches!(failed, Some(Ok(_))) {
                 failed = Some(outcome);
             }
@@ -146,9 +146,9 @@ impl<T> Addresses<T> {
         failed.unwrap_or_else(|| Err(refused.into()))
     }
 
-    /// `429` is said of us, whichever way we come: the object rests at all addresses.
-    fn heed(&self, outcome: &Result<Answered, Error>, object: Object) {
-        let Ok(Answered { response, .. }) = outcome else {
+    /// `429` concerns us at all addresses: the object is refused at each of them.
+    fn heed(&self, outcome: &Result<SourceAnswer, Error>, object: Object) {
+        let Ok(SourceAnswer { response, .. }) = outcome else {
             return;
         };
         let wait = retry_after(&response.headers);
@@ -160,8 +160,8 @@ impl<T> Addresses<T> {
         }
     }
 
-    /// Finds out, while nobody waits for it, whether those that failed are back. Nothing else would:
-    /// they are not asked as long as there is a better one.
+    /// Probes the failed addresses in the background. Without probes they would never recover,
+    /// because requests prefer a better address.
     fn try_others(&self, client: &Client, question: &Question<'_, T>) {
         if self.all.len() == 1 {
             return;
@@ -180,7 +180,7 @@ impl<T> Entry<T> {
         }
     }
 
-    /// Whether the question may be asked here, once no doubt is left.
+    /// Requests a permit, after the probe of a doubtful address.
     async fn permit(&self, client: &Client, question: &Question<'_, T>) -> Result<Permit, Refused> {
         let permit = || self.breaker.permit(question.subject, Instant::now());
         match permit() {
@@ -192,17 +192,17 @@ impl<T> Entry<T> {
         }
     }
 
-    /// If the address is doubtful, asks the question that harms nobody, unless that is being asked
-    /// already, and waits for the answer for a while.
+    /// Starts a probe of a doubtful address, unless one is running, and waits briefly for its
+    /// result.
     async fn settle(&self, client: &Client, question: &Question<'_, T>) {
         if self.breaker.standing(Instant::now()) == Standing::Doubted {
             self.probe(client, question);
-            // Who comes too early for an answer is refused.
+            // Requests during the probe are refused.
             let _ = timeout(DOUBT, self.breaker.settled()).await;
         }
     }
 
-    /// Finds out whether the address is well, if it is time to, while nobody waits for it.
+    /// Starts a background probe, if one is due.
     fn probe(&self, client: &Client, question: &Question<'_, T>) {
         let Some(permit) = self.breaker.permit_probe(Instant::now()) else {
             return;
@@ -214,7 +214,7 @@ impl<T> Entry<T> {
 }
 
 impl Refused {
-    /// Of two addresses that may not be asked, the one that says more of what can be done.
+    /// Of two refusals, the one that tells the client more.
     fn milder(self, other: Self) -> Self {
         match (self, other) {
             (Self::Object { wait }, Self::Object { wait: other }) => Self::Object {
@@ -244,11 +244,16 @@ impl From<Refused> for Error {
 }
 
 impl<T> Question<'_, T> {
-    async fn ask(&self, client: &Client, address: &T, permit: Permit) -> Result<Answered, Error> {
+    async fn ask(
+        &self,
+        client: &Client,
+        address: &T,
+        permit: Permit,
+    ) -> Result<SourceAnswer, Error> {
         let uri = (self.uri)(address)?;
-        let asked = client.get(&uri, (self.accept, self.had), self.hop).await;
+        let asked = client.get(&uri, self.accept, self.had, self.hop).await;
         let report = permit.record(outcome(&asked), Instant::now());
-        Ok(Answered {
+        Ok(SourceAnswer {
             response: asked?,
             uri,
             report: report.expect("it was no probe"),
@@ -256,9 +261,9 @@ impl<T> Question<'_, T> {
     }
 }
 
-impl fmt::Debug for Answered {
+impl fmt::Debug for SourceAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Answered")
+        f.debug_tuple("SourceAnswer")
             .field(&self.response.status)
             .finish()
     }
@@ -266,13 +271,13 @@ impl fmt::Debug for Answered {
 
 async fn probe(client: Client, uri: Uri, permit: Permit) {
     let whatever = HeaderValue::from_static("*/*");
-    let asking = client.get(&uri, (&whatever, None), None);
+    let asking = client.get(&uri, &whatever, None, None);
     let asked = timeout(PROBE, asking).await;
     let asked = asked.unwrap_or(Err(Error::TimedOut));
     permit.record(outcome(&asked), Instant::now());
 }
 
-/// What a breaker makes of it.
+/// The outcome for the breaker.
 fn outcome(asked: &Result<Response, Error>) -> Outcome {
     let response = match asked {
         Ok(response) => response,
@@ -290,14 +295,14 @@ fn outcome(asked: &Result<Response, Error>) -> Outcome {
     }
 }
 
-/// Whether no other way to the server would lead to another answer.
-fn is_definite(outcome: &Result<Answered, Error>) -> bool {
+/// Whether no other address could lead to another answer.
+fn is_definite(outcome: &Result<SourceAnswer, Error>) -> bool {
     outcome
         .as_ref()
         .is_ok_and(|answered| !cannot_help(answered.response.status))
 }
 
-/// What is said by whoever stands before a server that is not there.
+/// The statuses of a proxy in front of a failed server.
 fn cannot_help(status: StatusCode) -> bool {
     matches!(
         status,

@@ -1,5 +1,5 @@
-//! The HTTP client for configured sources: a pool for each, TLS, limits; no redirects, no proxies
-//! from the environment, nothing of a caller's request but its [`Hop`].
+//! The HTTP client for sources: one pool for each, TLS, limits. It follows no redirects, uses no
+//! proxies from the environment, and forwards nothing of a client's request but its [`Hop`].
 
 use std::io;
 use std::path::PathBuf;
@@ -29,42 +29,40 @@ use crate::hop::Hop;
 use crate::metrics::Metrics;
 use crate::network::Network;
 
-// What one connection may read ahead of us, and so also the largest response head.
+// The read buffer of a connection, and therefore the largest response head.
 const READ_BUFFER: usize = 128 << 10;
 const MOST_HEADER_FIELDS: usize = 64;
 const MOST_IDLE: usize = 32;
 const IDLE: Duration = Duration::from_secs(30);
-// Of HTTP/2, where bulk data crawls with the defaults. A window is what can be on its way in a round
-// trip, and what a client that does not read costs.
+// HTTP/2 windows: the defaults are too small for bulk data. A window bounds the bytes of one round
+// trip, and the cost of a stalled client.
 const STREAM_WINDOW: u32 = 2 << 20;
-// Room for all streams: those whose clients do not read must not hold up the others.
+// Space for all streams: streams of stalled clients must not block the others.
 const CONNECTION_WINDOW: u32 = 128 * STREAM_WINDOW;
 const FRAME: u32 = 64 << 10;
 const HEADER_LIST: u32 = 64 << 10;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// How a source is talked to.
+/// The connection settings of a source.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Seconds to make a connection.
+    /// Seconds to connect.
     pub connect_seconds: u64,
-    /// Seconds until the answer begins, connecting not included.
+    /// Seconds until the answer begins, without connecting.
     pub first_byte_seconds: u64,
-    /// Seconds of silence that an answer may have.
+    /// Seconds of silence in an answer.
     pub silence_seconds: u64,
-    /// Bytes in a second that an answer must bring while it is waited for; 0: any number. It may be
-    /// slower for as long as it may be silent.
+    /// The lowest rate of an answer, in bytes per second, while a reader waits; 0: no limit. It may
+    /// be slower for `silence_seconds`.
     pub slowest_bytes_per_second: u64,
-    /// PEM file of the authorities that may have signed the server's certificate; the system's
-    /// when absent.
+    /// PEM file of the authorities for the server's certificate; the system's when absent.
     pub authorities: Option<PathBuf>,
-    /// PEM file of the certificate that we show to the server, and what stands between it and an
-    /// authority.
+    /// PEM file of our client certificate and its intermediates.
     pub certificate: Option<PathBuf>,
     /// PEM file of its private key.
     pub private_key: Option<PathBuf>,
-    /// Internal networks that its name may lead to.
+    /// Internal networks that its name may resolve to.
     pub allow_networks: Vec<Network>,
 }
 
@@ -84,7 +82,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The files they name, to be changed.
+    /// All paths, mutable.
     pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let files = [
             &mut self.authorities,
@@ -94,7 +92,7 @@ impl Settings {
         files.into_iter().flatten()
     }
 
-    /// What TLS needs.
+    /// The files for TLS.
     #[must_use]
     pub fn credentials(&self) -> ClientFiles {
         ClientFiles {
@@ -105,7 +103,7 @@ impl Settings {
     }
 }
 
-/// The version of HTTP that a server is spoken to in.
+/// The HTTP version for a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(try_from = "u8")]
 pub enum HttpVersion {
@@ -116,9 +114,9 @@ pub enum HttpVersion {
     Http2,
 }
 
-/// A number is no version of HTTP that is spoken here.
+/// An unknown HTTP version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("1 or 2 is meant")]
+#[error("the HTTP version must be 1 or 2")]
 pub struct UnknownVersion;
 
 impl TryFrom<u8> for HttpVersion {
@@ -143,7 +141,7 @@ pub struct Client {
     patience: Patience,
 }
 
-/// Connections that were made with the same credentials.
+/// Connections with the same credentials.
 #[derive(Debug)]
 struct Pool {
     connections: legacy::Client<HttpsConnector<Connector>, Full<Bytes>>,
@@ -151,7 +149,7 @@ struct Pool {
     tls: Arc<ClientConfig>,
 }
 
-/// An answer whose body is still to come.
+/// A response whose body has not been read yet.
 #[derive(Debug)]
 pub struct Response {
     /// Its status.
@@ -162,7 +160,7 @@ pub struct Response {
     pub body: ResponseBody,
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Debug)]
 pub struct ResponseBody {
     incoming: Incoming,
@@ -170,16 +168,16 @@ pub struct ResponseBody {
 }
 
 impl Client {
-    /// A client with a connection pool of its own, over HTTP/1.1 and without a token. Its name is
-    /// what metrics and logs call its credentials.
+    /// A client with its own connection pool, over HTTP/1.1 and without a token. Metrics and logs
+    /// name its credentials `name`.
     ///
     /// # Errors
-    /// What is wrong with the credentials.
+    /// The error in the credentials.
     pub fn new(name: &str, settings: &Settings) -> Result<Self, credentials::Error> {
         Self::open(name, settings, HttpVersion::default(), None)
     }
 
-    /// As [`Client::new`], in this version of HTTP and with this token in each request.
+    /// A client for this HTTP version that sends this token.
     ///
     /// # Errors
     /// As [`Client::new`].
@@ -221,36 +219,38 @@ impl Client {
         })
     }
 
-    /// Looks at its credentials from now on, and uses new ones for new connections.
+    /// Watches its credentials, and uses new ones for new connections.
     pub fn watch(&self, metrics: &Metrics) {
         self.pool.watch(metrics);
     }
 
-    /// What names of its server lead to.
+    /// The resolver for its server's name.
     #[must_use]
     pub fn resolver(&self) -> &Resolver {
         &self.resolver
     }
 
-    /// The certificate that it shows, if it has one.
+    /// Its client certificate, if it has one.
     #[must_use]
     pub fn certificate(&self) -> Option<Certificate> {
         self.pool.current().certificate.clone()
     }
 
-    /// What TLS to the server is set up with.
+    /// Its TLS configuration.
     pub(super) fn tls(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.pool.current().value.tls)
     }
 
-    /// Asks for `uri`, unless the client has what is there.
+    /// Sends a GET request, conditional if `had` names entity tags.
     ///
     /// # Errors
-    /// [`Error::Unreachable`], [`Error::HungUp`] or [`Error::TimedOut`]; a status is never an error here.
+    /// [`Error::Unreachable`], [`Error::HungUp`] or [`Error::TimedOut`]; a status is never an error
+    /// here.
     pub async fn get(
         &self,
         uri: &Uri,
-        (accept, had): (&HeaderValue, Option<&HeaderValue>),
+        accept: &HeaderValue,
+        had: Option<&HeaderValue>,
         hop: Option<&Hop>,
     ) -> Result<Response, Error> {
         let mut request = Request::new(Full::default());
@@ -262,7 +262,7 @@ impl Client {
         self.send(request).await
     }
 
-    /// Sends a request whose head and body are of our own making.
+    /// Sends a request that contains nothing of a client's.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -276,8 +276,8 @@ impl Client {
                 .clone()
                 .map(|value| (AUTHORIZATION, value)),
         );
-        // A server may close a kept connection just when it is used again, and some die over a
-        // request and come back: one more try costs little and nothing has been delivered yet.
+        // A server can close an idle connection just as it is reused, and some servers crash on a
+        // request and restart. One retry is cheap, because no byte has been delivered yet.
         let again = request.clone();
         let response = match self.try_send(pool, request).await {
             Err(Error::Unreachable | Error::HungUp) => self.try_send(pool, again).await?,
@@ -300,7 +300,7 @@ impl Client {
         pool: &Pool,
         request: Request<Full<Bytes>>,
     ) -> Result<http::Response<Incoming>, Error> {
-        // The limit on connecting bounds TCP; what TLS takes on top falls under this one.
+        // The connect time-out bounds TCP; this one also covers TLS.
         let sending = pool.connections.request(request);
         match timeout(self.connect + self.first_byte, sending).await {
             Ok(Ok(response)) => Ok(response),
@@ -327,11 +327,11 @@ fn why(error: &legacy::Error) -> Error {
         tracing::debug!("a source cannot be reached");
         return Error::Unreachable;
     }
-    tracing::debug!("a source hangs up");
+    tracing::debug!("a source closed the connection");
     Error::HungUp
 }
 
-/// How long a server wants to be left alone, if it says so in seconds (RFC 9110 10.2.3).
+/// The `Retry-After` of a server in seconds (RFC 9110 10.2.3).
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers
         .get(RETRY_AFTER)?
@@ -359,13 +359,13 @@ impl ResponseBody {
         Ok(chunk)
     }
 
-    /// The next bytes. Frames without any do not count as a sign of life.
+    /// The next bytes. Empty frames do not reset the time-out.
     async fn data(&mut self) -> Result<Option<Bytes>, body::Error> {
         loop {
             match self.incoming.frame().await {
                 None => return Ok(None),
                 Some(Err(_broken)) => return Err(body::Error::Disconnected),
-                // Trailers say nothing that matters here.
+                // Trailers are ignored.
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(bytes) if !bytes.is_empty() => return Ok(Some(bytes)),
                     Ok(_) | Err(_) => {}
@@ -374,10 +374,10 @@ impl ResponseBody {
         }
     }
 
-    /// All of it, if that is not more than `limit` bytes.
+    /// The entire body, up to `limit` bytes.
     ///
     /// # Errors
-    /// As [`ResponseBody::chunk`]; [`body::Error::Malformed`] if there is more.
+    /// As [`ResponseBody::chunk`]; [`body::Error::Malformed`] if the body is longer.
     pub async fn collect(mut self, limit: usize) -> Result<Vec<u8>, body::Error> {
         let mut all = Vec::new();
         while let Some(chunk) = self.chunk().await? {
@@ -449,7 +449,7 @@ mod tests {
 
     use super::*;
 
-    /// Asks a server that a name leads to; whether it was dialled.
+    /// Sends a request to a server by name; returns whether it connected.
     async fn dials(name: &str, allowed: &[&str]) -> bool {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -467,7 +467,7 @@ mod tests {
         let client = client.expect("a client");
         let uri = format!("http://{name}:{port}/").parse().expect("a URI");
         let accept = HeaderValue::from_static("*/*");
-        let asking = tokio::spawn(async move { client.get(&uri, (&accept, None), None).await });
+        let asking = tokio::spawn(async move { client.get(&uri, &accept, None, None).await });
         tokio::select! {
             _ = listener.accept() => true,
             _ = asking => false,

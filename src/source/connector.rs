@@ -1,6 +1,6 @@
-//! The way to a server: TCP, and a buffer between it and TLS.
+//! TCP connections to servers, with a buffer below TLS.
 //!
-//! rustls reads 4 KiB at a time, so that each record of 16 KiB would cost some five system calls.
+//! rustls reads 4 KiB at a time, so each record of 16 KiB would take about five system calls.
 
 use std::future::Future;
 use std::io;
@@ -17,10 +17,10 @@ use tower_service::Service;
 
 use super::resolver::Resolver;
 
-/// What a connection with TLS reads at once.
+/// The read buffer of a TLS connection.
 const READ_BUFFER: usize = 128 << 10;
 
-/// Makes connections.
+/// Connects to servers.
 #[derive(Debug, Clone)]
 pub(super) struct Connector(HttpConnector<Resolver>);
 
@@ -47,7 +47,7 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Connecting {
-        // Without TLS, hyper reads much at once itself, and passes by a buffer that is smaller.
+        // Without TLS, hyper reads large blocks itself and bypasses a smaller buffer.
         let is_tls = uri.scheme_str() == Some("https");
         let buffer = if is_tls { READ_BUFFER } else { 1 };
         let connecting = self.0.call(uri);

@@ -1,4 +1,4 @@
-//! A server tried step by step, for operators: a connection, TLS, and who it says that it is.
+//! A step-by-step connection test for operators: TCP, TLS, and the server's certificate.
 
 use std::io;
 
@@ -12,41 +12,41 @@ use super::client::Client;
 use super::resolver;
 use crate::credentials::Certificate;
 
-/// What a server has shown of itself.
+/// The result of a connection test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeting {
-    /// What TLS found out; `None` if there is none.
+    /// The TLS session; `None` for plain HTTP.
     pub tls: Option<Tls>,
 }
 
-/// What TLS found out.
+/// A TLS session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// Its version, as rustls calls it.
+    /// Its version, as rustls names it.
     pub version: String,
     /// The server's certificate.
     pub certificate: Option<Certificate>,
 }
 
-/// The step that failed.
+/// The failed step.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Its name leads nowhere, or where it must not.
+    /// The name cannot be resolved, or resolves to a refused network.
     #[error(transparent)]
     Name(#[from] resolver::Error),
-    /// No connection.
+    /// The connection failed.
     #[error("{0}")]
     Tcp(io::Error),
-    /// No TLS on it.
+    /// The TLS handshake failed.
     #[error("{0}")]
     Tls(io::Error),
 }
 
 impl Client {
-    /// Connects to a server and asks for nothing.
+    /// Connects to a server without a request.
     ///
     /// # Errors
-    /// The step that failed.
+    /// The failed step.
     pub async fn greet(&self, server: &Url) -> Result<Greeting, Error> {
         let late = |_elapsed| io::Error::from(io::ErrorKind::TimedOut);
         let addresses = timeout(self.connect, self.resolver().addresses(server));

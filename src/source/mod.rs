@@ -1,7 +1,7 @@
-//! What supplies images: servers and folders, all as streams of instances.
+//! Sources: servers and folders, all read as streams of instances.
 //!
-//! A source does not know who asks, nor what a manifest selects. It says which instances arrive, in
-//! which order it likes, and [`Arrivals`] reads from the bytes of each which one it is.
+//! A source knows neither the client nor the selection. It sends instances in any order, and
+//! [`Arrivals`] parses the identity of each from its bytes.
 
 mod addresses;
 mod arrival;
@@ -28,7 +28,7 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 
 pub use arrival::{Arrival, Arrivals};
-pub use offered::{Answer, Wanted};
+pub use offered::{Answer, ResourceRequest};
 pub use seats::{Claim, Seat};
 pub use terms::{DEFAULT_HOURS, DEFAULT_QUEUE, Freshness, Terms};
 
@@ -47,18 +47,18 @@ use wado_rs::WadoRs;
 use wado_uri::WadoUri;
 use xc_wado::XcWado;
 
-/// A UID that nobody has, for questions that harm nobody (PS3.5 B.2: under 2.25 whoever draws a
-/// number owns it; nobody draws 0).
+/// A UID of no object, for harmless probes (PS3.5 B.2: a random number under 2.25 belongs to its
+/// generator; no generator draws 0).
 const NOWHERE: &str = "2.25.0";
 
-/// A supplier of instances.
+/// A configured server or folder that holds instances.
 #[derive(Debug)]
 pub struct Source {
-    /// What it is called in metrics and logs: from settings, never from outside.
+    /// Its name in metrics and logs: from settings, never from a request.
     pub alias: Arc<str>,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
-    /// For how long what it gave serves.
+    /// The freshness lifetime of its instances.
     pub freshness: Freshness,
     key: Arc<str>,
     seats: Seats,
@@ -69,7 +69,7 @@ pub struct Source {
 pub enum Kind {
     /// A DICOMweb server (RAD-107).
     WadoRs(Box<WadoRs>),
-    /// A WADO-URI server, which gives one instance at a time (RAD-55).
+    /// A WADO-URI server, which sends one instance at a time (RAD-55).
     WadoUri(Box<WadoUri>),
     /// A location of another community, behind its gateway (RAD-160).
     XcWado(Box<XcWado>),
@@ -77,85 +77,85 @@ pub enum Kind {
     Folder(Folder),
 }
 
-/// What a source is asked for.
+/// A request for instances.
 #[derive(Debug, Clone, Copy)]
-pub struct Ask<'a> {
-    /// Which instances.
+pub struct InstanceRequest<'a> {
+    /// The study, series or instance.
     pub target: &'a Target,
-    /// In which transfer syntax.
+    /// The representation.
     pub representation: Representation,
-    /// The request that this one is made for, if it is made for one.
+    /// The downstream request, if any.
     pub hop: Option<&'a Hop>,
-    /// Entity tags of what is here already (`If-None-Match`).
+    /// Entity tags of the cached copy (`If-None-Match`).
     pub had: Option<&'a HeaderValue>,
-    /// Whether it is asked for again because it broke off, which is no further failure of its address.
+    /// Whether this is a repair; a repair does not count as another failure of the address.
     pub is_repair: bool,
 }
 
-/// In which transfer syntax a source is asked to give instances.
+/// The transfer syntax requested from a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Representation {
-    /// The one they are stored in.
+    /// The stored transfer syntax.
     AsStored,
     /// Explicit VR Little Endian, decoded by the source.
     ExplicitVrLittleEndian,
 }
 
-/// Why a source gives nothing.
+/// Why a source sends no instances.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It does not have it.
+    /// The source does not have it.
     #[error("the source does not have it")]
     NotFound,
-    /// It has the same still.
-    #[error("the source has the same still")]
+    /// The cached copy is still current.
+    #[error("the source reports no change")]
     NotModified,
-    /// It had it and deleted it.
+    /// The source has deleted it.
     #[error("the source has deleted it")]
     Gone,
-    /// It cannot make sense of what a client has chosen the words of.
-    #[error("the source cannot make sense of it")]
+    /// The source rejects the client's parameters.
+    #[error("the source rejects the request")]
     BadRequest,
-    /// It gives single instances, and neither series nor studies.
-    #[error("the source gives single instances only")]
+    /// The source serves single instances only.
+    #[error("the source serves single instances only")]
     InstancesOnly,
-    /// It cannot give it in this representation.
-    #[error("the source cannot give it in this representation")]
+    /// The source cannot send this representation.
+    #[error("the source cannot send this representation")]
     NotAcceptable,
-    /// It refuses; told only of other communities' gateways.
+    /// The other community's gateway refuses; only for partners.
     #[error("the other community refuses it")]
     Forbidden,
-    /// It wants to be asked later.
+    /// The source is overloaded.
     #[error("the source is overloaded")]
     Overloaded {
-        /// `Retry-After`, if it said so in seconds.
+        /// `Retry-After`, if it is in seconds.
         retry_after: Option<Duration>,
     },
-    /// It has failed too often and is left alone.
-    #[error("the source is left alone for a while")]
+    /// The breakers of all its addresses are open.
+    #[error("the circuit breaker of the source is open")]
     Resting {
-        /// For how long from now.
+        /// The time until the next attempt.
         retry_after: Duration,
     },
-    /// It answered with a status that helps nobody; also when it wants other credentials.
+    /// An unexpected status, also for wrong credentials.
     #[error("the source answered with status {0}")]
     Status(u16),
-    /// It did not answer with instances.
+    /// The answer does not contain instances.
     #[error("the source's answer is malformed: {0}")]
     Malformed(&'static str),
-    /// As many as it serves at once are under way, and as many as may wait for that.
-    #[error("too many wait for the source")]
+    /// All seats are taken, and the queue for them is full.
+    #[error("the queue for the source is full")]
     Crowded {
-        /// When to come again.
+        /// The time until the next attempt.
         retry_after: Duration,
     },
-    /// No connection could be made.
+    /// The connection failed.
     #[error("the source cannot be reached")]
     Unreachable,
-    /// It closed the connection instead of answering.
+    /// The source closed the connection before its answer.
     #[error("the source closed the connection without an answer")]
     HungUp,
-    /// It did not answer in time.
+    /// The source timed out.
     #[error("the source did not answer in time")]
     TimedOut,
     /// The answer broke off before its first instance.
@@ -164,7 +164,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The kind of failure, as metrics name it.
+    /// The kind of failure, as a metric label.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -187,7 +187,7 @@ impl Error {
         }
     }
 
-    /// How an answer breaks off that fails like this, where it is too late to say so at its head.
+    /// The body error for this failure, once the response head has been sent.
     #[must_use]
     pub fn late(&self, otherwise: body::Error) -> body::Error {
         match self {
@@ -212,7 +212,7 @@ impl Error {
 }
 
 impl Source {
-    /// A source that is used like this.
+    /// A source with these terms.
     #[must_use]
     pub fn new(alias: &str, kind: Kind, terms: Terms) -> Self {
         Self {
@@ -224,7 +224,7 @@ impl Source {
         }
     }
 
-    /// The same source, as the location with this Retrieve Location UID.
+    /// The same source, restricted to the location with this Retrieve Location UID.
     #[must_use]
     pub fn located(mut self, uid: Option<&RetrieveLocationUid>) -> Self {
         let uid = uid.map_or("", |uid| uid.as_str());
@@ -232,64 +232,63 @@ impl Source {
         self
     }
 
-    /// What tells it from every other source, across starts: a hash of what it is, of its address and of
-    /// the Retrieve Location UID that it serves. It is the same whatever it is called and wherever it
-    /// stands in the settings, and another one as soon as its first address is another one. Further addresses
-    /// of the same server do not count.
+    /// A stable key across restarts: a hash of its kind, its first address and its Retrieve
+    /// Location UID. It is independent of its alias, its place in the settings, and its further
+    /// addresses.
     #[must_use]
     pub fn key(&self) -> Arc<str> {
         Arc::clone(&self.key)
     }
 
-    /// Waits for a seat. [`Source::open`] does not ask for one; whoever opens many streams does.
+    /// Waits for a seat. [`Source::open`] takes none; callers that open many streams do.
     ///
     /// # Errors
-    /// [`Error::Crowded`] at once if too many wait, and if none becomes free in time.
+    /// [`Error::Crowded`] at once if the queue is full, or after the time-out.
     pub async fn seat(&self, claim: Claim) -> Result<Seat, Error> {
         self.seats.wait(claim).await
     }
 
-    /// How many seats are free now.
+    /// The number of free seats.
     #[must_use]
     pub fn free_seats(&self) -> usize {
         self.seats.free_now()
     }
 
-    /// A seat that is free now.
+    /// A free seat.
     #[must_use]
     pub fn free_seat(&self) -> Option<Seat> {
         self.seats.free()
     }
 
-    /// A seat for what nobody waits for, if there is room for that.
+    /// A seat for look-ahead, if enough are free.
     #[must_use]
     pub fn seat_ahead(&self) -> Option<Seat> {
         self.seats.ahead()
     }
 
-    /// Whether somebody waits for a seat.
+    /// Whether a request waits for a seat.
     #[must_use]
     pub fn is_waited_for(&self) -> bool {
         self.seats.is_waited_for()
     }
 
-    /// Asks for instances. Gives the stream as soon as the source begins to answer.
+    /// Requests instances, and returns the stream once the source begins to answer.
     ///
     /// # Errors
-    /// Why there is nothing to stream.
-    pub async fn open(&self, ask: &Ask<'_>) -> Result<Arrivals, Error> {
+    /// Why the source sends no instances.
+    pub async fn open(&self, ask: &InstanceRequest<'_>) -> Result<Arrivals, Error> {
         let parts = match &self.kind {
-            Kind::WadoRs(server) => Parts::Http(server.fetch(ask).await?),
-            Kind::WadoUri(server) => Parts::Http(server.fetch(ask).await?),
-            Kind::XcWado(location) => Parts::Http(location.fetch(ask).await?),
+            Kind::WadoRs(server) => InstanceReader::Http(server.fetch(ask).await?),
+            Kind::WadoUri(server) => InstanceReader::Http(server.fetch(ask).await?),
+            Kind::XcWado(location) => InstanceReader::Http(location.fetch(ask).await?),
             Kind::Folder(folder) => {
-                Parts::Folder(folder.fetch(ask.target, ask.representation).await?)
+                InstanceReader::Folder(folder.fetch(ask.target, ask.representation).await?)
             }
         };
         Ok(Arrivals::new(parts))
     }
 
-    /// Looks at its credentials, and shows its breakers, from now on.
+    /// Watches its credentials, and reports its breakers.
     pub fn watch(&self, metrics: &Metrics) {
         match &self.kind {
             Kind::WadoRs(server) => server.watch(&self.alias, metrics),
@@ -299,7 +298,7 @@ impl Source {
         }
     }
 
-    /// Where it is asked, in the order of the settings.
+    /// Its addresses, in the order of the settings.
     #[must_use]
     pub fn bases(&self) -> Vec<&Url> {
         match &self.kind {
@@ -310,7 +309,7 @@ impl Source {
         }
     }
 
-    /// What talks to it, if it is a server.
+    /// Its HTTP client, if it is a server.
     #[must_use]
     pub fn client(&self) -> Option<&Client> {
         match &self.kind {
@@ -321,7 +320,7 @@ impl Source {
         }
     }
 
-    /// An instance that is a file on this machine, opened where it is.
+    /// A local file of an instance, opened in place.
     pub async fn at_hand(&self, target: &Target) -> Option<Instance> {
         match &self.kind {
             Kind::WadoRs(_) | Kind::WadoUri(_) | Kind::XcWado(_) => None,
@@ -329,7 +328,7 @@ impl Source {
         }
     }
 
-    /// How many instances it offers, if it is a folder: a server does not say.
+    /// The number of its instances, for a folder only.
     #[must_use]
     pub fn instances(&self) -> Option<usize> {
         match &self.kind {
@@ -339,7 +338,7 @@ impl Source {
     }
 }
 
-/// The part of a key that is made of an address, and the part that is made of a location at that address.
+/// The parts of a key that come from an address and from a location.
 fn key(address: &str, location: &str) -> String {
     format!("{address}-{}", short_hash(location))
 }
@@ -355,7 +354,7 @@ fn short_hash(text: &str) -> String {
 }
 
 impl Kind {
-    /// What a key begins with: a hash of what it is and where, of a server its first address.
+    /// The prefix of a key: a hash of the kind and the first address.
     fn key(&self) -> String {
         match self {
             Self::WadoRs(_) => short_hash(&format!("wado-rs {self}")),
@@ -363,7 +362,7 @@ impl Kind {
             Self::XcWado(location) => location.gateway().key().to_owned(),
             Self::Folder(folder) => {
                 let root = folder.root();
-                // Whichever way it is written.
+                // Normalised, so that the spelling does not matter.
                 let root = root.canonicalize().unwrap_or_else(|_gone| root.to_owned());
                 short_hash(&format!("folder {}", root.display()))
             }
@@ -372,7 +371,7 @@ impl Kind {
 }
 
 impl fmt::Display for Kind {
-    /// Where it is; for operators only.
+    /// Its address, for operators only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WadoRs(server) => write_first(server.bases(), f),
@@ -392,15 +391,15 @@ fn write_first<'a>(
         .map_or(Ok(()), |base| fmt::Display::fmt(base, f))
 }
 
-/// The parts of an answer before anybody has looked into them.
+/// The instances of an answer, not yet parsed.
 #[derive(Debug)]
-enum Parts {
-    Http(wado_rs::Parts),
-    Folder(folder::Parts),
+enum InstanceReader {
+    Http(wado_rs::PartReader),
+    Folder(folder::FileSequence),
 }
 
-impl Parts {
-    /// Goes to the next part, over what is left of this one. `false`: there is none.
+impl InstanceReader {
+    /// Moves to the next instance, past the rest of this one. `false` at the end.
     async fn next(&mut self) -> Result<bool, body::Error> {
         match self {
             Self::Http(parts) => parts.next().await,
@@ -408,7 +407,7 @@ impl Parts {
         }
     }
 
-    /// The next bytes of this part; `None` at its end.
+    /// The next bytes of this instance; `None` at its end.
     async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
         match self {
             Self::Http(parts) => parts.chunk().await,
@@ -416,7 +415,7 @@ impl Parts {
         }
     }
 
-    /// The exact length of this part, where the source is bound to it.
+    /// The exact length of this instance, if the source guarantees it.
     fn length(&self) -> Option<u64> {
         match self {
             Self::Http(parts) => parts.length(),
@@ -424,7 +423,7 @@ impl Parts {
         }
     }
 
-    /// The length of this part as the source declares it, whether it is bound to it or not.
+    /// The declared length of this instance, guaranteed or not.
     fn declared(&self) -> Option<u64> {
         match self {
             Self::Http(parts) => parts.declared(),
@@ -432,23 +431,23 @@ impl Parts {
         }
     }
 
-    /// The entity tag of the whole answer.
+    /// The entity tag of the answer.
     fn etag(&self) -> Option<&str> {
         match self {
-            Self::Http(parts) => parts.keeping.etag.as_deref(),
+            Self::Http(parts) => parts.policy.etag.as_deref(),
             Self::Folder(_) => None,
         }
     }
 
-    /// Whether nothing of it should be kept. Files that are here are as near as copies of them.
+    /// Whether the source forbids caching. Local files need no cache.
     fn is_no_store(&self) -> bool {
         match self {
-            Self::Http(parts) => parts.keeping.no_store,
+            Self::Http(parts) => parts.policy.no_store,
             Self::Folder(_) => true,
         }
     }
 
-    /// Whether the source says that it gives only some of what it was asked for.
+    /// Whether the source declares the answer incomplete.
     fn is_partial(&self) -> bool {
         match self {
             Self::Http(parts) => parts.is_partial,

@@ -1,11 +1,11 @@
-//! What a source offers beside instances, asked for as it is and passed on.
+//! Sub-resources other than instances, forwarded from a source unchanged.
 
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use url::Url;
 
-use super::addresses::Answered;
+use super::addresses::SourceAnswer;
 use super::breaker::Report;
 use super::client::{Response, ResponseBody};
 use super::wado_rs::{check_status, content_length, is_framed};
@@ -18,46 +18,46 @@ use crate::resource::Target;
 
 /// A resource below a study, series or instance.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct ResourceRequest<'a> {
     /// The study, series or instance.
     pub target: &'a Target,
     /// The resource.
     pub sub_resource: &'a SubResource,
-    /// Its parameters, escaped.
+    /// Its escaped query.
     pub query: &'a str,
-    /// What the client accepts.
+    /// The client's `Accept` field.
     pub accept: &'a HeaderValue,
-    /// The request that this one is made for.
+    /// The downstream request.
     pub hop: &'a Hop,
 }
 
-/// What the source answers.
+/// The answer of a source.
 #[derive(Debug)]
 pub struct Answer {
-    /// The address of the answer, which relative links in it are relative to.
+    /// The URL of the answer, the base of its relative links.
     pub document: Url,
-    /// What it is.
+    /// Its media type.
     pub media_type: MediaType,
-    /// Its exact length, where known.
+    /// Its exact length, if known.
     pub length: Option<u64>,
-    /// Whether the source says that this is only some of it.
+    /// Whether the source declares it incomplete.
     pub is_partial: bool,
     body: ResponseBody,
     report: Report,
 }
 
 impl Source {
-    /// Asks for something else than instances.
+    /// Requests a sub-resource.
     ///
     /// # Errors
-    /// Why there is none.
-    pub async fn ask_for(&self, wanted: &Wanted<'_>) -> Result<Answer, Error> {
-        let path = format!("{}/{}", wanted.target.path(), wanted.sub_resource.path());
-        let (below, hop) = ([&*path, wanted.query], Some(wanted.hop));
+    /// Why the source sends none.
+    pub async fn ask_for(&self, request: &ResourceRequest<'_>) -> Result<Answer, Error> {
+        let path = format!("{}/{}", request.target.path(), request.sub_resource.path());
+        let (below, hop) = ([&*path, request.query], Some(request.hop));
         let answered = match &self.kind {
-            Kind::WadoRs(server) => server.get(below, wanted.accept, hop).await?,
-            Kind::XcWado(location) => location.get(below, wanted.accept, hop).await?,
-            // These have instances only, and settings cannot say otherwise.
+            Kind::WadoRs(server) => server.get(below, request.accept, hop).await?,
+            Kind::XcWado(location) => location.get(below, request.accept, hop).await?,
+            // These kinds serve instances only, which the settings enforce.
             Kind::WadoUri(_) | Kind::Folder(_) => return Err(Error::NotFound),
         };
         self.check(&answered.response)?;
@@ -67,7 +67,7 @@ impl Source {
     fn check(&self, response: &Response) -> Result<(), Error> {
         let is_gateway = matches!(self.kind, Kind::XcWado(_));
         match response.status {
-            // Here the client has chosen the words, so it has to hear that they are wrong.
+            // The client chose the parameters, so it gets the `400`.
             StatusCode::BAD_REQUEST => Err(Error::BadRequest),
             StatusCode::FORBIDDEN if is_gateway => Err(Error::Forbidden),
             _ => check_status(response, Representation::AsStored),
@@ -76,8 +76,8 @@ impl Source {
 }
 
 impl Answer {
-    fn of(answered: Answered) -> Result<Self, Error> {
-        let Answered {
+    fn of(answered: SourceAnswer) -> Result<Self, Error> {
+        let SourceAnswer {
             response,
             uri,
             report,
@@ -85,13 +85,15 @@ impl Answer {
         let headers = &response.headers;
         let field = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
         let media_type = field.and_then(MediaType::parse);
-        let media_type = media_type.ok_or(Error::Malformed("its content type cannot be read"))?;
+        let media_type = media_type.ok_or(Error::Malformed("its content type is malformed"))?;
         let coding = headers.get(CONTENT_ENCODING);
         if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-            return Err(Error::Malformed("it is coded, which was not asked for"));
+            return Err(Error::Malformed(
+                "it has a content coding that was not requested",
+            ));
         }
         if !is_framed(headers) {
-            return Err(Error::Malformed("it does not say where it ends"));
+            return Err(Error::Malformed("its body is not framed"));
         }
         Ok(Self {
             document: Url::parse(&uri.to_string()).map_err(|_invalid| Error::Unreachable)?,
@@ -106,7 +108,7 @@ impl Answer {
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
-    /// Why it broke off.
+    /// Why the answer broke off.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
         let chunk = self.body.chunk().await;
         match &chunk {

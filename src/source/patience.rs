@@ -1,19 +1,18 @@
-//! How long a source may keep the reader of an answer waiting: it must not be silent, nor send so little
-//! that it might as well be.
+//! Time-outs of a response body: the source must be neither silent nor too slow.
 //!
-//! Only time counts in which the source is waited for. While a client does not read, nobody waits here.
+//! Only time spent waiting for the source counts. A stalled client costs the source no patience.
 
 use std::time::Duration;
 
 use crate::body;
 
-/// A store of time: waiting takes from it, bytes that arrive fill it again.
+/// A store of time: waiting drains it, arriving bytes refill it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// As much as it holds.
+    /// Its capacity.
     most: Duration,
     left: Duration,
-    /// Bytes in a second that keep it from running out; 0: each byte fills it.
+    /// The bytes per second that balance the waiting; 0: each byte refills it.
     slowest: u64,
 }
 
@@ -26,14 +25,14 @@ impl Patience {
         }
     }
 
-    /// For how long the next bytes are waited for.
+    /// The time-out for the next bytes.
     pub(super) fn left(&self) -> Duration {
         self.left
     }
 
-    /// So many bytes have come, after so long a wait.
+    /// Records bytes, and the wait for them.
     pub(super) fn received(&mut self, bytes: usize, waited: Duration) {
-        // Exact enough for any rate that a network has.
+        // Exact enough for any network.
         let bytes = u32::try_from(bytes).map_or(f64::MAX, f64::from);
         let earned = match self.slowest {
             0 => self.most,
@@ -47,7 +46,7 @@ impl Patience {
         self.left = left.saturating_add(earned).min(self.most);
     }
 
-    /// Why no more bytes are waited for, once nothing of it is left.
+    /// The error once the store is empty.
     pub(super) fn failure(&self) -> body::Error {
         if self.left == self.most {
             body::Error::Silent
@@ -79,7 +78,7 @@ mod tests {
     #[test]
     fn a_source_at_the_slowest_rate_is_waited_for_for_ever() {
         let mut patience = Patience::new(30 * SECOND, 1024);
-        // In bursts too, if none is further from the next than silence may last.
+        // Bursts are allowed too, if no gap exceeds the silence limit.
         for (bytes, waited) in [(1024, SECOND), (20 << 10, 20 * SECOND)] {
             for _ in 0..10_000 {
                 patience.received(bytes, waited);

@@ -1,6 +1,6 @@
-//! Names of servers become addresses. A name that leads into an internal network is not followed unless
-//! settings allow that: whoever answers for the name could otherwise point the gateway anywhere
-//! (DNS rebinding). The addresses that are looked at here are the ones that are dialled.
+//! Resolves the names of servers. A name in an internal network is refused unless the settings
+//! allow it: otherwise the owner of the name could point the gateway anywhere (DNS rebinding). The
+//! checked addresses are the ones that are dialled.
 
 use std::future::Future;
 use std::io;
@@ -17,16 +17,16 @@ use url::{Host, Url};
 
 use crate::network::{self, Network, SpecialRange};
 
-/// Resolves names for one server.
+/// A resolver for one server.
 #[derive(Debug, Clone)]
 pub struct Resolver {
     allowed: Arc<[Network]>,
     names: Names,
-    /// Whether the log has it that addresses are refused.
+    /// Whether the log already contains the refusal.
     has_told: Arc<AtomicBool>,
 }
 
-/// What knows names.
+/// The origin of addresses.
 #[derive(Debug, Clone)]
 enum Names {
     System(GaiResolver),
@@ -34,18 +34,18 @@ enum Names {
     Fixed(Vec<IpAddr>),
 }
 
-/// Why a name leads nowhere.
+/// Why a name has no usable address.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody knows it.
+    /// The name cannot be resolved.
     #[error("{name} cannot be resolved: {error}")]
     Unknown {
         /// The name.
         name: String,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// It leads into an internal network.
+    /// The name resolves to an internal network.
     #[error(
         "{name} resolves to {address} ({}); if that is meant, add allow_networks = [\"{}\"] \
          to its [location.http] or [community.http]",
@@ -54,14 +54,14 @@ pub enum Error {
     Refused {
         /// The name.
         name: String,
-        /// An address of it.
+        /// One of its addresses.
         address: IpAddr,
         /// The range of the address.
         range: SpecialRange,
     },
 }
 
-/// `localhost` means this machine (RFC 6761 6.3), and settings that say it mean it.
+/// `localhost` is this machine (RFC 6761 6.3), as the settings intend.
 const LOCALHOST: &str = "localhost";
 
 impl Resolver {
@@ -69,7 +69,7 @@ impl Resolver {
         Self::with(Names::System(GaiResolver::new()), allowed)
     }
 
-    /// One that gets these addresses for any name.
+    /// A resolver with these addresses for any name.
     #[cfg(test)]
     pub(super) fn fixed(addresses: Vec<IpAddr>, allowed: &[Network]) -> Self {
         Self::with(Names::Fixed(addresses), allowed)
@@ -83,7 +83,7 @@ impl Resolver {
         }
     }
 
-    /// The addresses that a URL leads to. An address that is written in it is meant as it is.
+    /// The addresses of a URL. A literal address is used as it is.
     ///
     /// # Errors
     /// [`Error`].
@@ -110,7 +110,7 @@ impl Resolver {
             Ok(_) => self.has_told.store(false, Ordering::Relaxed),
             Err(error) => {
                 if !self.has_told.swap(true, Ordering::Relaxed) {
-                    tracing::error!(%error, "a server is not asked");
+                    tracing::error!(%error, "a server is not contacted");
                 }
             }
         }
@@ -130,7 +130,7 @@ impl Resolver {
     }
 }
 
-/// The addresses of a name that may be dialled.
+/// The permitted addresses of a name.
 fn permitted(name: &str, found: Vec<IpAddr>, allowed: &[Network]) -> Result<Vec<IpAddr>, Error> {
     if name.eq_ignore_ascii_case(LOCALHOST) {
         return Ok(found);
@@ -166,7 +166,7 @@ impl Service<Name> for Resolver {
         let resolver = self.clone();
         Box::pin(async move {
             let addresses = resolver.permitted(name.as_str()).await?;
-            // The connector knows the port.
+            // The connector adds the port.
             let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, 0));
             Ok(addresses.collect::<Vec<_>>().into_iter())
         })

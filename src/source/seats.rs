@@ -1,5 +1,4 @@
-//! How many a source serves at once, how many may wait for that, and how much of it is taken by what
-//! nobody waits for.
+//! Seats of a source: concurrent requests, the queue for them, and the share of look-ahead.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,18 +9,18 @@ use tokio::time::timeout;
 
 use super::{Error, Terms};
 
-/// How long a request may wait for a seat.
+/// The time that a request waits for a seat.
 const WAIT: Duration = Duration::from_secs(30);
-/// The same once its answer has begun, which would have to break off without it.
+/// The same for an answer that has begun; without a seat it would break off.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
-/// One seat more for repairs for so many others.
+/// One extra repair seat for this many seats.
 const SEATS_FOR_A_REPAIR: usize = 4;
-/// When to come again where too many wait.
+/// `Retry-After` when the queue is full.
 const SOON: Duration = Duration::from_secs(5);
-/// Seats that may be taken by what nobody waits for.
+/// The share of seats for look-ahead.
 const AHEAD: usize = 2;
 
-/// The places of those whom a source serves at once; clones share them.
+/// The seats of a source; clones share them.
 #[derive(Debug, Clone)]
 pub(super) struct Seats(Arc<Shared>);
 
@@ -32,24 +31,24 @@ struct Shared {
     free: Arc<Semaphore>,
     ahead: Arc<Semaphore>,
     repairs: Arc<Semaphore>,
-    /// Those whose answer has not begun.
+    /// Waiting requests whose answer has not begun.
     queued: AtomicUsize,
     waiting: AtomicUsize,
 }
 
-/// For what a seat is wanted.
+/// The purpose of a seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
     /// An answer that has not begun. It can still be refused.
     New,
-    /// An answer that has begun. There are no more of these than answers under way.
+    /// An answer that has begun. Their number is at most that of the running answers.
     Begun,
-    /// The rest of an instance that broke off. Its answer holds seats until it comes, so these have some of
+    /// A repair. The broken answer holds seats until the repair ends, so repairs have seats of
     /// their own: they never wait for an answer that waits for a repair itself.
     Repair,
 }
 
-/// A place among those whom a source serves at once; given back when dropped.
+/// A permit for one connection to a source; released on drop.
 #[derive(Debug)]
 pub struct Seat {
     seat: OwnedSemaphorePermit,
@@ -75,10 +74,10 @@ impl Seats {
         if let Some(seat) = self.free() {
             return Ok(seat);
         }
-        let _waiting = Counted::among(&self.0.waiting);
+        let _waiting = Count::among(&self.0.waiting);
         match claim {
             Claim::New => {
-                let queued = Counted::among(&self.0.queued);
+                let queued = Count::among(&self.0.queued);
                 if queued.before >= self.0.queue {
                     return Err(Error::Crowded { retry_after: SOON });
                 }
@@ -98,7 +97,7 @@ impl Seats {
         Some(Seat { seat, ahead: None })
     }
 
-    /// A seat for what nobody waits for: at least half of them stay free, and those who wait come first.
+    /// A seat for look-ahead: half of the seats stay free, and waiting requests come first.
     pub(super) fn ahead(&self) -> Option<Seat> {
         let is_quiet = self.0.free.available_permits() > self.0.connections / 2;
         if !is_quiet || self.is_waited_for() {
@@ -112,7 +111,7 @@ impl Seats {
         })
     }
 
-    /// Whether somebody waits for a seat.
+    /// Whether a request waits for a seat.
     pub(super) fn is_waited_for(&self) -> bool {
         self.0.waiting.load(Ordering::Acquire) > 0
     }
@@ -125,20 +124,20 @@ async fn of(seats: &Arc<Semaphore>, wait: Duration) -> Result<Seat, Error> {
     }
 }
 
-/// One of a number, for as long as this lives.
-struct Counted<'a> {
+/// Counts one while it lives.
+struct Count<'a> {
     number: &'a AtomicUsize,
     before: usize,
 }
 
-impl<'a> Counted<'a> {
+impl<'a> Count<'a> {
     fn among(number: &'a AtomicUsize) -> Self {
         let before = number.fetch_add(1, Ordering::AcqRel);
         Self { number, before }
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Count<'_> {
     fn drop(&mut self) {
         self.number.fetch_sub(1, Ordering::AcqRel);
     }

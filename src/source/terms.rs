@@ -1,21 +1,19 @@
-//! What is agreed with a source: how much is asked of it at the same time, and for how long what it
-//! gave serves without asking again.
+//! The terms of use of a source: concurrency and freshness.
 
 use std::time::Duration;
 
-/// How a source is used.
+/// The terms of use of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// Streams at the same time.
+    /// Concurrent streams.
     pub connections: usize,
-    /// Requests that may wait for one of them.
+    /// Requests that may wait for a seat.
     pub queue: usize,
-    /// What becomes of what it gave.
+    /// The freshness of its instances.
     pub freshness: Freshness,
 }
 
-/// For how long what a source gave serves (RFC 9111 4.2, with our own lifetime: sources of images
-/// seldom state one).
+/// The freshness lifetime (RFC 9111 4.2), from our settings: sources of images seldom state one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
     /// Time for which it serves without asking.
@@ -41,7 +39,8 @@ impl Default for Freshness {
     }
 }
 
-/// A week: instances do not change in practice, and what was withdrawn must not live on for ever.
+/// A week: instances do not change in practice, and a withdrawn instance must not be served
+/// forever.
 pub const DEFAULT_HOURS: u64 = 7 * 24;
 /// Requests that may wait for a connection to a source, unless settings say otherwise.
 pub const DEFAULT_QUEUE: usize = 256;

@@ -1,7 +1,7 @@
 //! A DICOMweb server as a source: *Get Instances* of PS3.18 10.4 (RAD-107).
 //!
-//! It is always asked for what it has, `transfer-syntax=*`: popular servers answer the default for
-//! a whole study with an error when they cannot transcode one object of it.
+//! Requests always accept `transfer-syntax=*`: popular servers answer a default request for a study
+//! with an error if they cannot transcode one object of it.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use http::header::{
 use http::{HeaderMap, StatusCode, Uri};
 use url::Url;
 
-use super::addresses::{Addresses, Answered, Question};
+use super::addresses::{Addresses, Question, SourceAnswer};
 use super::breaker::{Object, Report, Subject};
 use super::client::{Client, Response, ResponseBody, retry_after};
-use super::{Ask, Error, Representation};
+use super::{Error, InstanceRequest, Representation};
 use crate::body;
 use crate::dicom::MediaType;
 use crate::hop::Hop;
@@ -45,20 +45,20 @@ impl WadoRs {
         }
     }
 
-    /// The same server, which can be reached at these DICOMweb roots too.
+    /// Adds further DICOMweb roots of the same server.
     #[must_use]
     pub fn also_at(mut self, bases: impl IntoIterator<Item = Url>) -> Self {
         self.bases.extend(bases);
         self
     }
 
-    /// What talks to it.
+    /// Its HTTP client.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Its DICOMweb roots, in the order of the settings. There is at least one.
+    /// Its DICOMweb roots, in the order of the settings, at least one.
     pub fn bases(&self) -> impl Iterator<Item = &Url> {
         self.bases.iter()
     }
@@ -68,7 +68,7 @@ impl WadoRs {
         self.bases.watch(alias, metrics);
     }
 
-    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
+    pub(super) async fn fetch(&self, ask: &InstanceRequest<'_>) -> Result<PartReader, Error> {
         let accept = ask.representation.accept();
         let path = ask.target.path();
         let question = Question {
@@ -83,16 +83,16 @@ impl WadoRs {
             probe: &probe,
         };
         let asked = self.bases.get(&self.client, &question);
-        Parts::of(asked.await?, ask.representation)
+        PartReader::of(asked.await?, ask.representation)
     }
 
-    /// Asks for a path and query below one of its roots.
+    /// Sends a request for a path and query below one of its roots.
     pub(super) async fn get(
         &self,
         [path, query]: [&str; 2],
         accept: &HeaderValue,
         hop: Option<&Hop>,
-    ) -> Result<Answered, Error> {
+    ) -> Result<SourceAnswer, Error> {
         let question = Question {
             subject: Subject {
                 object: Object::at(&[path, query]),
@@ -107,14 +107,14 @@ impl WadoRs {
         self.bases.get(&self.client, &question).await
     }
 
-    /// Whether the server answers at one of its roots; for operators. Whatever its breaker says.
+    /// Whether the server answers at one of its roots, regardless of its breaker; for operators.
     ///
     /// # Errors
-    /// What keeps it from answering.
+    /// The error of the request.
     pub async fn probe(&self, base: &Url) -> Result<(), Error> {
         let uri = probe(base)?;
         let accept = HeaderValue::from_static("application/dicom+json");
-        let response = self.client.get(&uri, (&accept, None), None).await?;
+        let response = self.client.get(&uri, &accept, None, None).await?;
         if response.status.is_server_error() {
             return Err(Error::Status(response.status.as_u16()));
         }
@@ -122,13 +122,12 @@ impl WadoRs {
     }
 }
 
-/// A search is the one question that harms nobody and that most servers answer; whatever the status,
-/// somebody is there who speaks HTTP.
+/// A search is the one harmless request that most servers answer; any status proves an HTTP server.
 fn probe(base: &Url) -> Result<Uri, Error> {
     address(base, "studies", "limit=1")
 }
 
-/// The address of something below the root, written anew from typed parts.
+/// The URL of a target below the root, written from typed parts.
 fn address(base: &Url, path: &str, query: &str) -> Result<Uri, Error> {
     let base = base.as_str().trim_end_matches('/');
     let separator = if query.is_empty() { "" } else { "?" };
@@ -138,7 +137,7 @@ fn address(base: &Url, path: &str, query: &str) -> Result<Uri, Error> {
 }
 
 impl Representation {
-    /// How it is asked for.
+    /// The `Accept` field of a request.
     pub(super) fn accept(self) -> HeaderValue {
         match self {
             Self::AsStored => AS_STORED,
@@ -162,7 +161,7 @@ pub(super) fn check_status(
                 retry_after: retry_after(&response.headers),
             })
         }
-        // Orthanc says 400 or 500 to what it cannot transcode, others 415 or 501.
+        // Orthanc answers 400 or 500 if it cannot transcode, others 415 or 501.
         (
             StatusCode::BAD_REQUEST
             | StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -174,25 +173,25 @@ pub(super) fn check_status(
     }
 }
 
-/// The parts of an answer.
+/// The instances of an HTTP answer.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct PartReader {
     body: ResponseBody,
-    form: Form,
+    framing: Framing,
     report: Report,
-    /// Whether the server says that it gives only some of it (PS3.18 10.4.3).
+    /// Whether the server declares the answer incomplete (PS3.18 10.4.3).
     pub(super) is_partial: bool,
-    pub(super) keeping: Keeping,
+    pub(super) policy: CachePolicy,
 }
 
-/// What a server says of keeping its answer.
+/// The cache policy of an answer.
 #[derive(Debug, Default)]
-pub(super) struct Keeping {
+pub(super) struct CachePolicy {
     pub(super) etag: Option<Box<str>>,
     pub(super) no_store: bool,
 }
 
-impl Keeping {
+impl CachePolicy {
     fn of(headers: &HeaderMap) -> Self {
         let etag = headers.get(ETAG).and_then(|etag| etag.to_str().ok());
         let mut controls = headers.get_all(CACHE_CONTROL).iter();
@@ -212,20 +211,20 @@ impl Keeping {
 const LONGEST_ETAG: usize = 256;
 
 #[derive(Debug)]
-enum Form {
+enum Framing {
     Multipart {
         splitter: Box<Splitter>,
-        /// The length that the present part declares for itself.
+        /// The length that the current part declares.
         declared: Option<u64>,
     },
-    /// The whole body is one instance.
+    /// The body is a single instance.
     Single { length: Option<u64>, begun: bool },
 }
 
-impl Parts {
-    /// The answer of any server that gives instances by HTTP.
-    pub(super) fn of(answered: Answered, asked: Representation) -> Result<Self, Error> {
-        let Answered {
+impl PartReader {
+    /// The instances in an answer of any HTTP server.
+    pub(super) fn of(answered: SourceAnswer, asked: Representation) -> Result<Self, Error> {
+        let SourceAnswer {
             response, report, ..
         } = answered;
         check_status(&response, asked)?;
@@ -235,31 +234,31 @@ impl Parts {
             .and_then(|value| value.to_str().ok())
             .ok_or(Error::Malformed("it has no content type"))?;
         let media_type = MediaType::parse(content_type)
-            .ok_or(Error::Malformed("its content type cannot be read"))?;
-        let form = match media_type.essence() {
+            .ok_or(Error::Malformed("its content type is malformed"))?;
+        let framing = match media_type.essence() {
             "multipart/related" => {
                 let boundary = media_type
                     .parameter("boundary")
                     .ok_or(Error::Malformed("its content type names no boundary"))?;
                 let boundary = Boundary::parse(boundary)
                     .map_err(|_invalid| Error::Malformed("its boundary is invalid"))?;
-                Form::Multipart {
+                Framing::Multipart {
                     splitter: Box::new(Splitter::new(&boundary, Limits::default())),
                     declared: None,
                 }
             }
-            "application/dicom" if is_framed(&response.headers) => Form::Single {
+            "application/dicom" if is_framed(&response.headers) => Framing::Single {
                 length: content_length(&response.headers),
                 begun: false,
             },
-            "application/dicom" => return Err(Error::Malformed("it does not say where it ends")),
+            "application/dicom" => return Err(Error::Malformed("its body is not framed")),
             _ => return Err(Error::Malformed("it is not DICOM")),
         };
         Ok(Self {
             is_partial: response.status == StatusCode::PARTIAL_CONTENT,
-            keeping: Keeping::of(&response.headers),
+            policy: CachePolicy::of(&response.headers),
             body: response.body,
-            form,
+            framing,
             report,
         })
     }
@@ -285,9 +284,9 @@ impl Parts {
     }
 
     async fn pass_over(&mut self) -> Result<bool, body::Error> {
-        match &mut self.form {
-            Form::Single { begun, .. } => Ok(!std::mem::replace(begun, true)),
-            Form::Multipart { splitter, declared } => loop {
+        match &mut self.framing {
+            Framing::Single { begun, .. } => Ok(!std::mem::replace(begun, true)),
+            Framing::Multipart { splitter, declared } => loop {
                 match event(splitter, &mut self.body).await? {
                     None => return Ok(false),
                     Some(Event::Part(head)) => {
@@ -301,29 +300,29 @@ impl Parts {
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, body::Error> {
-        match &mut self.form {
-            Form::Single { .. } => self.body.chunk().await,
-            Form::Multipart { splitter, .. } => match event(splitter, &mut self.body).await? {
+        match &mut self.framing {
+            Framing::Single { .. } => self.body.chunk().await,
+            Framing::Multipart { splitter, .. } => match event(splitter, &mut self.body).await? {
                 Some(Event::Data(bytes)) => Ok(Some(bytes)),
                 Some(Event::PartEnd) | None => Ok(None),
-                Some(Event::Part(_)) => Err(body::Error::Malformed("a part begins in a part")),
+                Some(Event::Part(_)) => Err(body::Error::Malformed("a part begins inside a part")),
             },
         }
     }
 
-    /// HTTP keeps to the length of a whole body. That of a part is known to be right only at its end.
+    /// HTTP enforces the length of a body. The length of a part is confirmed only at its end.
     pub(super) fn length(&self) -> Option<u64> {
-        match &self.form {
-            Form::Single { length, .. } => *length,
-            Form::Multipart { .. } => None,
+        match &self.framing {
+            Framing::Single { length, .. } => *length,
+            Framing::Multipart { .. } => None,
         }
     }
 
-    /// The length that the present part, or the whole body, declares.
+    /// The length that the current part, or the entire body, declares.
     pub(super) fn declared(&self) -> Option<u64> {
-        match &self.form {
-            Form::Single { length, .. } => *length,
-            Form::Multipart { declared, .. } => *declared,
+        match &self.framing {
+            Framing::Single { length, .. } => *length,
+            Framing::Multipart { declared, .. } => *declared,
         }
     }
 }
@@ -341,7 +340,7 @@ async fn event(
         }
         match body.chunk().await? {
             Some(chunk) => splitter.push(chunk),
-            // The closing boundary has not come: whatever HTTP says, this is not the whole.
+            // Without the closing boundary the answer is truncated, even if HTTP ended cleanly.
             None => {
                 return match splitter.finish() {
                     Ok(()) => Ok(None),
@@ -352,7 +351,7 @@ async fn event(
     }
 }
 
-// RFC 9112 6.3: a body that ends when the connection does looks whole when it is cut.
+// RFC 9112 6.3: a body delimited by the end of its connection looks complete when it is truncated.
 pub(super) fn is_framed(headers: &HeaderMap) -> bool {
     headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
 }

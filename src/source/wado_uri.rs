@@ -1,8 +1,8 @@
 //! A WADO-URI server as a source (PS3.18 chapter 9, RAD-55): one instance for each request.
 //!
-//! The standard knows no way to ask for an instance as it is stored: without `transferSyntax` it is
-//! to be decoded. Servers that mind take `*`, as in WADO-RS, so that is tried first; one that refuses
-//! it is asked without from then on.
+//! The standard has no request for an instance as it is stored: without `transferSyntax` the server
+//! decodes it. Most servers that matter accept `*`, as in WADO-RS, so it is tried first; a server
+//! that refuses it is asked without it from then on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,11 +11,11 @@ use http::header::HeaderValue;
 use http::{StatusCode, Uri};
 use url::Url;
 
-use super::addresses::{Addresses, Answered, Question};
+use super::addresses::{Addresses, Question, SourceAnswer};
 use super::breaker::{Object, Subject};
 use super::client::Client;
-use super::wado_rs::Parts;
-use super::{Ask, Error, NOWHERE, Representation};
+use super::wado_rs::PartReader;
+use super::{Error, InstanceRequest, NOWHERE, Representation};
 use crate::metrics::Metrics;
 use crate::resource::Target;
 
@@ -31,7 +31,7 @@ pub struct WadoUri {
 }
 
 impl WadoUri {
-    /// The server whose WADO-URI service is at `base`, slash for slash.
+    /// The server with its WADO-URI service at exactly `base`.
     #[must_use]
     pub fn new(base: Url, client: Client) -> Self {
         Self {
@@ -41,13 +41,13 @@ impl WadoUri {
         }
     }
 
-    /// What talks to it.
+    /// Its HTTP client.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Where it is.
+    /// Its URL.
     pub fn bases(&self) -> impl Iterator<Item = &Url> {
         self.base.iter()
     }
@@ -57,7 +57,7 @@ impl WadoUri {
         self.base.watch(alias, metrics);
     }
 
-    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
+    pub(super) async fn fetch(&self, ask: &InstanceRequest<'_>) -> Result<PartReader, Error> {
         let is_stored = ask.representation == Representation::AsStored;
         let syntax = match ask.representation {
             Representation::AsStored if self.knows_no_star.load(Ordering::Relaxed) => "",
@@ -72,10 +72,10 @@ impl WadoUri {
             }
             answered = again;
         }
-        Parts::of(answered, ask.representation)
+        PartReader::of(answered, ask.representation)
     }
 
-    async fn ask(&self, ask: &Ask<'_>, syntax: &str) -> Result<Answered, Error> {
+    async fn ask(&self, ask: &InstanceRequest<'_>, syntax: &str) -> Result<SourceAnswer, Error> {
         let question = Question {
             subject: Subject {
                 object: Object::at(&[&ask.target.path()]),
@@ -90,12 +90,12 @@ impl WadoUri {
         self.base.get(&self.client, &question).await
     }
 
-    /// Whether it answers; for operators. Whatever its breaker says.
+    /// Whether it answers, regardless of its breaker; for operators.
     ///
     /// # Errors
-    /// What keeps it from answering.
+    /// The error of the request.
     pub async fn probe(&self, base: &Url) -> Result<(), Error> {
-        let response = self.client.get(&probe(base)?, (&DICOM, None), None).await?;
+        let response = self.client.get(&probe(base)?, &DICOM, None, None).await?;
         match response.status {
             status if status.is_server_error() => Err(Error::Status(status.as_u16())),
             status if status.is_success() => Err(Error::Malformed("it has what nobody has")),
@@ -104,7 +104,7 @@ impl WadoUri {
     }
 }
 
-/// What servers say to a value that they do not know.
+/// The statuses of servers for an unknown value.
 fn is_refused(status: StatusCode) -> bool {
     matches!(
         status,
@@ -116,7 +116,7 @@ fn is_refused(status: StatusCode) -> bool {
     )
 }
 
-/// An instance that nobody has.
+/// The URL of an instance that does not exist.
 fn probe(base: &Url) -> Result<Uri, Error> {
     written(base, [NOWHERE; 3], "")
 }
@@ -131,8 +131,8 @@ fn address(base: &Url, target: &Target, syntax: &str) -> Result<Uri, Error> {
     }
 }
 
-/// UIDs need no escaping, nor does the slash of `contentType` in a query (RFC 3986 3.4); there are
-/// servers that do not undo it there.
+/// UIDs need no escaping, nor does the slash of `contentType` in a query (RFC 3986 3.4); some
+/// servers do not decode it there.
 fn written(base: &Url, [study, series, instance]: [&str; 3], syntax: &str) -> Result<Uri, Error> {
     format!(
         "{base}?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}\

@@ -1,7 +1,7 @@
 //! Another community's gateway as a source: *Cross-Community WADO-RS Retrieve* (RAD-160) of IHE
-//! XC-WADO. The part of an initiating imaging gateway that speaks.
+//! XC-WADO, on the side of the initiating imaging gateway.
 //!
-//! A responding imaging gateway must offer *Get Instances* only, and nothing else is asked of it
+//! A responding imaging gateway must offer *Get Instances* only, and no other transaction is used
 //! here.
 
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use http::header::HeaderValue;
 use http::{StatusCode, Uri};
 use url::Url;
 
-use super::addresses::{Addresses, Answered, Question};
+use super::addresses::{Addresses, Question, SourceAnswer};
 use super::breaker::{Object, Subject};
 use super::client::Client;
 use super::seats::Seats;
-use super::wado_rs::Parts;
-use super::{Ask, Error, Freshness, Kind, NOWHERE, Source, Terms, key, short_hash};
+use super::wado_rs::PartReader;
+use super::{Error, Freshness, InstanceRequest, Kind, NOWHERE, Source, Terms, key, short_hash};
 use crate::hop::Hop;
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
 use crate::metrics::Metrics;
@@ -24,10 +24,10 @@ use crate::metrics::Metrics;
 #[derive(Debug, Clone)]
 pub struct RespondingGateway {
     alias: Arc<str>,
-    /// What stands before `homeCommunityId/`, with a slash at its end. Its clones share the breakers.
+    /// The URLs before `homeCommunityId/`, with a slash at the end. Clones share the breakers.
     bases: Arc<Addresses<Url>>,
     home_community_id: HomeCommunityId,
-    /// What the keys of all locations behind it begin with (see [`Source::key`]).
+    /// The prefix of the keys of all its locations (see [`Source::key`]).
     key: Arc<str>,
     client: Client,
     freshness: Freshness,
@@ -42,7 +42,7 @@ pub struct XcWado {
 }
 
 impl RespondingGateway {
-    /// The gateway of a community at `base`, which is used on these terms.
+    /// The gateway of a community at `base`, with these terms.
     #[must_use]
     pub fn new(
         alias: &str,
@@ -63,7 +63,7 @@ impl RespondingGateway {
         }
     }
 
-    /// The same gateway, which can be reached at these addresses too.
+    /// Adds further addresses of the same gateway.
     #[must_use]
     pub fn also_at(mut self, bases: impl IntoIterator<Item = Url>) -> Self {
         let shared = Arc::get_mut(&mut self.bases).expect("nobody has a clone of it yet");
@@ -71,7 +71,7 @@ impl RespondingGateway {
         self
     }
 
-    /// A location behind it as a source. All of them share the gateway's connections.
+    /// A location behind it as a source. All locations share the gateway's connections.
     #[must_use]
     pub fn source(&self, location: Location) -> Source {
         Source {
@@ -86,13 +86,13 @@ impl RespondingGateway {
         }
     }
 
-    /// What the keys of all locations behind it begin with (see [`Source::key`]).
+    /// The prefix of the keys of all its locations (see [`Source::key`]).
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// What the addresses of a location begin with, as far as `studies`.
+    /// The URLs of a location, up to `studies`.
     #[must_use]
     pub fn roots(&self, location: &Location) -> Vec<Url> {
         let path = location.xc_wado_path(&self.home_community_id);
@@ -100,42 +100,42 @@ impl RespondingGateway {
         self.bases.iter().filter_map(root).collect()
     }
 
-    /// What it is called in metrics and logs.
+    /// Its alias in metrics and logs.
     #[must_use]
     pub fn alias(&self) -> &str {
         &self.alias
     }
 
-    /// Where it is, in the order of the settings. There is at least one address.
+    /// Its addresses, in the order of the settings, at least one.
     pub fn bases(&self) -> impl Iterator<Item = &Url> {
         self.bases.iter()
     }
 
-    /// Looks at its credentials, and shows its breakers, from now on.
+    /// Watches its credentials, and reports its breakers.
     pub fn watch(&self, metrics: &Metrics) {
         self.client.watch(metrics);
         self.bases.watch(&self.alias, metrics);
     }
 
-    /// What talks to it.
+    /// Its HTTP client.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Whether it answers at one of its addresses and knows us; for operators. Whatever its breaker
-    /// says.
+    /// Whether it answers at one of its addresses and accepts us, regardless of its breaker; for
+    /// operators.
     ///
     /// # Errors
-    /// What keeps it from answering.
+    /// The error of the request.
     pub async fn probe(&self, base: &Url) -> Result<(), Error> {
         let uri = self.nowhere(base)?;
         let response = self
             .client
-            .get(&uri, (&HeaderValue::from_static("*/*"), None), None)
+            .get(&uri, &HeaderValue::from_static("*/*"), None, None)
             .await?;
         match response.status {
-            // It has no such thing, and says so to us.
+            // It has no such resource, and tells an authenticated client so.
             StatusCode::NOT_FOUND => Ok(()),
             StatusCode::FORBIDDEN => Err(Error::Forbidden),
             status if status.is_success() => Err(Error::Malformed("it has what nobody has")),
@@ -151,7 +151,7 @@ impl RespondingGateway {
         self.uri(base, &nowhere, [&format!("studies/{NOWHERE}"), ""])
     }
 
-    /// The canonical form of the address, as Rev 1.2 of XC-WADO writes it.
+    /// The canonical form of the URL in XC-WADO Rev 1.2.
     fn uri(&self, base: &Url, location: &Location, [path, query]: [&str; 2]) -> Result<Uri, Error> {
         let url = location.xc_wado_query();
         let query = [url.as_deref().unwrap_or(""), query];
@@ -176,12 +176,12 @@ impl XcWado {
         &self.gateway.client
     }
 
-    /// What tells it from other locations of the community.
+    /// Its key among the locations of the community.
     pub(super) fn key(&self) -> String {
         location_key(&self.location)
     }
 
-    pub(super) async fn fetch(&self, ask: &Ask<'_>) -> Result<Parts, Error> {
+    pub(super) async fn fetch(&self, ask: &InstanceRequest<'_>) -> Result<PartReader, Error> {
         let accept = ask.representation.accept();
         let path = ask.target.path();
         let gateway = &self.gateway;
@@ -197,19 +197,19 @@ impl XcWado {
             probe: &|base| gateway.nowhere(base),
         };
         let asked = gateway.bases.get(&gateway.client, &question);
-        match Parts::of(asked.await?, ask.representation) {
+        match PartReader::of(asked.await?, ask.representation) {
             Err(Error::Status(403)) => Err(Error::Forbidden),
             fetched => fetched,
         }
     }
 
-    /// Asks for a path and query of this location at one of the gateway's addresses.
+    /// Sends a request for a path and query of this location to the gateway.
     pub(super) async fn get(
         &self,
         below: [&str; 2],
         accept: &HeaderValue,
         hop: Option<&Hop>,
-    ) -> Result<Answered, Error> {
+    ) -> Result<SourceAnswer, Error> {
         let gateway = &self.gateway;
         let question = Question {
             subject: Subject {
@@ -225,7 +225,7 @@ impl XcWado {
         gateway.bases.get(&gateway.client, &question).await
     }
 
-    /// Which location of the community it is.
+    /// The location within the community.
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.location
@@ -236,7 +236,7 @@ impl XcWado {
     }
 }
 
-/// What tells a location from others of its community.
+/// The key of a location among those of its community.
 fn location_key(location: &Location) -> String {
     let uid = location.retrieve_location_uid.as_ref();
     let uid = uid.map_or("", |uid| uid.as_str());

@@ -1,4 +1,4 @@
-//! The first page of a file, which says what it holds, and the table of digests at its end.
+//! The first page of a file, its header, and the table of digests at its end.
 //!
 //! ```text
 //! 0      magic, header as JSON, blanks, digest of all that
@@ -10,30 +10,29 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, UNIX_EPOCH};
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 
-use super::leaves::{DIGEST, Digests, Opened, count, digests};
+use super::leaves::{BODY_AT, DIGEST, Digests, StoredFile, count, digests};
 use super::name::{self, Name};
 use super::{Key, Stored, Validity};
-use crate::cache::hex;
 use crate::dicom::part10::Identity;
 use crate::dicom::{
     SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntax,
 };
 use crate::source::Representation;
 
-/// Where the body begins.
-pub const BODY_AT: u64 = 4096;
-
-// Ends in the version of the format. Files of another version are deleted at the start.
+// Ends with the version of the format. Files of other versions are deleted at the start.
 const MAGIC: &[u8; 8] = b"XCWADO\x00\x02";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     place: String,
-    representation: Form,
+    representation: StoredRepresentation,
     study: String,
     series: String,
     sop_instance: String,
@@ -41,7 +40,7 @@ struct Header {
     transfer_syntax: String,
     length: u64,
     sha256: String,
-    /// Of the table of digests.
+    /// The digest of the table of digests.
     digests: String,
     /// Seconds since 1970.
     stored_at: u64,
@@ -51,20 +50,20 @@ struct Header {
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Form {
+enum StoredRepresentation {
     AsStored,
     ExplicitVrLittleEndian,
 }
 
-/// The page of a file whose table is `table`.
+/// The header page of a file with this table.
 pub(super) fn page(stored: &Stored, table: &[u8]) -> io::Result<Vec<u8>> {
     let since = stored.stored_at.duration_since(UNIX_EPOCH);
     let (key, seal) = (&stored.key, stored.name().seal());
     let header = Header {
         place: (*key.place).to_owned(),
         representation: match key.representation {
-            Representation::AsStored => Form::AsStored,
-            Representation::ExplicitVrLittleEndian => Form::ExplicitVrLittleEndian,
+            Representation::AsStored => StoredRepresentation::AsStored,
+            Representation::ExplicitVrLittleEndian => StoredRepresentation::ExplicitVrLittleEndian,
         },
         study: key.study.as_str().to_owned(),
         series: key.series.as_str().to_owned(),
@@ -72,8 +71,8 @@ pub(super) fn page(stored: &Stored, table: &[u8]) -> io::Result<Vec<u8>> {
         sop_class: stored.sop_class.as_str().to_owned(),
         transfer_syntax: stored.transfer_syntax.as_str().to_owned(),
         length: stored.length,
-        sha256: hex(&stored.sha256),
-        digests: hex(&seal.table(table).to_le_bytes()),
+        sha256: HEXLOWER.encode(&stored.sha256),
+        digests: HEXLOWER.encode(&seal.table(table).to_le_bytes()),
         stored_at: since.map_or(0, |since| since.as_secs()),
         etag: stored.validity.etag().map(Into::into),
     };
@@ -81,7 +80,7 @@ pub(super) fn page(stored: &Stored, table: &[u8]) -> io::Result<Vec<u8>> {
     serde_json::to_writer(&mut page, &header)?;
     let size = usize::try_from(BODY_AT - DIGEST).map_err(io::Error::other)?;
     if page.len() > size {
-        return Err(io::Error::other("it has too long an entity tag"));
+        return Err(io::Error::other("its entity tag is too long"));
     }
     page.resize(size, b' ');
     let digest = seal.page(&page);
@@ -89,7 +88,8 @@ pub(super) fn page(stored: &Stored, table: &[u8]) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// What a file holds, without a look at its body; `None` if it is damaged, of another version or not whole.
+/// The entry of a file, from its header only; `None` if it is damaged, incomplete or of another
+/// version.
 pub(super) fn read(path: &Path, name: Name) -> Option<Stored> {
     let file = name::open(path).ok()?;
     let header = header(&file, name)?;
@@ -98,25 +98,26 @@ pub(super) fn read(path: &Path, name: Name) -> Option<Stored> {
     (is_whole(&file, length) && stored.name() == name).then_some(stored)
 }
 
-/// Opens a file that the index knows.
+/// Opens a file of the index.
 ///
 /// # Errors
-/// If it is not that file any more, or cannot be read.
-pub(super) fn open(path: &Path, stored: &Stored) -> io::Result<Opened> {
+/// If the file has changed, or cannot be read.
+pub(super) fn open(path: &Path, stored: &Stored) -> io::Result<StoredFile> {
     let (name, damaged) = (stored.name(), || {
         io::Error::from(io::ErrorKind::InvalidData)
     });
     let file = name::open(path)?;
     let header = header(&file, name).ok_or_else(damaged)?;
-    let is_same = header.length == stored.length && header.sha256 == hex(&stored.sha256);
+    let is_same =
+        header.length == stored.length && header.sha256 == HEXLOWER.encode(&stored.sha256);
     if !is_same || !is_whole(&file, stored.length) {
         return Err(damaged());
     }
     let digests = table(&file, &header, name).ok_or_else(damaged)?;
-    Ok(Opened::new(file, name.seal(), stored.length, digests))
+    Ok(StoredFile::new(file, name.seal(), stored.length, digests))
 }
 
-/// Bytes of a file whose body has so many.
+/// The size of a file with a body of this length.
 pub(super) fn size(length: u64) -> u64 {
     BODY_AT + length + count(length) * DIGEST
 }
@@ -140,7 +141,7 @@ fn table(file: &File, header: &Header, name: Name) -> Option<Digests> {
     let mut table = vec![0; usize::try_from(count(header.length) * DIGEST).ok()?];
     file.read_exact_at(&mut table, BODY_AT + header.length)
         .ok()?;
-    let digest = hex(&name.seal().table(&table).to_le_bytes());
+    let digest = HEXLOWER.encode(&name.seal().table(&table).to_le_bytes());
     (digest == header.digests).then(|| digests(&table))
 }
 
@@ -159,29 +160,26 @@ impl Header {
             series: identity.series.clone(),
             instance: identity.sop_instance.clone(),
             representation: match self.representation {
-                Form::AsStored => Representation::AsStored,
-                Form::ExplicitVrLittleEndian => Representation::ExplicitVrLittleEndian,
+                StoredRepresentation::AsStored => Representation::AsStored,
+                StoredRepresentation::ExplicitVrLittleEndian => {
+                    Representation::ExplicitVrLittleEndian
+                }
             },
         };
         let stored_at = UNIX_EPOCH.checked_add(Duration::from_secs(self.stored_at))?;
         let validity = Validity::since(stored_at, self.etag.as_deref());
-        let sum = (self.length, unhex(&self.sha256)?);
-        Some(Stored::new(
-            (key, generation),
-            &identity,
-            sum,
-            (stored_at, validity),
-        ))
+        let sha256 = HEXLOWER_PERMISSIVE.decode(self.sha256.as_bytes()).ok()?;
+        Some(Stored {
+            key,
+            sop_class: identity.sop_class,
+            transfer_syntax: identity.transfer_syntax,
+            length: self.length,
+            sha256: sha256.try_into().ok()?,
+            stored_at,
+            validity,
+            generation,
+            used: AtomicU64::new(0),
+            opened: Mutex::default(),
+        })
     }
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }

@@ -1,8 +1,8 @@
-//! What is on disk, in memory: within bytes of files, within bytes of memory, and not too old.
+//! The index of the disk tier, in memory: bounded by file bytes, memory bytes and age.
 //!
-//! It is a table of our own because files that leave must be deleted outside its lock, by the thread that
-//! made them leave, and because an entry takes a quarter of the memory that one of a general cache takes.
-//! No call takes longer than a walk down a tree, but for [`Index::forget`].
+//! The table is our own, because the thread that evicts an entry must delete its file outside the
+//! lock, and because an entry takes a quarter of the memory of a general cache's entry. Every call
+//! except [`Index::forget`] takes logarithmic time.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -14,30 +14,30 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::{Key, Limits, Stored, header};
 use crate::dicom::{SeriesInstanceUid, SopClassUid, StudyInstanceUid, TransferSyntax};
 
-/// What an entry costs beside [`Stored`] and the UID of its instance: its slot in the table, its places in
-/// two trees that are two thirds full, and the head and the rounding of two allocations.
+/// Bytes of an entry besides [`Stored`] and the UID of its instance: its slot in the table, its
+/// places in two trees that are two thirds full, and the overhead of two allocations.
 const OVERHEAD: u64 = 16 + 40 + 40 + 64;
-/// Distinct values of each kind that entries share; beyond that they are learned anew.
+/// Distinct values of each kind that entries share; beyond that the set starts again.
 const MOST_WORDS: usize = 4096;
 
-/// What is on disk.
+/// The index of the disk tier.
 #[derive(Debug)]
 pub(super) struct Index {
     limits: Limits,
     by_key: HashSet<ByKey>,
-    /// The least recently used first.
+    /// By last use, oldest first.
     by_use: BTreeMap<u64, Arc<Stored>>,
-    /// By the second in which it was stored, and its generation.
+    /// By the second of storage, and by generation.
     by_time: BTreeMap<(u64, u64), Arc<Stored>>,
     uses: u64,
     bytes: u64,
     memory: u64,
-    /// What is under way: reads and writes that must not bring back what is forgotten meanwhile.
+    /// Pending reads and writes, which must not restore a purged instance.
     pending: HashMap<Key, Vec<Arc<AtomicBool>>>,
     words: Words,
 }
 
-/// An entry, found by its key.
+/// An entry, hashed by its key.
 #[derive(Debug)]
 struct ByKey(Arc<Stored>);
 
@@ -61,14 +61,14 @@ impl PartialEq for ByKey {
 
 impl Eq for ByKey {}
 
-/// Entries that have left the index: their files are to be deleted.
+/// Removed entries, whose files must be deleted.
 pub(super) type Left = Vec<Arc<Stored>>;
 
-/// What came of an insertion.
+/// The result of an insertion.
 pub(super) struct Inserted {
-    /// What had to leave for it, the old generation of it included.
+    /// The removed entries, including the old generation of the key.
     pub(super) left: Left,
-    /// How many of those left for want of room.
+    /// The number of evictions among them.
     pub(super) evicted: u64,
 }
 
@@ -87,7 +87,7 @@ impl Index {
         }
     }
 
-    /// An entry, which is the most recently used one from now on.
+    /// An entry; counts as a use.
     pub(super) fn find(&mut self, key: &Key) -> Option<Arc<Stored>> {
         let stored = Arc::clone(&self.by_key.get(key)?.0);
         if self.limits.is_over(&stored, SystemTime::now()) {
@@ -100,7 +100,7 @@ impl Index {
         Some(stored)
     }
 
-    /// An entry; it counts as no use of it.
+    /// An entry; does not count as a use.
     pub(super) fn peek(&self, key: &Key) -> Option<Arc<Stored>> {
         let stored = Arc::clone(&self.by_key.get(key)?.0);
         (!self.limits.is_over(&stored, SystemTime::now())).then_some(stored)
@@ -130,7 +130,7 @@ impl Index {
         Inserted { left, evicted }
     }
 
-    /// Takes an entry out.
+    /// Removes an entry.
     pub(super) fn remove(&mut self, key: &Key) -> Option<Arc<Stored>> {
         let stored = self.by_key.take(key)?.0;
         self.by_use.remove(&stored.used.load(Ordering::Relaxed));
@@ -140,14 +140,14 @@ impl Index {
         Some(stored)
     }
 
-    /// Takes an entry out, unless there is another generation of it by now.
+    /// Removes an entry, unless a newer generation has replaced it.
     pub(super) fn remove_this(&mut self, stored: &Arc<Stored>) -> bool {
         let is_this = |found: &ByKey| Arc::ptr_eq(&found.0, stored);
         let is_here = self.by_key.get(&stored.key).is_some_and(is_this);
         is_here && self.remove(&stored.key).is_some()
     }
 
-    /// Takes out what is too old, at most so many entries.
+    /// Removes expired entries, at most this many.
     pub(super) fn expire(&mut self, most: usize) -> Left {
         let now = SystemTime::now();
         let mut left = Left::new();
@@ -161,7 +161,7 @@ impl Index {
         left
     }
 
-    /// Takes out one entry, and marks what is under way for its key.
+    /// Removes one entry, and marks the pending work for its key.
     pub(super) fn forget_one(&mut self, key: &Key) -> Option<Arc<Stored>> {
         for mark in self.pending.get(key).into_iter().flatten() {
             mark.store(true, Ordering::Release);
@@ -169,7 +169,7 @@ impl Index {
         self.remove(key)
     }
 
-    /// Takes out what `which` says, and marks what is under way of it.
+    /// Removes the selected entries, and marks their pending work.
     pub(super) fn forget(&mut self, which: &dyn Fn(&Key) -> bool) -> Left {
         for (key, marks) in &self.pending {
             if which(key) {
@@ -183,7 +183,7 @@ impl Index {
         keys.iter().filter_map(|key| self.remove(key)).collect()
     }
 
-    /// Notes that something is under way for a key. The mark is set when the key is forgotten.
+    /// Registers pending work for a key. A purge of the key sets the mark.
     pub(super) fn begin(&mut self, key: &Key) -> Arc<AtomicBool> {
         let mark = Arc::new(AtomicBool::new(false));
         let marks = self.pending.entry(key.clone()).or_default();
@@ -191,7 +191,7 @@ impl Index {
         mark
     }
 
-    /// It is not under way any more.
+    /// Removes pending work.
     pub(super) fn end(&mut self, key: &Key, mark: &Arc<AtomicBool>) {
         if let Some(marks) = self.pending.get_mut(key) {
             marks.retain(|other| !Arc::ptr_eq(other, mark));
@@ -201,7 +201,7 @@ impl Index {
         }
     }
 
-    /// The same entry, which shares with the others what is alike in them.
+    /// The same entry, with its repeated values shared with other entries.
     pub(super) fn shared(&mut self, mut stored: Stored) -> Stored {
         let words = &mut self.words;
         let key = &mut stored.key;
@@ -213,7 +213,7 @@ impl Index {
         stored
     }
 
-    /// Whether nothing is under way.
+    /// Whether no work is pending.
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         self.pending.is_empty()
@@ -225,7 +225,7 @@ impl Index {
     }
 }
 
-/// Values that many entries have.
+/// Values that many entries have in common.
 #[derive(Debug, Default)]
 struct Words {
     places: HashSet<Arc<str>>,
@@ -252,7 +252,7 @@ fn by_time(stored: &Stored) -> (u64, u64) {
     (second, stored.generation)
 }
 
-/// About how much memory an entry takes.
+/// Approximate bytes of an entry in memory.
 fn cost(stored: &Stored) -> u64 {
     let etag = stored.validity.etag().map_or(0, str::len);
     let texts = stored.key.instance.as_str().len() + etag;

@@ -1,10 +1,10 @@
-//! The digests by which damage to a file is found, piece by piece.
+//! Digests that detect damage to a file, leaf by leaf.
 //!
-//! A body is cut into leaves of 64 KiB, and each has a digest of 128 bits (XXH3) in the file. The seed of a
-//! digest is made of the key and the generation of the file and of the number of the leaf: a leaf at another
-//! place, or in another file, does not match. This finds bit rot, torn writes and mistaken copies.
-//! It does not stop an attacker who may write to the folder: such a person could replace whole files,
-//! digests and all.
+//! A body consists of leaves of 64 KiB, and the file contains a digest of 128 bits (XXH3) for each.
+//! The seed of a digest covers the key and generation of the file and the number of the leaf: a
+//! leaf at another place, or in another file, does not match. This detects bit rot, torn writes and
+//! misplaced copies. It does not stop an attacker with write access to the folder, who could
+//! replace entire files with their digests.
 
 use std::fs::File;
 use std::io;
@@ -14,29 +14,29 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use twox_hash::xxhash3_128::Hasher;
 
-use super::BODY_AT;
-
-/// Bytes of a leaf: the least that is read and verified.
+/// The offset of the body in a file, behind the header page.
+pub const BODY_AT: u64 = 4096;
+/// Bytes of a leaf, the unit of verified reads.
 pub const LEAF: u64 = 64 << 10;
-/// Reads of 4 KiB cost fifteen times the processor time of these.
+/// Reads of 4 KiB would take fifteen times the CPU time.
 const CHUNK: u64 = 256 << 10;
 /// Bytes of a digest in a file.
 pub(super) const DIGEST: u64 = 16;
 
-/// The part of every seed that belongs to this format.
+/// The part of every seed that identifies this format.
 const SEED: u64 = u64::from_le_bytes(*b"XCWADO\x00\x02");
 const PAGE: u64 = u64::MAX;
 const TABLE: u64 = u64::MAX - 1;
 
-/// Digests of the leaves of a body, in order.
+/// The digests of the leaves of a body, in order.
 pub(super) type Digests = Vec<u128>;
 
-/// The file that digests belong to.
+/// The identity of the file of a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seal([u8; 24]);
 
 impl Seal {
-    /// That of a file with this key and generation.
+    /// The seal of a file with this key and generation.
     pub(super) fn new(key: [u8; 16], generation: u64) -> Self {
         let mut seal = [0; 24];
         seal[..16].copy_from_slice(&key);
@@ -66,22 +66,16 @@ impl Seal {
         self.leaf(TABLE, bytes)
     }
 
-    /// Reads up to `most` bytes of a body from `at` on, as many as one read may be, and at least one.
-    /// `digests` are those of a body of `length` bytes.
+    /// Reads at least one and up to `most` bytes of a body from `at` on, bounded by the size of one
+    /// read.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidData`] if they are not the bytes that were written, and if they cannot
-    /// be read.
-    fn read(
-        &self,
-        file: &File,
-        (digests, length): (&Slice, u64),
-        at: u64,
-        most: u64,
-    ) -> io::Result<Bytes> {
+    /// [`io::ErrorKind::InvalidData`] if a digest does not match; any error of the read.
+    fn read(&self, file: &File, body: &BodyDigests, at: u64, most: u64) -> io::Result<Bytes> {
+        let length = body.length;
         let end = at.saturating_add(most).min(length);
         let first = at / LEAF;
-        // To the end of a leaf, or of the body.
+        // Up to the end of a leaf, or of the body.
         let end = end.min(first * LEAF + CHUNK);
         let read_end = end.div_ceil(LEAF).saturating_mul(LEAF).min(length);
         if at >= end {
@@ -91,7 +85,7 @@ impl Seal {
         let mut bytes = vec![0; size];
         file.read_exact_at(&mut bytes, BODY_AT + first * LEAF)?;
         for (number, leaf) in (first..).zip(bytes.chunks(LEAF as usize)) {
-            if digests.get(number) != Some(self.leaf(number, leaf)) {
+            if body.get(number) != Some(self.leaf(number, leaf)) {
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
@@ -101,14 +95,16 @@ impl Seal {
     }
 }
 
-/// Some digests: those of the leaves from `first` on.
+/// The length of a body, and the digests of its leaves from `first` on.
 #[derive(Debug)]
-struct Slice {
+struct BodyDigests {
+    /// Bytes of the body.
+    length: u64,
     first: u64,
     digests: Digests,
 }
 
-impl Slice {
+impl BodyDigests {
     fn get(&self, number: u64) -> Option<u128> {
         let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.digests.get(at).copied()
@@ -119,16 +115,16 @@ fn halves(digest: u128) -> [u64; 2] {
     [digest as u64, (digest >> 64) as u64]
 }
 
-/// Works out the digests of a body that is written.
-pub(super) struct Digesting {
+/// Computes the digests of a body while it is written.
+pub(super) struct LeafDigester {
     seal: Seal,
     leaf: Hasher,
     number: u64,
-    /// Bytes of the leaf so far.
+    /// Bytes in the current leaf.
     filled: u64,
 }
 
-impl Digesting {
+impl LeafDigester {
     pub(super) fn new(seal: Seal) -> Self {
         Self {
             seal,
@@ -138,7 +134,7 @@ impl Digesting {
         }
     }
 
-    /// Adds bytes. Gives the digests of the leaves that they complete.
+    /// Adds bytes, and returns the digests of the completed leaves.
     pub(super) fn update(&mut self, mut bytes: &[u8]) -> Digests {
         let mut complete = Digests::new();
         while !bytes.is_empty() {
@@ -157,34 +153,34 @@ impl Digesting {
         complete
     }
 
-    /// The digest of the leaf that is not complete, if it has begun.
+    /// The digest of the incomplete last leaf, if there is one.
     pub(super) fn tail(&self) -> Option<u128> {
         (self.filled > 0).then(|| self.leaf.finish_128())
     }
 }
 
-impl std::fmt::Debug for Digesting {
+impl std::fmt::Debug for LeafDigester {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Digesting").finish_non_exhaustive()
+        f.debug_struct("LeafDigester").finish_non_exhaustive()
     }
 }
 
-/// A file that is being written and can be read up to where it is.
+/// A file that is readable while it is written.
 #[derive(Debug)]
-pub struct Growing {
+pub struct GrowingFile {
     file: File,
     seal: Seal,
-    written: Mutex<Written>,
+    written: Mutex<Extent>,
 }
 
 #[derive(Debug, Default)]
-struct Written {
+struct Extent {
     length: u64,
     complete: Digests,
     tail: Option<u128>,
 }
 
-impl Growing {
+impl GrowingFile {
     pub(super) fn new(file: File, seal: Seal) -> Self {
         Self {
             file,
@@ -197,7 +193,7 @@ impl Growing {
         &self.file
     }
 
-    /// Tells of `bytes` more that are in the file.
+    /// Records `bytes` more in the file.
     pub(super) fn grow(&self, bytes: u64, complete: Digests, tail: Option<u128>) {
         let mut written = self.written();
         written.length += bytes;
@@ -216,9 +212,9 @@ impl Growing {
     /// Up to `most` bytes of the body from `at` on, verified.
     ///
     /// # Errors
-    /// If there are none yet, if they are not what was written, or cannot be read.
+    /// If none have been written yet, if a digest does not match, or if the read fails.
     pub fn read(&self, at: u64, most: u64) -> io::Result<Bytes> {
-        let (slice, length) = {
+        let body = {
             let written = self.written();
             let first = at / LEAF;
             let from = usize::try_from(first).map_err(io::Error::other)?;
@@ -228,53 +224,59 @@ impl Growing {
             if digests.len() < wanted {
                 digests.extend(written.tail);
             }
-            (Slice { first, digests }, written.length)
+            BodyDigests {
+                length: written.length,
+                first,
+                digests,
+            }
         };
-        self.seal.read(&self.file, (&slice, length), at, most)
+        self.seal.read(&self.file, &body, at, most)
     }
 
-    fn written(&self) -> MutexGuard<'_, Written> {
+    fn written(&self) -> MutexGuard<'_, Extent> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A file that was written, opened for reading.
+/// A complete file, opened for reading.
 #[derive(Debug)]
-pub struct Opened {
+pub struct StoredFile {
     file: File,
     seal: Seal,
-    length: u64,
-    digests: Slice,
+    body: BodyDigests,
 }
 
-impl Opened {
+impl StoredFile {
     pub(super) fn new(file: File, seal: Seal, length: u64, digests: Digests) -> Self {
         Self {
             file,
             seal,
-            length,
-            digests: Slice { first: 0, digests },
+            body: BodyDigests {
+                length,
+                first: 0,
+                digests,
+            },
         }
     }
 
     /// Up to `most` bytes of the body from `at` on, verified.
     ///
     /// # Errors
-    /// If they are not what was written, or cannot be read.
+    /// If a digest does not match, or if the read fails.
     pub fn read(&self, at: u64, most: u64) -> io::Result<Bytes> {
-        self.seal
-            .read(&self.file, (&self.digests, self.length), at, most)
+        self.seal.read(&self.file, &self.body, at, most)
     }
 
-    /// All of the body, verified.
+    /// The entire body, verified.
     ///
     /// # Errors
-    /// As [`Opened::read`].
+    /// As [`StoredFile::read`].
     pub fn read_all(&self) -> io::Result<Bytes> {
-        let mut bytes = Vec::with_capacity(usize::try_from(self.length).map_err(io::Error::other)?);
-        while (bytes.len() as u64) < self.length {
+        let mut bytes =
+            Vec::with_capacity(usize::try_from(self.body.length).map_err(io::Error::other)?);
+        while (bytes.len() as u64) < self.body.length {
             let at = bytes.len() as u64;
-            bytes.extend_from_slice(&self.read(at, self.length - at)?);
+            bytes.extend_from_slice(&self.read(at, self.body.length - at)?);
         }
         Ok(bytes.into())
     }
@@ -282,25 +284,26 @@ impl Opened {
     /// Bytes of the body.
     #[must_use]
     pub fn length(&self) -> u64 {
-        self.length
+        self.body.length
     }
 
     /// Bytes of one leaf of the body, counted from 0.
     #[must_use]
     pub fn leaf_size(&self, number: u64) -> u64 {
-        self.length
+        self.body
+            .length
             .saturating_sub(number.saturating_mul(LEAF))
             .min(LEAF)
     }
 
-    /// Whether these are the bytes of a leaf, wherever they come from.
+    /// Whether these bytes, from any origin, are the leaf.
     #[must_use]
     pub fn is_leaf(&self, number: u64, bytes: &[u8]) -> bool {
-        self.digests.get(number) == Some(self.seal.leaf(number, bytes))
+        self.body.get(number) == Some(self.seal.leaf(number, bytes))
     }
 }
 
-/// How digests stand in a file.
+/// The table of digests as bytes.
 pub(super) fn table(digests: &[u128]) -> Vec<u8> {
     digests
         .iter()
@@ -308,12 +311,12 @@ pub(super) fn table(digests: &[u128]) -> Vec<u8> {
         .collect()
 }
 
-/// How many leaves a body has.
+/// The number of leaves of a body.
 pub(super) fn count(length: u64) -> u64 {
     length.div_ceil(LEAF)
 }
 
-/// Reads what [`table`] has written.
+/// Parses a table from [`table`].
 pub(super) fn digests(table: &[u8]) -> Digests {
     let digests = table.as_chunks::<16>().0.iter();
     digests.map(|digest| u128::from_le_bytes(*digest)).collect()

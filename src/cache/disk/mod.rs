@@ -1,14 +1,14 @@
-//! The disk tier: one file for each instance, written aside, then renamed.
+//! The disk tier: one file for each instance, written to a temporary name, then renamed.
 //!
-//! A file begins with a page that says what it holds, and ends with a digest for each 64 KiB of its body.
-//! The page is written last and has a digest of its own. When a file is opened, page and table are compared
-//! with what the index knows; of the body no byte is given before its piece has been verified. What cannot be
-//! read, or is not what was written, is discarded; the caller fetches it again.
+//! A file begins with a header page, and ends with a digest for each 64 KiB of its body. The header
+//! is written last and has its own digest. Opening a file compares its header and table with the
+//! index; each leaf of the body is verified before it is served. A damaged or unreadable file is
+//! discarded, and the caller fetches the instance again.
 //!
-//! After a kill the files that were being written are deleted. Nothing is flushed to the device: a kill
-//! loses nothing that was written, and what a power cut loses is found like any other damage.
+//! After a kill, incomplete files are deleted. The tier never flushes to the device: a kill loses
+//! no written file, and damage by a power failure is detected like any other.
 //!
-//! Everything here blocks, but for what says that it does not.
+//! All functions block, unless they state otherwise.
 
 mod header;
 mod index;
@@ -29,19 +29,18 @@ use super::{Key, Validity};
 use crate::dicom::part10::Identity;
 use crate::dicom::{SopClassUid, TransferSyntax};
 use crate::metrics::Metrics;
-pub use header::BODY_AT;
 use index::Index;
-pub use leaves::{Growing, LEAF, Opened};
+pub use leaves::{BODY_AT, GrowingFile, LEAF, StoredFile};
 use name::Name;
 use remover::Remover;
-pub use writing::Writing;
+pub use writing::FileWriter;
 
 /// The name of this tier in metrics and in `Cache-Status`.
 pub const TIER: &str = "disk";
 
-/// Where files were written in the first format.
+/// The folder of temporary files in the first format.
 const OLD_NEW: &str = "new";
-/// Entries that are dropped for their age while others wait for the index.
+/// Entries that expire at once while others wait for the index.
 const EXPIRE_AT_ONCE: usize = 256;
 
 /// Bounds of the tier.
@@ -49,7 +48,7 @@ const EXPIRE_AT_ONCE: usize = 256;
 pub struct Limits {
     /// Bytes of files.
     pub bytes: u64,
-    /// Time after which a file is dropped.
+    /// The age limit of a file.
     pub age: Duration,
     /// Bytes of memory for the index.
     pub index: u64,
@@ -67,7 +66,7 @@ impl Limits {
 pub struct Disk {
     folder: Arc<Path>,
     index: Arc<Mutex<Index>>,
-    /// Of the next file; never used twice, also not across starts.
+    /// The generation of the next file; never reused, even across restarts.
     generation: Arc<AtomicU64>,
     remover: Remover,
     metrics: Metrics,
@@ -76,7 +75,7 @@ pub struct Disk {
 /// An instance on disk.
 #[derive(Debug)]
 pub struct Stored {
-    /// What it is kept as.
+    /// Its cache key.
     pub key: Key,
     /// Its SOP class.
     pub sop_class: SopClassUid,
@@ -88,17 +87,16 @@ pub struct Stored {
     pub sha256: [u8; 32],
     /// When it was written.
     pub stored_at: SystemTime,
-    /// For how long it serves. A confirmation does not outlive the process: after a start the source
-    /// is asked again.
+    /// Its freshness. Confirmations are not stored: after a restart the source is asked again.
     pub validity: Validity,
     generation: u64,
-    /// When it was used last, counted in uses.
+    /// The last use, counted in uses.
     used: AtomicU64,
-    /// Those who read at the same time share it.
-    opened: Mutex<Weak<Opened>>,
+    /// The open file, shared by concurrent readers.
+    opened: Mutex<Weak<StoredFile>>,
 }
 
-/// Something that is under way for a key, and must not bring it back if it is forgotten meanwhile.
+/// Pending work for a key, which must not restore a purged instance.
 #[derive(Debug)]
 pub struct Pending {
     disk: Disk,
@@ -113,7 +111,7 @@ impl Pending {
         &self.key
     }
 
-    /// Whether the key was forgotten since this began.
+    /// Whether the key was purged since the work began.
     #[must_use]
     pub fn is_forgotten(&self) -> bool {
         self.mark.load(Ordering::Acquire)
@@ -127,11 +125,10 @@ impl Drop for Pending {
 }
 
 impl Disk {
-    /// Opens the folder and finds what is in it, without reading bodies. Takes as long as there are
-    /// many files.
+    /// Opens the folder and indexes its files by their headers. It takes time for many files.
     ///
     /// # Errors
-    /// If the folder cannot be made or read.
+    /// If the folder cannot be created or read.
     pub fn open(folder: &Path, limits: Limits, metrics: &Metrics) -> io::Result<Self> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made?;
@@ -156,7 +153,7 @@ impl Disk {
             let Some(folder_name) = folder_name.to_str() else {
                 continue;
             };
-            // That of an entry, which is no link that is followed.
+            // The type of the entry itself: symbolic links are not followed.
             let is_ours = name::is_folder(folder_name) || folder_name == OLD_NEW;
             if !is_ours || !folder.file_type()?.is_dir() {
                 continue;
@@ -180,9 +177,9 @@ impl Disk {
                 }
             }
         }
-        // Of the first format, unless somebody else has put something there.
+        // Empty unless an operator has put files there.
         let _ = fs::remove_dir(self.folder.join(OLD_NEW));
-        // The oldest first: it is the first to leave.
+        // Oldest first: the first to be evicted.
         found.sort_by_key(|stored| stored.stored_at);
         for stored in found {
             self.insert(Arc::new(stored));
@@ -190,19 +187,19 @@ impl Disk {
         Ok(())
     }
 
-    /// An instance, if it is here. It may still prove damaged. Does not block.
+    /// An entry, if the instance is stored. Its file may be damaged. Does not block.
     #[must_use]
     pub fn find(&self, key: &Key) -> Option<Arc<Stored>> {
         self.index().find(key)
     }
 
-    /// As [`Disk::find`], and it counts as no use of it.
+    /// As [`Disk::find`], but does not count as a use.
     #[must_use]
     pub fn peek(&self, key: &Key) -> Option<Arc<Stored>> {
         self.index().peek(key)
     }
 
-    /// Notes that something is under way for a key. Does not block.
+    /// Registers pending work for a key. Does not block.
     #[must_use]
     pub fn pending(&self, key: &Key) -> Pending {
         Pending {
@@ -212,11 +209,11 @@ impl Disk {
         }
     }
 
-    /// Opens a file; those who read it at the same time share it.
+    /// Opens a file; concurrent readers share it.
     ///
     /// # Errors
-    /// If it is gone, damaged, or cannot be read.
-    pub fn read(&self, stored: &Stored) -> io::Result<Arc<Opened>> {
+    /// If the file is missing, damaged or unreadable.
+    pub fn read(&self, stored: &Stored) -> io::Result<Arc<StoredFile>> {
         let known = || stored.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opened) = known().upgrade() {
             return Ok(opened);
@@ -226,7 +223,7 @@ impl Disk {
         Ok(opened)
     }
 
-    /// Drops an instance that proved damaged, or cannot be read.
+    /// Removes a damaged or unreadable instance.
     pub fn discard(&self, stored: &Arc<Stored>) {
         if self.index().remove_this(stored) {
             self.metrics.cache_damaged.inc();
@@ -234,7 +231,7 @@ impl Disk {
         }
     }
 
-    /// Forgets one instance, if it is here or under way. Does not block: its file is deleted by and by.
+    /// Purges one instance, stored or pending. Does not block: its file is deleted later.
     pub fn forget_one(&self, key: &Key) {
         let left = self.index().forget_one(key);
         if let Some(stored) = left {
@@ -242,8 +239,8 @@ impl Disk {
         }
     }
 
-    /// Forgets what `which` says, also what is under way of it. Its files are deleted on return. Gives
-    /// how many instances that were.
+    /// Purges the selected instances, stored or pending, deletes their files, and returns their
+    /// number.
     pub fn forget(&self, which: &dyn Fn(&Key) -> bool) -> usize {
         let left = self.index().forget(which);
         let forgotten = left.len();
@@ -262,7 +259,7 @@ impl Disk {
         self.remover.now(inserted.left);
     }
 
-    /// Drops what is too old, and tells the metrics how much is here.
+    /// Removes expired instances, and updates the metrics.
     pub fn observe(&self) {
         let evictions = self.metrics.cache_evictions.with_label_values(&[TIER]);
         loop {
@@ -292,27 +289,7 @@ impl Disk {
 }
 
 impl Stored {
-    fn new(
-        (key, generation): (Key, u64),
-        identity: &Identity,
-        (length, sha256): (u64, [u8; 32]),
-        (stored_at, validity): (SystemTime, Validity),
-    ) -> Self {
-        Self {
-            key,
-            sop_class: identity.sop_class.clone(),
-            transfer_syntax: identity.transfer_syntax.clone(),
-            length,
-            sha256,
-            stored_at,
-            validity,
-            generation,
-            used: AtomicU64::new(0),
-            opened: Mutex::new(Weak::new()),
-        }
-    }
-
-    /// Which instance it is.
+    /// The identity of the instance.
     #[must_use]
     pub fn identity(&self) -> Identity {
         Identity {

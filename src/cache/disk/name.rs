@@ -1,20 +1,20 @@
-//! What files of this tier are called: `ab/abcdef….1f`, and `.new` at the end while they are written.
+//! File names of the disk tier: `ab/abcdef….1f`, with `.new` at the end while they are written.
 //!
-//! The name is a hash of the key and a number that is used once: a new generation never has the path of an
-//! older one, so that deleting the old one cannot hit the new one. Nothing that has another name, or is no
-//! plain file, is ours: it is neither opened nor deleted.
+//! The name consists of a hash of the key and a generation that is used once: a new file never has
+//! the path of an older one, so deleting the old one cannot hit the new one. Files with other
+//! names, and anything but plain files, belong to others: the tier neither opens nor deletes them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use super::Key;
 use super::leaves::Seal;
-use crate::cache::hex;
 use crate::source::Representation;
 
 const NEW: &str = ".new";
@@ -24,12 +24,12 @@ const NEW: &str = ".new";
 pub(super) struct Name {
     /// A hash of the key.
     pub(super) key: [u8; 16],
-    /// Of all files of all time.
+    /// Unique across all files, past and present.
     pub(super) generation: u64,
 }
 
 impl Name {
-    /// That of a file for a key.
+    /// The name of a file for a key.
     pub(super) fn new(key: &Key, generation: u64) -> Self {
         Self {
             key: hash(key),
@@ -37,52 +37,49 @@ impl Name {
         }
     }
 
-    /// The name that a text is, and whether the file is still being written.
+    /// Parses a file name; `true` if the file is incomplete.
     pub(super) fn parse(text: &str) -> Option<(Self, bool)> {
         let (text, is_new) = match text.strip_suffix(NEW) {
             Some(text) => (text, true),
             None => (text, false),
         };
         let (hash, number) = text.split_once('.')?;
-        let mut key = [0; 16];
-        if hash.len() != 32 || !hash.bytes().all(is_digit) || !number.bytes().all(is_digit) {
+        if !number.bytes().all(is_digit) {
             return None;
         }
-        for (byte, at) in key.iter_mut().zip((0..).step_by(2)) {
-            *byte = u8::from_str_radix(hash.get(at..at + 2)?, 16).ok()?;
-        }
+        let key = HEXLOWER.decode(hash.as_bytes()).ok()?.try_into().ok()?;
         let generation = u64::from_str_radix(number, 16).ok()?;
         let name = Self { key, generation };
-        // There is one way to write it.
+        // Only the canonical spelling is a name.
         (name.text() == text).then_some((name, is_new))
     }
 
     fn text(&self) -> String {
-        format!("{}.{:x}", hex(&self.key), self.generation)
+        format!("{}.{:x}", HEXLOWER.encode(&self.key), self.generation)
     }
 
-    /// The name of the folder that it is in.
+    /// The name of its folder.
     pub(super) fn folder(&self) -> String {
-        hex(&self.key[..1])
+        HEXLOWER.encode(&self.key[..1])
     }
 
-    /// Where it is below a folder.
+    /// Its path below a folder.
     pub(super) fn path(&self, below: &Path) -> PathBuf {
         below.join(self.folder()).join(self.text())
     }
 
-    /// Where it is while it is written.
+    /// Its temporary path.
     pub(super) fn path_while_new(&self, below: &Path) -> PathBuf {
         below.join(self.folder()).join(self.text() + NEW)
     }
 
-    /// What the digests in it belong to.
+    /// The seal of its digests.
     pub(super) fn seal(&self) -> Seal {
         Seal::new(self.key, self.generation)
     }
 }
 
-/// Whether a folder has a name as ours have.
+/// Whether a folder name belongs to this tier.
 pub(super) fn is_folder(text: &str) -> bool {
     text.len() == 2 && text.bytes().all(is_digit)
 }
@@ -91,7 +88,7 @@ fn is_digit(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
-/// What a key is called: nothing of it can be read from that.
+/// The hash of a key, which reveals nothing of it.
 pub(super) fn hash(key: &Key) -> [u8; 16] {
     let form = match key.representation {
         Representation::AsStored => "0",
@@ -109,14 +106,14 @@ pub(super) fn hash(key: &Key) -> [u8; 16] {
     short
 }
 
-/// Opens a file for reading, if it is one. A pipe does not block, and a link is not followed.
+/// Opens a regular file for reading. A pipe does not block, and a symbolic link is not followed.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(flags());
     plain(options.open(path)?)
 }
 
-/// Makes a file that is not there yet, in its folder.
+/// Creates a new file, in its folder.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600);
@@ -138,10 +135,10 @@ fn plain(file: File) -> io::Result<File> {
     }
 }
 
-/// Deletes a file, if it is one.
+/// Deletes a regular file.
 pub(super) fn delete(path: &Path) {
     if fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
-        // If it cannot be deleted it is not found again either: the index has let it go.
+        // If the deletion fails, the file stays out of the index.
         let _ = fs::remove_file(path);
     }
 }

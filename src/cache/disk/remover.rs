@@ -1,4 +1,4 @@
-//! Deletes files for those who must not wait for a disk.
+//! Deletes files for callers that must not wait for a disk.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use tokio::runtime::Handle;
 
 use super::{Stored, header, name};
 
-/// Files that wait to be deleted. Beyond that the pool of blocking threads deletes them.
+/// The length of the queue. Beyond it the pool of blocking threads deletes files.
 const QUEUE: usize = 1024;
 
-/// Deletes the files of entries that have left the index.
+/// Deletes the files of removed entries.
 #[derive(Debug, Clone)]
 pub(super) struct Remover {
     folder: Arc<Path>,
     queue: SyncSender<Arc<Stored>>,
-    /// Bytes of files that are not deleted yet.
+    /// Bytes of files to delete.
     waiting: Arc<AtomicU64>,
 }
 
 impl Remover {
-    /// With a thread of its own, which ends when nobody can give it anything any more.
+    /// Starts its thread, which ends with the last clone of the remover.
     pub(super) fn start(folder: &Arc<Path>) -> std::io::Result<Self> {
         let (queue, files) = sync_channel::<Arc<Stored>>(QUEUE);
         let remover = Self {
@@ -42,7 +42,7 @@ impl Remover {
         Ok(remover)
     }
 
-    /// Deletes a file by and by, without waiting.
+    /// Queues the deletion of a file. Does not block.
     pub(super) fn later(&self, stored: Arc<Stored>) {
         self.count(&stored);
         let stored = match self.queue.try_send(stored) {
@@ -70,14 +70,15 @@ impl Remover {
         self.waiting.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// Bytes of files that have left the index and are still there.
+    /// Bytes of files that have left the index but still exist.
     pub(super) fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Acquire)
     }
 }
 
 fn delete(folder: &Path, stored: &Stored, waiting: &AtomicU64) {
-    // Its own path: the file of a newer generation is not touched. Those who read it read on.
+    // The path includes the generation, so a newer file is not touched. Open readers continue to
+    // read.
     name::delete(&stored.name().path(folder));
     waiting.fetch_sub(header::size(stored.length), Ordering::AcqRel);
 }

@@ -9,7 +9,7 @@ use crate::cache::test::{identity, key};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn begin(disk: &Disk, at: usize) -> io::Result<Writing> {
+fn begin(disk: &Disk, at: usize) -> io::Result<FileWriter> {
     disk.begin(disk.pending(&key(at)), &identity(at), Validity::now(None))
 }
 

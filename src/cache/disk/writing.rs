@@ -1,65 +1,65 @@
-//! A file that is being written.
+//! A new file of the disk tier.
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
-use super::leaves::{Digesting, table};
+use super::leaves::{LeafDigester, table};
 use super::name::{self, Name};
-use super::{BODY_AT, Disk, Growing, Pending, Stored, Validity, header};
+use super::{BODY_AT, Disk, GrowingFile, Pending, Stored, Validity, header};
 use crate::dicom::part10::Identity;
 
-/// A file that is being written; it is deleted unless it is finished.
+/// A new file; deleted on drop unless it is finished.
 #[derive(Debug)]
-pub struct Writing {
+pub struct FileWriter {
     pending: Pending,
     name: Name,
     identity: Identity,
     validity: Validity,
-    file: Arc<Growing>,
+    file: Arc<GrowingFile>,
     path: PathBuf,
     length: u64,
     sha256: Sha256,
-    digesting: Digesting,
+    digesting: LeafDigester,
 }
 
 impl Disk {
-    /// Begins to write an instance. It is not kept if `pending` turns out to be forgotten.
+    /// Begins the file of an instance. It is discarded if `pending` is marked as purged.
     ///
     /// # Errors
-    /// If there is no room, or no right to.
+    /// If the disk is full, or the permission is missing.
     pub fn begin(
         &self,
         pending: Pending,
         identity: &Identity,
         validity: Validity,
-    ) -> io::Result<Writing> {
+    ) -> io::Result<FileWriter> {
         let generation = self.generation.fetch_add(1, Ordering::AcqRel);
         let name = Name::new(&pending.key, generation);
         let path = name.path_while_new(&self.folder);
         make_folder(path.parent())?;
         let file = name::create(&path)?;
-        Ok(Writing {
+        Ok(FileWriter {
             pending,
             name,
             identity: identity.clone(),
             validity,
-            file: Arc::new(Growing::new(file, name.seal())),
+            file: Arc::new(GrowingFile::new(file, name.seal())),
             path,
             length: 0,
             sha256: Sha256::new(),
-            digesting: Digesting::new(name.seal()),
+            digesting: LeafDigester::new(name.seal()),
         })
     }
 }
 
-/// Makes the folder of a file, unless it is there. A link to a folder is not one.
+/// Creates the folder of a file, unless it exists. A symbolic link does not count.
 fn make_folder(folder: Option<&Path>) -> io::Result<()> {
     let Some(folder) = folder else {
         return Ok(());
@@ -68,18 +68,18 @@ fn make_folder(folder: Option<&Path>) -> io::Result<()> {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
         Err(_not_there) => match DirBuilder::new().mode(0o700).create(folder) {
-            // Another writer was quicker.
+            // Another writer has created it.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
         },
     }
 }
 
-impl Writing {
-    /// Adds to the body.
+impl FileWriter {
+    /// Appends to the body.
     ///
     /// # Errors
-    /// If there is no room.
+    /// If the disk is full.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file
             .file()
@@ -92,26 +92,32 @@ impl Writing {
         Ok(())
     }
 
-    /// The file, for those who read it while it grows.
+    /// The file, for readers while it grows.
     #[must_use]
-    pub fn file(&self) -> Arc<Growing> {
+    pub fn file(&self) -> Arc<GrowingFile> {
         Arc::clone(&self.file)
     }
 
-    /// Makes it found from now on.
+    /// Completes the file, and adds it to the index.
     ///
     /// # Errors
-    /// If there is no room; [`io::ErrorKind::Interrupted`] if it was forgotten while it was written.
+    /// If the disk is full; [`io::ErrorKind::Interrupted`] if the instance was purged meanwhile.
     pub fn finish(mut self) -> io::Result<Arc<Stored>> {
         let sha256 = std::mem::take(&mut self.sha256).finalize().into();
         let disk = &self.pending.disk;
         let (length, digests) = self.file.digests();
-        let stored = Stored::new(
-            (self.pending.key.clone(), self.name.generation),
-            &self.identity,
-            (length, sha256),
-            (SystemTime::now(), self.validity.copied()),
-        );
+        let stored = Stored {
+            key: self.pending.key.clone(),
+            sop_class: self.identity.sop_class.clone(),
+            transfer_syntax: self.identity.transfer_syntax.clone(),
+            length,
+            sha256,
+            stored_at: SystemTime::now(),
+            validity: self.validity.copied(),
+            generation: self.name.generation,
+            used: AtomicU64::new(0),
+            opened: Mutex::default(),
+        };
         let stored = disk.index().shared(stored);
         let table = table(&digests);
         let file = self.file.file();
@@ -123,7 +129,8 @@ impl Writing {
         }
         fs::rename(&self.path, &path)?;
         let stored = Arc::new(stored);
-        // Under the lock under which keys are forgotten: either this is marked, or found and taken out.
+        // Under the lock of purges: a purge either marks `pending` before, or removes the entry
+        // after.
         let mut index = disk.index();
         if self.pending.is_forgotten() {
             drop(index);
@@ -137,9 +144,9 @@ impl Writing {
     }
 }
 
-impl Drop for Writing {
+impl Drop for FileWriter {
     fn drop(&mut self) {
-        // It is not there any more if it was finished.
+        // A finished file has been renamed.
         name::delete(&self.path);
     }
 }

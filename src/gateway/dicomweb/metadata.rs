@@ -121,7 +121,7 @@ async fn described_all(
         let context = Arc::clone(&context);
         async move { Ok(described(&context, instance).await?) }
     };
-    let format = metadata_formatat(representation.form, representation.gzip)?;
+    let format = metadata_format(representation.form, representation.gzip)?;
     let view = View {
         root,
         include: representation.include,

@@ -21,7 +21,7 @@ use crate::request::{accept, xc_wado};
 use crate::resource::{Offer, SubResource, Target};
 use crate::retrieve::{Forwarded, Job, Missing, Plan};
 use crate::rewrite::Links;
-use crate::source::Wanted;
+use crate::source::ResourceRequest;
 
 /// Most bytes of metadata of one series that are taken from a source.
 const MOST_METADATA: usize = 64 << 20;
@@ -56,14 +56,14 @@ impl Gateway {
             Some(uid) => job.listing.instance(uid),
             None => job.listing.target(),
         };
-        let wanted = Wanted {
+        let request = ResourceRequest {
             target: &target,
             sub_resource: &SubResource::Metadata,
             query: "",
             accept: &HeaderValue::from_static("application/dicom+json"),
             hop: &plan.hop,
         };
-        let mut forwarded = self.ask_source(job, &wanted).await?;
+        let mut forwarded = self.ask_source(job, &request).await?;
         let mut json = BytesMut::new();
         while let Some(chunk) = forwarded.body.chunk().await.ok()? {
             if json.len() + chunk.len() > MOST_METADATA {
@@ -96,14 +96,14 @@ impl Gateway {
         if is_ours || !self.is_offered(job, sub_resource.offer()) {
             return Ok(None);
         }
-        let wanted = Wanted {
+        let request = ResourceRequest {
             target: &locator.target,
             sub_resource,
             query: &xc_wado::query_for(sub_resource, exchange.query()),
             accept: &accept::anew(&exchange.accept()),
             hop: &plan.hop,
         };
-        let Some(forwarded) = self.ask_source(job, &wanted).await else {
+        let Some(forwarded) = self.ask_source(job, &request).await else {
             return Ok(None);
         };
         let no_links = Links::new(Vec::new(), forwarded.document, locator.base.root());
@@ -122,8 +122,8 @@ impl Gateway {
     }
 
     /// The answer of a source; `None` if it gives none, or a partial one.
-    async fn ask_source(&self, job: &Job, wanted: &Wanted<'_>) -> Option<Forwarded> {
-        let forwarded = self.retriever.forward(&job.source, wanted).await.ok()?;
+    async fn ask_source(&self, job: &Job, request: &ResourceRequest<'_>) -> Option<Forwarded> {
+        let forwarded = self.retriever.forward(&job.source, request).await.ok()?;
         (!forwarded.is_partial).then_some(forwarded)
     }
 }

@@ -1,6 +1,7 @@
 //! Preconditions (RFC 9110 §13) and ranges (§14): a client may have the representation already, or want a
 //! part of it.
 
+use data_encoding::HEXLOWER;
 use http::header::{
     ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
     RANGE,
@@ -9,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
 use crate::body::Body;
-use crate::cache::{IN_PARTS, hex};
+use crate::cache::IN_PARTS;
 
 /// An entity tag. Each representation of a resource has its own (RFC 9110 8.8.3): a client that has one of
 /// them does not have the others.
@@ -37,7 +38,7 @@ impl EntityTag {
     /// The tag of a stored instance: its SHA-256, the same in every community.
     pub(crate) fn of_stored(sha256: [u8; 32]) -> Self {
         Self {
-            opaque: hex(&sha256),
+            opaque: HEXLOWER.encode(&sha256),
             is_weak: false,
         }
     }
@@ -45,7 +46,7 @@ impl EntityTag {
     /// The tag of the same in a `multipart/related`, whose boundary changes each time.
     pub(crate) fn in_parts(sha256: [u8; 32]) -> Self {
         Self {
-            opaque: format!("{}{IN_PARTS}", hex(&sha256)),
+            opaque: format!("{}{IN_PARTS}", HEXLOWER.encode(&sha256)),
             is_weak: true,
         }
     }
@@ -60,7 +61,7 @@ impl EntityTag {
         hash.update(representation);
         let opaque: [u8; 32] = hash.finalize().into();
         Self {
-            opaque: hex(&opaque),
+            opaque: HEXLOWER.encode(&opaque),
             is_weak: true,
         }
     }

@@ -14,7 +14,7 @@ use crate::request::{XcWado, accept};
 use crate::resource::SubResource;
 use crate::retrieve::Missing;
 use crate::rewrite::Links;
-use crate::source::{self, Wanted};
+use crate::source::{self, ResourceRequest};
 
 /// Content of a source runs no script here and loads nothing.
 pub(crate) const POLICY: (HeaderName, HeaderValue) = (
@@ -36,14 +36,14 @@ impl Gateway {
             return Err(Error::NotOffered);
         }
         let is_metadata = *sub_resource == SubResource::Metadata;
-        let wanted = Wanted {
+        let upstream = ResourceRequest {
             target: &request.target,
             sub_resource,
             query: &request.upstream_query(),
             accept: &upstream_accept(exchange, is_metadata)?,
             hop: &exchange.hop,
         };
-        let forwarding = self.retriever.forward(&holder.source, &wanted);
+        let forwarding = self.retriever.forward(&holder.source, &upstream);
         let forwarded = forwarding.await.map_err(Error::between_communities)?;
         let base = self.xc_wado_base(exchange, request);
         let links = Links::new(holder.addresses, forwarded.document, base.root());

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use super::*;
 use crate::budget::ByteSize;
 use crate::cache::test::{identity, key};
-use crate::cache::{Cache, Cargo, Settings, Terms};
+use crate::cache::{Cache, Description, Settings, Terms};
 use crate::metrics::Metrics;
 
 fn add(log: &mut Log, count: usize) {
@@ -72,7 +72,7 @@ async fn a_flight_that_is_kept_nowhere_waits_for_slower_followers_within_a_windo
     let bytes = Bytes::from(vec![7; 100 << 10]);
     let mut most = 0;
     for at in 0..100 {
-        let cargo = Cargo {
+        let description = Description {
             identity: identity(at),
             length: None,
         };
@@ -81,12 +81,12 @@ async fn a_flight_that_is_kept_nowhere_waits_for_slower_followers_within_a_windo
             etag: None,
             is_no_store: true,
         };
-        let pilot = cache.take_off(key(at), cargo, &terms, &pace);
-        let mut pilot = pilot.expect("it is not known");
-        log.add(identity(at), Some(pilot.flight()), &pace);
+        let writer = cache.take_off(key(at), description, &terms, &pace);
+        let mut writer = writer.expect("it is not known");
+        log.add(identity(at), Some(writer.flight()), &pace);
         let patience = std::time::Duration::from_secs(1);
-        pilot.push(bytes.clone(), patience).await.expect("awaited");
-        pilot.land().await.expect("no length was promised");
+        writer.push(bytes.clone(), patience).await.expect("awaited");
+        writer.land().await.expect("no length was promised");
         // The fastest has read it all.
         let flight = log.at(at).and_then(ArrivedInstance::flight).expect("held");
         pace.read_to(flight.reach());

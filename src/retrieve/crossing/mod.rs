@@ -27,12 +27,12 @@ use super::Retriever;
 use super::learned::SourceTrait;
 use crate::body;
 use crate::cache::pace::{Halt, Pace};
-use crate::cache::{Cargo, Flight, Key, Known, Pilot, Terms};
+use crate::cache::{AlreadyCached, Description, Flight, Key, Terms, Writer};
 use crate::dicom::part10::Identity;
 use crate::instance::Listing;
 use crate::resource::Target;
 use crate::retrieve::tally::Tally;
-use crate::source::{self, Arrival, Arrivals, Ask, Representation, Seat, Source};
+use crate::source::{self, Arrival, Arrivals, InstanceRequest, Representation, Seat, Source};
 use copies::Copies;
 use log::Log;
 use question::Name;
@@ -190,7 +190,7 @@ impl Crossing {
         dropped: &mut SkippedInstances,
     ) -> Result<(), source::Error> {
         let question = &self.question;
-        let ask = Ask {
+        let ask = InstanceRequest {
             target: &question.target,
             representation: question.representation,
             hop: Some(&question.hop),
@@ -310,11 +310,11 @@ impl Crossing {
         }
         // Without one, nobody would miss it: those who follow see a flight that has crashed.
         match self.take_off(&identity, None, arrivals, retriever) {
-            Ok(pilot) => {
-                self.arrived(identity, Some(pilot.flight()));
-                pilot.crash(error);
+            Ok(writer) => {
+                self.arrived(identity, Some(writer.flight()));
+                writer.crash(error);
             }
-            Err(Known(found)) => self.arrived(identity, found.flight()),
+            Err(AlreadyCached(found)) => self.arrived(identity, found.flight()),
         }
         Ok(())
     }
@@ -346,35 +346,35 @@ impl Crossing {
         self.pause(patience).await?;
         tally.fetched_instances.inc();
         let taken_off = self.take_off(&identity, length, arrivals, retriever);
-        let mut pilot = match taken_off {
-            Ok(pilot) => pilot,
-            Err(Known(found)) => {
+        let mut writer = match taken_off {
+            Ok(writer) => writer,
+            Err(AlreadyCached(found)) => {
                 self.arrived(identity, found.flight());
                 return arrivals.pass_over().await.map(|()| None);
             }
         };
-        let flight = Arc::clone(pilot.flight());
+        let flight = Arc::clone(writer.flight());
         // Followers see it once its first bytes are in it: then it shows whether it passes by.
         let mut unseen = Some(identity);
         loop {
             match arrivals.chunk().await {
                 Ok(Some(chunk)) => {
                     tally.fetched_bytes.inc_by(chunk.len() as u64);
-                    let pushed = pilot.push(chunk, patience).await;
+                    let pushed = writer.push(chunk, patience).await;
                     if let Some(identity) = unseen.take() {
                         self.arrived(identity, Some(&flight));
                     }
                     if pushed.is_err() {
-                        pilot.crash(body::Error::Abandoned);
+                        writer.crash(body::Error::Abandoned);
                         return Ok(Some(flight));
                     }
                 }
-                Ok(None) => return pilot.land().await.map(|()| Some(flight)),
+                Ok(None) => return writer.land().await.map(|()| Some(flight)),
                 Err(error) => {
                     if let Some(identity) = unseen.take() {
                         self.arrived(identity, Some(&flight));
                     }
-                    pilot.crash(error.clone());
+                    writer.crash(error.clone());
                     return Err(error);
                 }
             }
@@ -388,7 +388,7 @@ impl Crossing {
         length: Option<u64>,
         arrivals: &Arrivals,
         retriever: &Retriever,
-    ) -> Result<Pilot, Known> {
+    ) -> Result<Writer, AlreadyCached> {
         let question = &self.question;
         let key = Key::of(&question.source, identity, question.representation);
         let freshness = question.source.freshness;
@@ -398,11 +398,13 @@ impl Crossing {
             etag: arrivals.etag().filter(|_| is_one),
             is_no_store: self.is_no_store(arrivals),
         };
-        let cargo = Cargo {
+        let description = Description {
             identity: identity.clone(),
             length,
         };
-        retriever.cache.take_off(key, cargo, &terms, &self.pace)
+        retriever
+            .cache
+            .take_off(key, description, &terms, &self.pace)
     }
 
     async fn pause(&self, patience: Duration) -> Result<(), body::Error> {

@@ -1,4 +1,4 @@
-//! Parts of an answer become instances: each says who it is by its own first bytes.
+//! Splits an answer into instances, each identified by its own first bytes.
 
 mod passing;
 
@@ -6,69 +6,69 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use super::Parts;
+use super::InstanceReader;
 use crate::body;
 use crate::dicom::part10::{self, Identity};
 use crate::digest::Digest;
-use passing::Passing;
+use passing::InstanceCheck;
 
-/// Instances as a source sends them, one after the other. Memory: the first bytes of one instance,
-/// [`part10::MAX_HEAD`] and one chunk at most.
+/// The instances of an answer, one after the other. It buffers the first bytes of one instance: at
+/// most [`part10::MAX_HEAD`] and one chunk.
 ///
-/// Each is walked over on its way: one that does not end where its part ends is not whole. That is an
-/// error of the instance and not of the answer, which goes on with the next one.
+/// Each instance is walked while it passes. An instance that does not end with its part is not
+/// whole. That is an error of the instance and not of the answer, which continues with the next
+/// instance.
 #[derive(Debug)]
 pub struct Arrivals {
-    parts: Parts,
-    /// What was read of the current part and not yet given on.
+    parts: InstanceReader,
+    /// Buffered bytes of the current part.
     held: VecDeque<Bytes>,
-    passing: Passing,
-    /// Whether the current part was read to its end.
+    passing: InstanceCheck,
+    /// Whether the current part has ended.
     is_over: bool,
 }
 
-/// What arrives next.
+/// The next item of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// An instance, and its exact length if the source is bound to one.
+    /// An instance, and its exact length if the source guarantees one.
     Instance(Identity, Option<u64>),
-    /// An instance that is known not to be whole before any of it is given on.
+    /// An instance known to be broken before its first byte is passed on.
     NotWhole(Identity, body::Error),
-    /// Bytes that are no instance.
+    /// Bytes that are not an instance.
     Unidentified(part10::Error),
 }
 
 impl Arrivals {
-    pub(super) fn new(parts: Parts) -> Self {
+    pub(super) fn new(parts: InstanceReader) -> Self {
         Self {
             parts,
             held: VecDeque::new(),
-            passing: Passing::new(None),
+            passing: InstanceCheck::new(None),
             is_over: false,
         }
     }
 
-    /// Whether the source says that it gives only some of what it was asked for.
+    /// Whether the source declares the answer incomplete.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.parts.is_partial()
     }
 
-    /// The entity tag of the whole answer.
+    /// The entity tag of the answer.
     #[must_use]
     pub fn etag(&self) -> Option<&str> {
         self.parts.etag()
     }
 
-    /// Whether nothing of it should be kept: the source wants that (`Cache-Control: no-store`), or it is
-    /// a folder.
+    /// Whether caching is forbidden: by the source (`Cache-Control: no-store`), or because it is a
+    /// folder.
     #[must_use]
     pub fn is_no_store(&self) -> bool {
         self.parts.is_no_store()
     }
 
-    /// What arrives next, after what is left of the present instance is passed over; `None` once
-    /// the source has ended its answer properly.
+    /// The next item, past the rest of the current instance; `None` at the clean end of the answer.
     ///
     /// # Errors
     /// Why the answer broke off.
@@ -78,7 +78,7 @@ impl Arrivals {
             return Ok(None);
         }
         self.is_over = false;
-        self.passing = Passing::new(self.parts.declared());
+        self.passing = InstanceCheck::new(self.parts.declared());
         let identity = match self.identify().await? {
             Ok(identity) => identity,
             Err(error) => return Ok(Some(Arrival::Unidentified(error))),
@@ -89,10 +89,10 @@ impl Arrivals {
         }))
     }
 
-    /// The next bytes of the present instance; `None` at its end, if it is whole.
+    /// The next bytes of the current instance; `None` at its end, if it is whole.
     ///
     /// # Errors
-    /// Why it broke off; [`body::Error::NotWhole`] if only this instance is wrong.
+    /// Why it broke off; [`body::Error::NotWhole`] if only this instance is broken.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
         if let Some(bytes) = self.held.pop_front() {
             return Ok(Some(bytes));
@@ -105,7 +105,7 @@ impl Arrivals {
         Ok(chunk)
     }
 
-    /// Passes over what is left of the present instance, if it is whole.
+    /// Skips the rest of the current instance, if it is whole.
     ///
     /// # Errors
     /// As [`Arrivals::chunk`].
@@ -114,14 +114,14 @@ impl Arrivals {
         Ok(())
     }
 
-    /// The digest of the present instance; `None` unless it has come to its end and is whole.
+    /// The digest of the current instance; `None` unless it has ended and is whole.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
         self.passing.trailing()?;
         Some(self.passing.digest())
     }
 
-    /// Bytes behind the data set of an instance that has ended; padding does not count.
+    /// Bytes behind the data set of an ended instance, without padding.
     #[must_use]
     pub fn trailing(&self) -> u64 {
         self.passing.trailing().unwrap_or(0)
@@ -136,7 +136,7 @@ impl Arrivals {
         Ok(chunk)
     }
 
-    /// Looks at what is there of an instance before it is announced.
+    /// Checks the buffered bytes of an instance before it is announced.
     async fn look(&mut self) -> Result<(), body::Error> {
         for bytes in &self.held {
             self.passing.take(bytes).await?;
@@ -152,7 +152,7 @@ impl Arrivals {
         let mut next_try = 0;
         while let Some(chunk) = self.read().await? {
             prefix.push(chunk);
-            // Reading again for each byte of a slow source would cost its square.
+            // Parsing again for each byte of a slow source would take quadratic time.
             if prefix.len() < next_try {
                 continue;
             }
@@ -166,7 +166,7 @@ impl Arrivals {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        // The part is over; what was not tried yet is tried now.
+        // The part has ended; the untested rest is parsed now.
         match Identity::read(prefix.bytes()) {
             Ok(Some(identity)) => {
                 self.held = prefix.into_chunks();
@@ -178,7 +178,7 @@ impl Arrivals {
     }
 }
 
-/// The first bytes of a part; one chunk in nearly every case, which is then not copied.
+/// The first bytes of a part: usually a single chunk, which is not copied.
 #[derive(Default)]
 struct Prefix {
     first: Option<Bytes>,

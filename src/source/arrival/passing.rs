@@ -1,26 +1,26 @@
-//! The instance that is passing: whether it is whole, and what tells it from another copy.
+//! The check of a passing instance: whether it is whole, and its digest.
 
 use crate::body;
 use crate::dicom::walk::{NotWhole, Walk};
 use crate::digest::{Digest, Rolling};
 
-/// Deflated bytes that are inflated without a pause. They make 16 MiB at most, which takes some ten
-/// milliseconds.
+/// Deflated bytes that are inflated without a pause. They inflate to 16 MiB at most, which takes
+/// about ten milliseconds.
 const PIECE: usize = 16 << 10;
 
-/// What is known of an instance while its bytes pass.
+/// The check of an instance while its bytes pass.
 #[derive(Debug)]
-pub(super) struct Passing {
+pub(super) struct InstanceCheck {
     walk: Walk,
     digest: Rolling,
     arrived: u64,
-    /// Its length as its source declares it.
+    /// The length declared by the source.
     declared: Option<u64>,
-    /// Bytes behind its data set that are not padding, once it is over.
+    /// Bytes behind the data set without padding, once the instance has ended.
     trailing: Option<u64>,
 }
 
-impl Passing {
+impl InstanceCheck {
     pub(super) fn new(declared: Option<u64>) -> Self {
         Self {
             walk: Walk::new(),
@@ -31,8 +31,8 @@ impl Passing {
         }
     }
 
-    /// Takes bytes before they are given on. The last ones of a declared length are taken only if
-    /// they end the instance: a client that counts must not get them otherwise.
+    /// Checks bytes before they are passed on. The last bytes of a declared length pass only if
+    /// they end the instance: a client that counts bytes must not get them otherwise.
     ///
     /// # Errors
     /// [`body::Error::NotWhole`].
@@ -56,7 +56,7 @@ impl Passing {
         Ok(())
     }
 
-    /// Its part is over.
+    /// Records the end of the part.
     ///
     /// # Errors
     /// [`body::Error::NotWhole`].
@@ -69,13 +69,13 @@ impl Passing {
         Ok(())
     }
 
-    /// Bytes behind its data set that are neither padding nor an element; `None` unless it has come to its
-    /// end and is whole.
+    /// Bytes behind its data set that are neither padding nor an element; `None` unless it has
+    /// ended and is whole.
     pub(super) fn trailing(&self) -> Option<u64> {
         self.trailing
     }
 
-    /// The digest of what has passed.
+    /// The digest of the passed bytes.
     pub(super) fn digest(&self) -> Digest {
         self.digest.digest()
     }
@@ -98,13 +98,13 @@ mod tests {
         .concat()
     }
 
-    /// What became of chunks of this size: how many bytes were taken before an error, if there was one.
+    /// The result for chunks of this size: the bytes accepted before the error, and the error.
     async fn passed(
         file: &[u8],
         declared: Option<u64>,
         size: usize,
     ) -> (usize, Result<(), body::Error>) {
-        let mut passing = Passing::new(declared);
+        let mut passing = InstanceCheck::new(declared);
         let mut taken = 0;
         for chunk in file.chunks(size) {
             if let Err(error) = passing.take(chunk).await {
@@ -166,7 +166,7 @@ mod tests {
         let file = file();
         let mut digests = Vec::new();
         for size in [1, 10, 1000] {
-            let mut passing = Passing::new(None);
+            let mut passing = InstanceCheck::new(None);
             for chunk in file.chunks(size) {
                 passing.take(chunk).await.expect("whole so far");
             }

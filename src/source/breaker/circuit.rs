@@ -1,26 +1,26 @@
-//! When an address is left alone: the rule, without clock and without chance. Both are arguments.
+//! The rules of a breaker. Clock and randomness are arguments.
 
 use std::time::{Duration, Instant};
 
 use super::recent::{Object, Recent, Rests, is_recent};
 
-/// What is known of an address.
+/// The state of an address.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Circuit {
     pub(super) state: State,
-    /// A trial or a probe is under way; there is one at most.
+    /// A trial or a probe is running; at most one does.
     is_on_trial: bool,
-    /// Requests in a row that were not answered.
+    /// Consecutive requests without an answer.
     unanswered: u32,
-    /// Of these, the last ones in a row that found nobody to talk to.
+    /// The last of these, as far as they had no connection.
     unconnected: u32,
     last_failure: Option<Instant>,
-    /// Streams in a row that broke off.
+    /// Consecutive broken streams.
     broken: u32,
     last_broken: Option<Instant>,
     recent: Recent,
     rests: Rests,
-    /// How often it opened since it was last known to be well.
+    /// Openings since the address was last healthy.
     openings: u32,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Circuit {
 pub(super) enum State {
     #[default]
     Closed,
-    /// It has failed in a way that may be the fault of objects: a probe decides.
+    /// The failures may be the fault of objects: a probe decides.
     Doubted,
     Open {
         until: Instant,
@@ -36,67 +36,67 @@ pub(super) enum State {
     HalfOpen,
 }
 
-/// What a request is about.
+/// The object of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::source) struct Subject {
     pub(in crate::source) object: Object,
-    /// Whether it is asked for again because it broke off: the same fault does not count twice.
+    /// Whether the request is a repair: the same fault does not count twice.
     pub(in crate::source) is_repair: bool,
 }
 
-/// What a request is let through as.
+/// The role of a permitted request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Ordinary(Subject),
-    /// It finds out whether the address is back.
+    /// It tests whether the address has recovered.
     Trial(Subject),
-    /// The harmless question that finds out the same.
+    /// A harmless request with the same purpose.
     Probe,
 }
 
-/// How a request went.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::source) enum Outcome {
-    /// The address gave a definite answer, whichever.
+    /// The address gave any definite answer.
     Answered,
-    /// It begins to give what it was asked for; how that goes on is told later.
+    /// A successful answer begins; its course is reported later.
     Begun,
-    /// There is nobody to talk to.
+    /// The connection failed.
     Unconnected,
-    /// It did not answer, or with a status that helps nobody, and perhaps wants to be left alone.
+    /// No answer, or a gateway status, possibly with `Retry-After`.
     Failed { wait: Option<Duration> },
 }
 
-/// How a stream went on after its head.
+/// The course of a stream after its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Course {
-    /// Something of it arrived whole.
+    /// An instance arrived whole.
     Whole,
-    /// It broke off before anything of it was whole.
+    /// It broke off before the first whole instance.
     Broken,
-    /// It broke off after something of it was.
+    /// It broke off after a whole instance.
     Faltered,
 }
 
-/// How good an address is, best first.
+/// The standing of an address, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::source) enum Standing {
-    /// It may be asked; with its failures in a row, in halves.
+    /// Requests are permitted; with the consecutive failures, in halves.
     Closed(u32),
-    /// It may be tried.
+    /// A trial is due.
     Due,
     /// A probe decides.
     Doubted,
-    /// It is left alone.
+    /// Requests are refused.
     Resting,
 }
 
-/// Something may not be asked of an address.
+/// A refused request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::source) enum Refused {
-    /// The address is left alone for so long.
+    /// All requests to the address are refused for this time.
     Address { wait: Duration },
-    /// This object is, and no other.
+    /// Only this object is refused.
     Object { wait: Duration },
     /// A probe decides.
     Doubted,
@@ -118,7 +118,7 @@ impl Circuit {
             State::Open { .. } | State::HalfOpen if self.is_on_trial => {
                 Err(Refused::Address { wait: SHORTEST })
             }
-            // What has failed already would say little, and could keep the address shut for all.
+            // A failed object proves little, and could keep the breaker open for all objects.
             State::Open { .. } | State::HalfOpen if !self.is_fresh(subject, now) => {
                 self.state = State::Doubted;
                 Err(Refused::Doubted)
@@ -135,8 +135,8 @@ impl Circuit {
         !subject.is_repair && !self.recent.has_failed(subject.object, now)
     }
 
-    /// A permit for a probe, if it is time to find out whether the address is well. A closed one is
-    /// probed too once it has failed: nobody else asks it as long as there is a better one.
+    /// A permit for a probe, if one is due. A closed breaker with failures is probed too: its
+    /// address gets no requests while a better one exists.
     pub(super) fn permit_probe(&mut self, now: Instant) -> Option<Role> {
         let is_due = match self.state {
             State::Doubted | State::HalfOpen => true,
@@ -173,58 +173,59 @@ impl Circuit {
                     self.succeeded(subject, now);
                 }
             }
-            Outcome::Unconnected => {
-                self.failed(role, None, now);
-                match (self.state, role) {
-                    (State::Closed, _) => {
-                        self.unconnected += 1;
-                        // This is no object's fault.
-                        if self.unconnected >= MOST_FAILURES {
-                            self.open(None, now, chance);
-                        } else {
-                            self.doubt_if_bad();
-                        }
-                    }
-                    (State::Doubted, Role::Probe)
-                    | (State::HalfOpen, Role::Trial(_) | Role::Probe) => {
-                        self.open(None, now, chance);
-                    }
-                    (State::Doubted | State::HalfOpen | State::Open { .. }, _) => {}
-                }
-            }
-            Outcome::Failed { wait } => {
-                self.failed(role, wait, now);
-                match (self.state, role) {
-                    (State::Closed, Role::Probe) if self.unanswered >= MOST_FAILURES => {
-                        self.open(wait, now, chance);
-                    }
-                    (State::Closed, _) => {
-                        self.unconnected = 0;
-                        if let Some(subject) = role.subject() {
-                            self.object_failed(subject, now);
-                        }
-                        self.doubt_if_bad();
-                        self.open_if_bad(wait, now, chance);
-                    }
-                    (State::HalfOpen, Role::Trial(subject)) => {
-                        self.object_failed(subject, now);
-                        self.state = State::Doubted;
-                    }
-                    (State::Doubted | State::HalfOpen, Role::Probe) => {
-                        self.open(wait, now, chance);
-                    }
-                    (State::Doubted | State::HalfOpen | State::Open { .. }, _) => {}
-                }
-            }
+            Outcome::Unconnected => self.record_no_connection(role, now, chance),
+            Outcome::Failed { wait } => self.record_failure(role, wait, now, chance),
         }
     }
 
-    /// Somebody is there.
+    fn record_no_connection(&mut self, role: Role, now: Instant, chance: f64) {
+        self.failed(role, None, now);
+        match (self.state, role) {
+            (State::Closed, _) => {
+                self.unconnected += 1;
+                // A refused connection is never the fault of an object.
+                if self.unconnected >= MOST_FAILURES {
+                    self.open(None, now, chance);
+                } else {
+                    self.doubt_if_bad();
+                }
+            }
+            (State::Doubted, Role::Probe) | (State::HalfOpen, Role::Trial(_) | Role::Probe) => {
+                self.open(None, now, chance);
+            }
+            (State::Doubted | State::HalfOpen | State::Open { .. }, _) => {}
+        }
+    }
+
+    fn record_failure(&mut self, role: Role, wait: Option<Duration>, now: Instant, chance: f64) {
+        self.failed(role, wait, now);
+        match (self.state, role) {
+            (State::Closed, Role::Probe) if self.unanswered >= MOST_FAILURES => {
+                self.open(wait, now, chance);
+            }
+            (State::Closed, _) => {
+                self.unconnected = 0;
+                if let Some(subject) = role.subject() {
+                    self.object_failed(subject, now);
+                }
+                self.doubt_if_bad();
+                self.open_if_bad(wait, now, chance);
+            }
+            (State::HalfOpen, Role::Trial(subject)) => {
+                self.object_failed(subject, now);
+                self.state = State::Doubted;
+            }
+            (State::Doubted | State::HalfOpen, Role::Probe) => self.open(wait, now, chance),
+            (State::Doubted | State::HalfOpen | State::Open { .. }, _) => {}
+        }
+    }
+
+    /// The address responds.
     fn answered(&mut self, role: Role) {
         let is_news = match (self.state, role) {
             (State::Closed | State::Doubted, _) => true,
             (State::HalfOpen, Role::Trial(_) | Role::Probe) => true,
-            // Requests from before it opened say nothing new.
+            // Requests from before the opening say nothing about the present.
             (State::HalfOpen, Role::Ordinary(_)) | (State::Open { .. }, _) => false,
         };
         if is_news {
@@ -243,17 +244,12 @@ impl Circuit {
         }
     }
 
-    /// Leaves an object alone for as long as the server asks, within reason.
+    /// Refuses an object for as long as the server asks, within a bound.
     pub(super) fn rest(&mut self, object: Object, wait: Duration, now: Instant) {
         self.rests.add(object, now + wait.min(LONGEST_ASKED), now);
     }
 
-    pub(super) fn follow(
-        &mut self,
-        (subject, course): (Subject, Course),
-        now: Instant,
-        chance: f64,
-    ) {
+    pub(super) fn follow(&mut self, subject: Subject, course: Course, now: Instant, chance: f64) {
         let is_asked = matches!(self.state, State::Closed | State::Doubted);
         match course {
             Course::Whole => {
@@ -264,7 +260,7 @@ impl Circuit {
             Course::Broken | Course::Faltered => {
                 self.broken = self.broken_lately(now) + 1;
                 self.last_broken = Some(now);
-                // What falters makes progress.
+                // A faltering stream makes progress.
                 if course == Course::Broken {
                     self.object_failed(subject, now);
                     self.open_if_bad(None, now, chance);
@@ -337,19 +333,19 @@ impl Role {
     }
 }
 
-/// For how long it opens the next time. `chance` is from 0 to 1.
+/// The duration of the next opening. `chance` is from 0 to 1.
 pub(super) fn open_time(openings: u32, chance: f64) -> Duration {
     let time = SHORTEST * (1 << openings.min(5));
     time.min(LONGEST)
         .mul_f64(1.0 - chance.clamp(0.0, 1.0) / 4.0)
 }
 
-/// Requests in a row without an answer that make an address doubtful.
+/// Consecutive requests without an answer that make an address doubtful.
 pub(super) const MOST_FAILURES: u32 = 3;
-/// By so many more of the last objects must have failed than not: where one object in five is bad,
-/// chance alone leads there once in some thousands of times.
+/// The excess of failed objects that opens a breaker: at a failure rate of one in five, random
+/// failures reach it once in some thousands of cases.
 pub(super) const MOST_EXCESS: usize = 6;
 pub(super) const SHORTEST: Duration = Duration::from_secs(1);
 pub(super) const LONGEST: Duration = Duration::from_secs(30);
-/// What a server may ask for.
+/// The longest accepted `Retry-After`.
 pub(super) const LONGEST_ASKED: Duration = Duration::from_secs(60);

@@ -1,23 +1,23 @@
-//! When an address is left alone: a breaker for each, which is closed, doubtful, open or half open.
+//! Circuit breakers: one for each address, closed, doubtful, open or half open.
 //!
-//! | outcome | what it counts |
+//! | outcome | counts as |
 //! |---|---|
 //! | no connection | a failure of the address |
-//! | no answer in time, hung up, `502`, `503`, `504`, `429` | a failure of the object; in a row, a reason for doubt |
-//! | one of these statuses with `Retry-After` | the object rests for exactly that long, a minute at most |
-//! | any other answer, `404` and `500` among them | success: somebody is there |
-//! | a stream goes silent, is too slow, breaks or ends early before anything of it was whole | a failure of the object |
-//! | an instance of a stream arrived whole | success of the object |
-//! | a repair of a failed object fails too; the client has left | nothing |
+//! | time-out, closed connection, `502`, `503`, `504`, `429` | a failure of the object; three in a row raise a doubt |
+//! | one of these statuses with `Retry-After` | requests for the object are refused for that time, a minute at most |
+//! | any other answer, `404` and `500` among them | a success of the address |
+//! | a stream is silent, too slow, broken or truncated before its first whole instance | a failure of the object |
+//! | an instance of a stream arrived whole | a success of the object |
+//! | a failed repair; a request whose client left | nothing |
 //!
-//! Three requests in a row without a connection open a breaker. Three in a row without an answer make it
-//! doubtful: the harmless question (a probe) is asked at once and decides, and those who come meanwhile
-//! wait for that for a second at most. It opens too when of the last 32 objects six more failed than did
-//! not: what is wrong with one object in five says nothing of the others.
+//! Three requests in a row without a connection open a breaker. Three in a row without an answer
+//! make it doubtful: a probe runs at once and decides, and requests wait for its result for a
+//! second at most. A breaker also opens if failures exceed successes by six among the last 32
+//! objects: a fault in one object of five does not affect the others.
 //!
-//! It opens for a second at first and for twice as long each time after that, up to 30 seconds; up to a
-//! quarter less, by chance, so that gateways do not come back all at once. Then one request is let
-//! through, unless it is for an object that failed lately: there a probe goes before it.
+//! A breaker opens for a second first and backs off to 30 seconds, with up to 25 % jitter, so that
+//! gateways do not return all at once. Then it lets one request through; a request for a recently
+//! failed object needs a probe first.
 
 mod circuit;
 mod recent;
@@ -37,29 +37,29 @@ pub(super) use recent::Object;
 
 use crate::body;
 
-/// A breaker, shared by all who ask the address.
+/// A breaker, shared by all requests to its address.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     circuit: Mutex<Circuit>,
-    /// Told when it is doubtful no more.
+    /// Notified when the doubt ends.
     settled: Notify,
-    seen: OnceLock<Seen>,
-    /// Whether operators were told that it is left alone.
+    meter: OnceLock<Meter>,
+    /// Whether the log contains the opening.
     is_told: AtomicBool,
 }
 
-/// What operators see of it.
+/// The breaker's metric and its labels for the log.
 #[derive(Debug)]
-pub(super) struct Seen {
-    /// What the source is called.
+pub(super) struct Meter {
+    /// The alias of the source.
     pub(super) alias: Arc<str>,
-    /// The how-manyth of its addresses it is, from 1.
+    /// The number of the address, from 1.
     pub(super) address: usize,
     /// 0 closed, 1 half open or doubtful, 2 open.
     pub(super) gauge: IntGauge,
 }
 
-/// One request may be sent. Dropped without an outcome, it counts as nothing: nobody has waited for one.
+/// A permit for one request. A permit dropped without an outcome has no effect: its client left.
 #[derive(Debug)]
 pub(super) struct Permit {
     breaker: Arc<Breaker>,
@@ -67,10 +67,10 @@ pub(super) struct Permit {
 }
 
 impl Breaker {
-    /// Whether this may be asked now.
+    /// Requests a permit for this subject.
     ///
     /// # Errors
-    /// Why not, and for how long.
+    /// Why the request is refused, and for how long.
     pub(super) fn permit(
         self: &Arc<Self>,
         subject: Subject,
@@ -80,23 +80,23 @@ impl Breaker {
         Ok(self.granted(role))
     }
 
-    /// Permits a request whose only purpose is to find out whether the address is well, if it is time.
+    /// A permit for a probe, if one is due.
     pub(super) fn permit_probe(self: &Arc<Self>, now: Instant) -> Option<Permit> {
         let role = self.change(|circuit| circuit.permit_probe(now))?;
         Some(self.granted(role))
     }
 
-    /// How good the address is.
+    /// The standing of the address.
     pub(super) fn standing(&self, now: Instant) -> Standing {
         self.lock().standing(now)
     }
 
-    /// Leaves an object alone for so long, a minute at most.
+    /// Refuses an object for this time, a minute at most.
     pub(super) fn rest(&self, object: Object, wait: Duration, now: Instant) {
         self.lock().rest(object, wait, now);
     }
 
-    /// Waits until the address is doubtful no more.
+    /// Waits until the doubt ends.
     pub(super) async fn settled(&self) {
         loop {
             let settled = self.settled.notified();
@@ -109,10 +109,10 @@ impl Breaker {
         }
     }
 
-    /// Shows its state from now on.
-    pub(super) fn watch(&self, seen: Seen) {
-        // A second watch sees what the first one does.
-        let _ = self.seen.set(seen);
+    /// Reports its state to metrics and logs.
+    pub(super) fn watch(&self, meter: Meter) {
+        // A second call has no effect.
+        let _ = self.meter.set(meter);
         self.change(|_circuit| ());
     }
 
@@ -135,32 +135,34 @@ impl Breaker {
     }
 
     fn show(&self, now: State) {
-        let Some(seen) = self.seen.get() else { return };
-        seen.gauge.set(match now {
+        let Some(meter) = self.meter.get() else {
+            return;
+        };
+        meter.gauge.set(match now {
             State::Closed => 0,
             State::Doubted | State::HalfOpen => 1,
             State::Open { .. } => 2,
         });
-        let (location, address) = (&*seen.alias, seen.address);
+        let (location, address) = (&*meter.alias, meter.address);
         match now {
             State::Open { .. } if !self.is_told.swap(true, Ordering::Relaxed) => {
-                tracing::warn!(location, address, "an address is left alone for a while");
+                tracing::warn!(location, address, "a circuit breaker opened");
             }
             State::Closed if self.is_told.swap(false, Ordering::Relaxed) => {
-                tracing::info!(location, address, "an address answers again");
+                tracing::info!(location, address, "a circuit breaker closed");
             }
             State::Open { .. } | State::Closed | State::Doubted | State::HalfOpen => {}
         }
     }
 
-    // Nothing between lock and unlock can leave it half changed.
+    // No panic between lock and unlock can leave a half-made change.
     fn lock(&self) -> MutexGuard<'_, Circuit> {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Permit {
-    /// Tells how the request went. Gives a report on how its stream goes on, unless it was a probe.
+    /// Records the outcome of the request. Returns a report for its stream, unless it was a probe.
     pub(super) fn record(mut self, outcome: Outcome, now: Instant) -> Option<Report> {
         let role = self.role.take()?;
         let chance = chance();
@@ -182,7 +184,7 @@ impl Drop for Permit {
     }
 }
 
-/// Tells a breaker how a stream goes on after its head.
+/// Reports the course of a stream after its head to the breaker.
 #[derive(Debug)]
 pub(super) struct Report {
     breaker: Arc<Breaker>,
@@ -191,14 +193,14 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// An instance of it, or all of it, arrived whole.
+    /// An instance, or the entire stream, arrived whole.
     pub(super) fn whole(&mut self) {
         if self.told.is_none() {
             self.tell(Course::Whole);
         }
     }
 
-    /// It broke off. What is wrong with its form says nothing of the address.
+    /// The stream broke off. A malformed stream does not count against the address.
     pub(super) fn broke_off(&mut self, error: &body::Error) {
         match error {
             body::Error::Silent
@@ -221,13 +223,13 @@ impl Report {
 
     fn tell(&mut self, course: Course) {
         self.told = Some(course);
-        let (now, chance, told) = (Instant::now(), chance(), (self.subject, course));
+        let (subject, now, chance) = (self.subject, Instant::now(), chance());
         self.breaker
-            .change(|circuit| circuit.follow(told, now, chance));
+            .change(|circuit| circuit.follow(subject, course, now, chance));
     }
 }
 
-/// A number from 0 to 1. Where there is no chance, gateways may come back together.
+/// A number from 0 to 1. Without randomness there is no jitter.
 fn chance() -> f64 {
     getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }

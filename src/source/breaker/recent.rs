@@ -1,5 +1,4 @@
-//! What is remembered of single objects at an address: how the last ones went, and which of them the
-//! server asked to leave alone. Bounded, whatever is asked for.
+//! The memory of single objects at an address: recent outcomes and requested rests. It is bounded.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, VecDeque};
@@ -7,7 +6,7 @@ use std::hash::BuildHasher;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// What a request asks for: a hash of its path, seeded for each process.
+/// The object of a request: a hash of its path, seeded for each process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::source) struct Object(u64);
 
@@ -19,7 +18,7 @@ impl Object {
     }
 }
 
-/// The last outcome of each of the objects that were asked for last: an object counts once.
+/// The latest outcomes, one for each object.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recent(VecDeque<Entry>);
 
@@ -28,7 +27,7 @@ struct Entry {
     object: Object,
     is_good: bool,
     at: Instant,
-    /// What opened a breaker does not open it again.
+    /// Outcomes that opened a breaker do not open it again.
     counts: bool,
 }
 
@@ -47,7 +46,7 @@ impl Recent {
         });
     }
 
-    /// By how many more objects failed than did not.
+    /// The excess of failed objects over successful ones.
     pub(super) fn excess_of_failures(&self, now: Instant) -> usize {
         let counted = self.0.iter().filter(|entry| entry.counts);
         let counted = counted.filter(|entry| is_recent(entry.at, now));
@@ -65,13 +64,13 @@ impl Recent {
         self.0.iter().any(|entry| is_this(entry) && !entry.is_good)
     }
 
-    /// Lets everything so far count no more.
+    /// Discounts all outcomes so far.
     pub(super) fn discount(&mut self) {
         self.0.iter_mut().for_each(|entry| entry.counts = false);
     }
 }
 
-/// Objects that are left alone, each for the time that the server asked for.
+/// Resting objects, each for the time that the server asked for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rests(HashMap<Object, Instant>);
 
@@ -80,10 +79,10 @@ impl Rests {
         if self.0.len() >= MOST_RESTS {
             self.0.retain(|_, until| now < *until);
         }
-        // Beyond the bound an object is asked for again too soon, which harms the others less.
+        // Beyond the bound an object is requested too soon, which harms the others less.
         let has_room = self.0.len() < MOST_RESTS;
         match self.0.get_mut(&object) {
-            // A shorter wish does not shorten a longer one.
+            // A shorter rest never shortens a longer one.
             Some(known) => *known = until.max(*known),
             None if has_room => drop(self.0.insert(object, until)),
             None => {}
@@ -102,11 +101,11 @@ pub(super) fn is_recent(at: Instant, now: Instant) -> bool {
     now.saturating_duration_since(at) < REMEMBERED
 }
 
-/// Objects whose outcome is remembered.
+/// Objects with a remembered outcome.
 const MOST_OUTCOMES: usize = 32;
-/// For how long.
+/// The lifetime of an outcome.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(60);
-/// Objects of one address that rest at the same time.
+/// Resting objects of one address.
 const MOST_RESTS: usize = 1024;
 
 #[cfg(test)]
@@ -141,7 +140,7 @@ mod tests {
         }
         assert_eq!(recent.0.len(), MOST_OUTCOMES);
         assert_eq!(rests.0.len(), MOST_RESTS);
-        // What is over makes room.
+        // Expired entries free their place.
         let later = now + REMEMBERED;
         rests.add(object(0), later + REMEMBERED, later);
         assert_eq!(rests.0.len(), 1);

@@ -257,14 +257,14 @@ fn streams_of_six_objects_that_bring_nothing_open_it_and_those_of_one_do_not() {
     let now = Instant::now();
     let mut circuit = Circuit::default();
     for _ in 0..20 {
-        circuit.follow((first_try(1), Course::Broken), now, 0.0);
-        circuit.follow((repair(2), Course::Broken), now, 0.0);
+        circuit.follow(first_try(1), Course::Broken, now, 0.0);
+        circuit.follow(repair(2), Course::Broken, now, 0.0);
     }
     assert!(is_ordinary(circuit.permit(fresh(), now)));
     for number in 2..=6 {
         assert!(is_ordinary(circuit.permit(fresh(), now)));
         ask(&mut circuit, first_try(number), Outcome::Begun, now).expect("closed");
-        circuit.follow((first_try(number), Course::Broken), now, 0.0);
+        circuit.follow(first_try(number), Course::Broken, now, 0.0);
     }
     assert_eq!(circuit.permit(fresh(), now), refused(SECOND));
 }
@@ -274,8 +274,8 @@ fn streams_that_bring_something_before_they_break_off_do_not_open_it() {
     let now = Instant::now();
     let mut circuit = Circuit::default();
     for number in 0..50 {
-        circuit.follow((first_try(number), Course::Whole), now, 0.0);
-        circuit.follow((first_try(number), Course::Faltered), now, 0.0);
+        circuit.follow(first_try(number), Course::Whole, now, 0.0);
+        circuit.follow(first_try(number), Course::Faltered, now, 0.0);
     }
     assert!(is_ordinary(circuit.permit(fresh(), now)));
     assert_eq!(circuit.standing(now), Standing::Closed(1));
@@ -288,7 +288,7 @@ fn an_address_that_answers_and_breaks_off_again_is_left_alone_for_longer() {
     let mut circuit = Circuit::default();
     for seconds in [1, 2, 4] {
         for number in 0..MOST_EXCESS {
-            circuit.follow((first_try(number), Course::Broken), now, 0.0);
+            circuit.follow(first_try(number), Course::Broken, now, 0.0);
         }
         assert_eq!(circuit.permit(fresh(), now), refused(seconds * SECOND));
         now += seconds * SECOND;
@@ -446,7 +446,7 @@ proptest! {
                     }
                 }
                 Event::Follow(at, course) => {
-                    circuit.follow((first_try(at), course), now, chance);
+                    circuit.follow(first_try(at), course, now, chance);
                 }
             }
             let trials = under_way.iter().filter(|role| !matches!(role, Role::Ordinary(_)));
@@ -485,12 +485,12 @@ proptest! {
             match bad {
                 None => {
                     circuit.record(role, Outcome::Begun, now, 0.0);
-                    circuit.follow((subject, Course::Whole), now, 0.0);
+                    circuit.follow(subject, Course::Whole, now, 0.0);
                 }
                 Some(true) => circuit.record(role, FAILED, now, 0.0),
                 Some(false) => {
                     circuit.record(role, Outcome::Begun, now, 0.0);
-                    circuit.follow((subject, Course::Broken), now, 0.0);
+                    circuit.follow(subject, Course::Broken, now, 0.0);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Which instances are in a folder, and in which files.
+//! The index of a folder: its instances and their files.
 
 use std::collections::HashMap;
 use std::fs::{self, DirEntry, File};
@@ -13,28 +13,28 @@ use crate::resource::Target;
 const FIRST_READ: usize = 8 << 10;
 const MAX_DEPTH: usize = 16;
 
-/// What is in the folder.
+/// The index of a folder.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    files: HashMap<PathBuf, Known>,
-    /// Folders, and when something last came or went in each.
+    files: HashMap<PathBuf, FileRecord>,
+    /// Folders with their modification times.
     folders: Vec<(PathBuf, Option<SystemTime>)>,
-    /// Whether a file was passed over because it was still changing.
+    /// Whether a file was skipped because it was still changing.
     is_unsettled: bool,
     series: BySeries,
-    /// How many there are in all series: every request tells the metrics.
+    /// The number of instances in all series: each request updates the metric.
     instances: usize,
 }
 
-/// What is known of a file; `entry` is `None` for what is no DICOM instance.
+/// The state of a file; `identity` is `None` for a file that is not a DICOM instance.
 #[derive(Debug, Clone)]
-struct Known {
+struct FileRecord {
     modified: SystemTime,
     length: u64,
     identity: Option<Identity>,
 }
 
-/// One instance.
+/// The file of an instance.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) path: PathBuf,
@@ -42,12 +42,12 @@ pub(super) struct Entry {
 }
 
 impl Index {
-    /// Reads everything below `root` that `old` does not know yet or that changed since.
+    /// Indexes all files below `root`, and parses only those that are new or changed since `old`.
     pub(super) fn read(root: &Path, old: &Self, settle: Duration) -> io::Result<Self> {
         let mut index = Self::default();
         let mut folders = vec![(root.to_owned(), 0)];
         while let Some((folder, depth)) = folders.pop() {
-            // Before it is read: what comes meanwhile is seen the next time.
+            // Taken before the folder is read: later changes are found the next time.
             let modified = modified(&folder);
             let entries = match fs::read_dir(&folder) {
                 Ok(entries) => entries,
@@ -70,8 +70,7 @@ impl Index {
         Ok(index)
     }
 
-    /// Whether files have come or gone since it was read. A file that was written over in place is
-    /// not noticed here.
+    /// Whether files have been added or removed. A file overwritten in place is not detected here.
     pub(super) fn is_stale(&self) -> bool {
         self.is_unsettled
             || self
@@ -80,7 +79,7 @@ impl Index {
                 .any(|(folder, at)| modified(folder) != *at)
     }
 
-    /// How many instances there are.
+    /// The number of instances.
     pub(super) fn instances(&self) -> usize {
         self.instances
     }
@@ -95,7 +94,7 @@ impl Index {
         let (path, length) = (entry.path(), metadata.len());
         let known = match old.files.get(&path) {
             Some(known) if known.modified == modified && known.length == length => known.clone(),
-            // A clock that runs behind must not hide a file for ever.
+            // A clock that runs behind must not hide a file forever.
             Some(_) | None if modified.elapsed().is_ok_and(|age| age < settle) => {
                 self.is_unsettled = true;
                 return;
@@ -103,7 +102,7 @@ impl Index {
             Some(_) | None => {
                 let identity = File::open(&path).and_then(|file| identify(&file));
                 let identity = identity.ok().flatten();
-                Known {
+                FileRecord {
                     modified,
                     length,
                     identity,
@@ -113,7 +112,7 @@ impl Index {
         self.files.insert(path, known);
     }
 
-    /// What answers a request.
+    /// The files for a request.
     pub(super) fn entries(&self, target: &Target) -> Vec<Entry> {
         let all = |instances: &HashMap<_, Entry>| instances.values().cloned().collect::<Vec<_>>();
         let series = |study: &StudyInstanceUid, series: &SeriesInstanceUid| {
@@ -135,7 +134,7 @@ impl Index {
 
 type BySeries = HashMap<(StudyInstanceUid, SeriesInstanceUid), HashMap<SopInstanceUid, Entry>>;
 
-fn by_series(files: &HashMap<PathBuf, Known>) -> BySeries {
+fn by_series(files: &HashMap<PathBuf, FileRecord>) -> BySeries {
     let mut series = BySeries::new();
     for (path, known) in files {
         let Some(identity) = &known.identity else {
@@ -147,7 +146,7 @@ fn by_series(files: &HashMap<PathBuf, Known>) -> BySeries {
             transfer_syntax: identity.transfer_syntax.clone(),
         };
         let instances = series.entry(key).or_default();
-        // Of two files with the same instance the first by name is offered, always the same one.
+        // Of two files with the same instance, the first by name is always served.
         match instances.get(&identity.sop_instance) {
             Some(other) if other.path <= *path => {}
             Some(_) | None => {
@@ -164,7 +163,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
         .ok()
 }
 
-/// Which instance a file is.
+/// The identity of a file.
 pub(super) fn identify(mut file: &File) -> io::Result<Option<Identity>> {
     let mut prefix = Vec::new();
     let mut want = FIRST_READ;
@@ -230,7 +229,7 @@ mod tests {
         assert!(!first.is_stale());
         fs::write(folder.path().join("b"), file(2)).expect("written");
         fs::remove_file(folder.path().join("a")).expect("removed");
-        // Folders keep time in ticks of some milliseconds.
+        // File systems keep time in ticks of some milliseconds.
         let later = SystemTime::now() + Duration::from_secs(5);
         let opened = File::open(folder.path()).expect("opened");
         opened.set_modified(later).expect("set");

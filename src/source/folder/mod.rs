@@ -1,9 +1,9 @@
-//! A folder of Part 10 files as a source: the one that needs no server.
+//! A folder of Part 10 files as a source, without a server.
 //!
-//! Files are found by what is in them, not by their names. The folder is read at the start. When
-//! something is asked for, it is read again if files have come or gone since, or if what is asked
-//! for is not there; then only new and changed files are opened. Put files there whole: write
-//! aside, then rename.
+//! The content of a file identifies it, not its name. The folder is indexed at the start. A request
+//! indexes it again if files have been added or removed, or if the requested instances are missing;
+//! only new and changed files are opened then. Add files atomically: write to a temporary name,
+//! then rename.
 
 mod index;
 mod whole;
@@ -29,11 +29,11 @@ use crate::resource::Target;
 use index::{Entry, Index};
 use whole::WholeFiles;
 
-// 4 KiB reads cost fifteen times the processor time of these.
+// Reads of 4 KiB would take fifteen times the CPU time.
 const CHUNK: usize = 256 << 10;
-/// How often the folder is looked at at most.
+/// The shortest interval between two checks of the folder.
 const LOOK: Duration = Duration::from_secs(1);
-/// A file that changed less than this ago may still be being written.
+/// A file modified more recently than this may still be incomplete.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// A folder of Part 10 files.
@@ -41,13 +41,13 @@ const SETTLE: Duration = Duration::from_secs(1);
 pub struct Folder {
     root: PathBuf,
     index: RwLock<Arc<Index>>,
-    /// When the folder was last looked at; held while it is being read.
+    /// The time of the last check; locked while the folder is being indexed.
     looked_at: Mutex<Instant>,
     whole: Arc<WholeFiles>,
 }
 
 impl Folder {
-    /// Reads the folder.
+    /// Indexes the folder.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -61,13 +61,13 @@ impl Folder {
         })
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// How many instances it offers.
+    /// The number of its instances.
     #[must_use]
     pub fn instances(&self) -> usize {
         self.index().instances()
@@ -77,7 +77,7 @@ impl Folder {
         &self,
         target: &Target,
         representation: Representation,
-    ) -> Result<Parts, Error> {
+    ) -> Result<FileSequence, Error> {
         self.look(false).await;
         let mut entries = self.index().entries(target);
         if entries.is_empty() {
@@ -96,27 +96,27 @@ impl Folder {
             }
         }
         entries.sort_by(|a, b| b.path.cmp(&a.path));
-        Ok(Parts {
+        Ok(FileSequence {
             left: entries,
             current: None,
         })
     }
 
-    /// One instance, as its file, if that is whole.
+    /// The file of an instance, if it is whole.
     pub(super) async fn instance(&self, target: &Target) -> Option<Instance> {
         self.look(false).await;
         let path = self.index().entries(target).pop()?.path;
         let whole = Arc::clone(&self.whole);
         let opening = spawn_blocking(move || open(&path, &whole));
         let instance = opening.await.ok()??;
-        // It may have been written over since the folder was read.
+        // The file may have been overwritten since it was indexed.
         (instance.identity.target() == *target).then_some(instance)
     }
 
     /// Whether it can be read; for operators.
     ///
     /// # Errors
-    /// What keeps it from being read.
+    /// The error of reading it.
     pub async fn probe(&self) -> Result<(), Error> {
         tokio::fs::read_dir(&self.root)
             .await
@@ -124,8 +124,8 @@ impl Folder {
             .map_err(|_io| Error::Unreachable)
     }
 
-    /// Reads again what changed, if anything seems to have, or if it `must`; but not if the folder
-    /// was looked at a moment ago. Those who ask meanwhile wait for it.
+    /// Indexes changes, if there seem to be any or if it `must`, but not right after another check.
+    /// Concurrent requests wait for it.
     async fn look(&self, must: bool) {
         let mut looked_at = self.looked_at.lock().await;
         if looked_at.elapsed() < LOOK {
@@ -141,8 +141,8 @@ impl Folder {
                 *self.index.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(index);
             }
             Ok(Ok(None)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "a folder cannot be read again"),
-            Err(error) => tracing::error!(%error, "reading a folder failed"),
+            Ok(Err(error)) => tracing::warn!(%error, "a folder cannot be indexed"),
+            Err(error) => tracing::error!(%error, "indexing a folder failed"),
         }
         *looked_at = Instant::now();
     }
@@ -176,31 +176,31 @@ fn open(path: &Path, whole: &WholeFiles) -> Option<Instance> {
     })
 }
 
-/// The files that answer a request, one after the other.
+/// The files for a request, one after the other.
 #[derive(Debug)]
-pub(super) struct Parts {
-    /// The next one last.
+pub(super) struct FileSequence {
+    /// In reverse order.
     left: Vec<Entry>,
-    current: Option<Reading>,
+    current: Option<FileReader>,
 }
 
 #[derive(Debug)]
-struct Reading {
+struct FileReader {
     file: File,
     length: u64,
     read: u64,
 }
 
-impl Parts {
+impl FileSequence {
     pub(super) async fn next(&mut self) -> Result<bool, body::Error> {
         self.current = None;
         while let Some(entry) = self.left.pop() {
-            match Reading::open(&entry.path).await {
-                Ok(reading) => {
-                    self.current = Some(reading);
+            match FileReader::open(&entry.path).await {
+                Ok(reader) => {
+                    self.current = Some(reader);
                     return Ok(true);
                 }
-                // Taken away since the folder was read: then it is not there.
+                // Removed since the folder was indexed: the instance is missing then.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(_unreadable) => return Err(body::Error::Unreadable),
             }
@@ -210,17 +210,17 @@ impl Parts {
 
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
         match &mut self.current {
-            Some(reading) => reading.chunk().await,
+            Some(reader) => reader.chunk().await,
             None => Ok(None),
         }
     }
 
     pub(super) fn length(&self) -> Option<u64> {
-        self.current.as_ref().map(|reading| reading.length)
+        self.current.as_ref().map(|reader| reader.length)
     }
 }
 
-impl Reading {
+impl FileReader {
     async fn open(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path).await?;
         file.set_max_buf_size(CHUNK);
@@ -232,7 +232,7 @@ impl Reading {
         })
     }
 
-    /// Reads up to the length that the file had when it was opened, no more and no less.
+    /// Reads exactly up to the length at opening.
     async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
         let left = self.length - self.read;
         if left == 0 {

@@ -1,4 +1,4 @@
-//! Whether a file in the folder is whole, found out without reading its large values.
+//! Whether a file is whole, checked without reading its large values.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -8,20 +8,20 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::dicom::walk::Walk;
 
-/// Bytes that are read at a time: the elements before the pixel data of most files.
+/// The block size of reads: it covers the elements before the pixel data of most files.
 const BLOCK: usize = 16 << 10;
-/// Files that are remembered to be whole, 32 bytes each.
+/// Remembered whole files, 32 bytes each.
 const MOST: usize = 8192;
 
-/// Which of a file's states something holds for: its path, its place on disk, its length and times.
+/// The state of a file: its path, its inode, its length and times.
 pub(super) type Stamp = [u8; 32];
 
-/// Files that were found to be whole.
+/// Files known to be whole.
 #[derive(Debug, Default)]
 pub(super) struct WholeFiles(Mutex<HashSet<Stamp>>);
 
 impl WholeFiles {
-    /// Whether a file of this length is whole. It is looked at once as long as its stamp stays the same.
+    /// Whether a file of this length is whole. It is checked once while its stamp stays the same.
     pub(super) fn include(&self, stamp: Stamp, file: &File, length: u64) -> io::Result<bool> {
         if self.known().contains(&stamp) {
             return Ok(true);

@@ -1,12 +1,17 @@
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use tempfile::TempDir;
+use tokio::time;
 
 use super::*;
+use crate::body;
 use crate::budget::ByteSize;
+use crate::cache::pace::WINDOW;
 use crate::cache::test::{identity, key};
-use crate::cache::{Cargo, Found, Settings, Terms};
+use crate::cache::{Description, Hit, Settings, Terms};
 use crate::metrics::Metrics;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,14 +33,14 @@ fn cache(memory: u64, disk: u64) -> (Cache, TempDir) {
     (cache, folder)
 }
 
-fn take_off(cache: &Cache, length: Option<u64>) -> (Pilot, Arc<Pace>) {
+fn take_off(cache: &Cache, length: Option<u64>) -> (Writer, Arc<Pace>) {
     let pace = Arc::new(Pace::new());
-    let cargo = Cargo {
+    let description = Description {
         identity: identity(1),
         length,
     };
-    let pilot = cache.take_off(key(1), cargo, &TERMS, &pace);
-    (pilot.expect("it is not known"), pace)
+    let writer = cache.take_off(key(1), description, &TERMS, &pace);
+    (writer.expect("it is not known"), pace)
 }
 
 /// Bytes that say where they are.
@@ -62,17 +67,17 @@ async fn everybody_reads_all_of_it_from_the_start_in_memory_and_in_a_file() {
     // What fits, and what must go to a file.
     for (memory, count) in [(256 << 20, 10), (1 << 20, 40)] {
         let (cache, _folder) = cache(memory, 1 << 30);
-        let (mut pilot, _pace) = take_off(&cache, None);
-        let flight = Arc::clone(pilot.flight());
+        let (mut writer, _pace) = take_off(&cache, None);
+        let flight = Arc::clone(writer.flight());
         let early = tokio::spawn(read(flight.follow().expect("the start")));
         let mut late = None;
         for at in 0..count {
-            pilot.push(chunk(at), PATIENCE).await.expect("room");
+            writer.push(chunk(at), PATIENCE).await.expect("room");
             if at == count / 2 {
                 late = Some(tokio::spawn(read(flight.follow().expect("the start"))));
             }
         }
-        pilot.land().await.expect("no length was promised");
+        writer.land().await.expect("no length was promised");
         let last = read(flight.follow().expect("the start")).await;
         let late = late.expect("it came").await.expect("no panic");
         for read in [early.await.expect("no panic"), late, last] {
@@ -80,9 +85,9 @@ async fn everybody_reads_all_of_it_from_the_start_in_memory_and_in_a_file() {
         }
         // And it is kept.
         assert!(match cache.find(&key(1)) {
-            Some(Found::Memory(entry)) => count == 10 && entry.bytes == chunks(10),
-            Some(Found::Disk(stored)) => count == 40 && stored.length == (40 * CHUNK) as u64,
-            Some(Found::Flight(_)) | None => false,
+            Some(Hit::Memory(entry)) => count == 10 && entry.bytes == chunks(10),
+            Some(Hit::Disk(stored)) => count == 40 && stored.length == (40 * CHUNK) as u64,
+            Some(Hit::Flight(_)) | None => false,
         });
     }
 }
@@ -90,14 +95,14 @@ async fn everybody_reads_all_of_it_from_the_start_in_memory_and_in_a_file() {
 #[tokio::test]
 async fn without_a_disk_it_passes_by_at_the_pace_of_its_slowest_reader() {
     let (cache, _folder) = cache(1 << 20, 0);
-    let (mut pilot, _pace) = take_off(&cache, None);
-    let flight = Arc::clone(pilot.flight());
+    let (mut writer, _pace) = take_off(&cache, None);
+    let flight = Arc::clone(writer.flight());
     let mut reader = flight.follow().expect("the start");
     let pushing = tokio::spawn(async move {
         for at in 0..80 {
-            pilot.push(chunk(at), PATIENCE).await.expect("a reader");
+            writer.push(chunk(at), PATIENCE).await.expect("a reader");
         }
-        pilot.land().await
+        writer.land().await
     });
     let mut all = Vec::new();
     while let Some(chunk) = reader.chunk().await.expect("it comes") {
@@ -115,12 +120,12 @@ async fn without_a_disk_it_passes_by_at_the_pace_of_its_slowest_reader() {
 #[tokio::test]
 async fn what_passes_by_ends_when_nobody_reads_it() {
     let (cache, _folder) = cache(1 << 20, 0);
-    let (mut pilot, _pace) = take_off(&cache, None);
-    let reader = pilot.flight().follow().expect("the start");
+    let (mut writer, _pace) = take_off(&cache, None);
+    let reader = writer.flight().follow().expect("the start");
     drop(reader);
     let mut outcome = Ok(());
     for at in 0..80 {
-        outcome = pilot.push(chunk(at), PATIENCE).await;
+        outcome = writer.push(chunk(at), PATIENCE).await;
         if outcome.is_err() {
             break;
         }
@@ -131,18 +136,18 @@ async fn what_passes_by_ends_when_nobody_reads_it() {
 #[tokio::test]
 async fn what_is_shorter_than_promised_or_crashes_is_not_kept() {
     let (cache, _folder) = cache(64 << 20, 1 << 30);
-    let (mut pilot, _) = take_off(&cache, Some(3 * CHUNK as u64));
-    let flight = Arc::clone(pilot.flight());
+    let (mut writer, _) = take_off(&cache, Some(3 * CHUNK as u64));
+    let flight = Arc::clone(writer.flight());
     let reader = flight.follow().expect("the start");
-    pilot.push(chunk(0), PATIENCE).await.expect("room");
-    assert_eq!(pilot.land().await, Err(body::Error::Truncated));
+    writer.push(chunk(0), PATIENCE).await.expect("room");
+    assert_eq!(writer.land().await, Err(body::Error::Truncated));
     assert_eq!(read(reader).await, Err(body::Error::Truncated));
     assert!(cache.find(&key(1)).is_none() && !flight.can_be_joined());
     // Dropped on the way: a source that is given up.
-    let (mut pilot, _) = take_off(&cache, None);
-    let reader = pilot.flight().follow().expect("the start");
-    pilot.push(chunk(0), PATIENCE).await.expect("room");
-    drop(pilot);
+    let (mut writer, _) = take_off(&cache, None);
+    let reader = writer.flight().follow().expect("the start");
+    writer.push(chunk(0), PATIENCE).await.expect("room");
+    drop(writer);
     assert_eq!(read(reader).await, Err(body::Error::Abandoned));
     assert!(cache.find(&key(1)).is_none());
 }
@@ -151,13 +156,13 @@ async fn what_is_shorter_than_promised_or_crashes_is_not_kept() {
 async fn what_is_forgotten_on_the_way_is_delivered_and_kept_nowhere() {
     for (memory, count) in [(256 << 20, 3), (1 << 20, 40)] {
         let (cache, folder) = cache(memory, 1 << 30);
-        let (mut pilot, _) = take_off(&cache, None);
-        let reader = pilot.flight().follow().expect("the start");
+        let (mut writer, _) = take_off(&cache, None);
+        let reader = writer.flight().follow().expect("the start");
         for at in 0..count {
-            pilot.push(chunk(at), PATIENCE).await.expect("room");
+            writer.push(chunk(at), PATIENCE).await.expect("room");
         }
         assert_eq!(cache.forget(&|_| true), 1);
-        assert_eq!(pilot.land().await, Ok(()));
+        assert_eq!(writer.land().await, Ok(()));
         assert!(read(reader).await == Ok(chunks(count)));
         assert!(cache.find(&key(1)).is_none());
         for below in std::fs::read_dir(folder.path()).expect("it is there") {
@@ -170,26 +175,26 @@ async fn what_is_forgotten_on_the_way_is_delivered_and_kept_nowhere() {
 #[tokio::test]
 async fn room_that_was_taken_is_given_back() {
     let (cache, _folder) = cache(1 << 20, 1 << 30);
-    let room = cache.room();
+    let budget = cache.flight_budget();
     let before = (
-        room.left.load(Ordering::Acquire),
-        room.spill_left.load(Ordering::Acquire),
+        budget.left.load(Ordering::Acquire),
+        budget.spill_left.load(Ordering::Acquire),
     );
     for end in 0..3 {
-        let (mut pilot, _) = take_off(&cache, None);
+        let (mut writer, _) = take_off(&cache, None);
         for at in 0..40 {
-            pilot.push(chunk(at), PATIENCE).await.expect("room");
+            writer.push(chunk(at), PATIENCE).await.expect("room");
         }
-        assert!(room.spill_left.load(Ordering::Acquire) < before.1);
+        assert!(budget.spill_left.load(Ordering::Acquire) < before.1);
         match end {
-            0 => pilot.land().await.expect("no length was promised"),
-            1 => pilot.crash(body::Error::Silent),
-            _ => drop(pilot),
+            0 => writer.land().await.expect("no length was promised"),
+            1 => writer.crash(body::Error::Silent),
+            _ => drop(writer),
         }
         cache.forget(&|_| true);
         let after = (
-            room.left.load(Ordering::Acquire),
-            room.spill_left.load(Ordering::Acquire),
+            budget.left.load(Ordering::Acquire),
+            budget.spill_left.load(Ordering::Acquire),
         );
         assert_eq!(after, before, "{end}");
     }
@@ -202,35 +207,35 @@ async fn a_disk_that_takes_nothing_keeps_nobody_from_reading() {
     for path in in_the_way() {
         std::fs::write(path, "in the way").expect("written");
     }
-    let (mut pilot, _) = take_off(&cache, None);
-    let reader = pilot.flight().follow().expect("the start");
+    let (mut writer, _) = take_off(&cache, None);
+    let reader = writer.flight().follow().expect("the start");
     let reading = tokio::spawn(read(reader));
     for at in 0..40 {
-        pilot.push(chunk(at), PATIENCE).await.expect("a reader");
+        writer.push(chunk(at), PATIENCE).await.expect("a reader");
     }
-    pilot.land().await.expect("no length was promised");
+    writer.land().await.expect("no length was promised");
     assert!(reading.await.expect("no panic") == Ok(chunks(40)));
     // It recovers by itself.
     for path in in_the_way() {
         std::fs::remove_file(path).expect("it is there");
     }
-    let (mut pilot, _) = take_off(&cache, None);
+    let (mut writer, _) = take_off(&cache, None);
     for at in 0..40 {
-        pilot.push(chunk(at), PATIENCE).await.expect("room");
+        writer.push(chunk(at), PATIENCE).await.expect("room");
     }
-    pilot.land().await.expect("no length was promised");
-    assert!(matches!(cache.find(&key(1)), Some(Found::Disk(_))));
+    writer.land().await.expect("no length was promised");
+    assert!(matches!(cache.find(&key(1)), Some(Hit::Disk(_))));
 }
 
 #[tokio::test]
 async fn a_fetch_goes_no_faster_than_its_fastest_reader() {
     let (cache, _folder) = cache(64 << 20, 0);
-    let (mut pilot, pace) = take_off(&cache, None);
-    let flight = Arc::clone(pilot.flight());
+    let (mut writer, pace) = take_off(&cache, None);
+    let flight = Arc::clone(writer.flight());
     let (mut fast, _slow) = (flight.follow(), flight.follow());
     let mut pushed = 0;
     while pace.go_on(PATIENCE).now_or_never().is_some() {
-        pilot.push(chunk(pushed), PATIENCE).await.expect("room");
+        writer.push(chunk(pushed), PATIENCE).await.expect("room");
         pushed += 1;
         assert!(pushed * CHUNK <= 2 << 20, "nobody has read anything");
     }
@@ -260,9 +265,9 @@ async fn a_fetch_that_nobody_wants_or_reads_stops() {
 }
 
 /// A flight that passes by from its start.
-fn take_off_unkept(cache: &Cache) -> (Pilot, Arc<Pace>) {
+fn take_off_unkept(cache: &Cache) -> (Writer, Arc<Pace>) {
     let pace = Arc::new(Pace::new());
-    let cargo = Cargo {
+    let description = Description {
         identity: identity(1),
         length: None,
     };
@@ -270,8 +275,8 @@ fn take_off_unkept(cache: &Cache) -> (Pilot, Arc<Pace>) {
         is_no_store: true,
         ..TERMS
     };
-    let pilot = cache.take_off(key(1), cargo, &terms, &pace);
-    (pilot.expect("it is not known"), pace)
+    let writer = cache.take_off(key(1), description, &terms, &pace);
+    (writer.expect("it is not known"), pace)
 }
 
 #[tokio::test]
@@ -280,15 +285,15 @@ async fn a_flight_that_passes_by_can_be_followed_before_its_first_bytes() {
     // There is no tier, there is none for this one, and the source does not want it kept.
     for (memory, is_no_store) in [(0, false), (1 << 10, false), (64 << 20, true)] {
         let (cache, _folder) = cache(memory, 0);
-        let (mut pilot, pace) = match is_no_store {
+        let (mut writer, pace) = match is_no_store {
             true => take_off_unkept(&cache),
             false => take_off(&cache, Some(CHUNK as u64)),
         };
         let _interest = Interest::of(&pace);
-        let reader = pilot.flight().follow().expect("the start");
-        assert!(!pilot.flight().will_be_kept() && cache.find(&key(1)).is_none());
-        pilot.push(chunk(0), PATIENCE).await.expect("a reader");
-        pilot.land().await.expect("its length");
+        let reader = writer.flight().follow().expect("the start");
+        assert!(!writer.flight().will_be_kept() && cache.find(&key(1)).is_none());
+        writer.push(chunk(0), PATIENCE).await.expect("a reader");
+        writer.land().await.expect("its length");
         assert!(read(reader).await == Ok(chunks(1)), "{memory}");
     }
 }
@@ -298,16 +303,16 @@ async fn a_flight_that_passes_by_waits_for_its_first_reader() {
     use crate::cache::pace::Interest;
     let (cache, _folder) = cache(0, 0);
     for count in [1, 15] {
-        let (mut pilot, pace) = take_off_unkept(&cache);
+        let (mut writer, pace) = take_off_unkept(&cache);
         let _interest = Interest::of(&pace);
-        let flight = Arc::clone(pilot.flight());
+        let flight = Arc::clone(writer.flight());
         for at in 0..count {
-            pilot
+            writer
                 .push(chunk(at), PATIENCE)
                 .await
                 .expect("it is awaited");
         }
-        pilot.land().await.expect("no length was promised");
+        writer.land().await.expect("no length was promised");
         let reader = flight.follow().expect("it has not begun to let go");
         assert!(read(reader).await == Ok(chunks(count)));
     }
@@ -317,10 +322,10 @@ async fn a_flight_that_passes_by_waits_for_its_first_reader() {
 async fn what_passes_by_holds_no_more_than_a_window_for_a_reader_that_does_not_come() {
     use crate::cache::pace::Interest;
     let (cache, _folder) = cache(0, 0);
-    let (mut pilot, pace) = take_off_unkept(&cache);
+    let (mut writer, pace) = take_off_unkept(&cache);
     let _interest = Interest::of(&pace);
     let mut pushed = 0;
-    while pilot.push(chunk(0), PATIENCE).await.is_ok() {
+    while writer.push(chunk(0), PATIENCE).await.is_ok() {
         pushed += CHUNK;
         assert!(pushed <= WINDOW as usize + CHUNK);
     }
@@ -330,17 +335,17 @@ async fn what_passes_by_holds_no_more_than_a_window_for_a_reader_that_does_not_c
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_stops_is_left_behind_and_the_other_goes_on() {
     let (cache, _folder) = cache(0, 0);
-    let (mut pilot, _pace) = take_off_unkept(&cache);
-    let flight = Arc::clone(pilot.flight());
+    let (mut writer, _pace) = take_off_unkept(&cache);
+    let flight = Arc::clone(writer.flight());
     let (fast, mut stopped) = (flight.follow(), flight.follow().expect("the start"));
     let reading = tokio::spawn(read(fast.expect("the start")));
     for at in 0..80 {
-        pilot
+        writer
             .push(chunk(at), 20 * PATIENCE)
             .await
             .expect("a reader");
     }
-    pilot.land().await.expect("no length was promised");
+    writer.land().await.expect("no length was promised");
     assert!(reading.await.expect("no panic") == Ok(chunks(80)));
     assert_eq!(stopped.chunk().await, Err(body::Error::Abandoned));
 }
@@ -348,8 +353,8 @@ async fn a_reader_that_stops_is_left_behind_and_the_other_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_is_not_left_behind() {
     let (cache, _folder) = cache(0, 0);
-    let (mut pilot, _pace) = take_off_unkept(&cache);
-    let flight = Arc::clone(pilot.flight());
+    let (mut writer, _pace) = take_off_unkept(&cache);
+    let flight = Arc::clone(writer.flight());
     let (fast, slow) = (flight.follow(), flight.follow());
     let reading = tokio::spawn(read(fast.expect("the start")));
     // 128 KiB/s.
@@ -363,9 +368,9 @@ async fn a_slow_reader_is_not_left_behind() {
         Ok::<_, body::Error>(all)
     });
     for at in 0..80 {
-        pilot.push(chunk(at), PATIENCE).await.expect("a reader");
+        writer.push(chunk(at), PATIENCE).await.expect("a reader");
     }
-    pilot.land().await.expect("no length was promised");
+    writer.land().await.expect("no length was promised");
     assert!(reading.await.expect("no panic") == Ok(chunks(80)));
     assert!(slowly.await.expect("no panic") == Ok(chunks(80)));
 }
@@ -374,18 +379,18 @@ async fn a_slow_reader_is_not_left_behind() {
 async fn what_is_passed_over_holds_up_no_fetch() {
     use crate::cache::pace::Interest;
     let (cache, _folder) = cache(64 << 20, 0);
-    let (mut pilot, pace) = take_off(&cache, None);
+    let (mut writer, pace) = take_off(&cache, None);
     let _interest = Interest::of(&pace);
-    pilot.push(chunk(0), PATIENCE).await.expect("room");
-    pilot.flight().pass_over();
+    writer.push(chunk(0), PATIENCE).await.expect("room");
+    writer.flight().pass_over();
     for at in 1..80 {
-        pilot.push(chunk(at), PATIENCE).await.expect("room");
+        writer.push(chunk(at), PATIENCE).await.expect("room");
         assert!(pace.go_on(PATIENCE).now_or_never().is_some(), "{at}");
     }
-    drop(pilot);
+    drop(writer);
     // What passes by ends there.
-    let (mut pilot, pace) = take_off_unkept(&cache);
+    let (mut writer, pace) = take_off_unkept(&cache);
     let _interest = Interest::of(&pace);
-    pilot.flight().pass_over();
-    assert_eq!(pilot.push(chunk(0), PATIENCE).await, Err(Unread));
+    writer.flight().pass_over();
+    assert_eq!(writer.push(chunk(0), PATIENCE).await, Err(Unread));
 }
