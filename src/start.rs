@@ -39,13 +39,13 @@ pub(crate) struct Services {
     pub(crate) library: Library,
     pub(crate) cache: Cache,
     pub(crate) metrics: Metrics,
-    pub(crate) opened: Opened,
+    pub(crate) opened: Components,
     lock: Lock,
 }
 
 /// What settings name, opened.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct Components {
     pub(crate) registry: Registry,
     access: Access,
     /// Of the listener for viewers.
@@ -57,7 +57,7 @@ pub(crate) struct Opened {
 impl Services {
     /// Reads settings, opens what they name, and takes the data directory for this process.
     pub(crate) fn load(path: &Path) -> Result<(Config, Self), Failure> {
-        let (config, opened) = Opened::load(path)?;
+        let (config, opened) = Components::load(path)?;
         let lock = Lock::take(&config.data_directory)?;
         let library = library(&config)?;
         let metrics = Metrics::new();
@@ -160,7 +160,7 @@ fn program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_unknown| "xcwado".into())
 }
 
-impl Opened {
+impl Components {
     /// Reads settings and opens the sources and credentials that they name; nothing in the data directory.
     pub(crate) fn load(path: &Path) -> Result<(Config, Self), Failure> {
         let (config, mut problems) = Config::look(path).map_err(Failure::new)?;

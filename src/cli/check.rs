@@ -13,13 +13,13 @@ use crate::source::greeting::{Error, Greeting};
 use crate::source::xc_wado::RespondingGateway;
 use crate::source::{self, Kind, Source};
 use crate::start::Failure;
-use crate::start::{Opened, block_on, library};
+use crate::start::{Components, block_on, library};
 
 /// Certificates that expire within these are worth a word.
 const SOON_DAYS: i64 = 21;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let (config, opened) = Opened::load(path)?;
+    let (config, opened) = Components::load(path)?;
     let manifests = library(&config)?;
     block_on(async {
         let mut report = Report::default();
@@ -114,7 +114,7 @@ impl Report {
         }
     }
 
-    fn own_certificates(&mut self, opened: &Opened) {
+    fn own_certificates(&mut self, opened: &Components) {
         for (listener, tls) in [
             ("listen", &opened.tls),
             ("gateway_listen", &opened.gateway_tls),

@@ -80,7 +80,7 @@ struct SeriesSummary {
 
 /// One series to fetch.
 #[derive(Debug)]
-struct Wanted {
+struct SeriesRequest {
     study: StudyInstanceUid,
     series: SeriesInstanceUid,
     instances: BTreeSet<SopInstanceUid>,
@@ -216,7 +216,10 @@ fn gateway_says(error: &crate::source::Error) -> String {
     error.to_string().replace("source", "gateway")
 }
 
-fn wanted(summary: &Summary, only: &BTreeSet<SeriesInstanceUid>) -> Result<Vec<Wanted>, Failure> {
+fn wanted(
+    summary: &Summary,
+    only: &BTreeSet<SeriesInstanceUid>,
+) -> Result<Vec<SeriesRequest>, Failure> {
     let not_uids = |_not_a_uid| Failure("the gateway's answer names no UIDs".into());
     let mut wanted = Vec::new();
     for study in &summary.studies {
@@ -229,7 +232,7 @@ fn wanted(summary: &Summary, only: &BTreeSet<SeriesInstanceUid>) -> Result<Vec<W
                 .sop_instance_uids
                 .iter()
                 .map(|uid| SopInstanceUid::parse(uid));
-            wanted.push(Wanted {
+            wanted.push(SeriesRequest {
                 study: StudyInstanceUid::parse(&study.study_instance_uid).map_err(not_uids)?,
                 series: uid,
                 instances: instances.collect::<Result<_, _>>().map_err(not_uids)?,
@@ -255,13 +258,18 @@ fn progress(total: usize) -> ProgressBar {
 struct Download<'a> {
     gateway: &'a Source,
     folder: PathBuf,
-    wanted: Wanted,
+    wanted: SeriesRequest,
     progress: &'a ProgressBar,
     bytes: u64,
 }
 
 impl<'a> Download<'a> {
-    fn new(gateway: &'a Source, output: &Path, wanted: Wanted, progress: &'a ProgressBar) -> Self {
+    fn new(
+        gateway: &'a Source,
+        output: &Path,
+        wanted: SeriesRequest,
+        progress: &'a ProgressBar,
+    ) -> Self {
         let folder = output
             .join(wanted.study.as_str())
             .join(wanted.series.as_str());

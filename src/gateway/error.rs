@@ -5,14 +5,15 @@ use std::error::Error as _;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::body::{self, Body};
 use crate::budget;
 use crate::dicom::{dataset, part10};
-use crate::gateway::edge::hosts::InvalidHost;
 use crate::library;
 use crate::manifest::{Conflict, Disagreement, fhir, kos};
 use crate::request::{self, accept};
@@ -105,6 +106,23 @@ pub enum Error {
     /// Something that should not happen.
     #[error("something went wrong in the gateway")]
     Internal,
+}
+
+/// Why the host of a request is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHost {
+    /// RFC 9112 3.2: HTTP/1.1 and later always name it.
+    #[error("the request names no host")]
+    Missing,
+    /// RFC 9112 3.2.
+    #[error("the request names its host twice")]
+    Repeated,
+    /// It is no host with an optional port.
+    #[error("the host of the request is not valid")]
+    Malformed,
+    /// RFC 9110 4.2.4.
+    #[error("the target of the request has user information")]
+    UserInformation,
 }
 
 /// The same faults have the same status, whether a transaction finds them or the derivation of an
@@ -217,7 +235,7 @@ impl Error {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Self::Method(methods) = self {
-            crate::gateway::allow(&mut response, methods);
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
         }
         response
     }

@@ -4,7 +4,6 @@
 mod dicomweb;
 mod edge;
 mod error;
-mod exchange;
 mod manifests;
 mod selection;
 mod xc_wado;
@@ -22,9 +21,9 @@ use url::Url;
 
 pub use edge::cors::Settings as CorsSettings;
 pub use edge::forwarded::Proxies;
-pub use edge::hosts::{HostName, InvalidHost, NotAHostName};
+pub use edge::hosts::{HostName, NotAHostName};
 pub use edge::upload::UploadPace;
-pub use error::Error;
+pub use error::{Error, InvalidHost};
 pub use manifests::forget::Forgotten;
 pub use manifests::viewers::Settings as ViewersSettings;
 pub use xc_wado::Settings as XcWadoSettings;
@@ -40,13 +39,13 @@ use crate::metrics::Metrics;
 use crate::pixels::Pool;
 use crate::request::{self, Grammar, Resource};
 use crate::retrieve::Retriever;
+use edge::exchange::Exchange;
 use edge::forwarded::{PublicUrl, Route};
 use edge::hosts::Hosts;
 use edge::observe::{self, Observed, Transaction};
 use edge::per_client::PerClient;
 use edge::response::{allow, harden};
 use edge::upload;
-use exchange::Exchange;
 
 /// Answers the requests of the public listener and of the listener for partners. Built once; every part
 /// that changes has an owner inside.

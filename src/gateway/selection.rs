@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
-use super::exchange::Exchange;
+use super::edge::exchange::Exchange;
 use super::{Error, Gateway};
 use crate::community::Registry;
 use crate::dicom::StudyInstanceUid;

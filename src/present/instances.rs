@@ -1,20 +1,12 @@
 //! Instances as PS3.18 10.4 has them: many in a `multipart/related`, or one alone.
 
+use super::Presented;
 use super::parts::{self, Part, Parts};
-use crate::body::{self, Body};
+use crate::body;
 use crate::dicom::media_type::{APPLICATION_DICOM, application_dicom};
 use crate::instance::{Instance, Instances};
 use crate::multipart::Boundary;
 use crate::resource::Target;
-
-/// The media type of an answer and its bytes.
-#[derive(Debug)]
-pub struct Presented {
-    /// `Content-Type`.
-    pub content_type: String,
-    /// The bytes.
-    pub body: Body,
-}
 
 /// All instances in one `multipart/related`, each part with the address that `located` gives it.
 #[must_use]

@@ -13,4 +13,15 @@ pub mod viewers;
 pub mod weasis;
 mod xml;
 
-pub use instances::{Presented, multipart, single};
+pub use instances::{multipart, single};
+
+use crate::body::Body;
+
+/// The media type of a response and its bytes.
+#[derive(Debug)]
+pub struct Presented {
+    /// `Content-Type`.
+    pub content_type: String,
+    /// The bytes.
+    pub body: Body,
+}

@@ -67,17 +67,16 @@ impl Acceptable {
     fn choose(ranges: &[MediaType], is_instance: bool) -> Option<Self> {
         let best = ranges
             .iter()
-            .filter_map(|range| Some((Offer::of(range, is_instance)?, range.quality())))
-            .filter(|(_, quality)| *quality > 0)
-            // The first of equals: a client lists what it likes best first.
+            .filter_map(|range| Offer::of(range, is_instance))
+            .filter(|offer| offer.quality > 0)
+            // The first of equals: clients list their favourite first.
             .reduce(|best, other| {
-                if rank(&other) > rank(&best) {
+                if other.rank() > best.rank() {
                     other
                 } else {
                     best
                 }
-            })?
-            .0;
+            })?;
         let excluded: Vec<&str> = ranges
             .iter()
             .filter(|range| range.quality() == 0)
@@ -258,13 +257,14 @@ struct Offer {
     syntax: String,
     /// A range that names a type is meant more than `*/*` (RFC 9110 12.5.1).
     is_specific: bool,
-}
-
-fn rank((offer, quality): &(Offer, u16)) -> (u16, bool) {
-    (*quality, offer.is_specific)
+    quality: u16,
 }
 
 impl Offer {
+    fn rank(&self) -> (u16, bool) {
+        (self.quality, self.is_specific)
+    }
+
     fn of(range: &MediaType, is_instance: bool) -> Option<Self> {
         let payload = match range.essence() {
             MULTIPART_RELATED => match range.part_type().as_deref() {
@@ -285,6 +285,7 @@ impl Offer {
             payload,
             syntax,
             is_specific,
+            quality: range.quality(),
         })
     }
 }

@@ -114,7 +114,7 @@ impl Retriever {
                 .tags(source, &found)
                 .map_or(CacheLookup::Nowhere, CacheLookup::Stale);
         }
-        self.found((key, &found), accepted, question).await
+        self.found(key, &found, accepted, question).await
     }
 
     /// An instance that is here and fresh, or arriving; `follow` says how its flight is read.
@@ -149,7 +149,8 @@ impl Retriever {
 
     async fn found(
         &self,
-        (key, found): (&Key, &Hit),
+        key: &Key,
+        found: &Hit,
         accepted: &TransferSyntaxes,
         question: &Question,
     ) -> CacheLookup {

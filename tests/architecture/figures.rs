@@ -164,10 +164,8 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
 
 /// `(A, B)`, `&(A, B)` and the like; `()` is not one.
 fn is_tuple(ty: &Type) -> bool {
-    match ty {
-        Type::Reference(reference) => is_tuple(&reference.elem),
-        Type::Paren(paren) => is_tuple(&paren.elem),
-        Type::Tuple(tuple) => !tuple.elems.is_empty(),
-        _ => false,
+    if let Type::Reference(reference) = ty {
+        return is_tuple(&reference.elem);
     }
+    matches!(ty, Type::Tuple(tuple) if !tuple.elems.is_empty())
 }

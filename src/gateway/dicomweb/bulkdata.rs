@@ -8,9 +8,9 @@ use crate::derive::{
 };
 use crate::dicom::TransferSyntax;
 use crate::gateway::edge::conditional::EntityTag;
+use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::Locator;
 use crate::gateway::edge::response::{boundary, response};
-use crate::gateway::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
 use crate::present::Presented;
 use crate::present::parts::{self, Part, with_syntax};

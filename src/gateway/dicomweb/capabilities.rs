@@ -4,8 +4,8 @@ use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::body::Body;
+use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::response::allow;
-use crate::gateway::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
 use crate::present::capabilities;
 use crate::request::{Root, accept};

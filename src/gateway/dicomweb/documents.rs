@@ -7,7 +7,7 @@ use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use crate::body::Body;
 use crate::derive::{EncapsulatedDocument, InstanceFrames, SelectedInstance, report};
 use crate::gateway::edge::conditional::EntityTag;
-use crate::gateway::exchange::Exchange;
+use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
 use crate::instance::Instance;
 use crate::present::Presented;

@@ -7,11 +7,11 @@ use http::header::HeaderValue;
 use crate::body::Body;
 use crate::dicom::media_type::APPLICATION_DICOM;
 use crate::gateway::edge::conditional;
+use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::Locator;
 use crate::gateway::edge::response::{
     CACHE_STATUS, HIT, MISS, accepts_gzip, boundary, response, state_coding,
 };
-use crate::gateway::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
 use crate::multipart::Joiner;
 use crate::pixels::Format;

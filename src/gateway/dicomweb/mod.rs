@@ -19,9 +19,9 @@ use http::Response;
 use http::header::CACHE_CONTROL;
 
 use super::edge::conditional::{self, EntityTag};
+use super::edge::exchange::Exchange;
 use super::edge::link::Locator;
 use super::edge::response::{boundary, response};
-use super::exchange::Exchange;
 use super::{Error, Gateway};
 use crate::body::Body;
 use crate::derive::{Context, PIXEL_DATA, SelectedInstances, ValueFilter};

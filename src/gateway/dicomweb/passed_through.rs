@@ -9,10 +9,9 @@ use crate::body::Body;
 use crate::budget::Share;
 use crate::derive::SelectedInstances;
 use crate::gateway::dicomweb::metadata::SourceMetadata;
+use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::Locator;
-use crate::gateway::edge::response::{boundary, response};
-use crate::gateway::exchange::Exchange;
-use crate::gateway::xc_wado::forward::POLICY;
+use crate::gateway::edge::response::{SANDBOX, boundary, response};
 use crate::gateway::{Error, Gateway};
 use crate::instance::Listing;
 use crate::object::LEAST_KEPT;
@@ -112,7 +111,7 @@ impl Gateway {
             return Ok(None);
         };
         let mut response = response(presented, Missing::Nothing, &locator.url())?;
-        response.headers_mut().extend([POLICY]);
+        response.headers_mut().extend([SANDBOX]);
         Ok(Some(response))
     }
 

@@ -8,9 +8,9 @@ use crate::derive::{
 };
 use crate::gateway::dicomweb::heads::media_type;
 use crate::gateway::edge::conditional::EntityTag;
+use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::Locator;
 use crate::gateway::edge::response::{boundary, response};
-use crate::gateway::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
 use crate::object;
 use crate::pixels::Format;

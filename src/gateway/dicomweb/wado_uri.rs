@@ -4,7 +4,7 @@ use http::Response;
 
 use crate::body::Body;
 use crate::derive::{self, Renderer, SelectedInstances, Style};
-use crate::gateway::exchange::Exchange;
+use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
 use crate::request::wado_uri::{Content, Refusal, WadoUri};
 use crate::request::{Payload, Root};

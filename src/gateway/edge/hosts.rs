@@ -15,7 +15,7 @@ use url::Url;
 use crate::access::{Door, Peer};
 use crate::credentials::{Certificate, Name};
 use crate::gateway::edge::forwarded::Route;
-use crate::gateway::{Error, Gateway};
+use crate::gateway::{Error, Gateway, InvalidHost};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const LOCALHOST: &str = "localhost";
@@ -29,23 +29,6 @@ pub struct HostName(Box<str>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a host name (without scheme, port and path; addresses need not be listed)")]
 pub struct NotAHostName;
-
-/// Why the host of a request cannot be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidHost {
-    /// RFC 9112 3.2: HTTP/1.1 and later always name it.
-    #[error("the request names no host")]
-    Missing,
-    /// RFC 9112 3.2.
-    #[error("the request names its host twice")]
-    Repeated,
-    /// It is no host with an optional port.
-    #[error("the host of the request is not valid")]
-    Malformed,
-    /// RFC 9110 4.2.4.
-    #[error("the target of the request has user information")]
-    UserInformation,
-}
 
 /// The names that a listener answers to.
 #[derive(Debug, Clone)]

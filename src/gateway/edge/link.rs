@@ -1,7 +1,7 @@
 //! The addresses of resources, as responses give them: always below the gateway's own URL.
 
 use crate::gateway::Gateway;
-use crate::gateway::exchange::Exchange;
+use crate::gateway::edge::exchange::Exchange;
 use crate::manifest::Id;
 use crate::request::{Root, XcWado};
 use crate::resource::{SubResource, Target};

@@ -3,6 +3,7 @@
 
 pub(crate) mod conditional;
 pub(crate) mod cors;
+pub(crate) mod exchange;
 pub(crate) mod forwarded;
 pub(crate) mod hosts;
 pub(crate) mod link;

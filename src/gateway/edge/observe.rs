@@ -9,7 +9,7 @@ use http::{Method, Response, StatusCode};
 
 use crate::access::{Caller, Peer};
 use crate::body::{Body, End};
-use crate::gateway::exchange::Exchange;
+use crate::gateway::edge::exchange::Exchange;
 use crate::ihe::HomeCommunityId;
 use crate::metrics::Metrics;
 use crate::request::{self, Resource};

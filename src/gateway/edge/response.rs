@@ -1,14 +1,14 @@
 //! What every response has: its header fields, content coding, and boundary.
 
 use http::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LOCATION, CONTENT_TYPE,
-    HeaderName, HeaderValue, VARY, WARNING,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LOCATION,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, VARY, WARNING,
 };
 use http::{HeaderMap, Response, StatusCode};
 
 use crate::body::Body;
 use crate::gateway::Error;
-use crate::gateway::exchange::Exchange;
+use crate::gateway::edge::exchange::Exchange;
 use crate::hop;
 use crate::multipart::Boundary;
 use crate::present::Presented;
@@ -18,6 +18,12 @@ use crate::retrieve::Missing;
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub(crate) const HIT: &str = "xcwado; hit";
 pub(crate) const MISS: &str = "xcwado; fwd=miss";
+
+/// Content of a source runs no script here and loads nothing.
+pub(crate) const SANDBOX: (HeaderName, HeaderValue) = (
+    CONTENT_SECURITY_POLICY,
+    HeaderValue::from_static("default-src 'none'; sandbox"),
+);
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::body::Body;
 use crate::dicom::MediaType;
+use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::response::{json_document, streamed_document, value};
-use crate::gateway::exchange::Exchange;
 use crate::gateway::selection::locate;
 use crate::gateway::{Error, Gateway};
 use crate::library::{self, Library, ManifestEntry};

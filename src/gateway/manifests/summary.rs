@@ -6,8 +6,8 @@ use http::Response;
 use serde_json::{Value, json};
 
 use crate::body::{self, Body};
+use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::response::streamed_document;
-use crate::gateway::exchange::Exchange;
 use crate::gateway::manifests::{JSON, links};
 use crate::gateway::{Error, Gateway};
 use crate::manifest::{Disagreement, Format, Registered, Series, Study};

@@ -1,12 +1,12 @@
 //! Sub-resources that a source offers between communities, because its settings say so: the upstream
 //! request is written anew, and links in the answer become the gateway's own.
 
-use http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
-use http::{HeaderName, Response};
+use http::Response;
+use http::header::HeaderValue;
 
 use crate::body::Body;
-use crate::gateway::edge::response::{boundary, response};
-use crate::gateway::exchange::Exchange;
+use crate::gateway::edge::exchange::Exchange;
+use crate::gateway::edge::response::{SANDBOX, boundary, response};
 use crate::gateway::xc_wado::Holder;
 use crate::gateway::{Error, Gateway};
 use crate::present::forwarded::{self, Unsuitable};
@@ -15,12 +15,6 @@ use crate::resource::SubResource;
 use crate::retrieve::Missing;
 use crate::rewrite::Links;
 use crate::source::{self, ResourceRequest};
-
-/// Content of a source runs no script here and loads nothing.
-pub(crate) const POLICY: (HeaderName, HeaderValue) = (
-    CONTENT_SECURITY_POLICY,
-    HeaderValue::from_static("default-src 'none'; sandbox"),
-);
 
 impl Gateway {
     /// A sub-resource as its source gives it.
@@ -63,7 +57,7 @@ impl Gateway {
         };
         let location = base.of_sub_resource(&request.target, sub_resource);
         let mut response = response(presented, missing, &location)?;
-        response.headers_mut().extend([POLICY]);
+        response.headers_mut().extend([SANDBOX]);
         Ok(response)
     }
 }

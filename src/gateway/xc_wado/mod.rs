@@ -14,7 +14,7 @@ use crate::access::{self, Caller};
 use crate::body::Body;
 use crate::community::{NotLocated, Offered};
 use crate::gateway::dicomweb::retrieve::acceptable;
-use crate::gateway::exchange::Exchange;
+use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
 use crate::ihe::HomeCommunityId;
 use crate::request::xc_wado::Tolerance;

@@ -11,6 +11,7 @@ mod copies;
 mod follower;
 mod log;
 mod question;
+mod skipped;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -28,6 +29,7 @@ use super::learned::SourceTrait;
 use crate::body;
 use crate::cache::pace::{Halt, Pace};
 use crate::cache::{AlreadyCached, Description, Flight, Key, Terms, Writer};
+use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
 use crate::instance::Listing;
 use crate::resource::Target;
@@ -36,6 +38,7 @@ use crate::source::{self, Arrival, Arrivals, InstanceRequest, Representation, Se
 use copies::Copies;
 use log::Log;
 use question::Name;
+use skipped::SkippedInstances;
 
 /// What gateways say for a source of theirs that gives single instances only.
 const NOT_IMPLEMENTED: source::Error = source::Error::Status(501);
@@ -50,7 +53,7 @@ pub(super) const TOO_MANY: body::Error = body::Error::Malformed("it holds too ma
 #[derive(Debug, Clone)]
 pub(super) struct Crossings {
     all: Arc<Mutex<HashMap<Name, Weak<Crossing>>>>,
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// Told of each that begins.
     begun: Arc<Notify>,
 }
@@ -67,14 +70,22 @@ pub(super) struct Crossing {
     own_fetches: Arc<Semaphore>,
 }
 
-/// What was left out of an answer.
-#[derive(Debug, Default)]
-struct SkippedInstances {
-    unidentified: u64,
-    not_selected: u64,
-    duplicate: u64,
-    conflicting: u64,
-    not_whole: u64,
+/// The answer of a source while it arrives.
+struct SourceAnswer {
+    arrivals: Arrivals,
+    tally: Tally,
+    /// The digests of its instances, to compare repeated ones with.
+    copies: Copies,
+}
+
+impl SourceAnswer {
+    /// Notes the digest of an instance that has arrived whole.
+    fn note(&mut self, uid: &SopInstanceUid) {
+        if let Some(digest) = self.arrivals.digest() {
+            self.copies.note(uid, digest);
+            self.tally.trailing_bytes.inc_by(self.arrivals.trailing());
+        }
+    }
 }
 
 impl Crossings {
@@ -82,7 +93,7 @@ impl Crossings {
     pub(super) fn new(most: usize) -> Self {
         Self {
             all: Arc::default(),
-            room: Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))),
             begun: Arc::default(),
         }
     }
@@ -125,20 +136,19 @@ impl Crossings {
             own_fetches: Arc::new(Semaphore::new(follower::OWN_FETCHES)),
         });
         let follower = Follower::first(Arc::clone(&crossing));
-        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             let refused = &retriever.metrics.refused;
             refused.with_label_values(&["fetches"]).inc();
             let retry_after = SOON;
             crossing.log().end = Some(Err(source::Error::Crowded { retry_after }));
             return follower;
         };
-        let seat = (seat, room);
         if is_shared {
             all.insert(name, Arc::downgrade(&crossing));
         }
         drop(all);
         self.begun.notify_waiters();
-        tokio::spawn(crossing.run(self.clone(), seat, retriever.clone()));
+        tokio::spawn(crossing.run(self.clone(), seat, permit, retriever.clone()));
         follower
     }
 
@@ -169,26 +179,76 @@ impl Crossing {
     async fn run(
         self: Arc<Self>,
         crossings: Crossings,
-        seat: (Seat, OwnedSemaphorePermit),
+        seat: Seat,
+        permit: OwnedSemaphorePermit,
         retriever: Retriever,
     ) {
-        let mut dropped = SkippedInstances::default();
+        let mut skipped = SkippedInstances::default();
         let outcome = tokio::select! {
-            outcome = self.bring(&crossings, &retriever, &mut dropped) => outcome,
+            outcome = self.bring(&crossings, &retriever, &mut skipped) => outcome,
             () = self.pace.unwanted() => Err(body::Error::Abandoned.into()),
         };
-        dropped.report(&self.question.source, &retriever);
+        skipped.report(&self.question.source, &retriever);
         crossings.remove(&self);
         self.note(|log| log.close(outcome));
-        drop(seat);
+        drop((seat, permit));
     }
 
     async fn bring(
         self: &Arc<Self>,
         crossings: &Crossings,
         retriever: &Retriever,
-        dropped: &mut SkippedInstances,
+        skipped: &mut SkippedInstances,
     ) -> Result<(), source::Error> {
+        let question = &self.question;
+        let mut answer = self.ask(crossings, retriever).await?;
+        while let Some(arrival) = answer.arrivals.next().await? {
+            match arrival {
+                Arrival::Instance(identity, _) | Arrival::NotWhole(identity, _)
+                    if !question.means(&identity) =>
+                {
+                    skipped.not_selected += 1;
+                }
+                Arrival::Instance(identity, _) if self.has_seen(&identity) => {
+                    match answer.arrivals.pass_over().await {
+                        Err(body::Error::NotWhole(_)) => skipped.not_whole += 1,
+                        passed => {
+                            passed?;
+                            self.again(&identity, &answer, skipped, retriever);
+                        }
+                    }
+                }
+                Arrival::Instance(..) | Arrival::NotWhole(..) if self.log().is_full() => {
+                    return Err(TOO_MANY.into());
+                }
+                Arrival::Instance(identity, length) => {
+                    let uid = identity.sop_instance.clone();
+                    let fetching = self.instance(identity, length, &mut answer, retriever);
+                    match fetching.await {
+                        // The answer continues with the next instance.
+                        Err(body::Error::NotWhole(_)) => skipped.not_whole += 1,
+                        // A client that comes now could not read it from the start.
+                        Ok(Some(flight)) if !flight.will_be_kept() => crossings.remove(self),
+                        outcome => drop(outcome?),
+                    }
+                    answer.note(&uid);
+                }
+                Arrival::NotWhole(identity, error) => {
+                    skipped.not_whole += 1;
+                    self.not_whole(identity, error, &answer.arrivals, retriever)?;
+                }
+                Arrival::Unidentified(_) => skipped.unidentified += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the source. Returns once it begins to answer.
+    async fn ask(
+        self: &Arc<Self>,
+        crossings: &Crossings,
+        retriever: &Retriever,
+    ) -> Result<SourceAnswer, source::Error> {
         let question = &self.question;
         let ask = InstanceRequest {
             target: &question.target,
@@ -203,7 +263,7 @@ impl Crossing {
             let traits = &retriever.traits;
             traits.learn(&question.source, SourceTrait::InstancesOnly);
         }
-        let mut arrivals = opened?;
+        let arrivals = opened?;
         self.learn(&arrivals, retriever);
         let is_partial = arrivals.is_partial();
         let is_no_store = self.is_no_store(&arrivals);
@@ -216,51 +276,11 @@ impl Crossing {
             log.is_sole = is_no_store;
             log.opened = Some(Instant::now());
         });
-        let tally = Tally::of(&question.source, &retriever.metrics);
-        let mut copies = Copies::default();
-        while let Some(arrival) = arrivals.next().await? {
-            match arrival {
-                Arrival::Instance(identity, _) if !question.means(&identity) => {
-                    dropped.not_selected += 1;
-                }
-                Arrival::NotWhole(identity, _) if !question.means(&identity) => {
-                    dropped.not_selected += 1;
-                }
-                Arrival::Instance(identity, _) if self.has_seen(&identity) => {
-                    match arrivals.pass_over().await {
-                        Err(body::Error::NotWhole(_)) => dropped.not_whole += 1,
-                        passed => {
-                            passed?;
-                            self.again(&identity, &arrivals, (&copies, dropped), retriever);
-                        }
-                    }
-                }
-                Arrival::Instance(..) | Arrival::NotWhole(..) if self.log().is_full() => {
-                    return Err(TOO_MANY.into());
-                }
-                Arrival::Instance(identity, length) => {
-                    let uid = identity.sop_instance.clone();
-                    let fetch = (&mut arrivals, &tally);
-                    match self.instance(identity, length, fetch, retriever).await {
-                        // The answer goes on with the next one.
-                        Err(body::Error::NotWhole(_)) => dropped.not_whole += 1,
-                        // Those who come now could not have it.
-                        Ok(Some(flight)) if !flight.will_be_kept() => crossings.remove(self),
-                        brought => drop(brought?),
-                    }
-                    if let Some(digest) = arrivals.digest() {
-                        copies.note(&uid, digest);
-                        tally.trailing_bytes.inc_by(arrivals.trailing());
-                    }
-                }
-                Arrival::NotWhole(identity, error) => {
-                    dropped.not_whole += 1;
-                    self.not_whole(identity, error, &arrivals, retriever)?;
-                }
-                Arrival::Unidentified(_) => dropped.unidentified += 1,
-            }
-        }
-        Ok(())
+        Ok(SourceAnswer {
+            tally: Tally::of(&question.source, &retriever.metrics),
+            arrivals,
+            copies: Copies::default(),
+        })
     }
 
     /// An instance has come once more. Which of two that differ is right cannot be known: none is kept,
@@ -268,16 +288,16 @@ impl Crossing {
     fn again(
         &self,
         identity: &Identity,
-        arrivals: &Arrivals,
-        (copies, dropped): (&Copies, &mut SkippedInstances),
+        answer: &SourceAnswer,
+        skipped: &mut SkippedInstances,
         retriever: &Retriever,
     ) {
-        let digest = arrivals.digest();
-        if !digest.is_some_and(|digest| copies.differ(&identity.sop_instance, digest)) {
-            dropped.duplicate += 1;
+        let digest = answer.arrivals.digest();
+        if !digest.is_some_and(|digest| answer.copies.differ(&identity.sop_instance, digest)) {
+            skipped.duplicate += 1;
             return;
         }
-        dropped.conflicting += 1;
+        skipped.conflicting += 1;
         let Question {
             source,
             representation,
@@ -339,9 +359,12 @@ impl Crossing {
         &self,
         identity: Identity,
         length: Option<u64>,
-        (arrivals, tally): (&mut Arrivals, &Tally),
+        answer: &mut SourceAnswer,
         retriever: &Retriever,
     ) -> Result<Option<Arc<Flight>>, body::Error> {
+        let SourceAnswer {
+            arrivals, tally, ..
+        } = answer;
         let patience = retriever.client_silence();
         self.pause(patience).await?;
         tally.fetched_instances.inc();
@@ -456,44 +479,6 @@ impl Crossing {
                 return found;
             }
             moved.await;
-        }
-    }
-}
-
-impl SkippedInstances {
-    /// Counts what was left out and says so once, however much it was.
-    fn report(&self, source: &Source, retriever: &Retriever) {
-        let location = &*source.alias;
-        let Self {
-            unidentified,
-            not_selected,
-            duplicate,
-            conflicting,
-            not_whole,
-        } = *self;
-        let counts = [
-            ("unidentified", unidentified),
-            ("not_selected", not_selected),
-            ("duplicate", duplicate),
-            ("conflicting", conflicting),
-            ("not_whole", not_whole),
-        ];
-        for (outcome, count) in counts {
-            if count > 0 {
-                let metric = &retriever.metrics.dropped_instances;
-                metric.with_label_values(&[location, outcome]).inc_by(count);
-            }
-        }
-        if counts.iter().any(|(_, count)| *count > 0) {
-            tracing::warn!(
-                location,
-                unidentified,
-                not_selected,
-                duplicate,
-                conflicting,
-                not_whole,
-                "a source sent something that was not passed on"
-            );
         }
     }
 }

@@ -8,7 +8,7 @@ use super::matches::Position;
 use super::results::{Page, PageRow, Remainder, Results, serialised};
 use super::scoped::ScopedQuery;
 use crate::budget::Share;
-use crate::gateway::exchange::Exchange;
+use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
 use crate::library::KnownStudy;
 use crate::manifest::outline_row;

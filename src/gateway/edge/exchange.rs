@@ -6,7 +6,7 @@ use http::header::ACCEPT;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
-use super::edge::forwarded::PublicUrl;
+use super::forwarded::PublicUrl;
 use crate::access::{Caller, Door};
 use crate::budget::Account;
 use crate::hop::Hop;
