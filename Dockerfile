@@ -26,6 +26,7 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /build/root/etc/xcwado /etc/xcwado
 COPY --from=build --chown=65532:65532 /build/root/var/lib/xcwado /var/lib/xcwado
 COPY --from=build /build/target/release/xcwado /usr/local/bin/xcwado
+COPY LICENSE docs/NOTICE.md /usr/share/doc/xcwado/
 USER 65532:65532
 VOLUME /var/lib/xcwado
 EXPOSE 8080

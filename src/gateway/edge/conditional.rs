@@ -7,6 +7,7 @@ use http::header::{
     RANGE,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_range_header::parse_range_header;
 use sha2::{Digest, Sha256};
 
 use crate::body::Body;
@@ -180,32 +181,16 @@ impl Portion {
 
     /// A malformed field, and one with several ranges, asks for everything (§14.2 permits it).
     fn range(text: &str, length: u64) -> Self {
-        let Some((first, last)) = text.strip_prefix("bytes=").and_then(|r| r.split_once('-'))
-        else {
+        let is_one = !text.contains(',');
+        let Some(range) = parse_range_header(text).ok().filter(|_range| is_one) else {
             return Self::All;
         };
-        let number = |text: &str| match text.trim() {
-            "" => Ok(None),
-            text if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                // More than fits is more than there is.
-                Ok(Some(text.parse::<u64>().unwrap_or(u64::MAX)))
-            }
-            _ => Err(()),
-        };
-        let (first, last) = match (number(first), number(last)) {
-            (Ok(Some(first)), Ok(last)) if last.is_none_or(|last| first <= last) => {
-                (first, last.unwrap_or(u64::MAX))
-            }
-            (Ok(None), Ok(Some(0))) => return Self::NotSatisfiable,
-            (Ok(None), Ok(Some(suffix))) => (length.saturating_sub(suffix), u64::MAX),
-            _ => return Self::All,
-        };
-        if first >= length {
-            return Self::NotSatisfiable;
-        }
-        Self::Range {
-            first,
-            last: last.min(length - 1),
+        match range.validate(length).as_deref() {
+            Ok([range]) => Self::Range {
+                first: *range.start(),
+                last: *range.end(),
+            },
+            Ok(_) | Err(_) => Self::NotSatisfiable,
         }
     }
 }
