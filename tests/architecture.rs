@@ -550,6 +550,10 @@ mod samples {
 
     /// A crate of three modules; `middle` is a folder with a file `part`, which holds `text`.
     fn tree(file: &str, text: &str) -> Tree {
+        tree_of(&[(file, text)])
+    }
+
+    fn tree_of(files: &[(&str, &str)]) -> Tree {
         let directory = tempfile::tempdir().expect("a directory");
         let source = directory.path();
         let write = |file: &str, text: &str| {
@@ -567,7 +571,9 @@ mod samples {
         write("middle/part_tests.rs", "use super::super::sibling;\n");
         write("middle/sibling.rs", "");
         write("dicom.rs", "");
-        write(file, text);
+        for (file, text) in files {
+            write(file, text);
+        }
         Tree::read(Path::new(source))
     }
 
@@ -698,6 +704,51 @@ mod samples {
         let mut tests = tree.uses.iter().filter(|used| used.is_test);
         let used = tests.next().expect("a path in the tests");
         assert_eq!(used.module, ["middle", "part", "tests"]);
+    }
+
+    #[test]
+    fn a_circle_of_siblings_is_found_also_through_a_name_of_their_room() {
+        let circle = |part: &str, room: &str| {
+            let files = [
+                ("middle/part.rs", part),
+                ("middle/sibling.rs", "use super::part::A;\npub struct B;"),
+                ("middle/mod.rs", room),
+            ];
+            super::circles::circles(&tree_of(&files))
+        };
+        let plain = "mod part;\npub mod sibling;";
+        let with_name = "mod part;\npub mod sibling;\npub use sibling::B;";
+        let found = [("middle".to_owned(), vec!["part".into(), "sibling".into()])];
+        for (part, room) in [
+            ("use super::sibling::B;", plain),
+            ("use crate::middle::sibling;", plain),
+            ("use super::B;", with_name),
+            ("fn f(b: crate::middle::B) {}", with_name),
+        ] {
+            assert_eq!(circle(part, room), found, "{part} {room}");
+        }
+        for (part, room) in [
+            ("", plain),
+            ("use super::C;", with_name),
+            (
+                "#[cfg(test)]\nmod tests { use super::super::sibling; }",
+                plain,
+            ),
+        ] {
+            assert!(circle(part, room).is_empty(), "{part} {room}");
+        }
+    }
+
+    #[test]
+    fn a_room_and_its_children_are_one() {
+        let files = [
+            ("middle/part.rs", "use super::Own;"),
+            (
+                "middle/mod.rs",
+                "mod part;\npub mod sibling;\nuse part::Theirs;\npub struct Own;",
+            ),
+        ];
+        assert!(super::circles::circles(&tree_of(&files)).is_empty());
     }
 
     #[test]
