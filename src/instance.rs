@@ -94,7 +94,7 @@ impl Listing {
     }
 }
 
-/// One SOP instance, as a handle whose bytes are arriving.
+/// A SOP instance: a handle with bytes that are arriving.
 #[derive(Debug)]
 pub struct Instance {
     /// Which instance it is, read from its own bytes.
@@ -105,13 +105,13 @@ pub struct Instance {
     pub way: Way,
     /// SHA-256 of the Part 10 file, where it is known.
     pub sha256: Option<[u8; 32]>,
-    /// What tells these bytes from any others without reading them: of a file, its place, length and
+    /// Identifies the bytes without reading them: for a file, its path, length and modification
     /// time.
     pub stamp: Option<[u8; 32]>,
 }
 
 impl Instance {
-    /// What is made of the instance may be kept by this.
+    /// The key for everything that is derived from the instance.
     #[must_use]
     pub fn digest(&self) -> Option<[u8; 32]> {
         self.sha256.or(self.stamp)
@@ -125,7 +125,7 @@ pub enum Way {
     Memory,
     /// It was on disk.
     Disk,
-    /// It was already being fetched for somebody else.
+    /// Another request was fetching it already.
     Collapsed,
     /// It was fetched for this answer, and is kept if it comes whole.
     Fetched,
@@ -146,14 +146,13 @@ impl Way {
     }
 }
 
-/// What is sent into a stream of instances: an instance, that there is nothing more to come, or why
-/// it breaks off.
+/// An item of a stream of instances: an instance, the end, or the reason of a failure.
 pub type Given = Result<Option<Instance>, body::Error>;
 
 /// Instances in the order in which they arrive. It ends after the last one, or fails.
 #[derive(Debug)]
 pub struct Instances {
-    /// What was taken out and put back.
+    /// An instance that was taken out and put back.
     first: Option<Box<Instance>>,
     arriving: Arriving,
     /// How many are still to come, where that is known.
@@ -161,7 +160,7 @@ pub struct Instances {
     make: Option<Make>,
 }
 
-/// What is made of each instance.
+/// A step that each instance passes through.
 struct Make(Box<dyn Fn(Instance) -> Making + Send + Sync>);
 
 /// Making something of an instance.
@@ -176,7 +175,7 @@ impl fmt::Debug for Make {
 #[derive(Debug)]
 enum Arriving {
     Channel(mpsc::Receiver<Given>),
-    /// There is no more than this.
+    /// A stream of a single instance.
     Here(Option<Box<Instance>>),
 }
 
@@ -192,7 +191,7 @@ impl Instances {
         }
     }
 
-    /// A stream of what is sent into the channel, which must be `promised` instances.
+    /// A stream of the instances in the channel, which has to deliver `promised` of them.
     #[must_use]
     pub fn new(arriving: mpsc::Receiver<Given>, promised: usize) -> Self {
         Self {
@@ -203,7 +202,7 @@ impl Instances {
         }
     }
 
-    /// A stream of what is sent into the channel, until somebody sends there that this was all.
+    /// A stream of the instances in the channel, up to the message that ends it.
     #[must_use]
     pub fn until_told(arriving: mpsc::Receiver<Given>) -> Self {
         Self {
@@ -221,19 +220,20 @@ impl Instances {
         self
     }
 
-    /// The same stream, with what was taken out of it before everything else.
+    /// The same stream, with an instance put back in front.
     #[must_use]
     pub fn after(mut self, first: Option<Instance>) -> Self {
-        // What was put back earlier stays.
+        // An instance that was put back earlier stays in front.
         self.first = first.map(Box::new).or(self.first);
         self
     }
 
-    /// The next instance; `None` after the last. Earlier ones need not have been read to their
-    /// end, but may be what the source is still sending.
+    /// The next instance; `None` after the last. The source may still be sending the earlier ones;
+    /// they need not have been read to their end.
     ///
     /// # Errors
-    /// Why the stream is not whole; [`body::Error::Missing`] if it ends before its promise is kept.
+    /// Why the stream is not complete; [`body::Error::Missing`] if it ends before the promised
+    /// number.
     pub async fn next(&mut self) -> Result<Option<Instance>, body::Error> {
         if let Some(first) = self.first.take() {
             return Ok(Some(*first));

@@ -18,14 +18,14 @@ pub trait Content: fmt::Debug + Send + Sync {
     /// At least one and at most `most` bytes from `at` on. Blocks.
     ///
     /// # Errors
-    /// If they cannot be read, or are not what they should be.
+    /// If they cannot be read, or fail their verification.
     fn read(&self, at: u64, most: usize) -> io::Result<Bytes>;
 
     /// The bytes from `at` on, from elsewhere: they cannot be read here.
     fn elsewhere(self: Arc<Self>, at: u64) -> Elsewhere;
 }
 
-/// What gives a body that another one goes on with.
+/// Gives the body with which another one continues.
 pub type Elsewhere = Pin<Box<dyn Future<Output = Result<Body, Error>> + Send>>;
 
 impl Content for File {
@@ -50,8 +50,8 @@ pub(super) struct Span {
 }
 
 impl Body {
-    /// `length` bytes of a file, from `offset` on. Where they cannot be read it goes on with what the
-    /// content has elsewhere.
+    /// `length` bytes of a file, from `offset` on. If the file cannot be read, the body continues
+    /// with bytes from elsewhere.
     #[must_use]
     pub fn file(file: Arc<dyn Content>, offset: u64, length: u64) -> Self {
         let of = Arc::clone(&file);

@@ -68,10 +68,10 @@ impl Body {
 }
 
 impl Emitter {
-    /// Gives bytes to the reader and waits until it wants more.
+    /// Gives bytes to the reader and waits until it polls for more.
     ///
     /// # Errors
-    /// [`Error::Abandoned`] if nobody reads any more.
+    /// [`Error::Abandoned`] if the reader has left.
     pub async fn emit(&self, bytes: Bytes) -> Result<(), Error> {
         self.0.send(bytes).await.map_err(|_closed| Error::Abandoned)
     }
@@ -86,7 +86,7 @@ pub(super) fn poll_generated(
         return Poll::Ready(Some(Ok(bytes)));
     }
     let outcome = producer.as_mut().poll(context);
-    // What was emitted before the end comes first; the end is asked for again at the next poll.
+    // Emitted bytes come before the end; the next poll asks for the end again.
     if let Ok(bytes) = emitted.try_recv() {
         if let Poll::Ready(outcome) = outcome {
             *producer = Box::pin(std::future::ready(outcome));

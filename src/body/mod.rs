@@ -1,7 +1,6 @@
 //! The one streaming body type: bytes that arrive, and how they end.
 //!
-//! A body either ends or fails. One whose producer goes away without a word fails: what is
-//! delivered as complete is complete.
+//! A body either ends or fails. If its producer disappears, it fails: a body that ends is complete.
 
 mod file;
 mod generate;
@@ -60,16 +59,16 @@ pub enum Error {
     /// A file could not be read.
     #[error("a file of the source could not be read")]
     Unreadable,
-    /// There was no memory for what comes next.
+    /// The budget has no memory for the next bytes.
     #[error(transparent)]
     Memory(#[from] budget::Error),
-    /// Whoever produced the bytes is gone.
+    /// The producer of the bytes is gone.
     #[error("the producer of the bytes is gone")]
     Abandoned,
 }
 
-/// A server drops what it has not flushed when a body fails, the head of the answer included. The
-/// pause lets it flush, so that a client sees a good beginning and a bad end.
+/// When a body fails, hyper drops the bytes that it has not flushed, even the head of the response.
+/// The pause lets it flush, so that the client sees a good beginning and an aborted end.
 const FLUSH: Duration = Duration::from_millis(20);
 
 // 4 KiB reads cost fifteen times the processor time of these.
@@ -194,8 +193,8 @@ fn within(wanted: u64, there: usize) -> usize {
     usize::try_from(wanted).map_or(there, |wanted| wanted.min(there))
 }
 
-/// The next of bytes that are all here. A connection holds what it has been given until it is sent, so it
-/// is given little at once.
+/// The next chunk of bytes that are all in memory. A connection holds a chunk until it is sent, so
+/// chunks are small.
 fn next_of(all: &mut Option<Bytes>) -> Option<Bytes> {
     let left = all.as_mut()?;
     if left.len() > CHUNK {
@@ -214,18 +213,18 @@ fn received(message: Option<Message>) -> Option<Result<Bytes, Error>> {
 }
 
 impl Sender {
-    /// Sends bytes, waiting for room.
+    /// Sends bytes; waits while the channel is full.
     ///
     /// # Errors
-    /// [`ReaderLeft`] if nobody reads any more.
+    /// [`ReaderLeft`] if the reader has left.
     pub async fn send(&self, bytes: Bytes) -> Result<(), ReaderLeft> {
         self.message(Message::Chunk(bytes)).await
     }
 
-    /// Ends the body well.
+    /// Ends the body properly.
     ///
     /// # Errors
-    /// [`ReaderLeft`] if nobody reads any more.
+    /// [`ReaderLeft`] if the reader has left.
     pub async fn end(self) -> Result<(), ReaderLeft> {
         self.message(Message::End).await
     }

@@ -15,7 +15,7 @@ pub enum End {
     ReaderLeft,
 }
 
-/// Who is told of the bytes that are read, and once of the end.
+/// An observer of each chunk, and once of the end.
 pub(super) struct Watch {
     read: u64,
     on_chunk: Box<dyn Fn(usize) + Send>,
@@ -23,8 +23,8 @@ pub(super) struct Watch {
 }
 
 impl Body {
-    /// This body, with somebody told of every chunk that is read and, once, of the number of bytes
-    /// read and how it ended.
+    /// The same body with an observer: of each chunk that is read and, once, of the number of bytes
+    /// read and the end.
     #[must_use]
     pub fn watched(
         mut self,
@@ -63,7 +63,7 @@ impl Watch {
 impl Drop for Body {
     fn drop(&mut self) {
         for watch in &mut self.watches {
-            // Whoever knows the length does not ask for the end.
+            // A reader that knows the length does not poll for the end.
             let is_whole = self.length == Some(watch.read);
             watch.end(if is_whole {
                 End::Complete

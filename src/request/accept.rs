@@ -1,7 +1,7 @@
-//! Which representations a client accepts: PS3.18 8.7.4 to 8.7.8 for *Retrieve Instances*.
+//! The representations that a client accepts: PS3.18 8.7.4 to 8.7.8 for *Retrieve Instances*.
 //!
-//! The `accept` query parameter is tried before the `Accept` header field. Nothing here changes what
-//! a source is asked for.
+//! The `accept` query parameter takes precedence over the `Accept` header field. Neither changes
+//! the request to a source.
 
 use http::HeaderValue;
 
@@ -20,7 +20,7 @@ pub enum Payload {
     Single,
 }
 
-/// What a client accepts, for one payload.
+/// The payload and the transfer syntaxes that a client accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acceptable {
     /// How instances are wrapped.
@@ -35,8 +35,8 @@ pub struct Acceptable {
 pub struct NotAcceptable;
 
 impl Acceptable {
-    /// Reads what is acceptable from the query and the `Accept` header field, for a resource that
-    /// is a single instance or not.
+    /// Parses the query and the `Accept` header field, for a resource that is a single instance or
+    /// not.
     ///
     /// # Errors
     /// [`NotAcceptable`]: 406.
@@ -192,7 +192,7 @@ pub enum MetadataForm {
     Xml,
 }
 
-/// How attributes may be given: metadata, and what a search finds.
+/// The format of attributes: of metadata and of search results.
 ///
 /// # Errors
 /// [`NotAcceptable`]: 406.
@@ -205,7 +205,7 @@ pub fn metadata(query: Option<&str>, accept: &[&str]) -> Result<MetadataForm, No
             Some("application/dicom+xml") => Some(MetadataForm::Xml),
             Some(_) | None => None,
         },
-        // Unwrapped, by those who do not know better.
+        // Some clients name the media type of the parts instead of `multipart/related`.
         "application/dicom+xml" => Some(MetadataForm::Xml),
         _ => None,
     };
@@ -215,7 +215,7 @@ pub fn metadata(query: Option<&str>, accept: &[&str]) -> Result<MetadataForm, No
         .ok_or(NotAcceptable)
 }
 
-/// What is acceptable, best first; the first of equals is liked best.
+/// The acceptable media types by quality; equals in the order of the client.
 pub(super) fn preferred(query: Option<&str>, accept: &[&str]) -> Vec<MediaType> {
     let mut ranges = ranges(query, accept);
     ranges.retain(|range| range.quality() > 0);
@@ -236,7 +236,8 @@ pub(super) fn ranges(query: Option<&str>, accept: &[&str]) -> Vec<MediaType> {
     ranges
 }
 
-/// `Accept` for a source, written anew from what a client accepts; everything if it says nothing.
+/// `Accept` for a source, written anew from the ranges that a client accepts; `*/*` if it names
+/// none.
 #[must_use]
 pub fn anew(accept: &[&str]) -> HeaderValue {
     let ranges = accept.iter().flat_map(|field| MediaType::parse_list(field));
@@ -250,7 +251,7 @@ pub fn anew(accept: &[&str]) -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("*/*"))
 }
 
-/// What one media range asks for, if it can be had at all.
+/// The payload of one media range, if the gateway offers it.
 struct Offer {
     payload: Payload,
     /// A UID or `*`.

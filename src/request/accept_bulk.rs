@@ -7,11 +7,11 @@ use crate::dicom::{MediaType, TransferSyntax};
 /// `application/octet-stream`.
 pub const OCTET_STREAM: &str = "application/octet-stream";
 
-/// What a client accepts, as it said it: best first.
+/// The media types that a client accepts, by quality.
 #[derive(Debug, Clone)]
 pub struct BulkAcceptable(Vec<MediaType>);
 
-/// What bulk data are stored in.
+/// The stored representation of bulk data.
 #[derive(Debug, Clone, Copy)]
 pub struct Stored<'a> {
     /// The transfer syntax.
@@ -33,7 +33,7 @@ pub struct Representation {
     pub is_as_stored: bool,
 }
 
-/// What bulk data are when nobody says how they are wanted.
+/// The wrapper of bulk data for a client that does not choose one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Default {
     /// Parts of a `multipart/related`.
@@ -43,7 +43,7 @@ pub enum Default {
 }
 
 impl BulkAcceptable {
-    /// Reads what is acceptable from the query and the `Accept` header field.
+    /// Parses the query and the `Accept` header field.
     #[must_use]
     pub fn parse(query: Option<&str>, accept: &[&str]) -> Self {
         Self(preferred(query, accept))
@@ -93,7 +93,7 @@ fn offer(
             syntax,
             None | Some(TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN)
         );
-        // Only who says that anything will do gets something compressed under another name.
+        // Only a client that accepts everything gets compressed bytes under another media type.
         let named = if wanted == OCTET_STREAM {
             OCTET_STREAM
         } else {

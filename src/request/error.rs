@@ -3,10 +3,10 @@ use super::xc_wado;
 /// Why a path or a query names nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is no such resource.
+    /// The resource does not exist.
     #[error("there is nothing here")]
     Unknown,
-    /// A segment is no UID where one must stand.
+    /// A path segment is not a UID where the grammar has one.
     #[error("{0} is not a UID")]
     NotAUid(&'static str),
     /// A list of frames is none.

@@ -6,7 +6,7 @@ use super::accept::{NotAcceptable, preferred, ranges};
 use super::query::pairs;
 use crate::pixels::{Format, Function, Viewport, Window};
 
-/// What is wanted of a picture.
+/// The parameters of a picture.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rendered {
     /// Its part and size.
@@ -15,14 +15,14 @@ pub struct Rendered {
     pub window: Option<Window>,
     /// From 1 to 100.
     pub quality: Option<u8>,
-    /// What is to be written into it.
+    /// The annotation of the picture.
     pub annotation: Annotation,
 }
 
-/// What is to be written into a picture (PS3.18 8.3.5.1.1).
+/// The text in a picture (PS3.18 8.3.5.1.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Annotation {
-    /// Who the patient is.
+    /// The patient.
     pub patient: bool,
     /// How the picture was made.
     pub technique: bool,
@@ -44,7 +44,7 @@ impl Rendered {
                 "window" => rendered.window = Some(window(&value)?),
                 "quality" => rendered.quality = Some(quality(&value)?),
                 "annotation" => rendered.annotation = annotation(&value)?,
-                // What is not known here is not for us.
+                // Unknown parameters are ignored.
                 _ => {}
             }
         }
@@ -52,7 +52,7 @@ impl Rendered {
     }
 }
 
-/// Reads a list of what is to be written.
+/// Parses the list of an `annotation` parameter.
 pub(super) fn annotation(list: &str) -> Result<Annotation, Error> {
     let mut annotation = Annotation::default();
     for item in list.split(',').filter(|item| !item.is_empty()) {

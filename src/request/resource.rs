@@ -1,5 +1,5 @@
-//! Which resource a path names. Every segment is decoded once, checked against the grammar of
-//! what stands there, and used only as the typed value it became.
+//! The resource that a path names. Each segment is decoded once and checked against the grammar;
+//! the rest of the code uses the typed value only.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub enum Resource {
     Root(Root),
     /// Something to search for below a DICOMweb root.
     Search(Root, Scope),
-    /// WADO-URI over what a DICOMweb root has (PS3.18 9).
+    /// WADO-URI over a DICOMweb root (PS3.18 9).
     Wado(Root),
     /// Instances to retrieve below a DICOMweb root.
     Retrieve(Root, Target),
@@ -38,16 +38,16 @@ pub enum Resource {
     XcWado(Box<XcWado>),
 }
 
-/// What settings say of paths.
+/// The settings of the grammar.
 #[derive(Debug, Clone)]
 pub struct Grammar {
     /// Where RAD-160 is.
     pub xc_wado_path: XcWadoPath,
-    /// What is tolerated there.
+    /// Deviations that RAD-160 tolerates.
     pub tolerance: Tolerance,
 }
 
-/// What stands between the public URL and `homeCommunityId`: one or several segments that need no
+/// The path between the public URL and `homeCommunityId`: one or more segments that need no
 /// escaping, without slashes around them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -61,9 +61,9 @@ pub struct NotAPath;
 /// A DICOMweb root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Root {
-    /// `manifests/{id}/dicomweb`: what one manifest selects.
+    /// `manifests/{id}/dicomweb`: the selection of one manifest.
     Manifest(Id),
-    /// `dicomweb`: what all registered manifests select.
+    /// `dicomweb`: the selections of all registered manifests.
     All,
 }
 
@@ -95,7 +95,7 @@ impl Grammar {
 }
 
 impl XcWadoPath {
-    /// What is below it in a path.
+    /// The part of a path below it.
     fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
         path.strip_prefix('/')?
             .strip_prefix(&*self.0)?

@@ -1,4 +1,4 @@
-//! *Search* (PS3.18 10.6): what is searched, and the query parameters of it (8.3.4).
+//! *Search* (PS3.18 10.6): the scope, and the query parameters (8.3.4).
 
 use std::borrow::Cow;
 
@@ -8,10 +8,10 @@ use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
 use crate::resource::Level;
 use crate::search::{AttributePath, Include, Key, Query};
 
-/// What is searched: the resources of PS3.18 table 10.6.1-1.
+/// The scope of a search: the resources of PS3.18 table 10.6.1-1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
-    /// What is found.
+    /// The level of the results.
     pub level: Level,
     /// Only in this study.
     pub study: Option<StudyInstanceUid>,
@@ -22,9 +22,9 @@ pub struct Scope {
 /// A query, and whether some of it means nothing here.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ParsedQuery {
-    /// What is searched for.
+    /// The query.
     pub query: Query,
-    /// Whether there are parameters that are no attributes.
+    /// Whether some parameters are not attributes.
     pub has_unknown: bool,
 }
 
@@ -82,7 +82,7 @@ fn include(include: &mut Include, value: &str) -> Result<(), Error> {
         let Include::These(tags) = include else {
             return Ok(());
         };
-        // An attribute that nobody knows is one that is not there.
+        // An unknown attribute has no value.
         if let Ok(path) = AttributePath::parse(name) {
             tags.extend(path.tags().first().cloned());
         }

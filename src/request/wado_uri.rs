@@ -17,11 +17,11 @@ use crate::resource::Target;
 pub struct WadoUri {
     /// The instance.
     pub target: Target,
-    /// What is content of it.
+    /// The content of the response.
     pub content: Content,
 }
 
-/// What is content of an instance.
+/// The content of a response: the instance or a picture of it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
     /// `application/dicom`, in one of these transfer syntaxes.
@@ -52,7 +52,7 @@ pub struct Region {
     pub bottom: f64,
 }
 
-/// Why a query is no request of WADO-URI.
+/// Why a query is not a WADO-URI request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A parameter is missing or cannot be read: 400.
@@ -73,7 +73,7 @@ impl WadoUri {
     /// [`Refusal`].
     pub fn parse(query: Option<&str>, accept: &[&str]) -> Result<Self, Refusal> {
         let parameters = Parameters::read(query.unwrap_or_default())?;
-        // PS3.18 9.4.1: what it is asked for is said so.
+        // PS3.18 9.4.1: the parameter is mandatory.
         if parameters
             .get("requesttype")
             .is_none_or(|kind| !kind.eq_ignore_ascii_case("WADO"))
@@ -120,7 +120,7 @@ impl<'a> Parameters<'a> {
 
     fn content(&self, accept: &[&str]) -> Result<Content, Refusal> {
         let content_type = self.get("contenttype");
-        // What viewers send in the header field may be for something else.
+        // Browsers send an `Accept` header field of their own, which says nothing of the object.
         let fields = content_type.map_or_else(|| accept.to_vec(), |one| vec![one]);
         let ranges = preferred(None, &fields);
         let offer = ranges.iter().find_map(|range| match range.essence() {
@@ -146,7 +146,8 @@ impl<'a> Parameters<'a> {
                 uid.to_owned(),
                 crate::dicom::TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(),
             ])),
-            // What is lossy cannot be had otherwise; viewers of today take what is stored.
+            // A lossy instance has no other representation, and current viewers read the stored
+            // one.
             None => Ok(TransferSyntaxes::OneOf(vec![
                 crate::dicom::TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(),
             ])),

@@ -5,8 +5,8 @@
 //!     [?retrieveURL={DICOMweb base URI}][&{parameters of PS3.18}]
 //! ```
 //!
-//! Each part is decoded once, checked against the grammar of what stands there, and used only as
-//! the typed value it became.
+//! Each part is decoded once and checked against the grammar; the rest of the code uses the typed
+//! value only.
 
 use std::borrow::Cow;
 
@@ -19,10 +19,10 @@ use crate::manifest::retrieve_url::base_uri;
 use crate::resource::Target;
 use crate::resource::{FrameForm, Level, SubResource};
 
-/// What is taken beyond the standard.
+/// Deviations from the standard that are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tolerance {
-    /// Retrieve Location UIDs that are no OIDs.
+    /// Retrieve Location UIDs that are not OIDs.
     pub opaque_location_ids: bool,
     /// `RetrieveLocationUID/{uid}` may be left out where there is a `retrieveURL`.
     pub retrieve_url_alone: bool,
@@ -35,9 +35,9 @@ pub struct XcWado {
     pub home_community_id: HomeCommunityId,
     /// Where it has the images; a Retrieve URL is in the normal form of [`Address`].
     pub location: Location,
-    /// What is asked for.
+    /// The target.
     pub target: Target,
-    /// What of it, if not the instances.
+    /// The sub-resource; the instances if `None`.
     pub sub_resource: Option<SubResource>,
     /// The rest of the query, decoded, in its order.
     pub parameters: Vec<(String, String)>,
@@ -58,7 +58,7 @@ pub enum Error {
     /// A study, a series or an instance is named by something else than a UID.
     #[error("{0} is not a UID")]
     NotAUid(&'static str),
-    /// What follows the study, series or instance is not in PS3.18.
+    /// PS3.18 has no such resource below a study, series or instance.
     #[error("what follows the study, series or instance is not a resource that can be retrieved")]
     SubResource,
     /// The query cannot be decoded.
@@ -79,10 +79,10 @@ pub enum Error {
 }
 
 impl XcWado {
-    /// Reads what stands below the gateway's own path, still percent-encoded.
+    /// Parses the path below the gateway's own, still percent-encoded.
     ///
     /// # Errors
-    /// Which part is wrong: 400.
+    /// The part that is wrong: 400.
     pub fn parse(path: &str, query: Option<&str>, tolerance: Tolerance) -> Result<Self, Error> {
         let path = path.strip_suffix('/').unwrap_or(path);
         let segments: Vec<&str> = path.split('/').collect();
@@ -108,8 +108,8 @@ impl XcWado {
         })
     }
 
-    /// The query to send to whoever serves the sub-resource: the parameters that PS3.18 knows for
-    /// it, by the standard's names, escaped anew. Empty if there are none; instances have none.
+    /// The query for the server of the sub-resource: the parameters that PS3.18 defines for it,
+    /// under the names of the standard, escaped anew. Empty if there are none; instances have none.
     #[must_use]
     pub fn upstream_query(&self) -> String {
         let known = self.sub_resource.as_ref().map_or(&[][..], parameter_names);
@@ -122,7 +122,7 @@ impl XcWado {
     }
 }
 
-/// Of the query of a client, what whoever serves a sub-resource is to know, written anew.
+/// The query for the server of a sub-resource, written anew from that of a client.
 #[must_use]
 pub fn query_for(sub_resource: &SubResource, query: Option<&str>) -> String {
     let parameters = parameters(query.unwrap_or_default()).unwrap_or_default();
@@ -288,12 +288,13 @@ fn is(segment: &str, name: &str) -> bool {
     decode(segment).is_some_and(|text| text == name)
 }
 
-// The identifiers of IHE decode and trim for themselves; what must not be trimmed is looked at here.
+// The identifiers of IHE decode and trim on their own; values that must not be trimmed are checked
+// here.
 fn identifier(segment: &str) -> Option<&str> {
     decode(segment).map(|_readable| segment)
 }
 
-/// Decodes once; nothing for what is no text or has control characters in it.
+/// Decodes once; `None` for bytes that are not text, and for control characters.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
     let text = percent_decode_str(text).decode_utf8().ok()?;
     (!text.contains(char::is_control)).then_some(text)
@@ -316,7 +317,7 @@ const RENDERING: &[&str] = &[
     "window",
 ];
 
-/// RFC 3986 2.3, and what separates nothing in a query.
+/// RFC 3986 2.3, and the characters that separate nothing in a query.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

@@ -39,7 +39,7 @@ impl BulkdataPath {
 // One name on every server: nothing that some of them resolve, split or decode once more.
 fn is_plain(segment: &str) -> bool {
     let is_separator = |c: char| c.is_control() || matches!(c, '/' | '\\' | '%');
-    // Java's servers take what follows a semicolon off before they look for `..`.
+    // Java servers remove the part behind a semicolon before they look for `..`.
     let name = segment.split(';').next().unwrap_or_default().trim();
     !segment.is_empty() && !segment.contains(is_separator) && !matches!(name, "" | "." | "..")
 }

@@ -10,7 +10,7 @@ use super::NotOne;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frames(Vec<NonZeroU32>);
 
-/// What is wanted of frames.
+/// The representation of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameForm {
     /// Their pixel data.

@@ -1,5 +1,5 @@
-//! What PS3.18 10.4 serves below a study, a series or an instance besides the instances themselves.
-//! Pure: raw path segments become a typed resource, and are written anew from it.
+//! The resource tree of PS3.18 10.4: targets, and the sub-resources below them. Pure: raw path
+//! segments become a typed resource, and are written anew from it.
 
 mod bulkdata;
 mod frames;
@@ -20,13 +20,13 @@ pub enum SubResource {
     Thumbnail,
     /// `pixeldata`.
     Pixeldata,
-    /// `bulkdata` and what is below it.
+    /// `bulkdata` and the paths below it.
     Bulkdata(BulkdataPath),
     /// `frames/{list}`, of an instance only.
     Frames(Frames, FrameForm),
 }
 
-/// What a resource is below of.
+/// The level of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// A study.
@@ -37,7 +37,7 @@ pub enum Level {
     Instance,
 }
 
-/// What a source offers, or does not, as a whole.
+/// A group of sub-resources that a source offers as a whole, or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Offer {
     /// Metadata.
@@ -92,7 +92,7 @@ impl SubResource {
         }
     }
 
-    /// What a source must offer to be asked for it.
+    /// The group that a source must offer to be asked for it.
     #[must_use]
     pub fn offer(&self) -> Offer {
         match self {
@@ -118,7 +118,7 @@ impl Offer {
     }
 }
 
-// Once. What is still an escape afterwards stays one, and matches nothing.
+// Decodes once. An escape that remains afterwards matches nothing.
 fn decode(segment: &str) -> Option<String> {
     let decoded = percent_encoding::percent_decode_str(segment).decode_utf8();
     decoded.ok().map(String::from)

@@ -2,7 +2,7 @@
 
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 
-/// What may be asked for: the resources of *Retrieve Instances* (PS3.18 10.4).
+/// The target of a request: the resources of *Retrieve Instances* (PS3.18 10.4).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// `studies/{study}`.
