@@ -43,7 +43,7 @@ pub(crate) struct Services {
     lock: Lock,
 }
 
-/// What settings name, opened.
+/// The opened sources and credentials of the settings.
 #[derive(Debug)]
 pub(crate) struct Components {
     pub(crate) registry: Registry,

@@ -56,10 +56,10 @@ impl Default for Settings {
     }
 }
 
-/// Why a manifest is not registered, or cannot be given back.
+/// Why a manifest cannot be registered or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is no manifest.
+    /// The document is not a manifest.
     #[error(transparent)]
     Manifest(#[from] manifest::Error),
     /// It is to be narrowed to what it does not have.
@@ -71,7 +71,7 @@ pub enum Error {
     /// It is larger than [`MAX_MANIFEST`].
     #[error("the manifest is larger than {} MiB", MAX_MANIFEST >> 20)]
     TooLarge,
-    /// There is no room for another one.
+    /// The library has reached its bound.
     #[error("no further manifest can be registered until others are deleted")]
     Full,
     /// Its document was deleted, cut or changed on disk.
@@ -271,7 +271,7 @@ impl Library {
         Ok(Some(registered))
     }
 
-    /// As [`Library::load`], if that takes no reading.
+    /// The manifest, if it is in memory.
     #[must_use]
     pub fn loaded(&self, id: Id) -> Option<Arc<Registered>> {
         self.record(id)?;
@@ -290,7 +290,7 @@ impl Library {
         document.ok_or(Error::Lost).map(Some)
     }
 
-    /// What is known of a registered manifest without reading it.
+    /// The record of a registered manifest.
     #[must_use]
     pub fn record(&self, id: Id) -> Option<Record> {
         self.read_index(|index| index.records.get(&id).cloned())
@@ -352,13 +352,13 @@ impl Library {
         })
     }
 
-    /// A study as several manifests have it together, if that is kept.
+    /// The cached union of several manifests' selections of a study.
     #[must_use]
     pub fn united(&self, study: &StudyInstanceUid, manifests: &[Id]) -> Option<Arc<Holding>> {
         self.united.get(&(study.clone(), manifests.to_vec()))
     }
 
-    /// Keeps a study as several manifests have it together, within the bound on parsed ones.
+    /// Caches the union of several manifests' selections of a study.
     pub fn keep_united(
         &self,
         study: &StudyInstanceUid,
@@ -369,7 +369,7 @@ impl Library {
         self.united.insert(key, Arc::clone(holding));
     }
 
-    /// How many are registered.
+    /// The number of registered manifests.
     #[must_use]
     pub fn count(&self) -> usize {
         self.read_index(|index| index.records.len())
@@ -388,7 +388,7 @@ impl Library {
         if !removed {
             return Ok(false);
         }
-        // The record first: what is left without one is no manifest.
+        // The record first: a document without a record does not count as a manifest.
         files::remove(&self.path(id, RECORD))?;
         files::remove(&self.path(id, DOCUMENT))?;
         Ok(true)
