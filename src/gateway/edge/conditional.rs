@@ -178,7 +178,7 @@ impl Portion {
         }
     }
 
-    /// A malformed field, or one with several ranges, counts as absent (§14.2 permits this).
+    /// A malformed field, and one with several ranges, asks for everything (§14.2 permits it).
     fn range(text: &str, length: u64) -> Self {
         let Some((first, last)) = text.strip_prefix("bytes=").and_then(|r| r.split_once('-'))
         else {
@@ -187,7 +187,7 @@ impl Portion {
         let number = |text: &str| match text.trim() {
             "" => Ok(None),
             text if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                // A number that overflows is beyond the end of any representation.
+                // More than fits is more than there is.
                 Ok(Some(text.parse::<u64>().unwrap_or(u64::MAX)))
             }
             _ => Err(()),
