@@ -1,7 +1,7 @@
 #![doc = include_str!("../docs/ARCHITECTURE.md")]
 
-// In the order in which a request meets them. A module imports only from modules declared below
-// it; tests/architecture.rs holds everybody to that. The empty lines keep rustfmt from sorting.
+// In the order in which a request passes them. A module imports only from modules declared below
+// it; tests/architecture.rs enforces this. The empty lines keep rustfmt from sorting.
 pub mod cli;
 
 #[cfg(feature = "demo")]

@@ -23,7 +23,7 @@ use crate::pixels::Pool;
 use crate::retrieve::Retriever;
 use crate::server::{self, Listeners, Tls};
 
-/// Why a command failed: one sentence that says what to do.
+/// Why a command failed: one sentence for the user.
 #[derive(Debug)]
 pub(crate) struct Failure(pub(crate) String);
 
@@ -43,7 +43,7 @@ pub(crate) struct Services {
     lock: Lock,
 }
 
-/// What settings name, opened.
+/// The opened sources and credentials of the settings.
 #[derive(Debug)]
 pub(crate) struct Components {
     pub(crate) registry: Registry,
@@ -55,7 +55,7 @@ pub(crate) struct Components {
 }
 
 impl Services {
-    /// Reads settings, opens what they name, and takes the data directory for this process.
+    /// Reads the settings, opens their sources and credentials, and locks the data directory.
     pub(crate) fn load(path: &Path) -> Result<(Config, Self), Failure> {
         let (config, opened) = Components::load(path)?;
         let lock = Lock::take(&config.data_directory)?;
@@ -112,15 +112,16 @@ impl Services {
     }
 }
 
-/// The store of manifests. It may be opened beside a gateway that runs: only that one writes there.
+/// The library of manifests. A command may open it beside a running gateway, because only the
+/// gateway writes to it.
 pub(crate) fn library(config: &Config) -> Result<Library, Failure> {
     let directory = config.data_directory.join("manifests");
     Library::open(&directory, config.manifests.clone())
         .map_err(|error| Failure(format!("data_directory: {}: {error}", directory.display())))
 }
 
-/// The data directory, which belongs to one process at a time: two would delete each other's files. The lock
-/// ends with the process, however it ends.
+/// The lock on the data directory, which serves one process at a time: two would delete each other's
+/// files. The lock ends with the process, even if the process crashes.
 #[derive(Debug)]
 struct Lock(#[expect(dead_code, reason = "it is held, not read")] Option<File>);
 
@@ -146,7 +147,7 @@ impl Lock {
             Err(TryLockError::WouldBlock) => Err(failed(
                 &"another xcwado uses it; stop that one, or give this one a directory of its own",
             )),
-            // Some network file systems know no locks.
+            // Some network file systems do not support locks.
             Err(TryLockError::Error(error)) => {
                 tracing::warn!(%error, "the data directory cannot be locked: nothing else may use it");
                 Ok(Self(None))
@@ -161,7 +162,7 @@ fn program() -> PathBuf {
 }
 
 impl Components {
-    /// Reads settings and opens the sources and credentials that they name; nothing in the data directory.
+    /// Reads the settings and opens their sources and credentials, but not the data directory.
     pub(crate) fn load(path: &Path) -> Result<(Config, Self), Failure> {
         let (config, mut problems) = Config::look(path).map_err(Failure::new)?;
         match Self::open(&config, &mut problems) {
@@ -170,7 +171,7 @@ impl Components {
         }
     }
 
-    /// Opens everything and gathers what is wrong; `None` if anything is.
+    /// Opens everything and collects all problems; `None` if there are any.
     fn open(config: &Config, problems: &mut Problems) -> Option<Self> {
         let mut told = |all: Vec<Problem>| {
             let all = all.iter().map(ToString::to_string);
@@ -212,7 +213,7 @@ pub(crate) struct Sockets {
     pub(crate) operator: TcpListener,
 }
 
-/// Binds every listener. Ports that settings leave to the system are in them afterwards.
+/// Binds every listener, and replaces port 0 in the settings by the assigned port.
 pub(crate) async fn listen(config: &mut Config) -> Result<Sockets, Failure> {
     let bind = async |key: &str, address| {
         TcpListener::bind(address)
@@ -251,7 +252,7 @@ fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// A hang-up means "read your settings again" to many; it must not end the process.
+/// Ignores SIGHUP: operators send it to reload settings, and it must not end the process.
 pub(crate) fn survive_hang_up() -> Result<(), Failure> {
     let mut hang_up = signal(SignalKind::hangup()).map_err(Failure::new)?;
     tokio::spawn(async move {

@@ -15,7 +15,7 @@ use crate::source::{self, Kind, Source};
 use crate::start::Failure;
 use crate::start::{Components, block_on, library};
 
-/// Certificates that expire within these are worth a word.
+/// Days before its expiry from which a certificate's remaining days are shown.
 const SOON_DAYS: i64 = 21;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
@@ -41,7 +41,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// What was found out.
+/// The results of all checks.
 #[derive(Default)]
 struct Report {
     servers: Vec<Vec<String>>,
@@ -173,7 +173,7 @@ fn with_heading(heading: Vec<String>, rows: &[Vec<String>]) -> Vec<Vec<String>> 
         .collect()
 }
 
-/// Until when, and a word where that is soon or over.
+/// The end of a certificate's validity, with a note if it is near or past.
 fn valid_until(certificate: &Certificate) -> String {
     let until = OffsetDateTime::from_unix_timestamp(certificate.not_after);
     let until = until.map_or("?".to_owned(), |until| until.date().to_string());

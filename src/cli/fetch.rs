@@ -1,5 +1,5 @@
-//! `xcwado fetch`: everything that a manifest selects, into files. What is there already is not
-//! fetched again, so an interrupted run goes on where it stopped.
+//! `xcwado fetch`: retrieves the selection of a manifest into files. It skips existing files, so it
+//! resumes an interrupted run.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ pub(super) struct Arguments {
     authorities: Option<PathBuf>,
 }
 
-/// What a gateway says of a manifest.
+/// A gateway's summary of a manifest.
 #[derive(Debug, Deserialize)]
 struct Summary {
     id: String,
@@ -148,8 +148,8 @@ fn wanted_series(arguments: &Arguments) -> Result<BTreeSet<SeriesInstanceUid>, F
     arguments.series.iter().map(read).collect()
 }
 
-/// The link of the manifest, which is registered first if it is a file. Links in the gateway's own
-/// answers are not followed: it is reached the way the user said.
+/// The link of the manifest, which is registered first if it is a file. Links in responses are not
+/// followed: the gateway is reached at the user's URL.
 async fn link(arguments: &Arguments, client: &Client) -> Result<String, Failure> {
     let given = arguments.manifest.trim_end_matches('/');
     if given.starts_with("http://") || given.starts_with("https://") {
@@ -282,7 +282,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Fetches what is not there yet; gives how many instances are missing in the end.
+    /// Fetches the missing instances; returns the number of those that are still missing.
     async fn run(mut self) -> Result<usize, Failure> {
         fs::create_dir_all(&self.folder)
             .await
@@ -299,7 +299,7 @@ impl<'a> Download<'a> {
             }
             let before = self.wanted.instances.len();
             self.attempt(attempt == 1).await?;
-            // What is definitely missing does not come by asking five times.
+            // More attempts do not help if the gateway lacks the instances.
             if self.wanted.instances.len() == before && attempt >= 3 {
                 break;
             }
@@ -318,7 +318,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// The whole series at first, what is left of it one by one.
+    /// Requests the whole series at first, then each missing instance on its own.
     async fn attempt(&mut self, whole: bool) -> Result<(), Failure> {
         let (study, series) = (self.wanted.study.clone(), self.wanted.series.clone());
         if whole && self.wanted.instances.len() > 4 {
@@ -369,7 +369,8 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Writes an instance aside and renames it once it is whole. `false`: the answer broke off.
+    /// Writes an instance to a partial file and renames it once it is whole. `false`: the response
+    /// broke off.
     async fn write(
         &mut self,
         uid: &SopInstanceUid,

@@ -100,7 +100,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// `RUST_LOG` chooses what is logged. Nothing that is logged tells whose images they were.
+/// `RUST_LOG` selects the log messages. No message identifies a patient.
 fn log_to_stderr(log: Log, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt()

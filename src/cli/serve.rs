@@ -34,8 +34,8 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Names that lead where they must not are told at the start already. A name that is not known yet may be
-/// later.
+/// Resolves all names at the start, so that the log reports forbidden addresses early. A name that
+/// does not resolve yet may do so later.
 fn look_up_servers(registry: &Registry) {
     for (client, base) in registry.servers() {
         let (resolver, base) = (client.resolver().clone(), base.clone());

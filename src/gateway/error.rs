@@ -1,5 +1,5 @@
-//! Everything that can go wrong before the first byte of an answer, and the status it becomes:
-//! the one place where that is decided.
+//! Every error before the first byte of a response, and its HTTP status: the only place that maps
+//! errors to statuses.
 
 use std::error::Error as _;
 use std::io::ErrorKind;
@@ -19,105 +19,105 @@ use crate::manifest::{Conflict, Disagreement, fhir, kos};
 use crate::request::{self, accept};
 use crate::{access, derive, hop, manifest, object, pixels, retrieve, source};
 
-/// Why a request is not granted.
+/// Why the gateway refuses a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The path or the query names nothing.
+    /// The path or the query does not name a resource.
     #[error(transparent)]
     Request(#[from] request::Error),
-    /// The resource does not know this method; those it knows.
-    #[error("this method is not known here")]
+    /// The resource does not support the method; it supports these.
+    #[error("this resource does not support the method")]
     Method(&'static str),
-    /// Who asks is not let in.
+    /// The client is not permitted.
     #[error(transparent)]
     Access(#[from] access::Error),
-    /// The host of the request cannot be told.
+    /// The request does not name a valid host.
     #[error(transparent)]
     Host(#[from] InvalidHost),
-    /// It is for a host that we are not.
-    #[error("this host is not served here; public_url and listen.names say which ones are")]
+    /// The request names a host that is not the gateway's.
+    #[error("the gateway does not serve this host; public_url and listen.names list its hosts")]
     Misdirected,
-    /// A page of a foreign origin sends it.
-    #[error("pages of this origin may not change anything here")]
+    /// The request comes from a page of a foreign origin.
+    #[error("pages of this origin may not send requests that change anything")]
     CrossOrigin,
-    /// The head of the request is larger than settings allow.
+    /// The head of the request is larger than the settings permit.
     #[error("the head of the request is too large")]
     HeadTooLarge,
-    /// A partner asks for something that is for viewers.
-    #[error("other communities' gateways may retrieve and nothing else")]
+    /// A partner requests a resource for viewers.
+    #[error("gateways of other communities may only retrieve")]
     PartnersOnlyRetrieve,
     /// A Retrieve URL is not on the allow-list.
-    #[error("this retrieveURL is not allowed here")]
+    #[error("this retrieveURL is not on the allow-list")]
     RetrieveUrlNotAllowed,
-    /// It has come here before.
+    /// The request has passed through the gateway before.
     #[error(transparent)]
     Loop(#[from] hop::Loop),
-    /// The source does not offer this itself, and it is not derived here.
-    #[error("the source offers instances only, and this is not derived from them yet")]
+    /// The source does not offer the resource, and the gateway does not derive it.
+    #[error("the source offers instances only, and the gateway does not derive this resource")]
     NotOffered,
-    /// Nothing acceptable can be given.
+    /// No representation is acceptable to the client.
     #[error(transparent)]
     NotAcceptable(#[from] accept::NotAcceptable),
-    /// There is no such manifest, or it does not select what is asked for.
-    #[error("there is nothing here")]
+    /// The manifest does not exist, or it does not select the target.
+    #[error("the resource does not exist")]
     NotFound,
-    /// The manifest declares instances and lists none, so there is nothing to ask a source for.
-    #[error("the manifest declares instances here and does not list them; no source was asked")]
+    /// The manifest declares instances and lists none, so the gateway sends no request to a source.
+    #[error("the manifest declares instances but does not list them; no source was asked")]
     NotListed,
-    /// The body's media type is none of a manifest.
-    #[error("a manifest comes as application/dicom or application/fhir+json")]
+    /// The media type of the body is not one of a manifest.
+    #[error("the media type of a manifest is application/dicom or application/fhir+json")]
     UnsupportedMediaType,
     /// The body of the request broke off.
     #[error("the body of the request broke off")]
     Upload,
-    /// The body of the request comes too slowly.
-    #[error("the body of the request comes too slowly")]
+    /// The body of the request arrives too slowly.
+    #[error("the body of the request arrives too slowly")]
     UploadSlow,
-    /// There is no room for the body of the request just now.
-    #[error("there is no room for it just now")]
+    /// There is not enough memory for the body of the request at the moment.
+    #[error("there is not enough memory for the body of the request at the moment")]
     Busy,
-    /// The client has too many answers under way.
-    #[error("this client has too many answers under way")]
+    /// The client has too many requests in progress.
+    #[error("this client has too many requests in progress")]
     TooManyAnswers,
     /// The manifest is not registered, or cannot be read back.
     #[error(transparent)]
     Library(#[from] library::Error),
-    /// Nothing can be retrieved.
+    /// The retrieval fails.
     #[error(transparent)]
     Retrieve(#[from] retrieve::Error),
-    /// It is something of one instance, asked for of a series or a study.
-    #[error("this is to be had of single instances only")]
+    /// The resource exists below single instances only, and the target is a series or a study.
+    #[error("this resource exists for single instances only")]
     OfInstancesOnly,
-    /// There is no memory for it.
+    /// The budget has no memory for the response.
     #[error(transparent)]
     Memory(#[from] budget::Error),
-    /// An instance cannot be used for what is asked for.
+    /// An instance does not permit the request.
     #[error(transparent)]
     Instance(#[from] object::Error),
     /// A frame cannot be decoded or rendered.
     #[error(transparent)]
     Pixels(#[from] pixels::Error),
-    /// The answer broke off before its first byte.
+    /// The response broke off before its first byte.
     #[error(transparent)]
     BrokeOff(#[from] body::Error),
-    /// The gateway is about to stop.
-    #[error("the gateway is about to stop")]
+    /// The gateway is shutting down.
+    #[error("the gateway is shutting down")]
     ShuttingDown,
-    /// Something that should not happen.
-    #[error("something went wrong in the gateway")]
+    /// A fault of the gateway itself.
+    #[error("internal error of the gateway")]
     Internal,
 }
 
-/// Why the host of a request is not known.
+/// Why a request does not name a valid host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHost {
-    /// RFC 9112 3.2: HTTP/1.1 and later always name it.
-    #[error("the request names no host")]
+    /// RFC 9112 3.2: a request in HTTP/1.1 or later always names its host.
+    #[error("the request does not name its host")]
     Missing,
     /// RFC 9112 3.2.
     #[error("the request names its host twice")]
     Repeated,
-    /// It is no host with an optional port.
+    /// The text is not a host with an optional port.
     #[error("the host of the request is not valid")]
     Malformed,
     /// RFC 9110 4.2.4.
@@ -125,8 +125,7 @@ pub enum InvalidHost {
     UserInformation,
 }
 
-/// The same faults have the same status, whether a transaction finds them or the derivation of an
-/// instance.
+/// The same errors have the same status, from a transaction as from the derivation of an instance.
 impl From<derive::Error> for Error {
     fn from(error: derive::Error) -> Self {
         match error {
@@ -143,20 +142,20 @@ impl From<derive::Error> for Error {
 }
 
 impl Error {
-    /// What a source says, as another community hears it: whether it is the community, the location
-    /// or the study that is unknown is nobody's business.
+    /// The error of a source, as another community receives it. It does not reveal whether the
+    /// community, the location or the study is unknown.
     pub(crate) fn between_communities(error: source::Error) -> Self {
         if error == source::Error::NotFound {
             return Self::NotFound;
         }
-        // Whoever is next to it says so, and whoever asked can ask for single ones.
+        // The gateway next to the source reports this; the client can request single instances.
         if error == source::Error::Status(501) {
             return Self::Retrieve(source::Error::InstancesOnly.into());
         }
         Self::Retrieve(error.into())
     }
 
-    /// The status that it becomes.
+    /// The HTTP status of the error.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -200,8 +199,8 @@ impl Error {
         }
     }
 
-    /// The answer: a problem document (RFC 9457) that says what was wrong with the request and
-    /// nothing about what is behind the gateway.
+    /// The response: a problem document (RFC 9457) that describes the error of the request and
+    /// reveals nothing about the systems behind the gateway.
     pub(crate) fn response(&self) -> Response<Body> {
         let status = self.status();
         if matches!(
@@ -240,7 +239,7 @@ impl Error {
         response
     }
 
-    /// What operators are told of it, if somebody tried what they have no right to.
+    /// The name of the security event, if the client attempted something without permission.
     pub(crate) fn event(&self) -> Option<&'static str> {
         match self {
             Self::Access(access::Error::NotListed) => Some("partner_not_listed"),
@@ -275,7 +274,7 @@ impl Error {
         }
     }
 
-    /// The bound of the gateway that it ran into, if metrics count it here.
+    /// The bound of the gateway that refused the request, if the gateway counts it here.
     pub(crate) fn bound(&self) -> Option<&'static str> {
         if matches!(self, Self::TooManyAnswers) {
             return Some("client");
@@ -312,7 +311,7 @@ impl Error {
     }
 }
 
-/// On what a manifest disagrees with others, of which nothing is told.
+/// The disagreement of a manifest with others, without any content of the others.
 fn conflict(disagreement: &Disagreement) -> Value {
     let on_patient = disagreement.patient.then_some("patient");
     let on_location = (disagreement.instances > 0).then_some("location");
@@ -324,7 +323,7 @@ fn conflict(disagreement: &Disagreement) -> Value {
     })
 }
 
-/// Whoever comes before the time has passed comes for nothing.
+/// Rounds up: a retry before the time has passed would fail again.
 fn whole_seconds(time: Duration) -> u64 {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     seconds.max(1)
@@ -362,7 +361,8 @@ fn of_manifest(error: &manifest::Error) -> StatusCode {
     }
 }
 
-/// What is no DICOM is a bad request; what is, and cannot be used, is not processable.
+/// A body that is not DICOM is a bad request; valid DICOM that is not a usable manifest is
+/// unprocessable.
 fn of_kos(error: &kos::Error) -> StatusCode {
     match error {
         kos::Error::Part10(
@@ -389,7 +389,7 @@ fn of_source(error: &source::Error) -> StatusCode {
         source::Error::BadRequest => StatusCode::BAD_REQUEST,
         source::Error::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
         source::Error::Forbidden => StatusCode::FORBIDDEN,
-        // These say something of the request itself, wherever on its way they were said.
+        // These statuses concern the request itself, at whichever hop they were raised.
         source::Error::Status(413) => StatusCode::PAYLOAD_TOO_LARGE,
         source::Error::InstancesOnly => StatusCode::NOT_IMPLEMENTED,
         source::Error::Status(508) => StatusCode::LOOP_DETECTED,
@@ -417,7 +417,7 @@ fn of_pixels(error: &pixels::Error) -> StatusCode {
     }
 }
 
-/// What is too large for one request is too large each time: it is the object that cannot be processed.
+/// An object too large for one request is too large each time, so a retry is pointless.
 fn of_memory(error: budget::Error) -> StatusCode {
     match error {
         budget::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,

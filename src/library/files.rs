@@ -17,9 +17,9 @@ use crate::manifest::Id;
 pub(super) const RECORD: &str = "json";
 /// The extension of a document.
 pub(super) const DOCUMENT: &str = "manifest";
-/// How the name of a file begins that is being written.
+/// The prefix of files that are being written.
 const ASIDE: &str = ".aside-";
-/// How many letters and digits follow, all of them random.
+/// The number of random letters and digits after the prefix.
 const RANDOM: usize = 6;
 
 /// What a file of the store is by its name.
@@ -27,7 +27,7 @@ const RANDOM: usize = 6;
 pub(super) enum Name {
     Record(Id),
     Document(Id),
-    /// What was being written when the process was killed.
+    /// A partial file that a killed process left behind.
     Aside,
 }
 
@@ -63,7 +63,8 @@ pub(super) fn length(path: &Path) -> Option<u64> {
 
 /// Reads a file of at most so many bytes.
 pub(super) fn read(path: &Path, at_most: u64) -> io::Result<Vec<u8>> {
-    // What is no file any more, since it was looked at, must neither be followed nor waited for.
+    // The file may have been replaced by a link or a pipe: neither follow the one nor block on the
+    // other.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = OpenOptions::new()
         .read(true)
@@ -78,7 +79,7 @@ pub(super) fn read(path: &Path, at_most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a file that is there whole or not at all.
+/// Writes a file atomically.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()

@@ -1,4 +1,4 @@
-//! What is registered, by every key that it is looked up with.
+//! The index of registered manifests, by every lookup key.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,9 +1,8 @@
-//! Keeps registered manifests on disk, across restarts. Blocking: call it where that is allowed.
+//! Stores registered manifests on disk, across restarts. Its functions block.
 //!
-//! A manifest is two files: the document as it came, and a record of its registration. The record
-//! is written last, aside and renamed, so what a crash leaves behind is a manifest or none. Files
-//! are readable by their owner only. Parsed manifests are kept in memory up to a bound and read
-//! again when asked for.
+//! A manifest has two files: the document as the client sent it, and a record of its registration.
+//! The record is written last and atomically, so a crash leaves either a whole manifest or none.
+//! Only the owner can read the files. Parsed manifests are cached in memory up to a bound.
 
 mod files;
 mod index;
@@ -31,18 +30,18 @@ use index::Index;
 pub use record::Record;
 use record::digest;
 
-// What an instance of a parsed manifest takes, index included, rounded up.
+// The memory of an instance in a parsed manifest, including its index, rounded up.
 const BYTES_AN_INSTANCE: usize = 400;
 
 /// Bounds on registered manifests.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// How many may be registered.
+    /// Most registered manifests.
     pub most: usize,
-    /// How much disk they may take, in MiB.
+    /// Most disk space of their documents, in MiB.
     pub disk_mebibytes: u64,
-    /// How much memory parsed ones may take, in MiB, about.
+    /// Approximate memory for parsed manifests, in MiB.
     pub memory_mebibytes: u64,
 }
 
@@ -56,22 +55,22 @@ impl Default for Settings {
     }
 }
 
-/// Why a manifest is not registered, or cannot be given back.
+/// Why a manifest cannot be registered or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is no manifest.
+    /// The document is not a manifest.
     #[error(transparent)]
     Manifest(#[from] manifest::Error),
-    /// It is to be narrowed to what it does not have.
+    /// The manifest does not list a series to which the client narrows it.
     #[error(transparent)]
     UnknownSeries(#[from] UnknownSeries),
-    /// It disagrees with what is registered.
+    /// The manifest disagrees with registered ones.
     #[error(transparent)]
     Conflict(#[from] Conflict),
-    /// It is larger than [`MAX_MANIFEST`].
+    /// The document is larger than [`MAX_MANIFEST`].
     #[error("the manifest is larger than {} MiB", MAX_MANIFEST >> 20)]
     TooLarge,
-    /// There is no room for another one.
+    /// The library has reached its bound.
     #[error("no further manifest can be registered until others are deleted")]
     Full,
     /// Its document was deleted, cut or changed on disk.
@@ -88,14 +87,14 @@ pub struct Library {
     directory: PathBuf,
     settings: Settings,
     index: RwLock<Index>,
-    /// One registration is written at a time.
+    /// Serialises registrations.
     writing: Mutex<()>,
     parsed: Cache<Id, Arc<Registered>>,
     /// Studies that several manifests list.
     united: Cache<(StudyInstanceUid, Vec<Id>), Arc<Holding>>,
 }
 
-/// A registered manifest, as a list of them has it.
+/// A registered manifest in a list.
 #[derive(Debug, Clone)]
 pub struct ManifestEntry {
     /// Its name.
@@ -111,19 +110,19 @@ pub struct ManifestEntry {
 /// A registered study.
 #[derive(Debug, Clone)]
 pub struct KnownStudy {
-    /// What the first of the manifests says of it, without reading that.
+    /// The outline of the study in the first of the manifests.
     pub outline: Arc<Outline>,
     /// The manifests that list it, in the order of their registration.
     pub manifests: Vec<Id>,
 }
 
 impl Library {
-    /// Opens the store in a directory, which is made if need be. Records are read, documents are
-    /// not.
+    /// Opens the library in a directory and creates that if necessary. It reads the records, but not
+    /// the documents.
     ///
     /// # Errors
-    /// If the directory cannot be made or read. Damaged records and foreign files are counted in the
-    /// log and left where they are.
+    /// If the directory cannot be created or read. The log counts damaged records and foreign files,
+    /// which stay in place.
     pub fn open(directory: &Path, settings: Settings) -> io::Result<Self> {
         fs::DirBuilder::new()
             .recursive(true)
@@ -149,10 +148,10 @@ impl Library {
     }
 
     /// Registers a manifest. `true`: it is new; `false`: the same bytes were registered before
-    /// with the same options. `locate` says where what a manifest lists is.
+    /// with the same options. `locate` resolves the locations in a manifest to a place.
     ///
     /// # Errors
-    /// Why it is not registered.
+    /// Why the manifest cannot be registered.
     pub fn register(
         &self,
         document: &[u8],
@@ -198,8 +197,8 @@ impl Library {
         Ok((registered, true))
     }
 
-    /// On what a manifest disagrees with those registered before it, as far as these can be read:
-    /// one that is lost or damaged must not hold up others.
+    /// The disagreements of a manifest with those registered before it. It skips lost and damaged
+    /// manifests, which must not block others.
     #[must_use]
     pub fn disagreements(&self, manifest: &Registered, locate: &Locate<'_>) -> Vec<Disagreement> {
         let community = manifest.registration.home_community_id.as_ref();
@@ -257,7 +256,7 @@ impl Library {
     /// # Errors
     /// [`Error::Lost`] or another one if it is registered and cannot be read.
     pub fn load(&self, id: Id) -> Result<Option<Arc<Registered>>, Error> {
-        // The records decide what is registered, the cache only spares parsing.
+        // The records are authoritative; the cache only saves parsing.
         let Some(record) = self.record(id) else {
             return Ok(None);
         };
@@ -271,14 +270,14 @@ impl Library {
         Ok(Some(registered))
     }
 
-    /// As [`Library::load`], if that takes no reading.
+    /// The manifest, if it is in memory.
     #[must_use]
     pub fn loaded(&self, id: Id) -> Option<Arc<Registered>> {
         self.record(id)?;
         self.parsed.get(&id)
     }
 
-    /// A registered manifest as it came; `None` if there is none under this id.
+    /// The document of a registered manifest; `None` if there is none under this id.
     ///
     /// # Errors
     /// [`Error::Lost`] or another one if it is registered and cannot be read.
@@ -290,14 +289,14 @@ impl Library {
         document.ok_or(Error::Lost).map(Some)
     }
 
-    /// What is known of a registered manifest without reading it.
+    /// The record of a registered manifest.
     #[must_use]
     pub fn record(&self, id: Id) -> Option<Record> {
         self.read_index(|index| index.records.get(&id).cloned())
     }
 
-    /// At most so many of the registered manifests, newest first; those that were registered before
-    /// `before`, if that is given.
+    /// At most `at_most` registered manifests, newest first, from those with a sequence below
+    /// `before`.
     #[must_use]
     pub fn list(&self, before: Option<u64>, at_most: usize) -> Vec<ManifestEntry> {
         self.read_index(|index| {
@@ -314,7 +313,7 @@ impl Library {
         })
     }
 
-    /// Where a page of so many ends, if there is anything behind it: the sequence of its last one.
+    /// The sequence of the last manifest on a page, if another page follows.
     #[must_use]
     pub fn end_of_page(&self, before: Option<u64>, limit: usize) -> Option<u64> {
         self.read_index(|index| {
@@ -330,8 +329,8 @@ impl Library {
         self.read_index(|index| index.by_study.get(study).cloned().unwrap_or_default())
     }
 
-    /// Registered studies, the one whose first manifest is the newest first: those of at most so many
-    /// manifests, registered before `before` if that is given, and where to go on.
+    /// Registered studies by their first manifest, newest first: those of at most `manifests`
+    /// manifests with a sequence below `before`, and the sequence from which to continue.
     #[must_use]
     pub fn studies(&self, before: Option<u64>, manifests: usize) -> (Vec<KnownStudy>, Option<u64>) {
         self.read_index(|index| {
@@ -352,13 +351,13 @@ impl Library {
         })
     }
 
-    /// A study as several manifests have it together, if that is kept.
+    /// The cached union of several manifests' selections of a study.
     #[must_use]
     pub fn united(&self, study: &StudyInstanceUid, manifests: &[Id]) -> Option<Arc<Holding>> {
         self.united.get(&(study.clone(), manifests.to_vec()))
     }
 
-    /// Keeps a study as several manifests have it together, within the bound on parsed ones.
+    /// Caches the union of several manifests' selections of a study.
     pub fn keep_united(
         &self,
         study: &StudyInstanceUid,
@@ -369,16 +368,16 @@ impl Library {
         self.united.insert(key, Arc::clone(holding));
     }
 
-    /// How many are registered.
+    /// The number of registered manifests.
     #[must_use]
     pub fn count(&self) -> usize {
         self.read_index(|index| index.records.len())
     }
 
-    /// Forgets a manifest. `false`: there was none.
+    /// Deletes a manifest. `false`: it does not exist.
     ///
     /// # Errors
-    /// If its files cannot be removed; it is forgotten all the same until the next start.
+    /// If its files cannot be removed; the manifest is deleted nevertheless until the next start.
     pub fn forget(&self, id: Id) -> Result<bool, Error> {
         let removed = {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
@@ -388,14 +387,13 @@ impl Library {
         if !removed {
             return Ok(false);
         }
-        // The record first: what is left without one is no manifest.
+        // The record first: a document without a record does not count as a manifest.
         files::remove(&self.path(id, RECORD))?;
         files::remove(&self.path(id, DOCUMENT))?;
         Ok(true)
     }
 
-    /// The manifest that was registered with this digest before. What is lost of it on disk is
-    /// written anew.
+    /// The manifest already registered with this digest. Its lost files are written again.
     fn known(&self, digest: &[u8; 32], document: &[u8]) -> Result<Option<Arc<Registered>>, Error> {
         let id = self.read_index(|index| index.by_digest.get(digest).copied());
         let Some((id, record)) = id.and_then(|id| Some((id, self.record(id)?))) else {

@@ -1,4 +1,4 @@
-//! What lies in the directory when the store is opened.
+//! Scans the directory when the library is opened.
 
 use std::fs;
 use std::io;
@@ -86,7 +86,7 @@ impl Scan {
     }
 }
 
-/// Says of the studies what this version says of them.
+/// Rebuilds the outlines of the studies for this version.
 fn complete(record: &mut Record, document: &Path) -> Result<(), Error> {
     let document = record.document(document)?.ok_or(Error::Lost)?;
     let manifest = crate::manifest::read(&document)?;

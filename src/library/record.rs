@@ -1,4 +1,4 @@
-//! What is known of a registered manifest without reading its document.
+//! The record of a registered manifest: its attributes without its document.
 
 use std::io;
 use std::path::Path;
@@ -13,12 +13,12 @@ use crate::ihe::HomeCommunityId;
 use crate::manifest::Outline;
 use crate::manifest::Registration;
 
-/// What records say changes with this: outlines of an older version are made anew.
+/// The version of the outlines in records; outlines of an older version are rebuilt.
 const VERSION: u32 = 2;
 /// Records that are read have at most so many bytes: 10,000 studies with long texts have fewer.
 const LONGEST: u64 = 128 << 20;
 
-/// What is known of a registered manifest without reading it.
+/// The attributes of a registered manifest without its document.
 #[derive(Debug, Clone)]
 pub struct Record {
     /// Seconds since 1970 when it was registered.
@@ -68,7 +68,7 @@ pub(super) fn read_record(path: &Path) -> io::Result<FoundRecord> {
 }
 
 impl Record {
-    /// How many bytes its document has.
+    /// The length of the document in bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
@@ -168,7 +168,7 @@ fn parse_digest(text: &str) -> Option<[u8; 32]> {
     }
     Some(digest)
 }
-/// What tells a registration from any other: its document and its options.
+/// The digest that identifies a registration: of its document and its options.
 pub(super) fn digest(document: &[u8], registration: &Registration) -> [u8; 32] {
     let mut hash = Sha256::new();
     // Neither an OID nor a UID holds a line break: the options have one spelling.

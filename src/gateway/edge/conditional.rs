@@ -1,5 +1,5 @@
-//! Preconditions (RFC 9110 §13) and ranges (§14): a client may have the representation already, or want a
-//! part of it.
+//! Preconditions (RFC 9110 §13) and ranges (§14): a client may have the representation already, or
+//! request a part of it.
 
 use data_encoding::HEXLOWER;
 use http::header::{
@@ -13,15 +13,15 @@ use sha2::{Digest, Sha256};
 use crate::body::Body;
 use crate::cache::IN_PARTS;
 
-/// An entity tag. Each representation of a resource has its own (RFC 9110 8.8.3): a client that has one of
-/// them does not have the others.
+/// An entity tag. Each representation of a resource has its own (RFC 9110 8.8.3): a client that has
+/// one of them does not have the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EntityTag {
     opaque: String,
     is_weak: bool,
 }
 
-/// The portion of a representation that a request asks for.
+/// The portion of a representation that a client requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Portion {
     All,
@@ -44,7 +44,7 @@ impl EntityTag {
         }
     }
 
-    /// The tag of the same in a `multipart/related`, whose boundary changes each time.
+    /// The weak tag of the instance in a `multipart/related`, whose boundary changes each time.
     pub(crate) fn in_parts(sha256: [u8; 32]) -> Self {
         Self {
             opaque: format!("{}{IN_PARTS}", HEXLOWER.encode(&sha256)),
@@ -52,8 +52,8 @@ impl EntityTag {
         }
     }
 
-    /// The tag of any other representation that is derived from an instance with this digest. The version
-    /// is part of it, because a later one may derive other bytes.
+    /// The tag of any other representation derived from an instance with this digest. It depends on
+    /// the version of the gateway, because a later one may derive other bytes.
     pub(crate) fn made(digest: [u8; 32], representation: &str) -> Self {
         let mut hash = Sha256::new();
         for part in [&digest, env!("CARGO_PKG_VERSION").as_bytes(), b"\0"] {
@@ -77,8 +77,8 @@ impl EntityTag {
     }
 }
 
-/// Whether the client has the representation (RFC 9110 13.1.2, where weak tags count). `*` stands for any
-/// representation.
+/// Whether the client has the representation (RFC 9110 13.1.2, where weak tags count). `*` stands
+/// for any representation.
 pub(crate) fn is_had(headers: &HeaderMap, tag: Option<&EntityTag>) -> bool {
     let fields = headers.get_all(IF_NONE_MATCH).iter();
     let mut tags = fields.filter_map(|field| field.to_str().ok());
@@ -89,7 +89,7 @@ pub(crate) fn is_had(headers: &HeaderMap, tag: Option<&EntityTag>) -> bool {
     })
 }
 
-/// The response, or `304`. It has no ranges.
+/// The response, or `304`; ranges are not supported.
 pub(crate) fn whole(
     headers: &HeaderMap,
     tag: Option<&EntityTag>,
@@ -104,7 +104,7 @@ pub(crate) fn whole(
     }
 }
 
-/// RFC 9110 15.4.5: the fields that caches need, and none that describe the representation.
+/// Keeps the fields that caches need and drops those of the representation (RFC 9110 15.4.5).
 fn not_modified(whole: Response<Body>) -> Response<Body> {
     let (mut head, _body) = whole.into_parts();
     head.status = StatusCode::NOT_MODIFIED;
@@ -164,7 +164,7 @@ impl Portion {
             return Self::NotModified;
         }
         let is_same = match headers.get(IF_RANGE) {
-            // §13.1.5: only a strong validator matches; a date is none here.
+            // §13.1.5: only a strong validator matches; the gateway has no dates.
             Some(field) => {
                 tag.is_some_and(|tag| !tag.is_weak && field.as_bytes() == tag.quoted().as_bytes())
             }

@@ -1,5 +1,5 @@
-//! What pages of other origins may read (WHATWG Fetch, "CORS protocol"): browsers ask before they
-//! let a viewer have an answer.
+//! Access for pages of other origins (WHATWG Fetch, "CORS protocol"): without it, a browser does
+//! not hand a response to a viewer.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -20,34 +20,34 @@ pub struct Settings {
     credentials: bool,
 }
 
-/// The settings as they are written.
+/// The settings before validation.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawSettings {
-    /// Origins whose pages may read; `*` for all.
+    /// Origins whose pages may read responses; `*` for all.
     origins: Vec<String>,
-    /// Whether browsers may send cookies and certificates along.
+    /// Whether browsers may send cookies and certificates.
     credentials: bool,
 }
 
-/// Why settings make no sense.
+/// Why the settings are invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSettings {
-    /// It is no origin.
+    /// A text is not an origin.
     #[error("{0} is not an origin: a scheme, a host and perhaps a port, without a path")]
     NotAnOrigin(String),
-    /// Fetch forbids it.
-    #[error("credentials need origins that are named")]
+    /// Fetch forbids credentials with `*`.
+    #[error("credentials need named origins instead of *")]
     CredentialsForAll,
 }
 
 const ALL: &str = "*";
 const METHODS: &str = "GET, HEAD, OPTIONS";
-/// What viewers send, and a bit more.
+/// The request fields of known viewers, and a few more.
 const REQUEST_FIELDS: &str = "accept, authorization, content-type, if-none-match, if-range, range, traceparent, x-request-id, x-requested-with";
-/// What they need to see of an answer.
+/// The response fields that viewers need.
 const EXPOSED: &str = "accept-ranges, cache-status, content-encoding, content-length, content-location, content-range, content-type, etag, link, location, retry-after, warning, x-request-id";
-/// Seconds for which a browser need not ask again; it caps this itself.
+/// Seconds for which a browser may cache a preflight; browsers apply their own limit.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 
 impl TryFrom<RawSettings> for Settings {
@@ -65,7 +65,7 @@ impl TryFrom<RawSettings> for Settings {
     }
 }
 
-/// An origin as browsers write it.
+/// An origin as browsers serialise it.
 fn normal(text: String) -> Result<String, InvalidSettings> {
     if text == ALL {
         return Ok(text);
@@ -80,12 +80,12 @@ fn normal(text: String) -> Result<String, InvalidSettings> {
 }
 
 impl Settings {
-    /// Whether an origin is one of those that are named.
+    /// Whether the settings name an origin.
     pub(crate) fn names(&self, origin: &str) -> bool {
         origin != ALL && self.origins.iter().any(|named| named == origin)
     }
 
-    /// What the origin of a request is told, if it may read.
+    /// The value of `Access-Control-Allow-Origin`, if the origin may read the response.
     fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
         if self.origins.iter().any(|allowed| allowed == ALL) {
@@ -96,7 +96,7 @@ impl Settings {
         is_named.then(|| origin.clone())
     }
 
-    /// The answer to a browser that asks before it sends a request.
+    /// The response to a preflight request; `None` if the request is not one.
     pub(crate) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
         let is_one = *method == Method::OPTIONS
             && headers.contains_key(ORIGIN)
@@ -119,12 +119,12 @@ impl Settings {
         Some(response)
     }
 
-    /// Says on an answer who may read it.
+    /// Adds the fields that permit the origin of a request to read the response.
     pub(crate) fn mark(&self, asked: &HeaderMap, response: &mut HeaderMap) {
         if self.origins.is_empty() {
             return;
         }
-        // The answer to another origin is another one.
+        // Responses to different origins differ.
         response.append(VARY, HeaderValue::from_static("origin"));
         let Some(allowed) = self.allowed(asked) else {
             return;

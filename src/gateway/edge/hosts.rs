@@ -1,8 +1,9 @@
-//! Whether a request is meant for us (RFC 9110 7.4) and comes from a page that may send it.
+//! Admits requests that name a host of the gateway (RFC 9110 7.4) and that do not come from a page
+//! without the right to send them.
 //!
-//! A listener on loopback is protected by its address only until a page in a browser lets a name of
-//! its own lead there (DNS rebinding): the browser then takes the gateway for that page's server. The
-//! name stays in the request, so a name that is not ours is refused.
+//! A loopback address does not protect a listener against DNS rebinding: a page in a browser lets a
+//! name of its own resolve to that address, and the browser takes the gateway for that page's
+//! server. The request still carries that name, so the gateway refuses names that are not its own.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -20,12 +21,12 @@ use crate::gateway::{Error, Gateway, InvalidHost};
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const LOCALHOST: &str = "localhost";
 
-/// A host name that clients call us by.
+/// A host name by which clients address the gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct HostName(Box<str>);
 
-/// A text is no host name.
+/// A text is not a host name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a host name (without scheme, port and path; addresses need not be listed)")]
 pub struct NotAHostName;
@@ -34,7 +35,7 @@ pub struct NotAHostName;
 #[derive(Debug, Clone)]
 pub(crate) struct Hosts(Vec<HostName>);
 
-/// The host that a request is for, and its port if it names one.
+/// The host that a request names, and its port if present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Authority {
     host: Host,
@@ -49,11 +50,11 @@ enum Host {
 
 impl HostName {
     fn parse(text: &str) -> Result<Self, NotAHostName> {
-        // A name that ends in a dot is the same name.
+        // A trailing dot does not change the name.
         let text = text.strip_suffix('.').unwrap_or(text);
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         let is_name = !text.is_empty() && text.len() <= 253 && text.bytes().all(is_allowed);
-        // What ends in a number is an address, however it is written (WHATWG URL).
+        // WHATWG URL: a host whose last label is a number is an address.
         let last = text.rsplit('.').next().unwrap_or_default();
         let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
         if !is_name || is_number {
@@ -82,7 +83,7 @@ impl Host {
 }
 
 impl Authority {
-    /// RFC 3986 3.2.2 and 3.2.3, of names as they occur in DNS.
+    /// RFC 3986 3.2.2 and 3.2.3, for names that occur in DNS.
     fn parse(text: &str) -> Result<Self, InvalidHost> {
         if text.contains('@') {
             return Err(InvalidHost::UserInformation);
@@ -111,7 +112,7 @@ impl Authority {
         Ok(Self { host, port })
     }
 
-    /// Of a request; `None` where an old one need not name it.
+    /// The host of a request; `None` if an old HTTP version does not require one.
     fn of(head: &Parts) -> Result<Option<Self>, InvalidHost> {
         let mut fields = head.headers.get_all(HOST).iter();
         let field = fields.next();
@@ -128,18 +129,18 @@ impl Authority {
             .map(|target| Self::parse(target.as_str()))
             .transpose()?;
         match (target, field, head.version) {
-            // RFC 9113 8.3.1: the two must not differ.
+            // RFC 9113 8.3.1: `:authority` and `Host` must not differ.
             (Some(target), Some(field), Version::HTTP_2 | Version::HTTP_3) if target != field => {
                 Err(InvalidHost::Malformed)
             }
             (None, None, Version::HTTP_09 | Version::HTTP_10) => Ok(None),
             (_, None, Version::HTTP_11) | (None, None, _) => Err(InvalidHost::Missing),
-            // RFC 9112 3.2.2: an absolute form counts, and not the field.
+            // RFC 9112 3.2.2: a target in absolute form overrides the field.
             (target, field, _) => Ok(target.or(field)),
         }
     }
 
-    /// Whether a page of this origin (RFC 6454 6.2) comes from here.
+    /// Whether this origin (RFC 6454 6.2) is on the host and port.
     fn is_of(&self, origin: &Url) -> bool {
         let host = origin.host_str().map(|host| host.trim_matches(['[', ']']));
         let host = host.and_then(|host| Host::parse(host).ok());
@@ -153,14 +154,14 @@ impl Authority {
 }
 
 impl Hosts {
-    /// The host of a URL, and these names.
+    /// The host of a URL, and the listed names.
     pub(crate) fn new(url: &Url, listed: &[HostName]) -> Self {
         let own = url.host_str().and_then(|host| HostName::parse(host).ok());
         Self(own.into_iter().chain(listed.iter().cloned()).collect())
     }
 
-    /// Rebinding needs a name, so addresses are ours. So are the names in the certificate that was
-    /// shown: a client that was led here by another name has found that out in the handshake.
+    /// Addresses always pass, because DNS rebinding needs a name. The names of the certificate on
+    /// this connection pass too: a client that expected another name fails in the handshake.
     fn have(&self, host: &Host, shown: Option<&Certificate>) -> bool {
         let Host::Name(name) = host else {
             return true;
@@ -172,7 +173,7 @@ impl Hosts {
     }
 }
 
-/// Whether a name in a certificate stands for a host name (RFC 9525 6.3).
+/// Whether a name in a certificate matches a host name (RFC 9525 6.3).
 fn certifies(certified: &Name, name: &str) -> bool {
     let Name::Dns(certified) = certified else {
         return false;
@@ -183,11 +184,11 @@ fn certifies(certified: &Name, name: &str) -> bool {
 }
 
 impl Gateway {
-    /// Whether a request may be looked at: it is meant for us, no page of a foreign origin has a
-    /// browser change something here, and its head is not too large.
+    /// Admits a request if it names a host of the gateway, its head is not too large, and it does
+    /// not change something on behalf of a page of a foreign origin.
     ///
     /// # Errors
-    /// Why not.
+    /// [`Error::HeadTooLarge`], [`Error::Host`], [`Error::Misdirected`] or [`Error::CrossOrigin`].
     pub fn admit(&self, peer: &Peer, head: &Parts) -> Result<(), Error> {
         let route = self.route(peer, &head.headers);
         let admitted = self.admit_on(peer, head, &route);
@@ -208,7 +209,7 @@ impl Gateway {
         };
         let ours = peer.ours.as_deref();
         let is_ours = |authority: &Authority| hosts.have(&authority.host, ours);
-        // A proxy that is believed which name clients use calls us by any name.
+        // A trusted proxy that forwards the client's host may itself use any name for the gateway.
         if !route.is_named && !authority.as_ref().is_none_or(is_ours) {
             return Err(Error::Misdirected);
         }
@@ -219,8 +220,8 @@ impl Gateway {
         }
     }
 
-    /// Whether a request that changes something comes from no page, from one of ours, or from one of
-    /// an origin that settings name. `*` names nobody.
+    /// Whether a request that changes something does not come from a page at all, or comes from a
+    /// page of the gateway or of an origin in the settings. `*` does not count as an origin here.
     fn may_change(
         &self,
         headers: &HeaderMap,
@@ -236,7 +237,7 @@ impl Gateway {
         match (site, origin) {
             (Some(b"same-origin" | b"none"), _) | (None, None) => true,
             (Some(_), _) => false,
-            // A browser that does not tell the relation yet.
+            // An older browser that does not send `Sec-Fetch-Site`.
             (None, Some(origin)) => Url::parse(origin).is_ok_and(|origin| {
                 route.public_url.is_of(&origin)
                     || authority.is_some_and(|authority| authority.is_of(&origin))
@@ -245,13 +246,13 @@ impl Gateway {
     }
 }
 
-/// RFC 9110 9.2.1.
+/// Whether a method is safe (RFC 9110 9.2.1).
 fn is_safe(method: &Method) -> bool {
     [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
 }
 
-/// About the bytes of a request's head. What goes around them in HTTP/1.1 is counted, as there is
-/// no smaller form that everybody could use.
+/// The approximate number of bytes of a request's head, with the separators of HTTP/1.1 also for
+/// HTTP/2, so that the limit does not depend on the version.
 fn size(head: &Parts) -> usize {
     let target = head.uri.path().len()
         + head.uri.query().map_or(0, |query| query.len() + 1)

@@ -1,5 +1,5 @@
-//! What operators see of a request: metrics and one line in the log, without anything that tells
-//! whose images they were.
+//! The traces of a request for operators: metrics and one log line, neither of which identifies a
+//! patient.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -39,7 +39,7 @@ pub(crate) enum Transaction {
 }
 
 impl Transaction {
-    /// The kind of a request; `is_ours` tells the two roles of RAD-160 apart.
+    /// The kind of a request; `is_ours` distinguishes the two roles of RAD-160.
     pub(crate) fn of(
         method: &Method,
         resource: Result<&Resource, &request::Error>,
@@ -110,17 +110,17 @@ impl Transaction {
     }
 }
 
-/// A request, as far as operators see it.
+/// The attributes of a request that operators see.
 pub(crate) struct Observed<'a> {
     pub(crate) transaction: Transaction,
     pub(crate) method: Method,
     pub(crate) began: Instant,
-    /// Who asked, if that could be found out.
+    /// The exchange, if the sender was identified.
     pub(crate) exchange: Option<&'a Exchange<'a>>,
 }
 
 impl Observed<'_> {
-    /// Counts an answer now, and its body when that ends.
+    /// Counts a response now, and its body when the body ends.
     pub(crate) fn observe(self, metrics: &Metrics, response: Response<Body>) -> Response<Body> {
         let name = self.transaction.name();
         let status = response.status();
@@ -129,14 +129,14 @@ impl Observed<'_> {
             .exchange
             .map_or("-", |exchange| exchange.hop.request_id.for_log());
         let request_id = request_id.to_owned();
-        // A body that is not sent has no end to wait for.
+        // The body of a response to `HEAD` is not sent, so its end never comes.
         if self.method == Method::HEAD {
             let status = status.as_u16();
             tracing::info!(transaction = name, status, request_id, "head answered");
             return response;
         }
         let began = self.began;
-        // A range is all of what was asked for.
+        // A range is a complete response, although its status is 206 too.
         let is_range = response.headers().contains_key(CONTENT_RANGE);
         let is_partial = status == StatusCode::PARTIAL_CONTENT && !is_range;
         let delivered = metrics.delivered_bytes.with_label_values(&[name]);
@@ -181,10 +181,10 @@ impl Observed<'_> {
     }
 }
 
-/// Tells operators what was tried without the right to, and from where. Only this log holds addresses
-/// of clients; metrics hold none.
+/// Reports an attempt without the right to do so, and its address. Only this log holds addresses of
+/// clients; metrics never do.
 ///
-/// `client` is another address than the peer's where a trusted proxy says so.
+/// `client` differs from the peer's address if a trusted proxy forwards the client's.
 pub(crate) fn security_event(metrics: &Metrics, event: &'static str, peer: &Peer, client: IpAddr) {
     metrics.security_events.with_label_values(&[event]).inc();
     let shown = peer.certificate.as_deref();

@@ -1,11 +1,11 @@
-//! What clients have of something, each no more than its share.
+//! Counts the units of a resource that each client holds, and bounds them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::budget::Client;
 
-/// What each client has of something.
+/// The units of a resource that each client holds.
 #[derive(Debug, Clone)]
 pub(crate) struct PerClient(Arc<Clients>);
 
@@ -15,7 +15,7 @@ struct Clients {
     taken: Mutex<HashMap<Client, usize>>,
 }
 
-/// What one client has, until it is dropped.
+/// Units that one client holds until the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     of: PerClient,
@@ -24,7 +24,7 @@ pub(crate) struct Share {
 }
 
 impl PerClient {
-    /// So much for each client; 0: as much as they like.
+    /// A bound of `most` units for each client; 0: unbounded.
     pub(crate) fn new(most: usize) -> Self {
         Self(Arc::new(Clients {
             most: if most == 0 { usize::MAX } else { most },
@@ -32,7 +32,7 @@ impl PerClient {
         }))
     }
 
-    /// So much for a client; `None` if it has too much then.
+    /// Reserves units for a client; `None` if the client would exceed its bound.
     pub(crate) fn take(&self, client: Client, amount: usize) -> Option<Share> {
         let mut share = Share {
             of: self.clone(),
@@ -49,7 +49,7 @@ impl PerClient {
 }
 
 impl Share {
-    /// Adds so much to it, if that is not too much.
+    /// Adds units; `false`, without a change, if the client would exceed its bound.
     pub(crate) fn grow(&mut self, amount: usize) -> bool {
         let mut all = self.of.all();
         let taken = all.get(&self.client).copied().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Reading the body of a request into memory, within bounds that hold for all requests together, for
-//! those of each client, and for how slowly it may come.
+//! Reads the body of a request into memory, within bounds on the memory of all requests, on the
+//! memory of each client, and on the pace of the body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,23 +18,23 @@ use crate::gateway::edge::per_client::{PerClient, Share};
 use crate::library;
 use crate::manifest::MAX_MANIFEST;
 
-/// Memory is taken in blocks, as bytes arrive.
+/// Bytes of a block. Bodies reserve memory block by block as bytes arrive.
 const BLOCK: usize = 4 << 10;
-/// Blocks that all bodies under way may take.
+/// Most blocks of all bodies together.
 const BUDGET: usize = (256 << 20) / BLOCK;
-/// Of these, for each client.
+/// Most blocks of the bodies of one client.
 const SHARE: usize = BUDGET / 2;
 
-/// How slowly bodies of requests may come.
+/// The slowest permitted pace of the body of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct UploadPace {
-    /// The least that has to come.
+    /// Fewest bytes in a second, on average over a period.
     pub bytes_per_second: u64,
-    /// The time over which that is measured, again and again from the beginning on.
+    /// The length of a period. Periods follow each other from the start of the body.
     pub grace: Duration,
 }
 
-/// The memory set aside for bodies of requests.
+/// The memory reserved for bodies of requests.
 #[derive(Debug)]
 pub(crate) struct Budget {
     blocks: Arc<Semaphore>,
@@ -42,7 +42,7 @@ pub(crate) struct Budget {
     pace: UploadPace,
 }
 
-/// A body that was read, and the room it takes.
+/// The bytes of a body, and the memory that they hold.
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(crate) bytes: Vec<u8>,
@@ -59,7 +59,7 @@ impl Budget {
         }
     }
 
-    /// Reads a body of at most [`MAX_MANIFEST`] bytes, which a client sends.
+    /// Reads a body of at most [`MAX_MANIFEST`] bytes from a client.
     pub(crate) async fn read<B>(
         &self,
         client: Client,
@@ -113,13 +113,13 @@ impl Budget {
     }
 }
 
-/// A body that arrives: in each period at least what its pace demands, so that the time for all of it
-/// follows from its size.
+/// A body on its way. Each period must bring the bytes that the pace demands, so the size of a body
+/// bounds its time.
 struct Arrival {
     pace: UploadPace,
-    /// When this period ends.
+    /// The end of this period.
     end: Instant,
-    /// Bytes of this period.
+    /// Bytes that arrived in this period.
     arrived: u64,
 }
 
@@ -132,7 +132,7 @@ impl Arrival {
         }
     }
 
-    /// The next frame; `None` at the end.
+    /// The next frame; `None` at the end of the body.
     async fn next<B>(&mut self, body: &mut B) -> Result<Option<Frame<Bytes>>, Error>
     where
         B: http_body::Body<Data = Bytes> + Unpin,

@@ -1,4 +1,4 @@
-//! What is said of a manifest: what it selects, where that can be had, and what is wrong with it.
+//! The summary of a manifest: its selection, whether its series have sources, and its warnings.
 
 use std::sync::Arc;
 

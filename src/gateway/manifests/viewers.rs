@@ -160,7 +160,7 @@ impl Ohif {
             before_study = ",";
             let mut before = "";
             for (series, plan) in study.series.iter().zip(plans.by_ref()) {
-                // What is at no configured place is not listed: OHIF would wait for it.
+                // OHIF would wait for a series without a source.
                 if plan.jobs.is_empty() {
                     continue;
                 }
@@ -206,7 +206,7 @@ impl Ohif {
     }
 }
 
-/// Weasis' manifest of everything that is selected.
+/// Weasis' manifest of the selection.
 async fn for_weasis(
     manifest: Arc<Registered>,
     root: String,

@@ -63,7 +63,7 @@ impl Settings {
     }
 }
 
-/// Who has what is asked for.
+/// The holder of the requested instances.
 pub(crate) struct Holder {
     pub(crate) source: Arc<Source>,
     pub(crate) offers: Vec<Offered>,
@@ -93,14 +93,14 @@ impl Gateway {
         }
     }
 
-    /// Our own location, for a partner or for somebody of our own.
+    /// A location of our own community, for a partner or a member.
     fn responding(&self, exchange: &Exchange<'_>, request: &XcWado) -> Result<Holder, Error> {
         match &exchange.caller {
             Caller::Partner(_)
             | Caller::Member {
                 with_certificate: false,
             } => {}
-            // Certificates are asked for, so this is a door for partners, and this is none.
+            // The listener requires certificates, and this one does not belong to a partner.
             Caller::Member {
                 with_certificate: true,
             } => return Err(access::Error::NotListed.into()),
@@ -120,8 +120,8 @@ impl Gateway {
         })
     }
 
-    /// Another community's gateway, for somebody of our own: nobody passes through us from one
-    /// community to another.
+    /// The gateway of another community, for members only: the gateway does not pass requests from
+    /// one community to another.
     fn initiating(&self, exchange: &Exchange<'_>, request: &XcWado) -> Result<Holder, Error> {
         let community = self.registry.community(&request.home_community_id);
         let gateway = community.and_then(|community| community.gateway.as_ref());
