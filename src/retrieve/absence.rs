@@ -1,8 +1,8 @@
-//! What a source said it does not have, remembered for a while.
+//! Instances that a source is known to lack, remembered for a while.
 //!
-//! A series that lacks an instance at its source cannot be known to lack it until it has streamed
-//! past. The first answer then ends uncleanly; with this memory the next one can say from its
-//! first byte that it is partial.
+//! A series shows that its source lacks an instance only at the end of the answer. The first
+//! response is therefore aborted; with this memory the next response can state from its first byte
+//! that it is partial.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,26 +15,27 @@ use crate::dicom::{SeriesInstanceUid, SopInstanceUid};
 use crate::source::{Representation, Source};
 
 const MOST_SERIES: u64 = 10_000;
-/// More than this of one series is not worth remembering: the source has something else.
+/// The most absent instances remembered for one series; a source that lacks more holds different
+/// data.
 const MOST_OF_A_SERIES: usize = 1_000;
 
-/// Instances that sources definitely do not give.
+/// Instances and series that sources are known to lack.
 #[derive(Debug, Clone)]
 pub struct Absences(Cache<Key, Arc<Absent>>);
 
 type Key = (Arc<str>, SeriesInstanceUid);
 
-/// What a source does not give of one series.
+/// The instances that a source lacks of one series.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Absent {
-    /// It does not have the series at all.
+    /// The source lacks the whole series.
     pub(super) series: bool,
-    /// Instances it does not give, and in which form not.
+    /// The missing instances, each with the representation that was requested.
     pub(super) instances: HashSet<(SopInstanceUid, Representation)>,
 }
 
 impl Absences {
-    /// Nothing is absent yet; what will be is forgotten after `lifetime`.
+    /// An empty memory, which forgets each entry after `lifetime`.
     #[must_use]
     pub fn new(lifetime: Duration) -> Self {
         Self(

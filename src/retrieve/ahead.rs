@@ -1,10 +1,10 @@
-//! What is fetched before it is asked for. The manifest says what comes next: who opens one instance
-//! of a series goes on to the others.
+//! Look-ahead: fetching instances before a client requests them. The manifest predicts the
+//! requests: a viewer that opens one instance of a series continues with the others.
 //!
-//! A look ahead is a crossing that nobody need wait for. It is bounded: in bytes, in crossings at the
-//! same time, and at each source in seats, of which it takes none that somebody waits for. A series is
-//! looked ahead at only once in a while: where nothing of it can be kept, each request would
-//! otherwise fetch it again.
+//! A look-ahead is a crossing without a waiting client. It is bounded in bytes, in concurrent
+//! crossings, and in seats at each source: it never takes a seat for which a request waits. Each
+//! series is fetched ahead only once in a while; otherwise every request would fetch again a series
+//! that the cache cannot store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,26 +21,27 @@ use crate::hop::Hop;
 use crate::instance::Listing;
 use crate::source::{Kind, Representation, Seat};
 
-/// Crossings ahead at the same time, of everybody together.
+/// Concurrent look-ahead crossings, in total.
 const AT_ONCE: usize = 4;
-/// Manifests whose series wait to be fetched ahead; those beyond are fetched when they are asked for.
+/// Manifests whose series wait to be fetched ahead; the series of further manifests are fetched on
+/// request.
 const MOST_MANIFESTS: usize = 256;
-/// Time for which a series is not looked ahead at again.
+/// Time before the same series may be fetched ahead again.
 const AGAIN: Duration = Duration::from_secs(120);
 const MOST_RECENT: u64 = 10_000;
-/// Instances of a series that are looked at to see whether it is here. A request for one instance pays for
-/// no more of its series than that, however long it is.
+/// Instances of a series that are looked up in the cache to decide whether it is already there.
+/// This bounds the cost for a request for one instance, however long the series is.
 const SAMPLE: usize = 64;
-/// So many of these must be wanting: fewer are asked for one by one.
+/// Missing instances of the sample that justify a look-ahead; fewer are fetched one by one.
 const WANTING: usize = 2;
-/// Pause before a source is asked for a seat again that had none to spare.
+/// Pause before a busy source is tried again for a seat.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What is looked ahead at, and how much of it at the same time.
+/// The look-ahead mode and its limits.
 #[derive(Debug, Clone)]
 pub(super) struct Ahead {
     mode: LookAhead,
-    /// Bytes by which a crossing may be ahead of those who follow it.
+    /// Bytes by which a crossing may run ahead of its followers.
     bytes: u64,
     at_once: Arc<Semaphore>,
     manifests: Arc<Semaphore>,
@@ -63,8 +64,8 @@ impl Ahead {
 }
 
 impl Retriever {
-    /// Fetches the series of a job ahead, one of whose instances has been asked for. Keeps nobody
-    /// waiting; does nothing where there is no room.
+    /// Fetches the rest of the job's series after a request for one of its instances. Returns at
+    /// once, and does nothing if no permit or seat is free.
     pub(super) fn look_ahead(&self, job: &Job, hop: &Arc<Hop>) {
         if self.ahead.mode == LookAhead::Off || !self.is_worth_it(job) {
             return;
@@ -87,7 +88,7 @@ impl Retriever {
         self.ahead.mode == LookAhead::Registration
     }
 
-    /// Fetches ahead what a manifest selects, one series after the other.
+    /// Fetches the instances of a plan ahead, one series after the other.
     pub fn fetch_ahead(&self, plan: Plan) {
         let Ok(place) = Arc::clone(&self.ahead.manifests).try_acquire_owned() else {
             return;
@@ -112,12 +113,12 @@ impl Retriever {
             tokio::time::sleep(PAUSE).await;
         };
         if self.is_worth_it(job) {
-            // It has ended; how is not waited for by anybody.
+            // The task only delays the next series; its outcome does not matter.
             let _ = self.cross_ahead(job, hop, seat, permit).await;
         }
     }
 
-    /// Whether there is something to fetch, and somewhere to keep it.
+    /// Whether instances are missing from the cache, and the cache can store them.
     fn is_worth_it(&self, job: &Job) -> bool {
         let listing = &job.listing;
         let form = Representation::AsStored;
@@ -165,7 +166,7 @@ impl Retriever {
     }
 }
 
-/// Whether enough of a series is wanting, as far as a sample of it tells.
+/// Whether the sample shows that enough instances of the series are missing.
 fn lacks_some(listing: &Listing, is_wanting: impl Fn(&SopInstanceUid) -> bool) -> bool {
     let sample = listing.instances.keys().take(SAMPLE);
     let wanting = sample.filter(|uid| is_wanting(uid));
@@ -191,7 +192,7 @@ mod tests {
             assert_eq!(lacks_some(&listing, is_wanting), lacks);
             assert_eq!(looks.get(), most);
         }
-        // Of a short one, all of it.
+        // A short series is checked in full.
         for (instances, lacks) in [(0, false), (1, false), (2, true)] {
             assert_eq!(
                 lacks_some(

@@ -1,4 +1,4 @@
-//! What need not be asked for: it is kept, or it is arriving for somebody else.
+//! Instances that need no request to a source: they are cached, or already in flight.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::resource::Target;
 use crate::retrieve::tally::Tally;
 use crate::source::{self, Representation, Source};
 
-/// What an instance of a listing is kept as.
+/// The cache key of an instance of a listing.
 pub(super) fn key(
     source: &Source,
     listing: &Listing,
@@ -33,29 +33,29 @@ pub(super) fn key(
     }
 }
 
-/// What became of looking for an instance.
+/// The outcome of a cache lookup.
 pub(super) enum CacheLookup {
-    /// It is here, or arriving.
+    /// The instance is cached or in flight.
     Here(Box<Instance>),
-    /// It is here, in a form that is not accepted.
+    /// The instance is cached in a transfer syntax that the client does not accept.
     NotAccepted,
-    /// It is here, but its source must be asked whether it has changed, with these entity tags.
+    /// The instance is cached, but must be revalidated at its source with these entity tags.
     Stale(HeaderValue),
-    /// It must be asked for.
+    /// The instance must be fetched from its source.
     Nowhere,
 }
 
-/// What its source has said just now of an instance that is looked for.
+/// The source's latest statement about an instance that is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Knowledge {
-    /// It has not been asked.
+    /// The source has not been asked.
     Nothing,
-    /// It has the same still.
+    /// The source has confirmed that the instance is unchanged.
     Confirmed,
 }
 
 impl Retriever {
-    /// The answer to a request for one instance that is in memory: nobody need wait for anything.
+    /// The answer to a request for one instance in memory, without any waiting.
     pub(super) fn at_once(&self, plan: &Plan, accepted: &TransferSyntaxes) -> Option<Instance> {
         let ([job], 0) = (&plan.jobs[..], plan.not_locatable) else {
             return None;
@@ -76,7 +76,7 @@ impl Retriever {
         Some(tally.delivering(instance))
     }
 
-    /// The metadata that were made of an instance, while that is kept. Nobody is asked for anything.
+    /// The cached metadata derived from an instance; no source is asked.
     #[must_use]
     pub fn known_metadata(
         &self,
@@ -93,7 +93,8 @@ impl Retriever {
         self.cache.derived().metadata(&digest)
     }
 
-    /// Looks for an instance. If it is arriving and breaks off, `question` is asked for the rest.
+    /// Looks an instance up. If the instance is in flight and its flight breaks off, `question`
+    /// fetches the rest.
     pub(super) async fn kept(
         &self,
         key: &Key,
@@ -117,7 +118,7 @@ impl Retriever {
         self.found(key, &found, accepted, question).await
     }
 
-    /// An instance that is here and fresh, or arriving; `follow` says how its flight is read.
+    /// An instance that is cached and fresh, or in flight; `follow` opens a reader of its flight.
     pub(super) async fn copy(
         &self,
         key: &Key,
@@ -135,7 +136,7 @@ impl Retriever {
         }
     }
 
-    /// With which entity tags a source is asked for what is here already, if that is of use.
+    /// The entity tags for revalidating a cached instance, if the source supports that.
     pub(super) fn had(&self, source: &Source, key: &Key) -> Option<HeaderValue> {
         self.tags(source, &self.cache.find(key)?)
     }
@@ -187,7 +188,7 @@ impl Retriever {
         }
     }
 
-    /// Whether a source must be asked for something of a job, and nobody is asking it now.
+    /// Whether a source must be asked for an instance of the job that no crossing is fetching.
     #[must_use]
     pub fn must_ask(&self, job: &Job) -> bool {
         let form = Representation::AsStored;
@@ -201,8 +202,8 @@ impl Retriever {
         }
     }
 
-    /// What is known to be missing from an answer before any source is asked: what has no source, and what
-    /// its source was found to lack.
+    /// The instances known to be missing before any source is asked: those without a source, and
+    /// those that their source was found to lack.
     #[must_use]
     pub fn missing(&self, plan: &Plan) -> Missing {
         let absent: usize = plan.jobs.iter().map(|job| self.absent(job)).sum();
@@ -235,7 +236,7 @@ impl Retriever {
         }
     }
 
-    /// What a source does not have any more is not kept here either.
+    /// Evicts an instance that its source no longer has.
     pub(super) fn heed(&self, question: &Question, error: Option<&source::Error>) {
         if !matches!(error, Some(source::Error::NotFound | source::Error::Gone)) {
             return;
@@ -254,12 +255,12 @@ impl Retriever {
         }
     }
 
-    /// Whether an instance of a source is arriving, or here and fresh.
+    /// Whether an instance is in flight, or cached and fresh.
     pub(super) fn holds(&self, source: &Source, key: &Key) -> bool {
         self.cache.holds(key, source.freshness.lifetime)
     }
 
-    /// Counts where an instance that is given was found.
+    /// Counts the tier or flight that a delivered instance comes from.
     pub(super) fn count_lookup(&self, instance: &Instance) {
         let lookups = &self.metrics.cache_lookups;
         lookups.with_label_values(&[instance.way.tier()]).inc();
@@ -267,7 +268,7 @@ impl Retriever {
 }
 
 impl Question {
-    /// What the instance that is asked for is kept as, if it is one.
+    /// The cache key of the requested instance, if the question is for one instance.
     pub(super) fn key(&self) -> Option<Key> {
         match &self.target {
             Target::Instance(study, series, instance) => Some(Key {
@@ -282,7 +283,7 @@ impl Question {
     }
 }
 
-/// An instance that somebody else fetches.
+/// An instance that another request is already fetching.
 fn collapsed(flight: &Flight, body: Body) -> Instance {
     Instance {
         identity: flight.identity.clone(),

@@ -1,5 +1,5 @@
-//! What has been learned of a source for a while: whether what it gives may be kept, and whether it
-//! can say that something has not changed, and whether it gives more than one instance at a time.
+//! Traits of a source that are remembered for a while: whether its instances may be cached, whether
+//! it supports revalidation, and whether it serves more than one instance per request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use crate::source::Source;
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 const MOST: u64 = 10_000;
 
-/// How sources have behaved.
+/// The observed traits of the sources.
 #[derive(Debug, Clone)]
 pub(super) struct SourceTraits(Recent<(Arc<str>, SourceTrait), ()>);
 
-/// A way in which a source behaves.
+/// A trait of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum SourceTrait {
-    /// It wants nothing of it kept (`Cache-Control: no-store`).
+    /// The source forbids caching (`Cache-Control: no-store`).
     NoStore,
-    /// It sends everything again when it is asked whether something has changed.
+    /// The source sends the full content again when the gateway revalidates.
     NoRevalidation,
-    /// It gives single instances, and neither series nor studies.
+    /// The source serves single instances, but neither series nor studies.
     InstancesOnly,
 }
 

@@ -1,9 +1,10 @@
-//! The engine between what a manifest selects and who asked: it fetches the planned instances from
-//! their sources at the same time and gives them on in the order in which they arrive.
+//! The retrieval engine: it fetches the planned instances from their sources in parallel and
+//! delivers them in the order of arrival.
 //!
-//! What is known to be missing before the first instance is given on is said so; what turns out to
-//! be missing later ends the stream with an error. What is kept is given from there; what is not is
-//! asked of its source once for everybody who waits for it.
+//! Instances known to be missing before the first delivery are reported in the head of the
+//! response; instances found missing later end the stream with an error. Cached instances are
+//! delivered from the cache; each of the others is requested once and shared by all waiting
+//! clients.
 
 mod absence;
 mod ahead;
@@ -35,25 +36,24 @@ use ahead::Ahead;
 use crossing::Crossings;
 use learned::SourceTraits;
 
-/// Chunks of what is passed on unseen that are read ahead of a slow client.
+/// Chunks of a passed-through body that are read ahead of a slow client.
 pub const CHUNKS_AHEAD: usize = 2;
 
-/// Bounds on retrieval.
+/// Limits on retrieval.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Series of one answer that are fetched from one location at the same time.
+    /// Series of one answer that are fetched in parallel from one location.
     pub series_at_once: usize,
-    /// Seconds for which a client may read nothing before its answer is given up.
+    /// Seconds without a read by the client before its answer is aborted.
     pub client_silence_seconds: u64,
-    /// Seconds for which it is tried to fetch an instance again that broke off, while none of its
-    /// bytes comes.
+    /// Seconds without a byte before the repair of a broken instance stops.
     pub repair_seconds: u64,
-    /// Answers that one client may have under way; 0: any number.
+    /// Concurrent answers per client; 0: unlimited.
     pub streams_per_client: usize,
-    /// Answers that are fetched from all sources at the same time.
+    /// Concurrent fetches from all sources together.
     pub fetches: usize,
-    /// Seconds for which it is remembered that a source does not have an instance.
+    /// Seconds for which the gateway remembers that a source lacks an instance.
     pub absence_seconds: u64,
 }
 
@@ -70,18 +70,18 @@ impl Default for Settings {
     }
 }
 
-/// Why nothing can be given.
+/// Why there is no instance to deliver.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No configured source holds any of it.
+    /// No configured source holds any of the selected instances.
     #[error("no configured source holds it")]
     NotLocatable,
-    /// The source, or the most telling of several.
+    /// The source failed; of several failures, the most informative one.
     #[error(transparent)]
     Source(#[from] source::Error),
 }
 
-/// Fetches what plans say.
+/// Executes retrieval plans.
 #[derive(Debug, Clone)]
 pub struct Retriever {
     settings: Settings,
@@ -94,7 +94,7 @@ pub struct Retriever {
 }
 
 impl Retriever {
-    /// A retriever with nothing under way, that keeps what it fetches in `cache`.
+    /// An idle retriever that stores fetched instances in `cache`.
     #[must_use]
     pub fn new(settings: Settings, cache: Cache, metrics: Metrics) -> Self {
         let (mode, bytes) = cache.look_ahead();
@@ -111,25 +111,25 @@ impl Retriever {
         }
     }
 
-    /// What is kept.
+    /// The cache of fetched instances.
     #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.cache
     }
 
-    /// Answers that one client may have under way; 0: any number.
+    /// Concurrent answers per client; 0: unlimited.
     #[must_use]
     pub fn streams_per_client(&self) -> usize {
         self.settings.streams_per_client
     }
 
-    /// For how long a client may take nothing of its answer.
+    /// The longest time that a client may read nothing of its answer.
     #[must_use]
     pub fn client_silence(&self) -> Duration {
         Duration::from_secs(self.settings.client_silence_seconds)
     }
 
-    /// Tells the metrics how many instances a source offers, if it knows.
+    /// Updates the metric of how many instances a source offers, if the source knows.
     pub fn count_instances(&self, source: &Source) {
         if let Some(count) = source.instances() {
             let count = count.try_into().unwrap_or(i64::MAX);
@@ -142,7 +142,7 @@ impl Retriever {
     }
 }
 
-/// Whether an instance is what was asked for, by its own bytes.
+/// Whether an instance belongs to the requested target, by the UIDs in its own data set.
 fn is_of(identity: &Identity, target: &Target) -> bool {
     match target {
         Target::Study(study) => identity.study == *study,

@@ -1,7 +1,7 @@
-//! An instance that is read from its file, and goes on from its source where the file proves damaged.
+//! Reading an instance from its file, and continuing from its source if the file is damaged.
 //!
-//! Each piece that comes from the source is compared with the digest that the file has of it: the answer is
-//! the instance that it began with, byte for byte, or it breaks off.
+//! Each piece from the source is compared with the digest stored in the file: the reader gets the
+//! original instance byte for byte, or its body is aborted.
 
 use std::io;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::cache::disk::{LEAF, Stored, StoredFile};
 use crate::instance::Instance;
 use crate::source;
 
-/// How often an instance is looked for that is here or arriving, and gone when it is to be given.
+/// Lookups of an instance that disappears between the lookup and its delivery.
 const LOOKS: usize = 3;
 
-/// An instance on disk, and what its source is asked if it proves damaged.
+/// An instance on disk, and the question to its source if the file is damaged.
 struct OnDisk {
     stored: Arc<Stored>,
     opened: Arc<StoredFile>,
@@ -87,7 +87,7 @@ impl Content for OnDisk {
 }
 
 impl OnDisk {
-    /// The instance from elsewhere.
+    /// Another copy of the instance.
     async fn again(&self) -> Result<Instance, source::Error> {
         self.retriever.cache.discard(&self.stored).await;
         let mut backoff = self.retriever.backoff();
@@ -107,7 +107,7 @@ impl OnDisk {
     }
 }
 
-/// Emits the bytes from `at` on, each leaf once it has been found to be what it was.
+/// Emits the bytes from `at` on, each leaf after its digest has been verified.
 async fn verified(
     mut body: Body,
     opened: Arc<StoredFile>,

@@ -1,4 +1,4 @@
-//! What a source offers beside instances, on its way to a client that may be slow.
+//! Pass-through of resources other than instances to a client that may be slow.
 
 use tokio::time::timeout;
 use url::Url;
@@ -8,24 +8,24 @@ use crate::body::{Body, Sender};
 use crate::dicom::MediaType;
 use crate::source::{self, Answer, Claim, ResourceRequest, Source};
 
-/// Something that a source has begun to send, as it sends it.
+/// A response body that a source has begun to send, unchanged.
 #[derive(Debug)]
 pub struct Forwarded {
-    /// The address that relative links in it are relative to.
+    /// The base URL of its relative links.
     pub document: Url,
-    /// What it is.
+    /// The media type of the body.
     pub media_type: MediaType,
-    /// Whether the source says that this is only some of it.
+    /// Whether the source declares the response partial.
     pub is_partial: bool,
     /// The bytes.
     pub body: Body,
 }
 
 impl Retriever {
-    /// Asks a source for something else than instances. Returns once it begins to answer.
+    /// Requests a resource other than instances. Returns once the source begins to answer.
     ///
     /// # Errors
-    /// Why there is nothing to give.
+    /// The failure of the source.
     pub async fn forward(
         &self,
         source: &Source,

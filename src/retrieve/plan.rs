@@ -1,4 +1,5 @@
-//! A plan: the instances to retrieve, and their sources; and the retrieval that it becomes.
+//! A plan, which holds the instances to retrieve and their sources, and the retrieval that it
+//! becomes.
 
 use std::sync::Arc;
 
@@ -8,37 +9,37 @@ use crate::instance::{Instance, Instances, Listing};
 use crate::resource::Target;
 use crate::source::Source;
 
-/// What to fetch from where, for one answer.
+/// The instances to fetch for one answer, and their sources.
 #[derive(Debug)]
 pub struct Plan {
-    /// The request that this is done for.
+    /// The request that the plan serves.
     pub hop: Arc<Hop>,
     /// One for each series.
     pub jobs: Vec<Job>,
-    /// Instances that are selected and that no configured source holds, or that the manifest declares
-    /// without listing them.
+    /// Selected instances that no configured source holds, or that the manifest declares without
+    /// listing them.
     pub not_locatable: usize,
 }
 
 /// The selected part of one series, and its source.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Where it is.
+    /// The source that holds the series.
     pub source: Arc<Source>,
-    /// What the manifest lists.
+    /// The instances that the manifest lists.
     pub listing: Arc<Listing>,
-    /// One instance of it; `None` for all.
+    /// The one selected instance; `None` for all.
     pub only: Option<SopInstanceUid>,
 }
 
-/// Everything that one source has of a target, without a manifest that says what that is.
+/// A request for all instances of a target that one source holds, without a manifest.
 #[derive(Debug)]
 pub struct RelayRequest {
-    /// The request that this is done for.
+    /// The request that the relay serves.
     pub hop: Arc<Hop>,
-    /// Who has it.
+    /// The source that holds the target.
     pub source: Arc<Source>,
-    /// What is asked for.
+    /// The requested target.
     pub target: Target,
 }
 
@@ -47,30 +48,30 @@ pub struct RelayRequest {
 pub struct Retrieval {
     /// The instances. If the stream ends without an error, all but the missing ones were in it.
     pub instances: Instances,
-    /// What is known not to come.
+    /// The instances known to be missing.
     pub missing: Missing,
-    /// Whether no source had to be asked.
+    /// Whether the cache serves everything, without a request to a source.
     pub is_kept: bool,
 }
 
-/// What is known not to come, before the first byte of an answer.
+/// The instances known to be missing before the first byte of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     /// Nothing.
     Nothing,
-    /// So many of those that are selected.
+    /// Some of the selected instances.
     Some {
-        /// How many do not come.
+        /// The number of missing instances.
         missing: usize,
-        /// How many are selected.
+        /// The number of selected instances.
         selected: usize,
     },
-    /// The source says that it does not give everything, and not how much that is.
+    /// The source declares its answer partial, without saying how much is missing.
     SourceSaysSome,
 }
 
 impl Plan {
-    /// Nothing yet.
+    /// An empty plan.
     #[must_use]
     pub fn new(hop: Arc<Hop>) -> Self {
         Self {
@@ -80,7 +81,7 @@ impl Plan {
         }
     }
 
-    /// What is known to be missing before any source is asked.
+    /// The instances known to be missing before any source is asked.
     #[must_use]
     pub fn missing(&self) -> Missing {
         match self.not_locatable {
@@ -92,7 +93,7 @@ impl Plan {
         }
     }
 
-    /// How many instances its jobs select.
+    /// The number of instances that its jobs select.
     #[must_use]
     pub fn count(&self) -> usize {
         self.jobs.iter().map(Job::count).sum()
@@ -100,7 +101,7 @@ impl Plan {
 }
 
 impl Retrieval {
-    /// An answer of one instance that is here.
+    /// An answer of one cached instance.
     pub(super) fn of(instance: Instance) -> Self {
         Self {
             instances: Instances::of(instance),
@@ -111,7 +112,7 @@ impl Retrieval {
 }
 
 impl Job {
-    /// How many instances it selects.
+    /// The number of selected instances.
     #[must_use]
     pub fn count(&self) -> usize {
         match self.only {

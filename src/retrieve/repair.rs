@@ -1,8 +1,9 @@
-//! What breaks off is fetched again, and whoever reads it does not see that.
+//! Repair: a broken body is fetched again, invisibly to its reader.
 //!
-//! A digest of the bytes that the reader has is compared with that of as many bytes of the next copy: any
-//! copy that begins alike can go on, as often as it takes. Nothing of the earlier tries is needed for that,
-//! so it works for what passes by as well, and for what has meanwhile come into a tier.
+//! The digest of the bytes that the reader has is compared with the digest of as many bytes of the
+//! next copy. Any copy with the same start can continue the body, any number of times. The bytes of
+//! earlier tries are not needed, so this also works for flights that pass by, and for instances
+//! that have reached a tier meanwhile.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,13 +18,13 @@ use crate::digest::Rolling;
 use crate::instance::Instance;
 use crate::source::{self, Claim};
 
-/// The first pause before something is tried again.
+/// The first pause before a retry.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The copy that went on is not as long as its reader was told.
+/// The continuing copy differs in length from the length that the reader was promised.
 const OTHER_LENGTH: body::Error = body::Error::Malformed("its length has changed");
 
-/// Pauses between tries, until it has been silent for too long.
+/// Exponential back-off with jitter, which gives up after a period of silence.
 #[derive(Debug)]
 pub(super) struct Backoff {
     until: Instant,
@@ -38,7 +39,7 @@ impl Backoff {
         }
     }
 
-    /// Waits before the next try; `false` if there is no use in one, or no time.
+    /// Waits before the next try; `false` if a retry is pointless or the time is up.
     pub(super) async fn pause(&mut self, error: &source::Error) -> bool {
         let Some(wanted) = self.wanted(error) else {
             return false;
@@ -58,7 +59,7 @@ impl Backoff {
             }
             | source::Error::Resting { retry_after: after }
             | source::Error::Crowded { retry_after: after } => Some(self.jittered().max(*after)),
-            // It would contradict itself again.
+            // The source would contradict itself again.
             source::Error::BrokeOff(body::Error::Conflicting) => None,
             source::Error::Overloaded { retry_after: None }
             | source::Error::Unreachable
@@ -78,10 +79,11 @@ impl Backoff {
         }
     }
 
-    /// Half of the pause to all of it: those who broke off together do not come back together.
+    /// Between half of the pause and all of it, so that requests that broke off together do not
+    /// retry together.
     fn jittered(&self) -> Duration {
         let mut random = [0; 2];
-        // Without random numbers they do, which is no harm.
+        // Without random numbers they do, which is harmless.
         let _ = getrandom::fill(&mut random);
         let share = f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX);
         self.pause.mul_f64(0.5 + share / 2.0)
@@ -89,13 +91,13 @@ impl Backoff {
 }
 
 impl Retriever {
-    /// Pauses for the repair of one instance.
+    /// The back-off for the repair of one instance.
     pub(super) fn backoff(&self) -> Backoff {
         Backoff::new(Duration::from_secs(self.settings.repair_seconds))
     }
 
-    /// The bytes of an instance that is arriving; if it breaks off, the rest comes from another try.
-    /// `None` if its start is gone.
+    /// The body of an instance in flight; if the flight breaks off, another copy supplies the rest.
+    /// `None` if the start of the flight has been dropped.
     pub(super) fn mended(&self, flight: &Arc<Flight>, question: &Question) -> Option<Body> {
         let first = flight.follow()?;
         let mending = Mending {
@@ -118,11 +120,11 @@ impl Retriever {
 
 struct Mending {
     retriever: Retriever,
-    /// What to ask for again.
+    /// The question for the next copy.
     question: Question,
-    /// The exact length, where the reader was told of one.
+    /// The exact length, if the reader was promised one.
     length: Option<u64>,
-    /// Bytes that were given, and their digest.
+    /// Bytes delivered so far, and their digest.
     given: u64,
     digest: Rolling,
 }
@@ -146,7 +148,7 @@ impl Mending {
                     return Err(OTHER_LENGTH);
                 }
                 Ok(None) => return Ok(()),
-                // Another address may be faster. A trickle that never ends is no progress.
+                // Another address may be faster. An endless trickle is not progress.
                 Err(error) if error == body::Error::TooSlow && was_too_slow => return Err(error),
                 Err(error) => {
                     was_too_slow |= error == body::Error::TooSlow;
@@ -157,7 +159,7 @@ impl Mending {
         }
     }
 
-    /// What follows on the bytes that were given.
+    /// The body that continues the delivered bytes.
     async fn again(
         &mut self,
         error: body::Error,
@@ -179,7 +181,7 @@ impl Mending {
                     count("repaired");
                     return Ok(body);
                 }
-                // Something else comes now; what was given cannot be taken back.
+                // The content has changed, and the delivered bytes cannot be recalled.
                 Ok(None) => {
                     count("changed");
                     return Err(error);
@@ -189,9 +191,9 @@ impl Mending {
         }
     }
 
-    /// Another copy, from behind the bytes that were given; `None` if it is not the same.
+    /// Another copy, positioned behind the delivered bytes; `None` if its content differs.
     async fn try_again(&self) -> Result<Option<Body>, source::Error> {
-        // A flight is followed as it is: its reader is under repair here.
+        // The flight is followed without repair, because this is the repair.
         let copy = self.retriever.one(&self.question, Flight::follow).await?;
         let mut body = copy.body;
         if let (Some(told), Some(now)) = (self.length, body.length())
@@ -204,7 +206,7 @@ impl Mending {
         while left > 0 {
             chunk = match body.chunk().await? {
                 Some(chunk) => chunk,
-                // It is shorter than what was given.
+                // The copy is shorter than the delivered bytes.
                 None => return Ok(None),
             };
             let length = usize::try_from(left).unwrap_or(usize::MAX);
@@ -225,7 +227,7 @@ impl Mending {
 }
 
 impl Retriever {
-    /// One instance, from a tier or as it comes now; `follow` says how its flight is read.
+    /// One instance, from a tier or from its source; `follow` opens a reader of its flight.
     pub(super) async fn one(
         &self,
         question: &Question,
@@ -243,7 +245,7 @@ impl Retriever {
                 return Ok(follower.instance(&arrived, body));
             }
         }
-        // It came, and is in a tier already.
+        // The instance arrived, and has already moved into a tier.
         let instance = self.copy(&key, question, &follow).await;
         instance.ok_or(source::Error::NotFound)
     }

@@ -7,7 +7,6 @@ use crate::instance::Instance;
 use crate::metrics::Metrics;
 use crate::source::Source;
 
-/// The counters of one source.
 #[derive(Clone)]
 pub(crate) struct Tally {
     pub(crate) fetched_instances: IntCounter,
@@ -27,7 +26,7 @@ impl Tally {
         }
     }
 
-    /// The same instance; it is counted as delivered once it has been read to its end.
+    /// Wraps an instance so that it counts as delivered once its body has been read to the end.
     pub(crate) fn delivering(&self, mut instance: Instance) -> Instance {
         let delivered = self.delivered_instances.clone();
         instance.body = instance.body.watched(

@@ -1,4 +1,4 @@
-//! A question to a source: it joins a crossing that answers it already, or takes its turn for a seat and
+//! Asking a source: a question joins a crossing that already answers it, or waits for a seat and
 //! begins one.
 
 use std::time::Instant;
@@ -10,8 +10,8 @@ use crate::body;
 use crate::source::{self, Arrivals, Claim, InstanceRequest, Seat, Source};
 
 impl Retriever {
-    /// Asks a source in its turn, or joins those who have asked it already. Returns once it begins to
-    /// answer, with whether it says that this is only some of what it was asked for.
+    /// Asks a source when its turn comes, or joins a crossing with the same question. Returns once
+    /// the source begins to answer, with whether the source declares its answer partial.
     pub(super) async fn follow(
         &self,
         question: &Question,
@@ -20,7 +20,7 @@ impl Retriever {
         self.follow_from(question, claim, None).await
     }
 
-    /// As [`Retriever::follow`], from a seat that is taken already, if there is one.
+    /// As [`Retriever::follow`], with a seat if the caller already holds one.
     pub(super) async fn follow_from(
         &self,
         question: &Question,
@@ -38,19 +38,19 @@ impl Retriever {
             };
             match follower.opened().await {
                 Ok(is_partial) => return Ok((follower, is_partial)),
-                // Everybody else had left it just when it was joined.
+                // All other followers left just as this one joined.
                 Err(source::Error::BrokeOff(body::Error::Abandoned)) if follower.has_joined => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Asks a source, or joins those who have asked it already. The seat is the crossing's.
+    /// Asks a source, or joins a crossing with the same question. The crossing owns the seat.
     pub(super) fn begin(&self, question: &Question, seat: Seat) -> Follower {
         self.crossings.follow(question.clone(), seat, self)
     }
 
-    /// Asks a source for instances.
+    /// Requests instances from a source.
     pub(super) async fn open(
         &self,
         source: &Source,
@@ -61,7 +61,7 @@ impl Retriever {
         opened
     }
 
-    /// Asks a source, and counts that.
+    /// Runs a request to a source and counts its outcome.
     pub(super) async fn counted<T>(
         &self,
         source: &Source,
@@ -83,13 +83,13 @@ impl Retriever {
             Ok(_) => first_byte
                 .with_label_values(&[location])
                 .observe(began.elapsed().as_secs_f64()),
-            Err(error) => tracing::info!(location, %error, "a source gives nothing"),
+            Err(error) => tracing::info!(location, %error, "the source returned no content"),
         }
         opened
     }
 
-    /// A seat from which a source is to be asked; none once somebody else asks it the same. A worker
-    /// that waits for one holds none, neither here nor elsewhere.
+    /// A seat for asking a source; `None` once another request asks the same question. A worker
+    /// that waits for a seat holds no other seat.
     pub(super) async fn turn(
         &self,
         question: &Question,
@@ -124,8 +124,8 @@ impl Retriever {
         seat
     }
 
-    /// Whether several answers share what a source sends: only where it is kept can each of them read it
-    /// at its own pace.
+    /// Whether several answers can share one transfer from a source: only the cache lets each of
+    /// them read at its own pace.
     pub(super) fn shares(&self, source: &Source) -> bool {
         self.cache.keeps_something() && !self.traits.has(source, SourceTrait::NoStore)
     }

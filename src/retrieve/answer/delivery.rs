@@ -1,4 +1,4 @@
-//! Where what is fetched goes: into the stream of one answer, at the pace of its reader.
+//! The delivery of instances into the stream of one answer, at the pace of its reader.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,20 +11,20 @@ use crate::body;
 use crate::instance::{Given, Instance};
 use crate::retrieve::tally::Tally;
 
-/// The stream of one answer, to which several may give.
+/// The stream of one answer, fed by one or more workers.
 #[derive(Clone)]
 pub(crate) struct Delivery {
     stream: mpsc::Sender<Given>,
-    /// How often the client took something, from anybody.
+    /// Items that the client has received, from all workers.
     taken: Arc<AtomicU64>,
     client_silence: Duration,
 }
 
-/// Why somebody stops giving before the time.
+/// Why a worker stops early.
 pub(crate) enum Stop {
-    /// The client is gone, or does not read.
+    /// The client disconnected, or does not read.
     ClientLeft,
-    /// Something that was promised cannot be given any more.
+    /// An instance already promised cannot be delivered.
     Broken(body::Error),
 }
 
@@ -37,7 +37,7 @@ impl Delivery {
         }
     }
 
-    /// Runs `work` until nobody takes what it gives any more.
+    /// Runs `work` until the client disconnects.
     pub(crate) async fn while_taken(&self, work: impl Future<Output = ()>) {
         tokio::select! {
             () = self.stream.closed() => {}
@@ -45,7 +45,7 @@ impl Delivery {
         }
     }
 
-    /// Gives an instance, whose bytes are still to come.
+    /// Delivers an instance whose body is still to be read.
     pub(crate) async fn instance(&self, instance: Instance, tally: &Tally) -> Result<(), Stop> {
         self.give(Ok(Some(tally.delivering(instance)))).await
     }
@@ -56,8 +56,8 @@ impl Delivery {
             .await
     }
 
-    /// Waits until the client takes something. It may be busy with what somebody else gives; only
-    /// when it takes nothing from anybody for too long is it given up.
+    /// Waits until the client takes an item. The client may be busy with the items of another
+    /// worker, so the delivery stops only if the client takes nothing from any worker for too long.
     async fn taken(&self, taking: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
         let mut taking = std::pin::pin!(taking);
         loop {

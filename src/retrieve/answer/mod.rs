@@ -1,4 +1,4 @@
-//! One answer: its instances are fetched, and delivered to its reader at the reader's pace.
+//! One answer: fetches its instances and delivers them at the pace of its reader.
 
 pub(super) mod delivery;
 pub(super) mod progress;
@@ -20,11 +20,11 @@ use relay::Relay;
 use worker::{FirstOutcome, Worker};
 
 impl Retriever {
-    /// Begins to fetch. Returns once every location has either an instance to give or failed, so
-    /// that what is missing is known as far as it can be.
+    /// Begins to fetch. Returns once every location has delivered its first instance or failed, so
+    /// that missing instances are known as far as possible.
     ///
     /// # Errors
-    /// Why there is nothing at all to give.
+    /// Why there is no instance to deliver.
     pub async fn start(&self, plan: Plan, accepted: TransferSyntaxes) -> Result<Retrieval, Error> {
         let selected = plan.not_locatable + plan.count();
         if plan.jobs.is_empty() {
@@ -64,10 +64,10 @@ impl Retriever {
         })
     }
 
-    /// Begins to pass on what a source has. Returns once the first instance arrives.
+    /// Begins to relay the instances of a source. Returns once the first instance arrives.
     ///
     /// # Errors
-    /// Why there is nothing to give.
+    /// Why there is no instance to deliver.
     pub async fn relay(
         &self,
         request: RelayRequest,
@@ -93,8 +93,8 @@ impl Retriever {
         (Delivery::new(sender, self.client_silence()), receiver)
     }
 
-    /// The jobs of each worker, all of one source. There are more workers for a source than one only
-    /// where it has seats to spare.
+    /// The jobs of each worker, all for one source. A source gets more than one worker only if it
+    /// has free seats.
     fn deal(&self, jobs: Vec<Job>) -> Vec<Vec<Job>> {
         let mut by_source: BTreeMap<Arc<str>, Vec<Job>> = BTreeMap::new();
         for job in jobs {
@@ -135,7 +135,7 @@ async fn missing(openings: Vec<oneshot::Receiver<FirstOutcome>>) -> Result<usize
                 missing += all;
                 worst = Some(more_telling(worst, error));
             }
-            // It panicked; whatever it had is missing and must not look as if it were not.
+            // The worker panicked; its instances are missing and must be reported as missing.
             Err(_gone) => return Err(Error::Source(source::Error::Unreachable)),
         }
     }
@@ -145,8 +145,8 @@ async fn missing(openings: Vec<oneshot::Receiver<FirstOutcome>>) -> Result<usize
     }
 }
 
-/// Of two failures, the one that a client can do more about: trying again may help after a passing
-/// fault, not after a definite answer.
+/// The failure that is more useful to the client: a retry may help after a transient fault, not
+/// after a definite answer.
 fn more_telling(one: Option<source::Error>, other: source::Error) -> source::Error {
     let rank = |error: &source::Error| match error {
         source::Error::NotFound | source::Error::NotModified => 0,

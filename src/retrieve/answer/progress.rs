@@ -1,4 +1,4 @@
-//! What has come of one series, and what is still awaited.
+//! The progress of one series: the instances that have arrived, and those still awaited.
 
 use std::collections::HashSet;
 
@@ -8,18 +8,18 @@ use crate::metrics::Metrics;
 use crate::retrieve::Job;
 use crate::retrieve::tally::Tally;
 
-/// One job while it is done.
+/// The progress of one job.
 pub(crate) struct Progress<'a> {
     pub(crate) job: &'a Job,
-    /// For each instance that is selected, whether it is off the list: it has come, or it is known to be
-    /// missing. A job for one instance costs nothing for the others of its listing.
+    /// For each selected instance, whether it is off the list: delivered, or known to be missing. A
+    /// job for one instance costs nothing for the others of its listing.
     off: Vec<bool>,
-    /// How many are still on the list.
+    /// Instances still on the list.
     pub(crate) left: usize,
-    /// How many were given on.
+    /// Instances delivered.
     pub(crate) given: usize,
     pub(crate) tally: Tally,
-    /// Instances that the source has sent and that were gone before they were read here.
+    /// Instances that the source sent and that were dropped before this answer read them.
     lost: HashSet<SopInstanceUid>,
 }
 
@@ -35,12 +35,12 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Notes that the source has an instance although it cannot be given now.
+    /// Notes that the source has an instance although it cannot be delivered now.
     pub(crate) fn lose(&mut self, uid: &SopInstanceUid) {
         self.lost.insert(uid.clone());
     }
 
-    /// Whether the source has an instance, whatever it says when it is asked for that one alone.
+    /// Whether the source is known to have an instance, even if it denies that in a single request.
     pub(crate) fn was_lost(&self, uid: &SopInstanceUid) -> bool {
         self.lost.contains(uid)
     }
@@ -69,7 +69,7 @@ impl<'a> Progress<'a> {
         off == Some(&false)
     }
 
-    /// Where an instance is in `off`, if it is selected.
+    /// The position of an instance in `off`, if it is selected.
     fn place(&self, uid: &SopInstanceUid) -> Option<usize> {
         match &self.job.only {
             Some(only) => (only == uid).then_some(0),
@@ -77,13 +77,13 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Takes everything off the list; gives how many instances that were.
+    /// Takes all instances off the list and returns their number.
     pub(crate) fn take_all(&mut self) -> usize {
         self.off.fill(true);
         std::mem::take(&mut self.left)
     }
 
-    /// What is still on the list, in its order.
+    /// The instances still on the list, in order.
     pub(crate) fn awaited(&self) -> Vec<SopInstanceUid> {
         if let Some(only) = &self.job.only {
             return self.is_on(only).then(|| only.clone()).into_iter().collect();

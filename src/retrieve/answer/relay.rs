@@ -1,8 +1,9 @@
-//! Everything that a source has of a target, where no manifest says what that is: the retrieve of
-//! a gateway between communities (RAD-160).
+//! The relay (RAD-160): all instances of a target that one source holds, without a manifest to list
+//! them.
 //!
-//! It is complete when the source has ended its answer properly. What the client does not accept as
-//! it is stored is asked for again at the end, one by one, in Explicit VR Little Endian.
+//! The relay is complete when the source has ended its answer properly. Instances in a transfer
+//! syntax that the client does not accept are requested again at the end, one by one, in Explicit
+//! VR Little Endian.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,13 +23,13 @@ use crate::retrieve::tally::Tally;
 use crate::retrieve::{RelayRequest, Retriever};
 use crate::source::{self, Claim, Representation};
 
-/// How many the source may fail to decode before it is taken to decode none.
+/// Failed decodings in a row before the source is assumed to decode nothing.
 const TRIES: usize = 4;
 
-/// How a relay began: whether it is known to be partial, or why there is nothing.
+/// The start of a relay: whether it is known to be partial, or why there is no instance.
 pub(crate) type FirstOutcome = Result<bool, source::Error>;
 
-/// Passes on what one source has.
+/// Relays the instances of one source.
 pub(crate) struct Relay {
     request: RelayRequest,
     accepted: TransferSyntaxes,
@@ -36,16 +37,17 @@ pub(crate) struct Relay {
     delivery: Delivery,
     tally: Tally,
     opened: Option<oneshot::Sender<FirstOutcome>>,
-    /// Whether it is known that not everything comes.
+    /// Whether instances are known to be missing.
     is_partial: bool,
-    /// What is accepted in another transfer syntax only.
+    /// Instances that the client accepts only in another transfer syntax.
     to_decode: Vec<Target>,
-    /// The digest of each instance that has come, and in which form: [`MOST_INSTANCES`] of 16 bytes.
+    /// The digest of each instance that has arrived, with its representation: [`MOST_INSTANCES`] of
+    /// 16 bytes.
     known: HashSet<Digest>,
     given: usize,
 }
 
-/// Why a relay stops before its time.
+/// Why a relay stops early.
 enum Halt {
     ClientLeft,
     Failed(source::Error),
@@ -72,7 +74,7 @@ impl Relay {
         }
     }
 
-    /// Passes everything on. How it began is told once.
+    /// Relays all instances, and reports the start once through `opened`.
     pub(crate) async fn run(mut self, opened: oneshot::Sender<FirstOutcome>) {
         self.opened = Some(opened);
         let delivery = self.delivery.clone();
@@ -86,7 +88,7 @@ impl Relay {
             Err(Halt::Failed(error)) => Some(error),
             Ok(()) => None,
         };
-        // Whoever has left does not need to know anything.
+        // A client that has disconnected needs no report.
         let _ = match (self.opened.take(), failed) {
             (Some(opened), error) => {
                 let error = error.unwrap_or(source::Error::NotFound);
@@ -106,7 +108,7 @@ impl Relay {
         self.decode().await
     }
 
-    /// Passes on what the source has of a target, in this representation.
+    /// Relays the instances of a target in this representation.
     async fn all_of(&mut self, target: &Target, form: Representation) -> Result<(), Halt> {
         let mut question = self.question(target, form);
         match self.look(&question, Knowledge::Nothing).await {
@@ -120,7 +122,7 @@ impl Relay {
             match self.look(&question, Knowledge::Confirmed).await {
                 CacheLookup::Here(instance) => return self.give(*instance).await,
                 CacheLookup::NotAccepted => return self.ask_decoded(target.clone()),
-                // It was forgotten in the meantime.
+                // The instance was evicted in the meantime.
                 CacheLookup::Stale(_) | CacheLookup::Nowhere => {
                     question.had = None;
                     following = self.retriever.follow(&question, self.claim()).await;
@@ -134,7 +136,7 @@ impl Relay {
         self.follow_through(follower, question).await
     }
 
-    /// Looks for what is asked, if that is one instance.
+    /// Looks up the requested instance, if the question is for one.
     async fn look(&self, question: &Question, knowledge: Knowledge) -> CacheLookup {
         match question.key() {
             Some(key) => {
@@ -145,8 +147,8 @@ impl Relay {
         }
     }
 
-    /// Passes on what arrives, and what has not arrived when the source breaks off, once it answers
-    /// again. It may break off at the same place each time: there must be progress.
+    /// Relays the arriving instances. If the source breaks off, the rest is requested again, as
+    /// long as each try makes progress: the source may break off at the same place each time.
     async fn follow_through(
         &mut self,
         mut follower: Follower,
@@ -168,7 +170,7 @@ impl Relay {
             if self.given > given {
                 backoff = self.retriever.backoff();
             }
-            // What has not begun yet may still fail in the open.
+            // A relay that has not begun can still fail with an error status.
             follower = loop {
                 if self.opened.is_some() || !backoff.pause(&error).await {
                     return Err(Halt::Failed(error));
@@ -207,7 +209,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Whether the source has sent as many instances as are passed on.
+    /// Whether the source has sent the maximum number of instances.
     fn is_full(&self) -> bool {
         self.known.len() >= MOST_INSTANCES
     }
@@ -228,7 +230,7 @@ impl Relay {
         let kept = self.retriever.kept(&key, &self.accepted, question, nothing);
         match kept.await {
             CacheLookup::Here(instance) => self.give(*instance).await,
-            // It arrived, and was let go before it could be read here.
+            // The instance arrived, but was dropped before this relay could read it.
             CacheLookup::NotAccepted | CacheLookup::Stale(_) | CacheLookup::Nowhere => {
                 Box::pin(self.all_of(&arrived.identity.target(), form)).await
             }
@@ -254,7 +256,7 @@ impl Relay {
         for target in &to_decode {
             match self.decoded(target).await {
                 Ok(()) => in_vain = 0,
-                // It can still be said that it does not come.
+                // The head of the response can still report it missing.
                 Err(Halt::Failed(error)) if self.opened.is_some() && in_vain < TRIES => {
                     self.is_partial = true;
                     in_vain += 1;
@@ -276,7 +278,7 @@ impl Relay {
         if self.given > before {
             Ok(())
         } else {
-            // It gave nothing, or again something that is not accepted.
+            // The source sent nothing, or again a transfer syntax that the client does not accept.
             self.to_decode.clear();
             Err(Halt::Failed(source::Error::NotAcceptable))
         }

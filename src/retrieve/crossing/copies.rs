@@ -1,22 +1,22 @@
-//! Tells two copies of one instance in one answer apart. Forbidden as it is, sources do send one SOP
-//! Instance UID twice: mostly the same bytes, and sometimes not.
+//! Detects differing copies of one instance in one answer. Although DICOM forbids it, sources do
+//! send one SOP Instance UID twice: mostly with the same bytes, sometimes not.
 
 use std::collections::HashMap;
 
 use crate::dicom::SopInstanceUid;
 use crate::digest::Digest;
 
-/// What each instance of an answer was, in 32 bytes for each.
+/// The digest of each instance of an answer, 32 bytes per instance.
 #[derive(Debug, Default)]
 pub(super) struct Copies(HashMap<Digest, Digest>);
 
 impl Copies {
-    /// An instance has come, and is whole.
+    /// Notes the content of an instance that has arrived whole.
     pub(super) fn note(&mut self, uid: &SopInstanceUid, content: Digest) {
         self.0.insert(of(uid), content);
     }
 
-    /// Whether an instance has come before with other bytes.
+    /// Whether the instance arrived before with other bytes.
     pub(super) fn differ(&self, uid: &SopInstanceUid, content: Digest) -> bool {
         self.0.get(&of(uid)).is_some_and(|first| *first != content)
     }

@@ -1,4 +1,4 @@
-//! Somebody who waits for what a crossing brings.
+//! A follower of a crossing, which waits for the instances that it brings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,44 +14,44 @@ use crate::dicom::SopInstanceUid;
 use crate::instance::{Instance, Way};
 use crate::source;
 
-/// Instances that are fetched by themselves beside a series at the same time.
+/// Instances fetched individually in parallel to their series.
 pub(super) const OWN_FETCHES: usize = 4;
-/// So many answers of the source an instance is waited for before it is fetched by itself. Fetching it
-/// twice costs the border its bytes once more; waiting costs the viewer time.
+/// The number of source answer times to wait for an instance before it is fetched individually. A
+/// second fetch crosses the border again; waiting costs the viewer time.
 const ANSWERS: u32 = 4;
-/// Instances at the start of a series that are waited for while nothing is known of its pace yet.
+/// Instances at the start of a series that are waited for while its pace is unknown.
 const NEAR: usize = 8;
-/// What an answer is taken to need at least.
+/// The assumed minimum answer time of a source.
 const SHORTEST_ANSWER: Duration = Duration::from_millis(10);
-/// The same while nothing is known.
+/// The assumed answer time while nothing is known.
 const LONGEST_ANSWER: Duration = Duration::from_millis(500);
-/// How long the end of an answer is waited for in which nothing is wanting any more.
+/// The longest wait for the end of an answer that has brought all instances.
 const SETTLING: Duration = Duration::from_millis(500);
 
-/// Somebody who follows a crossing from its start.
+/// A follower, which reads a crossing from its start.
 #[derive(Debug)]
 pub(in crate::retrieve) struct Follower {
     pub(super) crossing: Arc<Crossing>,
     interest: Interest,
-    /// Its place in the log.
+    /// Its position in the log.
     at: usize,
-    /// Whether somebody else had asked already.
+    /// Whether the crossing had begun before this follower joined.
     pub(in crate::retrieve) has_joined: bool,
 }
 
-/// What came of waiting for an instance of a series.
+/// The outcome of waiting for an instance of a series.
 #[derive(Debug)]
 pub(in crate::retrieve) enum CrossingOutcome {
-    /// It has arrived.
+    /// The instance has arrived.
     Here(ArrivedInstance),
-    /// It is to be fetched by itself, for as long as the permit is held.
+    /// The instance must be fetched individually, while the permit is held.
     Fetch(OwnedSemaphorePermit),
-    /// It does not come.
+    /// The instance will not come.
     Never,
 }
 
 impl Follower {
-    /// The one that the crossing begins for.
+    /// The follower that starts the crossing.
     pub(super) fn first(crossing: Arc<Crossing>) -> Self {
         let at = crossing.log().join();
         Self {
@@ -62,9 +62,10 @@ impl Follower {
         }
     }
 
-    /// Another one, if the crossing is still under way and its log is such that it `can` be joined.
+    /// Another follower, if the crossing is still under way and its log `can` be joined.
     pub(super) fn join(crossing: Arc<Crossing>, can: impl FnOnce(&Log) -> bool) -> Option<Self> {
-        // It is counted before the log is looked at: a crossing that nobody wants ends.
+        // The follower is counted before it looks at the log, because a crossing without followers
+        // ends.
         let interest = Interest::of(&crossing.pace);
         let at = {
             let mut log = crossing.log();
@@ -81,19 +82,21 @@ impl Follower {
         })
     }
 
-    /// How it ends for a follower that must go by itself, since the crossing is for its first one only.
+    /// The error for a follower that must ask by itself, because the crossing serves its first
+    /// follower only.
     fn turned_away(&self, log: &Log) -> Option<body::Error> {
         (log.is_sole && self.has_joined).then_some(body::Error::Abandoned)
     }
 
-    /// Waits until the source begins to answer. Gives whether it says that this is only some of it.
+    /// Waits until the source begins to answer. Returns whether the source declares its answer
+    /// partial.
     ///
     /// # Errors
-    /// Why it gives nothing.
+    /// The failure of the source.
     pub(in crate::retrieve) async fn opened(&self) -> Result<bool, source::Error> {
         let opened = |log: &mut Log| match (self.turned_away(log), &log.end, log.is_partial) {
             (Some(error), _, _) => Some(Err(error.into())),
-            // Whether a crossing can be shared shows when its first instance comes.
+            // The first instance shows whether the crossing can be shared.
             (None, None, Some(_)) if self.has_joined && log.count() == 0 => None,
             (None, _, Some(is_partial)) => Some(Ok(is_partial)),
             (None, Some(Err(error)), None) => Some(Err(error.clone())),
@@ -131,9 +134,9 @@ impl Follower {
 
     /// Waits for one instance of a series, or until it is better fetched by itself.
     ///
-    /// That is so where what stands before it in the manifest takes longer than a few answers of the
-    /// source, as far as that can be told, and where it has not come in that time. At most
-    /// [`OWN_FETCHES`] are fetched beside a series at the same time; the others wait on.
+    /// It is, if the instances before it in the manifest are estimated to take longer than a few
+    /// answers of the source, and if it has not arrived in that time. At most [`OWN_FETCHES`]
+    /// instances are fetched beside a series in parallel; the others wait on.
     pub(in crate::retrieve) async fn bring(&mut self, uid: &SopInstanceUid) -> CrossingOutcome {
         let own_fetches = Arc::clone(&self.crossing.own_fetches);
         let patience = self.patience(uid);
@@ -162,7 +165,7 @@ impl Follower {
         }
     }
 
-    /// Goes to an instance in the log, without looking at those before it; to the end of the log if it has
+    /// Moves to an instance in the log, skipping those before it; to the end of the log if it has
     /// not arrived yet.
     fn go_to(&mut self, uid: &SopInstanceUid) {
         let mut log = self.crossing.log();
@@ -174,14 +177,14 @@ impl Follower {
         let last = last.filter(|_| place.is_none()).cloned();
         drop(log);
         if let Some(last) = last {
-            // It does without everything that has arrived.
+            // The follower skips everything that has arrived.
             let pace = self.interest.pace();
             pace.read_to(pace.arrived());
             self.pass_over(&last);
         }
     }
 
-    /// How long it is worth waiting for an instance, which may not have arrived yet; `None`: not at all.
+    /// How long to wait for an instance that may not have arrived yet; `None`: not at all.
     fn patience(&self, uid: &SopInstanceUid) -> Option<Duration> {
         let listing = self.crossing.question.listing.as_ref()?;
         let place = *listing.instances.get(uid)?;
@@ -193,7 +196,7 @@ impl Follower {
         let (Some(opened), 1..) = (log.opened, arrived) else {
             return (place < NEAR).then_some(LONGEST_ANSWER);
         };
-        // What stands before it has all arrived: the source goes by another order.
+        // All instances before it have arrived: the source uses another order.
         let before = place.checked_sub(arrived)?;
         let answer = (opened - self.crossing.began).max(SHORTEST_ANSWER);
         let each = opened.elapsed() / u32::try_from(arrived).unwrap_or(u32::MAX);
@@ -201,7 +204,7 @@ impl Follower {
         (expected <= answer * ANSWERS).then(|| answer * ANSWERS * 2)
     }
 
-    /// An instance that has arrived, with its bytes.
+    /// An instance that has arrived, with its body.
     pub(in crate::retrieve) fn instance(&self, arrived: &ArrivedInstance, body: Body) -> Instance {
         Instance {
             identity: arrived.identity.clone(),
@@ -216,8 +219,8 @@ impl Follower {
         }
     }
 
-    /// Lets the crossing run ahead of its followers by so many bytes, and go on without any. Gives
-    /// what ends when it does.
+    /// Lets the crossing run ahead of its followers by this many bytes, and continue without any.
+    /// The returned future resolves when the crossing ends.
     pub(in crate::retrieve) fn runs_ahead(
         self,
         bytes: u64,
@@ -230,7 +233,7 @@ impl Follower {
         }
     }
 
-    /// Waits for the end of the source's answer, while it goes on: it may still contradict itself.
+    /// Waits for the end of the source's answer, because the source may still contradict itself.
     pub(in crate::retrieve) async fn settle(&self) {
         let ended = |log: &mut Log| log.end.as_ref().map(drop);
         let ended = self.crossing.until(ended);
@@ -244,19 +247,19 @@ impl Follower {
         }
     }
 
-    /// Whether the source has given an instance twice so far, with different bytes.
+    /// Whether the source has sent an instance twice so far, with different bytes.
     pub(in crate::retrieve) fn is_contested(&self) -> bool {
         self.crossing.log().is_contested
     }
 
-    /// What is asked.
+    /// The question of the crossing.
     pub(in crate::retrieve) fn question(&self) -> &Question {
         &self.crossing.question
     }
 
-    /// Lets the crossing go on past an instance that this follower does not read.
+    /// Lets the crossing continue past an instance that this follower does not read.
     pub(in crate::retrieve) fn pass_over(&self, arrived: &ArrivedInstance) {
-        // One of another crossing goes at the pace of that.
+        // A flight of another crossing keeps the pace of that crossing.
         let own = |flight: &Arc<Flight>| flight.is_of(self.interest.pace());
         if let Some(flight) = arrived.flight().filter(own) {
             flight.pass_over();

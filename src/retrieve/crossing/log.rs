@@ -1,7 +1,7 @@
-//! What a crossing has brought so far, within a bound.
+//! The bounded log of the instances that a crossing has brought.
 //!
-//! Followers read the same log, each at its own place. Entries that all of them have passed stay for
-//! those who come later, up to [`FOR_LATE_FOLLOWERS`]; beyond that the oldest are released.
+//! Followers read the same log, each at its own position. Entries that all of them have passed stay
+//! for later followers, up to [`FOR_LATE_FOLLOWERS`]; beyond that the oldest are released.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -14,7 +14,7 @@ use crate::dicom::part10::Identity;
 use crate::digest::Digest;
 use crate::source;
 
-/// Instances of one answer: as many as a manifest may list.
+/// The most instances of one answer, equal to the most that a manifest may list.
 pub(in crate::retrieve) const MOST_INSTANCES: usize = 200_000;
 /// Entries that stay although all followers have passed them.
 const FOR_LATE_FOLLOWERS: usize = 4096;
@@ -27,41 +27,41 @@ pub(in crate::retrieve) struct ArrivedInstance {
 }
 
 impl ArrivedInstance {
-    /// The flight that brings it, if that is still to be had.
+    /// The flight that brings it, if it still exists.
     pub(in crate::retrieve) fn flight(&self) -> Option<Arc<Flight>> {
         self.flight.upgrade()
     }
 }
 
-/// What has come of a question, and who has seen how much of that.
+/// The instances that have arrived, and the positions of the followers.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     pub(super) opened: Option<Instant>,
-    /// Whether the source has begun to answer, and if so whether it says that this is only some of it.
+    /// Whether the source has begun to answer, and if so, whether it declares its answer partial.
     pub(super) is_partial: Option<bool>,
-    /// Whether it is for its first follower only: nothing of it is kept.
+    /// Whether the crossing serves its first follower only, because the cache stores nothing of it.
     pub(super) is_sole: bool,
-    /// Whether the source gave one instance twice, with different bytes.
+    /// Whether the source sent one instance twice, with different bytes.
     pub(super) is_contested: bool,
     pub(super) end: Option<Result<(), source::Error>>,
     arrived: VecDeque<ArrivedInstance>,
     /// Entries before the first of `arrived`.
     released: usize,
-    /// At which place how many followers are.
+    /// The number of followers at each position.
     places: BTreeMap<usize, usize>,
-    /// Where in the log each instance is, by the digest of its UID: no more than 40 bytes for each.
+    /// The position of each instance by the digest of its UID, at most 40 bytes per instance.
     seen: HashMap<Digest, usize>,
-    /// Flights that nothing else may keep, and their places.
+    /// Flights that may have no other owner, and their positions.
     held: VecDeque<(usize, Arc<Flight>)>,
 }
 
 impl Log {
-    /// Instances that have arrived.
+    /// The number of instances that have arrived.
     pub(super) fn count(&self) -> usize {
         self.released + self.arrived.len()
     }
 
-    /// Whether a follower that comes now sees all of it.
+    /// Whether a follower that joins now sees the whole log.
     pub(super) fn is_complete(&self) -> bool {
         self.released == 0
     }
@@ -74,34 +74,34 @@ impl Log {
         self.place_of(uid).is_some()
     }
 
-    /// Where an instance is, which may have been released.
+    /// The position of an instance, which may have been released.
     pub(super) fn place_of(&self, uid: &SopInstanceUid) -> Option<usize> {
         self.seen.get(&Digest::of(uid.as_str().as_bytes())).copied()
     }
 
-    /// The entry at a place, if it is here.
+    /// The entry at a position, unless released.
     pub(super) fn at(&self, place: usize) -> Option<&ArrivedInstance> {
         self.arrived.get(place.checked_sub(self.released)?)
     }
 
-    /// Whether the entry at a place is gone.
+    /// Whether the entry at a position has been released.
     pub(super) fn has_released(&self, place: usize) -> bool {
         place < self.released
     }
 
-    /// Gives a new follower its place.
+    /// Adds a follower and returns its position.
     pub(super) fn join(&mut self) -> usize {
         *self.places.entry(self.released).or_default() += 1;
         self.released
     }
 
-    /// A follower goes on to another place.
+    /// Moves a follower to another position.
     pub(super) fn go(&mut self, from: usize, to: usize) {
         *self.places.entry(to).or_default() += 1;
         self.leave(from);
     }
 
-    /// A follower has seen enough.
+    /// Removes a follower.
     pub(super) fn leave(&mut self, place: usize) {
         if let Some(count) = self.places.get_mut(&place) {
             *count -= 1;
@@ -112,13 +112,14 @@ impl Log {
         self.release();
     }
 
-    /// An instance arrives, with its flight if it does not come from a tier.
+    /// Adds an instance, with its flight if it does not come from a tier.
     pub(super) fn add(&mut self, identity: Identity, flight: Option<&Arc<Flight>>, pace: &Pace) {
         self.let_go(pace);
         let place = self.count();
         let uid = Digest::of(identity.sop_instance.as_str().as_bytes());
         self.seen.insert(uid, place);
-        // What runs ahead is found where it is kept; a flight of another crossing is held by that one.
+        // Readers find a look-ahead flight in the cache; a flight of another crossing is held by
+        // that crossing.
         if let Some(flight) = flight
             && flight.is_of(pace)
             && (!pace.is_ahead() || !flight.will_be_kept())
@@ -132,14 +133,15 @@ impl Log {
         self.release();
     }
 
-    /// Nothing more arrives. Followers hold what they need, and what has landed is kept elsewhere.
+    /// Closes the log. Followers hold the flights that they need, and landed flights are in the
+    /// cache.
     pub(super) fn close(&mut self, outcome: Result<(), source::Error>) {
         self.end = Some(outcome);
         self.seen = HashMap::new();
     }
 
-    /// Lets go the flights that the fastest follower has passed. One that is kept nowhere stays for slower
-    /// followers, as long as no more than [`WINDOW`] has been read since.
+    /// Drops the flights that the fastest follower has passed. A flight without a place in the
+    /// cache stays for slower followers until [`WINDOW`] has been read since.
     fn let_go(&mut self, pace: &Pace) {
         let read = pace.read();
         let slowest = self.slowest();
@@ -162,7 +164,7 @@ impl Log {
         }
     }
 
-    /// The place of the slowest follower.
+    /// The position of the slowest follower.
     fn slowest(&self) -> usize {
         let first = self.places.first_key_value();
         first.map_or(usize::MAX, |(place, _)| *place)

@@ -31,7 +31,7 @@ fn a_log_holds_what_late_followers_need_and_no_more() {
     log.leave(10);
     assert_eq!(log.arrived.len(), FOR_LATE_FOLLOWERS);
     assert_eq!(log.count(), end);
-    // As those see it who come now, and as long as nobody follows it.
+    // This holds for followers that join now, and while there is no follower.
     assert_eq!(log.join(), end - FOR_LATE_FOLLOWERS);
     log.leave(end - FOR_LATE_FOLLOWERS);
     add(&mut log, 100);
@@ -49,7 +49,7 @@ fn an_answer_without_a_manifest_has_an_end() {
     }
     assert_eq!(log.count(), MOST_INSTANCES);
     assert_eq!(log.arrived.len(), FOR_LATE_FOLLOWERS);
-    // What it knows of each that it has released is a digest and a place.
+    // For each released entry the log holds only a digest and a position.
     assert_eq!(log.seen.len(), MOST_INSTANCES);
     assert!(size_of::<(Digest, usize)>() <= 32);
     assert!(log.has_seen(&identity(0).sop_instance));
@@ -87,7 +87,7 @@ async fn a_flight_that_is_kept_nowhere_waits_for_slower_followers_within_a_windo
         let patience = std::time::Duration::from_secs(1);
         writer.push(bytes.clone(), patience).await.expect("awaited");
         writer.land().await.expect("no length was promised");
-        // The fastest has read it all.
+        // The fastest follower has read it all.
         let flight = log.at(at).and_then(ArrivedInstance::flight).expect("held");
         pace.read_to(flight.reach());
         log.go(fast + at, fast + at + 1);
@@ -96,7 +96,7 @@ async fn a_flight_that_is_kept_nowhere_waits_for_slower_followers_within_a_windo
     let is_held = |log: &Log, at| log.at(at).and_then(ArrivedInstance::flight).is_some();
     assert!(is_held(&log, 99) && is_held(&log, 95) && !is_held(&log, 50));
     assert!(most <= 13, "{most}");
-    // Once all have passed, nothing is held.
+    // Once all followers have passed, the log holds no flight.
     log.go(slow, 100);
     log.add(identity(100), None, &pace);
     assert!(log.held.is_empty());

@@ -1,11 +1,11 @@
-//! One question to a source, for everybody who waits for its answer.
+//! A crossing: one question to a source, shared by all requests that need its answer.
 //!
-//! A crossing splits what arrives into flights. Those who follow it see every instance that is
-//! meant, in the order of arrival, also if they come later. It goes on while somebody wants it, and
-//! no faster than its fastest follower reads, but for what it may run ahead.
+//! A crossing splits the answer into flights. Its followers see every requested instance in the
+//! order of arrival, also if they join later. It continues while it has a follower, and no faster
+//! than its fastest follower reads, apart from the allowed look-ahead.
 //!
-//! Where nothing is kept a second follower could not have all of it without holding up the first one.
-//! Such a crossing has one follower; each answer has its own.
+//! Without a cache, a second follower could not read the whole answer without delaying the first.
+//! Such a crossing has one follower; each answer has its own crossing.
 
 mod copies;
 mod follower;
@@ -40,25 +40,25 @@ use log::Log;
 use question::Name;
 use skipped::SkippedInstances;
 
-/// What gateways say for a source of theirs that gives single instances only.
+/// The status with which gateways report that one of their sources serves single instances only.
 const NOT_IMPLEMENTED: source::Error = source::Error::Status(501);
-/// When to come again where there is no room for another fetch.
+/// The retry time when the limit of fetches is reached.
 const SOON: Duration = Duration::from_secs(5);
-/// How long a source is kept waiting by what nobody waits for.
+/// The longest time that a look-ahead without followers stalls a source.
 const AHEAD_PATIENCE: Duration = Duration::from_secs(30);
-/// Why an answer without a manifest ends at [`MOST_INSTANCES`].
-pub(super) const TOO_MANY: body::Error = body::Error::Malformed("it holds too many instances");
+/// The error that ends an answer without a manifest at [`MOST_INSTANCES`].
+pub(super) const TOO_MANY: body::Error = body::Error::Malformed("it contains too many instances");
 
 /// The crossings that are under way.
 #[derive(Debug, Clone)]
 pub(super) struct Crossings {
     all: Arc<Mutex<HashMap<Name, Weak<Crossing>>>>,
     permits: Arc<Semaphore>,
-    /// Told of each that begins.
+    /// Notified when a crossing begins.
     begun: Arc<Notify>,
 }
 
-/// A question that is being answered.
+/// A question and the answer that is arriving.
 #[derive(Debug)]
 pub(super) struct Crossing {
     question: Question,
@@ -66,7 +66,8 @@ pub(super) struct Crossing {
     log: Mutex<Log>,
     moved: Notify,
     began: Instant,
-    /// Those who fetch for themselves what this would bring too late.
+    /// Permits for followers that fetch an instance individually because this crossing would bring
+    /// it too late.
     own_fetches: Arc<Semaphore>,
 }
 
@@ -74,7 +75,7 @@ pub(super) struct Crossing {
 struct SourceAnswer {
     arrivals: Arrivals,
     tally: Tally,
-    /// The digests of its instances, to compare repeated ones with.
+    /// The digests of its instances, to compare repeated instances with.
     copies: Copies,
 }
 
@@ -89,7 +90,7 @@ impl SourceAnswer {
 }
 
 impl Crossings {
-    /// Room for so many.
+    /// A set of at most `most` crossings.
     pub(super) fn new(most: usize) -> Self {
         Self {
             all: Arc::default(),
@@ -98,12 +99,12 @@ impl Crossings {
         }
     }
 
-    /// Waits until another one begins.
+    /// Waits until another crossing begins.
     pub(super) fn begun(&self) -> Notified<'_> {
         self.begun.notified()
     }
 
-    /// The crossing that answers a question already, if it can be joined.
+    /// The crossing that already answers a question, if it can be joined.
     pub(super) fn find(&self, question: &Question) -> Option<Follower> {
         Self::find_in(&self.all(), question)
     }
@@ -113,14 +114,14 @@ impl Crossings {
         if !crossing.question.means_the_same(question) {
             return None;
         }
-        // With a manifest it is known what was released before, and that is asked for by itself.
+        // A follower with a manifest notices released instances and requests them individually.
         let is_listed = question.listing.is_some();
         Follower::join(crossing, |log| is_listed || log.is_complete())
     }
 
-    /// Joins the crossing that answers a question already, or begins it.
+    /// Joins the crossing that already answers a question, or begins it.
     pub(super) fn follow(&self, question: Question, seat: Seat, retriever: &Retriever) -> Follower {
-        // Those who come at the same time must not both find nothing.
+        // The lock spans both steps: two simultaneous requests must not both find no crossing.
         let mut all = self.all();
         if let Some(follower) = Self::find_in(&all, &question) {
             return follower;
@@ -152,7 +153,7 @@ impl Crossings {
         follower
     }
 
-    /// The crossing that fetches a whole series as it is stored, if there is one.
+    /// The crossing that fetches a whole series as stored, if there is one.
     pub(super) fn bringing(&self, source: &Source, listing: &Arc<Listing>) -> Option<Follower> {
         let name = (source.key(), listing.target(), Representation::AsStored);
         let crossing = self.all().get(&name)?.upgrade()?;
@@ -227,7 +228,7 @@ impl Crossing {
                     match fetching.await {
                         // The answer continues with the next instance.
                         Err(body::Error::NotWhole(_)) => skipped.not_whole += 1,
-                        // A client that comes now could not read it from the start.
+                        // A follower that joins now could not read the answer from the start.
                         Ok(Some(flight)) if !flight.will_be_kept() => crossings.remove(self),
                         outcome => drop(outcome?),
                     }
@@ -283,8 +284,8 @@ impl Crossing {
         })
     }
 
-    /// An instance has come once more. Which of two that differ is right cannot be known: none is kept,
-    /// and the next answers say that it is missing.
+    /// Handles an instance that arrives again. If the two copies differ, neither is trusted:
+    /// neither is cached, and the next answers report the instance missing.
     fn again(
         &self,
         identity: &Identity,
@@ -313,7 +314,7 @@ impl Crossing {
         self.note(|log| log.is_contested = true);
     }
 
-    /// An instance is known not to be whole before anybody was told of it.
+    /// Handles an instance that is found incomplete before a follower sees it.
     fn not_whole(
         &self,
         identity: Identity,
@@ -324,11 +325,11 @@ impl Crossing {
         if matches!(self.question.target, Target::Instance(..)) {
             return Err(error);
         }
-        // With a manifest it is seen that it has not come, and it is asked for by itself.
+        // With a manifest, followers notice the missing instance and request it individually.
         if self.question.listing.is_some() || self.has_seen(&identity) {
             return Ok(());
         }
-        // Without one, nobody would miss it: those who follow see a flight that has crashed.
+        // Without one, followers would not notice: they see an aborted flight.
         match self.take_off(&identity, None, arrivals, retriever) {
             Ok(writer) => {
                 self.arrived(identity, Some(writer.flight()));
@@ -344,7 +345,7 @@ impl Crossing {
         if self.is_no_store(arrivals) {
             traits.learn(source, SourceTrait::NoStore);
         }
-        // Who can tell what has changed names what it gives.
+        // A source that can revalidate sends entity tags.
         if self.question.had.is_some() && arrivals.etag().is_none() {
             traits.learn(source, SourceTrait::NoRevalidation);
         }
@@ -354,7 +355,7 @@ impl Crossing {
         self.question.source.freshness.obeys_no_store && arrivals.is_no_store()
     }
 
-    /// Brings one instance. Gives its flight, unless it is here already.
+    /// Brings one instance. Returns its flight, unless it is already cached.
     async fn instance(
         &self,
         identity: Identity,
@@ -377,7 +378,8 @@ impl Crossing {
             }
         };
         let flight = Arc::clone(writer.flight());
-        // Followers see it once its first bytes are in it: then it shows whether it passes by.
+        // Followers see the flight once it holds its first bytes, because only then it is known
+        // whether it passes by.
         let mut unseen = Some(identity);
         loop {
             match arrivals.chunk().await {
@@ -432,7 +434,7 @@ impl Crossing {
 
     async fn pause(&self, patience: Duration) -> Result<(), body::Error> {
         let is_awaited = self.pace.is_awaited();
-        // Nobody waits for this, but somebody for the seat.
+        // No follower waits for this crossing, but another request waits for its seat.
         if !is_awaited && self.question.source.is_waited_for() {
             return Err(body::Error::Abandoned);
         }
@@ -453,7 +455,8 @@ impl Crossing {
 
     fn arrived(&self, identity: Identity, flight: Option<&Arc<Flight>>) {
         self.note(|log| {
-            // Nothing has been given yet: the others begin again, each by itself.
+            // No instance has been delivered yet: the other followers start again, each with its
+            // own crossing.
             let is_first = log.count() == 0;
             log.is_sole |= is_first && flight.is_some_and(|flight| !flight.will_be_kept());
             log.add(identity, flight, &self.pace);

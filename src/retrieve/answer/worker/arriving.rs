@@ -1,4 +1,4 @@
-//! Instances that arrive, on their way to the reader.
+//! Delivery of arriving instances to the reader.
 
 use super::{AnswerEnd, FirstOutcome, Worker};
 use crate::body;
@@ -21,8 +21,8 @@ impl Worker {
         Ok(follower)
     }
 
-    /// Gives on what arrives and is awaited, until the source ends its answer or sends something
-    /// in a transfer syntax that is not accepted.
+    /// Delivers the awaited instances that arrive, until the source ends its answer or sends an
+    /// instance in a transfer syntax that the client does not accept.
     pub(super) async fn pass_on(
         &mut self,
         mut follower: Follower,
@@ -61,7 +61,8 @@ impl Worker {
         }
     }
 
-    /// Gives an instance that has arrived, unless it is gone again; then it stays on the list.
+    /// Delivers an instance that has arrived, unless it has been dropped; then it stays on the
+    /// list.
     pub(super) async fn give_arrived(
         &mut self,
         arrived: &ArrivedInstance,

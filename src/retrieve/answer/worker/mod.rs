@@ -1,8 +1,8 @@
-//! Fetches some series from one source, one after the other.
+//! Fetches series from one source, one after the other.
 //!
-//! What is kept is given first. A series is then asked for as a whole, as it is stored, unless only
-//! little of it is wanting. Instances in a transfer syntax that is not accepted, and listed instances
-//! that did not come, are then asked for one by one.
+//! Cached instances are delivered first. A series is then requested as a whole, as stored, unless
+//! only few of its instances are missing. Instances in a transfer syntax that the client does not
+//! accept, and listed instances that did not arrive, are then requested one by one.
 
 mod arriving;
 mod series;
@@ -24,16 +24,16 @@ use crate::retrieve::kept::key;
 use crate::retrieve::{Job, Retriever};
 use crate::source::{self, Claim, Representation};
 
-/// Time limits of a source that run out in a row, while nothing has been given yet, before it is asked for
-/// nothing more.
+/// Consecutive time-outs of a source, before the first delivery, after which the worker stops
+/// asking it.
 const MOST_SILENCES: usize = 2;
 
-/// How a worker began.
+/// The start of a worker.
 #[derive(Debug)]
 pub(crate) enum FirstOutcome {
-    /// It has an instance to give; some others are known to be missing.
+    /// The worker has an instance to deliver; `missing` others are known to be missing.
     Instance { missing: usize },
-    /// It has nothing to give.
+    /// The worker has no instance to deliver.
     Nothing {
         missing: usize,
         error: source::Error,
@@ -48,31 +48,31 @@ pub(crate) struct Worker {
     retriever: Retriever,
     delivery: Delivery,
     opened: Option<oneshot::Sender<FirstOutcome>>,
-    /// Missing instances that were known before the first one was given.
+    /// Missing instances known before the first delivery.
     missing: usize,
     last_error: Option<source::Error>,
-    /// How often in a row the source kept the worker waiting in vain.
+    /// Consecutive time-outs of the source.
     silences: usize,
-    /// Whether what is asked for now broke off before.
+    /// Whether the current request repeats one that broke off.
     is_repair: bool,
-    /// Whether a source has contradicted itself, so that what was given may be wrong.
+    /// Whether a source contradicted itself, so that delivered instances may be wrong.
     is_contested: bool,
 }
 
-/// An instance must be asked for.
+/// An instance that must be fetched.
 struct NotKept {
-    /// Entity tags of what is here of it, and may have changed.
+    /// Entity tags of a cached copy that may be outdated.
     had: Option<HeaderValue>,
 }
 
-/// What became of a source's answer.
+/// How a source's answer ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AnswerEnd {
-    /// All of it was delivered.
+    /// All awaited instances were delivered.
     Complete,
-    /// It held an instance that the client does not accept.
+    /// The answer held a transfer syntax that the client does not accept.
     NotAccepted,
-    /// It broke off.
+    /// The answer broke off.
     Aborted,
 }
 
@@ -99,8 +99,8 @@ impl Worker {
         }
     }
 
-    /// Fetches everything. How it began is told once; the rest goes where the worker gives to. It
-    /// stops as soon as nobody takes it any more.
+    /// Fetches all jobs, and reports the start once through `opened`. Stops as soon as the client
+    /// disconnects.
     pub(crate) async fn run(mut self, opened: oneshot::Sender<FirstOutcome>) {
         self.opened = Some(opened);
         let delivery = self.delivery.clone();
@@ -116,11 +116,11 @@ impl Worker {
                 .collect::<Vec<_>>()
         };
         let mut jobs = begin();
-        // First of all, for now it can still be said at the head of the answer.
+        // Absent instances come first, while the head of the response can still report them.
         for job in &mut jobs {
             self.leave_out_absent(job);
         }
-        // Where nothing is left, the memory spares nobody anything: the source is asked again.
+        // If no instance is left, the memory of absences saves nothing: the source is asked again.
         if jobs.iter().all(|job| job.left == 0) {
             (self.missing, self.last_error) = (0, None);
             jobs = begin();
@@ -143,10 +143,10 @@ impl Worker {
         self.finish(jobs.map(|job| job.left).sum());
     }
 
-    /// Whether there is no use in asking the source for anything more: it does not answer, and
-    /// nothing has been promised.
+    /// Whether further requests to the source are pointless: it does not answer, and no instance
+    /// has been promised.
     fn is_hopeless(&self) -> bool {
-        // What else can be wrong may be wrong with one object.
+        // Any other failure may concern one object only.
         let does_not_answer = matches!(
             self.last_error,
             Some(
@@ -173,7 +173,7 @@ impl Worker {
         if let Some(opened) = self.opened.take() {
             let error = self.last_error.take().unwrap_or(source::Error::NotFound);
             let missing = self.missing;
-            // A client that has left does not need to know.
+            // A client that has disconnected needs no report.
             let _ = opened.send(FirstOutcome::Nothing { missing, error });
         }
     }
@@ -188,8 +188,8 @@ impl Worker {
         self.account(progress.left)
     }
 
-    /// What has not come by the end of a job is missing, and it matters whether that can still be
-    /// said at the head of the answer.
+    /// Accounts for the instances still missing at the end of a job: if the head of the response
+    /// cannot report them any more, the answer is broken.
     fn account(&mut self, missing: usize) -> Result<(), Stop> {
         match (&self.opened, missing) {
             (_, 0) => Ok(()),
@@ -201,7 +201,7 @@ impl Worker {
         }
     }
 
-    /// Takes off the list what the source is known not to have.
+    /// Takes the instances that the source is known to lack off the list.
     fn leave_out_absent(&mut self, progress: &mut Progress<'_>) {
         let job = progress.job;
         let absent = match &job.only {
@@ -217,7 +217,7 @@ impl Worker {
         for (uid, form) in &absent.instances {
             let error = match form {
                 Representation::AsStored => source::Error::NotFound,
-                // What cannot be decoded can still be had as it is.
+                // An instance that cannot be decoded may still be available as stored.
                 Representation::ExplicitVrLittleEndian if as_stored => continue,
                 Representation::ExplicitVrLittleEndian => source::Error::NotAcceptable,
             };
@@ -253,7 +253,7 @@ impl Worker {
     }
 }
 
-/// Whether asking again soon is of no use.
+/// Whether an early retry is pointless.
 fn is_definite(error: &source::Error) -> bool {
     match error {
         source::Error::NotFound | source::Error::Gone | source::Error::NotAcceptable => true,

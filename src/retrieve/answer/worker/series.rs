@@ -1,4 +1,4 @@
-//! A series as a whole: which of its instances a source is asked for, and what follows its answer.
+//! A series as a whole: which instances the source is asked for, and the steps after its answer.
 
 use super::{AnswerEnd, Worker, is_definite};
 use crate::dicom::{SopInstanceUid, TransferSyntax};
@@ -10,7 +10,7 @@ use crate::retrieve::kept::{Knowledge, key};
 use crate::retrieve::learned::SourceTrait;
 use crate::source::{self, Representation};
 
-/// What is wanting of a series is asked for one by one if it is one in so many or less.
+/// Missing instances are requested one by one if they are at most one in this many of the series.
 const FEW: usize = 8;
 
 impl Worker {
@@ -35,10 +35,11 @@ impl Worker {
             Ok(seat) => self.open(question.clone(), seat).await,
             Err(error) => Err(error),
         };
-        // Cached instances are delivered after those that arrive, because the seat is taken now.
+        // Cached instances are delivered after those that arrive, because the seat is already
+        // taken.
         match answer {
             Ok(follower) => self.follow_series(follower, progress).await,
-            // The crossing has learned it from the source just now.
+            // The crossing has just learned this from the source.
             Err(_) if self.gives_instances_only(job) => {
                 self.give_kept(progress).await?;
                 self.each(progress).await
@@ -79,8 +80,8 @@ impl Worker {
         wanting * FEW <= job.listing.instances.len() || self.gives_instances_only(job)
     }
 
-    /// Gives what is kept where the source gives nothing. What is missing can still be said if nothing
-    /// was given before.
+    /// Delivers the cached instances if the source sends nothing. The head of the response can
+    /// report the others missing if nothing was delivered before.
     pub(super) async fn without_source(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
         let job = progress.job;
         for uid in progress.awaited() {
@@ -93,8 +94,8 @@ impl Worker {
         self.give_kept(progress).await
     }
 
-    /// Fetches what had not come when a source broke off. It may break off at the same place each
-    /// time: so not the series again.
+    /// Fetches the instances that had not arrived when the source broke off, one by one: it may
+    /// break off at the same place of the series each time.
     pub(super) async fn rest(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
         self.is_repair = true;
         let fetched = self.each(progress).await;
@@ -110,8 +111,8 @@ impl Worker {
         fetched
     }
 
-    /// How many of the awaited instances must be asked for, of the rest of which only whether they have
-    /// changed. If the source cannot tell that of the first one, all of them must be.
+    /// Revalidates the awaited instances and returns how many must be fetched. If the source cannot
+    /// revalidate the first one, all of them must be.
     pub(super) async fn revalidated(&mut self, progress: &mut Progress<'_>) -> Result<usize, Stop> {
         let job = progress.job;
         let is_stale = |uid: &SopInstanceUid| {
@@ -136,7 +137,7 @@ impl Worker {
         traits.has(&job.source, SourceTrait::InstancesOnly)
     }
 
-    /// How many of the awaited instances are not kept.
+    /// The number of awaited instances that are not cached.
     pub(super) fn wanting(&self, progress: &Progress<'_>) -> usize {
         let job = progress.job;
         let is_kept = |uid: &&SopInstanceUid| {
@@ -147,19 +148,19 @@ impl Worker {
         awaited.len() - awaited.iter().filter(is_kept).count()
     }
 
-    /// Gives what is awaited and kept.
+    /// Delivers the awaited instances that are cached.
     pub(super) async fn give_kept(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
         for uid in progress.awaited() {
             let form = Representation::AsStored;
             let given = self.give_one_kept(progress, &uid, form, Knowledge::Nothing);
-            // What is not kept stays on the list.
+            // An instance that is not cached stays on the list.
             drop(given.await?);
         }
         Ok(())
     }
 
-    /// Asks for every instance that has not come, as it is stored; then for those that are not
-    /// accepted like that.
+    /// Requests every instance that has not arrived as stored, then the instances that the client
+    /// does not accept in that form.
     pub(super) async fn each(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
         match self.one_by_one(progress, Representation::AsStored).await? {
             AnswerEnd::NotAccepted => self.decoded(progress).await,
@@ -167,7 +168,7 @@ impl Worker {
         }
     }
 
-    /// Asks for every instance that has not come, in Explicit VR Little Endian.
+    /// Requests every instance that has not arrived, in Explicit VR Little Endian.
     pub(super) async fn decoded(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
         if !self
             .accepted

@@ -1,4 +1,4 @@
-//! Instances that are fetched one by one.
+//! Fetching instances one by one.
 
 use std::collections::VecDeque;
 
@@ -14,28 +14,29 @@ use crate::retrieve::crossing::{CrossingOutcome, Follower, Question};
 use crate::retrieve::kept::{CacheLookup, Knowledge, key};
 use crate::source::{self, Representation};
 
-/// How many instances of a series are asked for one by one in vain, while nothing has been given
-/// yet, before the whole series is taken to be missing.
+/// Consecutive failures of single instances, before the first delivery, after which the whole
+/// series is assumed to be missing.
 const TRIES: usize = 4;
-/// The same once something has been given: the answer is lost, but the next one knows of these.
+/// The same limit after the first delivery: this answer is broken anyway, but the next one profits
+/// from the known absences.
 const LATE_TRIES: usize = 64;
-/// Instances that are asked for one by one at the same time, beside the one that is awaited.
+/// Instances requested in parallel ahead of the awaited one.
 const AHEAD: usize = 4;
 
-/// Instances that are still to be fetched, in the order of the manifest.
+/// Instances still to be fetched, in the order of the manifest.
 struct Queue {
     awaited: VecDeque<SopInstanceUid>,
-    /// How many have not been asked for yet.
+    /// The number of instances not requested yet.
     not_asked: usize,
-    /// The first of them, if they have been asked for ahead of need.
+    /// The first instances of the queue, requested ahead of need.
     begun: VecDeque<Option<Follower>>,
 }
 
 /// The answer for one instance.
 enum Answer {
-    /// A tier held the instance, and it has been delivered.
+    /// A tier held the instance, which has been delivered.
     FromCache(AnswerEnd),
-    /// The source begins to answer, or failed.
+    /// The source began to answer, or failed.
     FromSource(Result<Follower, source::Error>),
 }
 
@@ -58,8 +59,8 @@ impl Worker {
         }
     }
 
-    /// Gives an instance that the crossing of its series brings soon. If it gives none the instance is
-    /// to be fetched by itself, while the permit is held if there is one.
+    /// Delivers an instance that the crossing of its series will bring soon. Otherwise the instance
+    /// must be fetched by itself, while the permit is held if there is one.
     pub(super) async fn with_the_series(
         &mut self,
         progress: &mut Progress<'_>,
@@ -88,8 +89,8 @@ impl Worker {
         }
     }
 
-    /// Fetches every instance that has not come. Once an instance has been promised, one that fails and
-    /// may still come is fetched again after the others, so that it does not delay them.
+    /// Fetches every instance that has not arrived. Once an instance has been promised, an instance
+    /// whose failure may be transient is retried after the others, so that it does not delay them.
     pub(super) async fn one_by_one(
         &mut self,
         progress: &mut Progress<'_>,
@@ -110,7 +111,7 @@ impl Worker {
             let given = progress.given;
             let is_asked_again = queue.not_asked == 0;
             let asked = self.begin_next(&mut queue, progress.job, &uid, form);
-            // If several fail in a row, the source itself is waited for.
+            // After several failures in a row, the worker waits for the source itself.
             let is_patient = is_asked_again || in_vain >= TRIES;
             let end = if is_patient {
                 self.instance(progress, &uid, form, asked).await?
@@ -146,7 +147,7 @@ impl Worker {
         }
     }
 
-    /// Begins to fetch an instance, unless that was done before, and some of those behind it.
+    /// Begins to fetch an instance, unless already begun, and some of its successors.
     fn begin_next(
         &self,
         queue: &mut Queue,
@@ -173,7 +174,7 @@ impl Worker {
         asked
     }
 
-    /// Asks for an instance that will be awaited soon, if that keeps nobody waiting.
+    /// Requests an instance that will be awaited soon, if no other request waits for the seat.
     pub(super) fn begin(
         &self,
         job: &Job,
@@ -190,15 +191,15 @@ impl Worker {
         Some(self.retriever.begin(&question, seat))
     }
 
-    /// Whether the last failure is one that may pass.
+    /// Whether the last failure may be transient.
     pub(super) fn may_come(&self) -> bool {
         self.last_error
             .as_ref()
             .is_some_and(|error| !is_definite(error))
     }
 
-    /// Asks for one instance, unless that was `asked` already; `None` if the source does not give it.
-    /// Once something has been promised, what is no definite answer is tried to get over.
+    /// Fetches one instance, unless already `asked`; `None` if the source does not supply it. Once
+    /// an instance has been promised, transient failures are retried.
     pub(super) async fn instance(
         &mut self,
         progress: &mut Progress<'_>,
@@ -222,7 +223,7 @@ impl Worker {
         }
     }
 
-    /// Fetches one instance once.
+    /// Tries to fetch one instance once.
     pub(super) async fn try_instance(
         &mut self,
         progress: &mut Progress<'_>,
@@ -254,13 +255,13 @@ impl Worker {
         };
         let end = self.settle(progress, uid, form, answer).await?;
         if end == Some(AnswerEnd::Complete) && progress.given == given {
-            let error = source::Error::Malformed("it does not hold what was asked for");
+            let error = source::Error::Malformed("it does not contain the requested instance");
             self.last_error = Some(error);
         }
         Ok(end)
     }
 
-    /// Asks for an instance in turn, unless a tier holds it.
+    /// Requests an instance when its turn comes, unless a tier holds it.
     async fn ask(
         &mut self,
         progress: &mut Progress<'_>,
@@ -295,7 +296,7 @@ impl Worker {
         })
     }
 
-    /// The follower of a question that was asked before, once the source begins to answer.
+    /// The follower of an earlier question, once the source begins to answer.
     async fn answer_of(
         &self,
         follower: Follower,
@@ -303,7 +304,7 @@ impl Worker {
     ) -> Result<Follower, source::Error> {
         match follower.opened().await {
             Ok(_is_partial) => Ok(follower),
-            // The crossing serves its first follower only, so this one has to ask for itself.
+            // The crossing serves its first follower only, so this follower must ask by itself.
             Err(source::Error::BrokeOff(body::Error::Abandoned)) if follower.has_joined => {
                 self.open(question.clone(), None).await
             }
@@ -338,7 +339,7 @@ impl Worker {
         Ok(None)
     }
 
-    /// Gives an instance if it is kept.
+    /// Delivers an instance if it is cached.
     pub(super) async fn give_one_kept(
         &mut self,
         progress: &mut Progress<'_>,
