@@ -171,7 +171,7 @@ async fn a_cache_that_cannot_be_written_to_is_told_once_and_does_without_until_i
         assert_eq!(sorted(answer.instances()), sorted(study.bytes()));
     }
     assert_eq!(origin.asked().len(), 1, "it is in memory");
-    let told = "the cache on disk takes no instances";
+    let told = "the disk cache cannot write instances";
     gateway.said(|line| line["message"] == told).await;
     for path in in_the_way() {
         std::fs::remove_file(path).expect("it is there");
@@ -181,7 +181,7 @@ async fn a_cache_that_cannot_be_written_to_is_told_once_and_does_without_until_i
     open(operator, forget).await.read().await;
     let answer = gateway.get(&path, &[AS_STORED]).await;
     assert_eq!(sorted(answer.instances()), sorted(study.bytes()));
-    let again = "the cache on disk takes instances again";
+    let again = "the disk cache accepts writes again";
     gateway.said(|line| line["message"] == again).await;
     let log = gateway.log();
     let times = log.iter().filter(|l| l["message"] == told).count();
