@@ -1,5 +1,5 @@
-//! All metrics, each declared once. Labels come from small fixed sets: aliases of locations, names of
-//! transactions and outcomes; never a UID, never patient data.
+//! All metrics, each declared once. Labels come from small fixed sets: aliases of locations, names
+//! of transactions and outcomes; never a UID, never patient data.
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,

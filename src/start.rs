@@ -120,8 +120,8 @@ pub(crate) fn library(config: &Config) -> Result<Library, Failure> {
         .map_err(|error| Failure(format!("data_directory: {}: {error}", directory.display())))
 }
 
-/// The lock on the data directory, which serves one process at a time: two would delete each other's
-/// files. The lock ends with the process, even if the process crashes.
+/// The lock on the data directory, which serves one process at a time: two would delete each
+/// other's files. The lock ends with the process, even if the process crashes.
 #[derive(Debug)]
 struct Lock(#[expect(dead_code, reason = "it is held, not read")] Option<File>);
 
@@ -252,7 +252,7 @@ fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// Ignores SIGHUP: operators send it to reload settings, and it must not end the process.
+/// Logs SIGHUP: operators send it to reload settings, and it must not end the process.
 pub(crate) fn survive_hang_up() -> Result<(), Failure> {
     let mut hang_up = signal(SignalKind::hangup()).map_err(Failure::new)?;
     tokio::spawn(async move {

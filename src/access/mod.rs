@@ -128,8 +128,8 @@ impl Access {
         }
     }
 
-    /// The partner with this certificate. A certificate that is listed for two communities, by name for
-    /// one and by name or fingerprint for the other, identifies neither.
+    /// The partner with this certificate. A certificate that is listed for two communities, by name
+    /// for one and by name or fingerprint for the other, identifies neither.
     fn partner(&self, certificate: &Certificate) -> Option<Arc<Partner>> {
         let by_name = certificate.names.iter().filter_map(|n| self.by_name.get(n));
         let mut found = self

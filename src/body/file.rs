@@ -98,8 +98,8 @@ impl Body {
         true
     }
 
-    /// `length` of the bytes that are still to be read, after `skipped` of them. Watches see that the
-    /// reader left.
+    /// `length` of the bytes that are still to be read, after `skipped` of them. Watches see that
+    /// the reader left.
     #[must_use]
     pub fn slice(mut self, skipped: u64, length: u64) -> Self {
         if let Some(span) = self.file.take() {

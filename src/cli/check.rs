@@ -1,5 +1,5 @@
-//! `xcwado check`: settings, folders, credentials, sources and other communities' gateways, tried
-//! before anybody depends on them.
+//! `xcwado check`: tests settings, folders, credentials, sources and other communities' gateways
+//! before they go into service.
 
 use std::path::Path;
 

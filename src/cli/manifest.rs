@@ -1,4 +1,4 @@
-//! `xcwado manifest show`: what a manifest selects.
+//! `xcwado manifest show`: prints the selection of a manifest.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::start::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show what a manifest selects
+    /// Show the selection of a manifest
     #[command(after_help = "Example:\n  xcwado manifest show study.dcm --json")]
     Show {
         /// A manifest: a Key Object Selection document or a FHIR Bundle

@@ -43,7 +43,7 @@ enum Command {
         log: Log,
     },
     #[cfg(feature = "demo")]
-    /// Run a gateway with a generated study of its own; prints what to try
+    /// Run two gateways with a generated study; prints commands to try
     #[command(after_help = "Example:\n  xcwado demo --port 8080")]
     Demo(demo::Arguments),
     /// Load settings and folders and try every source
@@ -56,7 +56,7 @@ enum Command {
     /// Look into manifests
     #[command(subcommand)]
     Manifest(manifest::Command),
-    /// Retrieve what a manifest selects, through a gateway
+    /// Retrieve the selection of a manifest through a gateway
     #[command(after_help = fetch::EXAMPLES)]
     Fetch(fetch::Arguments),
     /// Decode frames from standard input; the gateway starts this itself

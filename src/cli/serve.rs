@@ -20,7 +20,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
             tracing::warn!(%url, "public_url is not set: links in answers lead to this machine only");
         }
         if !public.ip().is_loopback() && config.listen.client_authorities.is_none() {
-            tracing::warn!("whoever reaches the public listener may see every registered manifest");
+            tracing::warn!("every client of the public listener may see every registered manifest");
         }
         let registry = &parts.opened.registry;
         tracing::info!(

@@ -73,7 +73,7 @@ impl Certificate {
 
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "nobody is called by the other kinds"
+    reason = "the other kinds hold no name"
 )]
 fn name(name: &GeneralName<'_>) -> Option<Name> {
     match name {

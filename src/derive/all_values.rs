@@ -50,8 +50,8 @@ struct InstanceValues {
     instance: SelectedInstance,
     stored: TransferSyntax,
     address: String,
-    /// Paths of values, and the data set that they lead into. Frames come last, because the data set
-    /// is dropped before the wait for their memory.
+    /// Paths of values, and the data set that they lead into. Frames come last, because the data
+    /// set is dropped before the wait for their memory.
     values: Option<(Skimmed, std::vec::IntoIter<String>)>,
     frames: Option<RemainingFrames>,
 }
@@ -79,7 +79,8 @@ impl<L: Fn(&Target) -> String> AllValues<L> {
         }
     }
 
-    /// The first value. It is opened before the response begins, so that its fault still has a status.
+    /// The first value. It is opened before the response begins, so that its fault still has a
+    /// status.
     ///
     /// # Errors
     /// Why it cannot be given, or that there is none.

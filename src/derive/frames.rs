@@ -52,7 +52,8 @@ impl InstanceFrames {
         Ok((instance.open().await?, frames))
     }
 
-    /// Finds the frames of an instance whose data set has been read; the index is cached by `digest`.
+    /// Finds the frames of an instance whose data set has been read; the index is cached by
+    /// `digest`.
     pub(super) async fn of_skimmed(
         instance: &SelectedInstance,
         skimmed: &mut Skimmed,
@@ -175,8 +176,8 @@ impl InstanceFrames {
         }
     }
 
-    /// Decodes a frame. The memory for the frame and for the outcome is reserved before the frame is
-    /// read.
+    /// Decodes a frame. The memory for the frame and for the outcome is reserved before the frame
+    /// is read.
     pub(super) async fn decode(&self, number: u32, output: Output) -> Result<Product, Error> {
         let task = self.task(output)?;
         let context = self.instance.context();
@@ -219,8 +220,8 @@ impl InstanceFrames {
         })
     }
 
-    /// The bytes of a stored frame. A compressed frame whose end is the end of the pixel data counts
-    /// like an uncompressed one.
+    /// The bytes of a stored frame. A compressed frame whose end is the end of the pixel data
+    /// counts like an uncompressed one.
     fn expected_bytes(&self, number: u32) -> u64 {
         let plain = self.index.geometry.frame_bits().div_ceil(8);
         let expected = match &self.index.layout {

@@ -1,8 +1,8 @@
 //! Everything that the gateway makes of instances, because sources need to give nothing else:
 //! metadata, frames, values, pictures, reports, and instances in other transfer syntaxes.
 //!
-//! Nothing here knows HTTP. An instance is opened when its turn comes, from a tier or from its source;
-//! of its content only the metadata and the index of its frames are cached, by its digest.
+//! Nothing here knows HTTP. An instance is opened when its turn comes, from a tier or from its
+//! source; of its content only the metadata and the index of its frames are cached, by its digest.
 
 mod all_values;
 mod described;

@@ -1,5 +1,5 @@
-//! The story of a request: it is admitted, its sender is identified, its path becomes a resource, and
-//! the transaction of that resource answers it.
+//! The story of a request: it is admitted, its sender is identified, its path becomes a resource,
+//! and the transaction of that resource answers it.
 
 mod dicomweb;
 mod edge;
@@ -47,8 +47,8 @@ use edge::per_client::PerClient;
 use edge::response::{allow, harden};
 use edge::upload;
 
-/// Answers the requests of the public listener and of the listener for partners. Built once; every part
-/// that changes has an owner inside.
+/// Answers the requests of the public listener and of the listener for partners. Built once; every
+/// part that changes has an owner inside.
 #[derive(Debug)]
 pub struct Gateway {
     /// The URL for clients.
@@ -173,13 +173,14 @@ impl Gateway {
         self.largest_head
     }
 
-    /// The time after which a response ends whose client reads nothing.
+    /// The time without a read by its client after which a response ends.
     #[must_use]
     pub fn client_silence(&self) -> Duration {
         self.retriever.client_silence()
     }
 
-    /// Begins the tasks beside requests: they reload credentials, and evict instances that are too old.
+    /// Begins the tasks beside requests: they reload credentials, and evict instances that are too
+    /// old.
     pub fn watch(&self) {
         self.registry.watch(&self.metrics);
         self.retriever.cache().watch();
@@ -298,7 +299,8 @@ impl Gateway {
         }
     }
 
-    /// Partners may retrieve over RAD-160 and nothing else, and so may every client of their listener.
+    /// Partners may retrieve over RAD-160 and nothing else, and so may every client of their
+    /// listener.
     fn permit(&self, exchange: &Exchange<'_>, resource: &Resource) -> Result<(), Error> {
         match (resource, exchange.door, &exchange.caller) {
             (Resource::XcWado(_), _, _) | (_, Door::Public, Caller::Member { .. }) => Ok(()),
@@ -307,7 +309,8 @@ impl Gateway {
         }
     }
 
-    /// The response to a request that is not granted. An attempt without the right is a security event.
+    /// The response to a request that is not granted. An attempt without the right is a security
+    /// event.
     fn refuse(&self, peer: &Peer, client: IpAddr, error: &Error) -> Response<Body> {
         if let Some(bound) = error.bound() {
             self.metrics.refused.with_label_values(&[bound]).inc();

@@ -1,5 +1,5 @@
-//! The selection behind a DICOMweb root: of one manifest, or of all manifests together; and the sources
-//! of its instances.
+//! The selection behind a DICOMweb root: of one manifest, or of all manifests together; and the
+//! sources of its instances.
 
 use std::sync::Arc;
 

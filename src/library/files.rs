@@ -22,7 +22,7 @@ const ASIDE: &str = ".aside-";
 /// The number of random letters and digits after the prefix.
 const RANDOM: usize = 6;
 
-/// What a file of the store is by its name.
+/// The kind of a file, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
     Record(Id),
@@ -93,7 +93,7 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Removes a file. It may be gone already; a folder, link or pipe in its place is not ours.
+/// Removes a file. It may be gone already; a folder, link or pipe in its place is left alone.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     if !is_file(path) {
         return Ok(());

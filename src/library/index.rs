@@ -18,8 +18,8 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// What was found on disk. Records of the first version have no sequence: they are numbered by
-    /// their age, and come before all others.
+    /// An index of the records on disk. Records of the first version have no sequence: they are
+    /// numbered by their age, and come before all others.
     pub(super) fn of(mut found: Vec<(Id, Record)>) -> Self {
         found.sort_by_key(|(id, record)| (record.sequence, record.registered_at, *id));
         let mut entries = Self::default();

@@ -117,12 +117,11 @@ pub struct KnownStudy {
 }
 
 impl Library {
-    /// Opens the library in a directory and creates that if necessary. It reads the records, but not
-    /// the documents.
+    /// Opens the library in a directory and creates that if necessary. It reads the records, but
+    /// not the documents.
     ///
-    /// # Errors
-    /// If the directory cannot be created or read. The log counts damaged records and foreign files,
-    /// which stay in place.
+    /// # Errors If the directory cannot be created or read. The log counts damaged records and
+    /// foreign files, which stay in place.
     pub fn open(directory: &Path, settings: Settings) -> io::Result<Self> {
         fs::DirBuilder::new()
             .recursive(true)

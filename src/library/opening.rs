@@ -12,7 +12,7 @@ use super::{Error, outlines, random_id};
 use crate::manifest::Id;
 use crate::manifest::Registered;
 
-/// Reads all records, and removes what a crash left behind. Foreign files stay; they are counted.
+/// Reads all records, and removes the remains of a crash. Foreign files stay; they are counted.
 pub(super) fn read_all(directory: &Path) -> io::Result<Index> {
     let mut reading = Scan::default();
     for entry in fs::read_dir(directory)? {
@@ -46,7 +46,7 @@ pub(super) fn read_all(directory: &Path) -> io::Result<Index> {
 #[derive(Default)]
 struct Scan {
     found: Vec<(Id, Record)>,
-    /// Those whose records are to be written anew.
+    /// The manifests with records that are to be written anew.
     outdated: Vec<Id>,
     foreign: usize,
     damaged: usize,

@@ -4,7 +4,7 @@ use super::xc_wado;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The resource does not exist.
-    #[error("there is nothing here")]
+    #[error("the resource does not exist")]
     Unknown,
     /// A path segment is not a UID where the grammar has one.
     #[error("{0} is not a UID")]

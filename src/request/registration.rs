@@ -6,8 +6,8 @@ use crate::dicom::SeriesInstanceUid;
 use crate::ihe::HomeCommunityId;
 use crate::manifest::{OnConflict, Registration, Submission};
 
-/// Reads the query of a registration. Names are compared without case. An unknown name is refused: a
-/// misspelt restriction must not become none.
+/// Reads the query of a registration. Names are compared without case. An unknown name is refused:
+/// a misspelt restriction must not become none.
 ///
 /// # Errors
 /// [`Error::Query`].

@@ -1,5 +1,5 @@
-//! How a picture is wanted: the query parameters of rendered resources (PS3.18 8.3.5), and the media
-//! types of pictures (8.7.4).
+//! How a picture is wanted: the query parameters of rendered resources (PS3.18 8.3.5), and the
+//! media types of pictures (8.7.4).
 
 use super::Error;
 use super::accept::{NotAcceptable, preferred, ranges};

@@ -303,8 +303,8 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
 /// Longest `retrieveURL`, in bytes.
 const LONGEST: usize = 2048;
 
-// PS3.18 8.3.3 to 8.3.5. Servers know `includefield` in both spellings. Which media type of metadata is
-// accepted is decided here.
+// PS3.18 8.3.3 to 8.3.5. Servers know `includefield` in both spellings. Which media type of
+// metadata is accepted is decided here.
 const METADATA: &[&str] = &["charset", "includefield", "includefields"];
 const BULK_DATA: &[&str] = &["accept", "charset"];
 const RENDERING: &[&str] = &[

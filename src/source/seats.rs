@@ -185,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_comes_before_what_nobody_waits_for() {
         let seats = seats(1, 10);
-        let ahead = seats.ahead().expect("nobody is here");
+        let ahead = seats.ahead().expect("no seat is taken");
         let mut waiting = Box::pin(seats.wait(Claim::New));
         assert!((&mut waiting).now_or_never().is_none());
         assert!(seats.is_waited_for());

@@ -98,7 +98,9 @@ impl WadoUri {
         let response = self.client.get(&probe(base)?, &DICOM, None, None).await?;
         match response.status {
             status if status.is_server_error() => Err(Error::Status(status.as_u16())),
-            status if status.is_success() => Err(Error::Malformed("it has what nobody has")),
+            status if status.is_success() => {
+                Err(Error::Malformed("it gives an object that does not exist"))
+            }
             _ => Ok(()),
         }
     }

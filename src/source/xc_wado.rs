@@ -66,7 +66,7 @@ impl RespondingGateway {
     /// Adds further addresses of the same gateway.
     #[must_use]
     pub fn also_at(mut self, bases: impl IntoIterator<Item = Url>) -> Self {
-        let shared = Arc::get_mut(&mut self.bases).expect("nobody has a clone of it yet");
+        let shared = Arc::get_mut(&mut self.bases).expect("it has not been cloned yet");
         shared.extend(bases);
         self
     }

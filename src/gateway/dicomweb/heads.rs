@@ -1,5 +1,5 @@
-//! The heads of responses with a study or a series, as far as they are known without a question to a
-//! source: `HEAD` begins no transfer.
+//! The heads of responses with a study or a series, as far as they are known without a question to
+//! a source: `HEAD` begins no transfer.
 
 use http::Response;
 use http::header::HeaderValue;

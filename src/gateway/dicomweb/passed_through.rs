@@ -1,5 +1,5 @@
-//! Sub-resources that a source offers itself (`offers` in its settings). If it fails to give one, the
-//! gateway makes it of instances.
+//! Sub-resources that a source offers itself (`offers` in its settings). If it fails to give one,
+//! the gateway makes it of instances.
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
@@ -115,7 +115,8 @@ impl Gateway {
         Ok(Some(response))
     }
 
-    /// Whether a source is asked for a sub-resource. Instances in a tier are nearer than the source.
+    /// Whether a source is asked for a sub-resource. Instances in a tier are nearer than the
+    /// source.
     fn is_offered(&self, job: &Job, offer: Offer) -> bool {
         self.registry.offers(&job.source, offer) && self.retriever.must_ask(job)
     }

@@ -96,7 +96,7 @@ impl Gateway {
     }
 }
 
-/// What the client accepts of a target.
+/// The representations of a target that the client accepts.
 pub(crate) fn acceptable(exchange: &Exchange<'_>, target: &Target) -> Result<Acceptable, Error> {
     let is_instance = matches!(target, Target::Instance(..));
     let acceptable = Acceptable::parse(exchange.query(), &exchange.accept(), is_instance)?;

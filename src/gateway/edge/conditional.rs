@@ -44,7 +44,7 @@ impl EntityTag {
         }
     }
 
-    /// The weak tag of the instance in a `multipart/related`, whose boundary changes each time.
+    /// The weak tag of the instance in a `multipart/related`: the boundary changes each time.
     pub(crate) fn in_parts(sha256: [u8; 32]) -> Self {
         Self {
             opaque: format!("{}{IN_PARTS}", HEXLOWER.encode(&sha256)),

@@ -12,7 +12,7 @@ use crate::budget::Account;
 use crate::hop::Hop;
 use crate::resource::Target;
 
-/// A request whose sender has been identified.
+/// A request with an identified sender.
 #[derive(Debug)]
 pub(crate) struct Exchange<'a> {
     pub(crate) head: &'a Parts,

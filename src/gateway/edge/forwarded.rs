@@ -1,4 +1,5 @@
-//! The URL at which clients reach the gateway: `public_url`, or the one that a trusted proxy forwards.
+//! The URL at which clients reach the gateway: `public_url`, or the one that a trusted proxy
+//! forwards.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -104,8 +105,8 @@ struct ForwardedFields<'a> {
 }
 
 impl<'a> ForwardedFields<'a> {
-    /// `Forwarded` (RFC 7239), else its forerunners. Only the last entry is the proxy's own; a client can
-    /// forge the earlier ones.
+    /// `Forwarded` (RFC 7239), else its forerunners. Only the last entry is the proxy's own; a
+    /// client can forge the earlier ones.
     fn read(headers: &'a HeaderMap) -> Self {
         let last = |name: &HeaderName| {
             let field = headers.get_all(name).iter().next_back()?;

@@ -1,4 +1,4 @@
-//! What every response has: its header fields, content coding, and boundary.
+//! The header fields, content coding and boundary of responses.
 
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LOCATION,

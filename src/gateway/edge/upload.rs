@@ -211,7 +211,7 @@ mod tests {
             assert!(matches!(refused, Err(Error::UploadSlow)), "{slow}");
             assert!(began.elapsed() <= Duration::from_secs(11), "{slow}");
         }
-        // A burst is no credit for later.
+        // A burst does not count for later seconds.
         let burst = Body::generate(None, |out| async move {
             out.emit(Bytes::from(vec![b' '; 1 << 20])).await?;
             tokio::time::sleep(Duration::from_secs(1000)).await;
@@ -220,7 +220,7 @@ mod tests {
         let began = Instant::now();
         assert!(matches!(read(&room, burst).await, Err(Error::UploadSlow)));
         assert!(began.elapsed() <= Duration::from_secs(21));
-        // What is short need not be fast.
+        // A short body may arrive slowly.
         assert_eq!(read(&room, dripping(1, 9)).await.ok(), Some(9));
         assert_eq!(room.blocks.available_permits(), BUDGET);
     }

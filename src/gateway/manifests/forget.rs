@@ -41,8 +41,8 @@ impl Gateway {
         Ok(response)
     }
 
-    /// Purges cached instances; gives their number. Instances that are still arriving reach the clients
-    /// that wait for them, and are not cached.
+    /// Purges cached instances; gives their number. Instances that are still arriving reach the
+    /// clients that wait for them, and are not cached.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such manifest.
@@ -58,8 +58,8 @@ impl Gateway {
         forgetting.await.map_err(|_panic| Error::Internal)
     }
 
-    /// Purges the instances of sources that settings no longer name, or that have another address now.
-    /// Blocks; called at the start.
+    /// Purges the instances of sources that settings no longer name, or that have another address
+    /// now. Blocks; called at the start.
     pub(crate) fn forget_elsewhere(&self) {
         let cache = self.retriever.cache();
         let forgotten = cache.forget(&|key| !self.registry.knows(&key.place));

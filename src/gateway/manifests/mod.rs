@@ -93,7 +93,7 @@ impl Gateway {
         let Page { limit, before } = request::page(exchange.query())?;
         let manifests = Arc::clone(&self.library);
         let all = exchange.manifests_url();
-        // What is deleted while the list is written must not let it run into the next page.
+        // A manifest that is deleted meanwhile must not let the list run into the next page.
         let end = manifests.end_of_page(before, limit);
         let next = end.map(|end| format!("{all}?limit={limit}&before={end}"));
         let link = next.as_ref().map(|next| format!("<{next}>; rel=\"next\""));
@@ -153,7 +153,7 @@ impl Gateway {
         self.summary(exchange, manifest, with_instances).await
     }
 
-    /// The manifest itself, with what it selects to be retrieved here.
+    /// The manifest itself, with the gateway's own Retrieve URLs.
     async fn hand_out(
         &self,
         exchange: &Exchange<'_>,
@@ -204,8 +204,8 @@ pub(crate) fn links(manifest: &str) -> Value {
     json!({ "manifest": manifest, "dicomweb": format!("{manifest}/dicomweb") })
 }
 
-/// Only media types that a page of a foreign origin cannot send without asking first. A form can send
-/// no type at all, `text/plain`, `multipart/form-data` and `application/x-www-form-urlencoded`
+/// Only media types that a page of a foreign origin cannot send without asking first. A form can
+/// send no type at all, `text/plain`, `multipart/form-data` and `application/x-www-form-urlencoded`
 /// (WHATWG Fetch, "CORS-safelisted request-header").
 fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
     let field = headers.get(CONTENT_TYPE);

@@ -143,7 +143,7 @@ impl Summary {
     }
 }
 
-/// What becomes of a study where all manifests are one, and this one is not the first.
+/// The fate of a study below the root over all manifests, where an earlier manifest disagrees.
 fn in_conflict(disagreement: &Disagreement) -> impl Iterator<Item = String> + use<> {
     let Disagreement {
         study,
@@ -156,7 +156,7 @@ fn in_conflict(disagreement: &Disagreement) -> impl Iterator<Item = String> + us
              the root over all manifests leaves this one out"
         )
     });
-    // What is left out leads nowhere there.
+    // A study that is left out has no location there.
     let on_location = (!patient && *instances > 0).then(|| {
         format!(
             "study {study}: a manifest that was registered before has {instances} instances at \

@@ -1,4 +1,4 @@
-//! `manifests/{id}/viewers`: how to open what a manifest selects in a viewer.
+//! `manifests/{id}/viewers`: documents and links that open a manifest in a viewer.
 
 use std::sync::Arc;
 
@@ -26,12 +26,12 @@ use crate::retrieve::{Missing, Plan};
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Where an OHIF viewer is, whose data sources `dicomwebproxy` and `dicomjson` are configured.
+    /// The URL of an OHIF viewer with configured data sources `dicomwebproxy` and `dicomjson`.
     pub ohif_url: Option<Url>,
     /// Where an image display is that takes IHE Invoke Image Display (RAD-106) requests.
     pub invoke_image_display_url: Option<Url>,
-    /// Whether the Display URIs of manifests are given. They are somebody else's, and may hold a
-    /// session token.
+    /// Whether the response gives the Display URIs of manifests. They lead to other servers, and
+    /// may contain a session token.
     pub display_uris: bool,
 }
 
@@ -123,7 +123,8 @@ impl Gateway {
                     Err(Error::NotListed) => Plan::new(Arc::clone(&exchange.hop)),
                     plan => plan?,
                 };
-                // The document lists what the manifest lists, and cannot say what that lacks.
+                // The document contains listed instances only, and cannot state that the manifest
+                // declares more.
                 plan.not_locatable -= one.unlisted().min(plan.not_locatable);
                 plans.push(plan);
             }
@@ -139,7 +140,7 @@ impl Gateway {
     }
 }
 
-/// What OHIF's `dicomjson` document is written from.
+/// The content of OHIF's `dicomjson` document.
 struct Ohif {
     manifest: Arc<Registered>,
     root: String,

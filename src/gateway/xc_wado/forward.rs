@@ -1,5 +1,5 @@
-//! Sub-resources that a source offers between communities, because its settings say so: the upstream
-//! request is written anew, and links in the answer become the gateway's own.
+//! Sub-resources that a source offers between communities, because its settings say so: the
+//! upstream request is written anew, and links in the answer become the gateway's own.
 
 use http::Response;
 use http::header::HeaderValue;

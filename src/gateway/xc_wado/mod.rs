@@ -1,6 +1,6 @@
-//! RAD-160, *Cross-Community WADO-RS Retrieve*: one rule, two roles. What belongs to our community
-//! is answered from our own sources (responding imaging gateway); what belongs to another one is
-//! asked of its gateway (initiating imaging gateway).
+//! RAD-160, *Cross-Community WADO-RS Retrieve*: one rule, two roles. A request for the gateway's
+//! own community is answered from its own sources (responding imaging gateway); a request for
+//! another community goes to the gateway of that community (initiating imaging gateway).
 
 pub(crate) mod forward;
 
@@ -26,13 +26,13 @@ use crate::source::Source;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// What stands between the public URL and `homeCommunityId`.
+    /// The path between the public URL and `homeCommunityId`.
     pub path: XcWadoPath,
     /// Whether other communities are answered from our sources.
     pub responding: bool,
-    /// Whether other communities are asked for ours.
+    /// Whether the gateway sends requests of its own community to other communities.
     pub initiating: bool,
-    /// Whether Retrieve Location UIDs may be names that are no OIDs.
+    /// Whether Retrieve Location UIDs may be names that are not OIDs.
     pub opaque_location_ids: bool,
     /// Whether a location may be named by a Retrieve URL alone.
     pub retrieve_url_alone: bool,
@@ -51,7 +51,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// What they say of paths.
+    /// The grammar of paths.
     pub(crate) fn grammar(&self) -> Grammar {
         Grammar {
             xc_wado_path: self.path.clone(),

@@ -3,10 +3,13 @@
 //! | outcome | counts as |
 //! |---|---|
 //! | no connection | a failure of the address |
-//! | time-out, closed connection, `502`, `503`, `504`, `429` | a failure of the object; three in a row raise a doubt |
-//! | one of these statuses with `Retry-After` | requests for the object are refused for that time, a minute at most |
+//! | time-out, closed connection, `502`, `503`, `504`, `429` | a failure of the object; three in a
+//! row raise a doubt |
+//! | one of these statuses with `Retry-After` | requests for the object are refused for that time,
+//! a minute at most |
 //! | any other answer, `404` and `500` among them | a success of the address |
-//! | a stream is silent, too slow, broken or truncated before its first whole instance | a failure of the object |
+//! | a stream is silent, too slow, broken or truncated before its first whole instance | a failure
+//! of the object |
 //! | an instance of a stream arrived whole | a success of the object |
 //! | a failed repair; a request whose client left | nothing |
 //!

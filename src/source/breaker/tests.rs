@@ -463,7 +463,8 @@ proptest! {
         prop_assert!(is_ordinary(circuit.permit(first_try(1), now)));
     }
 
-    /// No stretch of bad objects that is shorter than six refuses a good one for longer than a probe.
+    /// No stretch of bad objects that is shorter than six refuses a good one for longer than a
+    /// probe.
     #[test]
     fn where_the_probe_is_answered_one_object_in_five_opens_nothing(outcomes in outcomes()) {
         let now = Instant::now();

@@ -14,7 +14,7 @@ use crate::library::KnownStudy;
 use crate::manifest::outline_row;
 use crate::resource::Level;
 
-/// Studies whose records are looked through together.
+/// Studies that are looked up at a time.
 const STUDIES_AT_ONCE: usize = 256;
 
 /// Most rows of a search in everything that is registered: they are collected before the response

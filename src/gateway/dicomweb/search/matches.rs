@@ -16,8 +16,8 @@ pub(super) struct Group {
     pub(super) rows: usize,
 }
 
-/// All rows in scope, or those whose bit is set. A list of 200,000 positions would take megabytes for as
-/// long as a client reads.
+/// All rows in scope, or those with a set bit. A list of 200,000 positions would take megabytes for
+/// as long as a client reads.
 pub(super) struct Matches {
     groups: Vec<Group>,
     bits: Option<Vec<u64>>,

@@ -286,7 +286,8 @@ impl Worker {
             };
             return Ok(Answer::FromSource(answer));
         }
-        // Another answer has fetched it in the meantime, and this client may be slow: no seat is held.
+        // Another answer has fetched it in the meantime, and this client may be slow: no seat is
+        // held.
         drop(turn);
         let nothing = Knowledge::Nothing;
         let given = self.give_one_kept(progress, uid, form, nothing).await?;
