@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use super::{Client, Error};
 
-/// The units. Later requests do not overtake a large request: while it waits for units, later
-/// requests wait too, but it does not wait for clients that hold their part already.
+/// The units. Later requests do not overtake a large request: while it waits for units, they wait
+/// too; only requests of clients that hold their part already are skipped.
 #[derive(Debug, Clone)]
 pub struct Fair(Arc<Mutex<State>>);
 
