@@ -64,8 +64,8 @@ impl Ahead {
 }
 
 impl Retriever {
-    /// Fetches the rest of the job's series after a request for one of its instances. Returns at
-    /// once, and does nothing if no permit or seat is free.
+    /// Fetches the job's series ahead after a request for one of its instances. Returns at once,
+    /// and does nothing if no permit or seat is free.
     pub(super) fn look_ahead(&self, job: &Job, hop: &Arc<Hop>) {
         if self.ahead.mode == LookAhead::Off || !self.is_worth_it(job) {
             return;

@@ -83,7 +83,7 @@ impl Retriever {
             Ok(_) => first_byte
                 .with_label_values(&[location])
                 .observe(began.elapsed().as_secs_f64()),
-            Err(error) => tracing::info!(location, %error, "the source returned no content"),
+            Err(error) => tracing::info!(location, %error, "a request to a source failed"),
         }
         opened
     }

@@ -132,11 +132,12 @@ impl Follower {
         Ok(next)
     }
 
-    /// Waits for one instance of a series, or until it is better fetched by itself.
+    /// Waits for one instance of a series, or until a separate fetch is faster.
     ///
-    /// It is, if the instances before it in the manifest are estimated to take longer than a few
-    /// answers of the source, and if it has not arrived in that time. At most [`OWN_FETCHES`]
-    /// instances are fetched beside a series in parallel; the others wait on.
+    /// A separate fetch is faster if the instances before it in the manifest are estimated to take
+    /// longer than a few answers of the source, or if it has not arrived in that time. At most
+    /// [`OWN_FETCHES`] instances are fetched beside a series in parallel; further requests continue
+    /// to wait.
     pub(in crate::retrieve) async fn bring(&mut self, uid: &SopInstanceUid) -> CrossingOutcome {
         let own_fetches = Arc::clone(&self.crossing.own_fetches);
         let patience = self.patience(uid);

@@ -1,4 +1,4 @@
-//! What a source is asked for.
+//! A question to a source.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use crate::resource::Target;
 use crate::retrieve::is_of;
 use crate::source::{Representation, Source};
 
-/// What a source is asked for, and for whom first.
+/// A question to a source, and the request that asks it first.
 #[derive(Debug, Clone)]
 pub(in crate::retrieve) struct Question {
     pub(in crate::retrieve) source: Arc<Source>,
     pub(in crate::retrieve) target: Target,
     pub(in crate::retrieve) representation: Representation,
-    /// What is meant of the answer; without it, everything that is of the target.
+    /// The selected instances of the answer; without it, all instances of the target.
     pub(in crate::retrieve) listing: Option<Arc<Listing>>,
     pub(in crate::retrieve) hop: Arc<Hop>,
-    /// Entity tags of what is here already.
+    /// Entity tags of the stale copy in a tier.
     pub(in crate::retrieve) had: Option<HeaderValue>,
-    /// Whether it is asked for again because it broke off.
+    /// Whether it repairs an answer that broke off.
     pub(in crate::retrieve) is_repair: bool,
 }
 
-/// What tells a question from every other, but for what is meant of its answer.
+/// The identity of a question, apart from its selection.
 pub(super) type Name = (Arc<str>, Target, Representation);
 
 impl Question {

@@ -45,7 +45,7 @@ impl SkippedInstances {
                 duplicate,
                 conflicting,
                 not_whole,
-                "a source sent something that was not passed on"
+                "a source sent instances that were not delivered"
             );
         }
     }

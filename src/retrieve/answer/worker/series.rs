@@ -111,8 +111,8 @@ impl Worker {
         fetched
     }
 
-    /// Revalidates the awaited instances and returns how many must be fetched. If the source cannot
-    /// revalidate the first one, all of them must be.
+    /// Revalidates the first stale instance and returns how many awaited ones must be fetched. If
+    /// the source cannot revalidate it, all stale instances count.
     pub(super) async fn revalidated(&mut self, progress: &mut Progress<'_>) -> Result<usize, Stop> {
         let job = progress.job;
         let is_stale = |uid: &SopInstanceUid| {
