@@ -8,13 +8,13 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::frames::skimmed;
 use super::values::{Value, find, open_range, pixel_path};
-use super::{Error, InOrder, InstanceFrames, SelectedInstance};
+use super::{Error, FrameParts, InOrder, InstanceFrames, SelectedInstance};
 use crate::body::{self, Body};
 use crate::dicom::{TransferSyntax, json, most_written};
 use crate::object::{self, Extent, Skimmed};
 use crate::present::parts::{Part, Parts, with_syntax};
 use crate::request::BulkAcceptable;
-use crate::request::accept_bulk::{self, OCTET_STREAM, Representation, Stored};
+use crate::request::accept_bulk::{self, OCTET_STREAM, Stored};
 use crate::resource::Target;
 
 /// The values of each instance that a response holds.
@@ -53,13 +53,7 @@ struct InstanceValues {
     /// Paths of values, and the data set that they lead into. Frames come last, because the data
     /// set is dropped before the wait for their memory.
     values: Option<(Skimmed, std::vec::IntoIter<String>)>,
-    frames: Option<RemainingFrames>,
-}
-
-struct RemainingFrames {
-    frames: InstanceFrames,
-    given: Representation,
-    numbers: RangeInclusive<u32>,
+    frames: Option<FrameParts<RangeInclusive<u32>>>,
 }
 
 impl<L: Fn(&Target) -> String> AllValues<L> {
@@ -129,16 +123,17 @@ impl<L: Fn(&Target) -> String> AllValues<L> {
             ValueFilter::All => paths(&mut skimmed).await?,
             ValueFilter::PixelData => pixel_path(&skimmed).into_iter().collect(),
         };
+        let address = (self.located)(&instance.target());
         let pixel_data = skimmed.pixel_data();
         let frames = if pixel_data.is_some_and(|large| large.length.is_none()) {
             paths.retain(|path| Some(path) != pixel_path(&skimmed).as_ref());
             let frames = InstanceFrames::of_skimmed(&instance, &mut skimmed, digest).await?;
-            Some(self.remaining(frames)?)
+            Some(self.parts_of(frames, address.clone())?)
         } else {
             None
         };
         Ok(InstanceValues {
-            address: (self.located)(&instance.target()),
+            address,
             instance,
             stored,
             values: Some((skimmed, paths.into_iter())),
@@ -147,16 +142,17 @@ impl<L: Fn(&Target) -> String> AllValues<L> {
     }
 
     // PS3.18 10.4.1.1.6: each frame of encapsulated pixel data is a part.
-    fn remaining(&self, frames: InstanceFrames) -> Result<RemainingFrames, Error> {
+    fn parts_of(
+        &self,
+        frames: InstanceFrames,
+        address: String,
+    ) -> Result<FrameParts<RangeInclusive<u32>>, Error> {
         let multipart = accept_bulk::Default::Multipart;
         let given = self
             .acceptable
             .choose(frames.as_stored(), false, multipart)?;
-        Ok(RemainingFrames {
-            numbers: 1..=frames.count(),
-            frames,
-            given,
-        })
+        let numbers = 1..=frames.count();
+        Ok(FrameParts::new(frames, given, address, numbers))
     }
 }
 
@@ -175,14 +171,14 @@ impl InstanceValues {
             return self.open(acceptable, &path, value).await.map(Some);
         }
         self.values = None;
-        let Some(remaining) = &mut self.frames else {
+        let Some(frames) = &mut self.frames else {
             return Ok(None);
         };
-        let Some(number) = remaining.numbers.next() else {
-            return Ok(None);
-        };
-        let location = format!("{}/frames/{number}", self.address);
-        remaining.open(number, location).await.map(Some)
+        let part = frames.open_next(None).await?;
+        Ok(part.map(|part| ValuePart {
+            media_type: frames.media_type().to_owned(),
+            part,
+        }))
     }
 
     async fn open(
@@ -211,28 +207,6 @@ impl InstanceValues {
                 body,
             },
             media_type: given.media_type,
-        })
-    }
-}
-
-impl RemainingFrames {
-    async fn open(&self, number: u32, location: String) -> Result<ValuePart, Error> {
-        let media_type = self.given.media_type.clone();
-        let (body, syntax) = if self.given.is_as_stored {
-            let body = self.frames.open_stored(number).await?;
-            (body, self.frames.syntax())
-        } else {
-            let samples = self.frames.samples(number).await?;
-            let plain_syntax = TransferSyntax::explicit_vr_little_endian();
-            (Body::full(samples.bytes), plain_syntax)
-        };
-        Ok(ValuePart {
-            part: Part {
-                content_type: with_syntax(&media_type, &syntax),
-                location,
-                body,
-            },
-            media_type,
         })
     }
 }

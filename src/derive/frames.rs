@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::{Error, SelectedInstance};
 use crate::body::{self, Body};
 use crate::cache::Frames as FrameIndex;
@@ -247,23 +245,23 @@ fn media_type_of_frames(layout: &Layout, stored: &TransferSyntax) -> &'static st
 
 /// Frames of one instance in the chosen representation, each opened when its turn comes.
 #[derive(Debug)]
-pub struct FrameParts {
+pub struct FrameParts<N> {
     frames: InstanceFrames,
     is_decoded: bool,
+    media_type: String,
     content_type: String,
     /// The address of the instance.
     address: String,
-    numbers: std::vec::IntoIter<u32>,
+    numbers: N,
 }
 
-impl FrameParts {
+impl<N: Iterator<Item = u32>> FrameParts<N> {
     /// Frames of the instance at `address`, as `given`.
-    #[must_use]
     pub fn new(
         frames: InstanceFrames,
-        given: &Representation,
+        given: Representation,
         address: String,
-        numbers: Vec<u32>,
+        numbers: impl IntoIterator<IntoIter = N>,
     ) -> Self {
         let is_decoded = !given.is_as_stored && frames.is_compressed();
         let syntax = if is_decoded {
@@ -274,43 +272,41 @@ impl FrameParts {
         Self {
             is_decoded,
             content_type: with_syntax(&given.media_type, &syntax),
+            media_type: given.media_type,
             address,
             numbers: numbers.into_iter(),
             frames,
         }
     }
 
-    /// The first frame. `instance` is still open from the search for its frames.
-    ///
-    /// # Errors
-    /// Why the frame cannot be given.
-    pub async fn first(&mut self, instance: Instance) -> Result<Option<Part>, Error> {
-        let Some(number) = self.numbers.next() else {
-            return Ok(None);
-        };
-        let body = if self.is_decoded {
-            drop(instance);
-            self.decoded(number).await?
-        } else {
-            self.frames.stored(instance, number).await?
-        };
-        Ok(Some(self.part(number, body)))
+    /// The media type of each part, without parameters.
+    #[must_use]
+    pub fn media_type(&self) -> &str {
+        &self.media_type
     }
 
-    /// The next frame; `None` after the last one.
+    /// The next frame; `None` after the last one. It is read from `opened` if the instance is still
+    /// open, from the search for its frames.
     ///
     /// # Errors
     /// Why the frame cannot be given.
-    pub async fn open_next(&mut self) -> Result<Option<Part>, Error> {
+    pub async fn open_next(&mut self, opened: Option<Instance>) -> Result<Option<Part>, Error> {
         let Some(number) = self.numbers.next() else {
             return Ok(None);
         };
-        let body = if self.is_decoded {
-            self.decoded(number).await?
-        } else {
-            self.frames.open_stored(number).await?
+        let body = match opened {
+            _ if self.is_decoded => {
+                drop(opened);
+                Body::full(self.frames.samples(number).await?.bytes)
+            }
+            Some(opened) => self.frames.stored(opened, number).await?,
+            None => self.frames.open_stored(number).await?,
         };
-        Ok(Some(self.part(number, body)))
+        Ok(Some(Part {
+            content_type: self.content_type.clone(),
+            location: format!("{}/frames/{number}", self.address),
+            body,
+        }))
     }
 
     /// The same after the head of the response has left; see [`super::Context::patient`].
@@ -321,23 +317,10 @@ impl FrameParts {
             ..self
         }
     }
-
-    async fn decoded(&self, number: u32) -> Result<Body, Error> {
-        let bytes: Bytes = self.frames.samples(number).await?.bytes;
-        Ok(Body::full(bytes))
-    }
-
-    fn part(&self, number: u32, body: Body) -> Part {
-        Part {
-            content_type: self.content_type.clone(),
-            location: format!("{}/frames/{number}", self.address),
-            body,
-        }
-    }
 }
 
-impl Parts for FrameParts {
+impl<N: Iterator<Item = u32> + Send + 'static> Parts for FrameParts<N> {
     async fn next(&mut self) -> Result<Option<Part>, body::Error> {
-        Ok(self.open_next().await?)
+        Ok(self.open_next(None).await?)
     }
 }

@@ -9,6 +9,7 @@ use super::{Error, InstanceFrames, SelectedInstance};
 use crate::body::Body;
 use crate::dicom::json::{little_endian, width};
 use crate::dicom::{Encoding, TransferSyntax, digits, tag};
+use crate::instance::Instance;
 use crate::object::{self, Extent, Skimmed, layout, plain};
 use crate::request::accept_bulk::OCTET_STREAM;
 
@@ -47,8 +48,9 @@ pub enum OpenedValue {
         /// Of the instance.
         digest: Option<[u8; 32]>,
     },
-    /// Encapsulated pixel data: each frame is a part (PS3.18 10.4.1.1.6).
-    Frames(InstanceFrames),
+    /// Encapsulated pixel data: each frame is a part (PS3.18 10.4.1.1.6). The instance is still
+    /// open.
+    Frames(Instance, InstanceFrames),
 }
 
 /// Opens the value at a path of the metadata.
@@ -65,8 +67,8 @@ pub async fn open_value(instance: &SelectedInstance, path: &str) -> Result<Opene
     let (body, media_type) = match find(&skimmed, path)? {
         Value::Frames => {
             drop(skimmed);
-            let (_, frames) = InstanceFrames::open(instance).await?;
-            return Ok(OpenedValue::Frames(frames));
+            let (opened, frames) = InstanceFrames::open(instance).await?;
+            return Ok(OpenedValue::Frames(opened, frames));
         }
         Value::Bytes(bytes) => {
             let bytes = skimmed.into_share().hold(bytes);

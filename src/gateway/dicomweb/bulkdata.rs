@@ -24,22 +24,24 @@ impl Gateway {
     pub(crate) async fn bulkdata(
         &self,
         exchange: &Exchange<'_>,
-        instance: SelectedInstance,
+        instance: &SelectedInstance,
         path: &str,
         locator: &Locator,
     ) -> Result<Response<Body>, Error> {
         let acceptable = BulkAcceptable::parse(exchange.query(), &exchange.accept());
-        let (body, media_type, digest) = match open_value(&instance, path).await? {
+        let (body, media_type, digest) = match open_value(instance, path).await? {
             OpenedValue::Bytes {
                 body,
                 media_type,
                 digest,
             } => (body, media_type, digest),
-            OpenedValue::Frames(frames) => {
+            OpenedValue::Frames(opened, frames) => {
                 let most = u32::try_from(Frames::MOST).unwrap_or(u32::MAX);
                 let numbers: Vec<u32> = (1..=frames.count().min(most)).collect();
                 let list = Frames::of(&numbers).ok_or(Error::Internal)?;
-                return self.frames(exchange, instance, &list, locator).await;
+                return self
+                    .opened_frames(exchange, opened, frames, &list, locator)
+                    .await;
             }
         };
         let given = representation(&acceptable, media_type)?;

@@ -9,10 +9,10 @@ use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::Locator;
 use crate::gateway::edge::response::boundary;
 use crate::gateway::{Error, Gateway};
+use crate::instance::Instance;
 use crate::object;
 use crate::present::{Presented, parts};
-use crate::request::BulkAcceptable;
-use crate::request::accept_bulk;
+use crate::request::{BulkAcceptable, accept_bulk};
 use crate::resource::{FrameForm, Frames, SubResource};
 
 impl Gateway {
@@ -24,8 +24,21 @@ impl Gateway {
         list: &Frames,
         locator: &Locator,
     ) -> Result<Response<Body>, Error> {
-        let acceptable = BulkAcceptable::parse(exchange.query(), &exchange.accept());
         let (opened, frames) = InstanceFrames::open(&instance).await?;
+        self.opened_frames(exchange, opened, frames, list, locator)
+            .await
+    }
+
+    /// The same of an instance that is open already.
+    pub(crate) async fn opened_frames(
+        &self,
+        exchange: &Exchange<'_>,
+        opened: Instance,
+        frames: InstanceFrames,
+        list: &Frames,
+        locator: &Locator,
+    ) -> Result<Response<Body>, Error> {
+        let acceptable = BulkAcceptable::parse(exchange.query(), &exchange.accept());
         let numbers: Vec<u32> = list.numbers().iter().map(|number| number.get()).collect();
         let count = frames.count();
         if numbers.iter().any(|&number| number > count) {
@@ -47,20 +60,22 @@ impl Gateway {
             return Ok(unchanged);
         }
         let address = locator.base.of(&locator.target);
-        let mut parts = FrameParts::new(frames, &given, address, numbers);
-        let first = parts.first(opened).await?.ok_or(Error::Internal)?;
-        if !given.is_multipart {
+        let is_multipart = given.is_multipart;
+        let mut parts = FrameParts::new(frames, given, address, numbers);
+        let first = parts.open_next(Some(opened)).await?;
+        let first = first.ok_or(Error::Internal)?;
+        if !is_multipart {
             let presented = Presented {
                 content_type: first.content_type,
                 body: first.body,
             };
             return self.alone(exchange, presented, &location, tag.as_ref());
         }
-        let (boundary, media_type) = (boundary()?, given.media_type.as_str());
+        let (boundary, media_type) = (boundary()?, parts.media_type().to_owned());
         let presented = if is_one {
-            parts::single_part(boundary, media_type, first)
+            parts::single_part(boundary, &media_type, first)
         } else {
-            parts::multipart(boundary, media_type, Some(first), parts.patient())
+            parts::multipart(boundary, &media_type, Some(first), parts.patient())
         };
         self.together(exchange, presented, &location, tag.as_ref())
     }

@@ -83,11 +83,12 @@ impl Gateway {
             }
             SubResource::Pixeldata => {
                 let instance = selected.single()?;
-                self.bulkdata(exchange, instance, PIXEL_DATA, locator).await
+                self.bulkdata(exchange, &instance, PIXEL_DATA, locator)
+                    .await
             }
             SubResource::Bulkdata(path) => {
                 let (instance, path) = (selected.single()?, value_path(path));
-                self.bulkdata(exchange, instance, &path, locator).await
+                self.bulkdata(exchange, &instance, &path, locator).await
             }
             SubResource::Rendered
             | SubResource::Thumbnail
