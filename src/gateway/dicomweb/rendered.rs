@@ -36,24 +36,25 @@ impl Gateway {
             locator.sub_resource,
             SubResource::Thumbnail | SubResource::Frames(_, FrameForm::Thumbnail)
         );
-        let style = Rendered::parse(exchange.query())?;
-        let style = if is_thumbnail {
-            thumbnail(style)
+        let rendered = Rendered::parse(exchange.query())?;
+        let rendered = if is_thumbnail {
+            thumbnail(rendered)
         } else {
-            style
+            rendered
         };
         match &locator.target {
             Target::Instance(..) => {
                 let instance = selected.single()?;
-                self.rendered_instance(exchange, instance, style, locator)
+                self.rendered_instance(exchange, instance, rendered, locator)
                     .await
             }
             Target::Series(..) | Target::Study(_) if is_thumbnail => {
-                self.representative(exchange, selected, style, locator)
+                self.representative(exchange, selected, rendered, locator)
                     .await
             }
             Target::Series(..) | Target::Study(_) => {
-                self.all_pictures(exchange, selected, style, locator).await
+                self.all_pictures(exchange, selected, rendered, locator)
+                    .await
             }
         }
     }
@@ -99,10 +100,9 @@ impl Gateway {
         locator: &Locator,
     ) -> Result<Response<Body>, Error> {
         let location = locator.url();
-        let style = style(exchange, rendered)?;
         let mut reason = Error::from(retrieve::Error::NotLocatable);
         for instance in selected.middles() {
-            let renderer = Renderer::new(instance, style.clone());
+            let renderer = Renderer::new(instance, style(exchange, rendered.clone())?);
             match self.pictures(exchange, renderer, &[1], &location).await {
                 Err(error @ Error::Instance(object::Error::NoPixelData)) => reason = error,
                 outcome => return outcome,
