@@ -17,6 +17,9 @@ use crate::resource::Target;
 use crate::retrieve::{Job, Plan};
 use crate::source::{Kind, Source};
 
+/// The warning of the root over all manifests where they disagree on the patient.
+pub(crate) const LEFT_OUT: &str = "manifests that name another patient are left out";
+
 impl Gateway {
     /// A holding with everything that a DICOMweb root has of a study, and perhaps more.
     pub(crate) async fn holding(

@@ -9,15 +9,13 @@ use crate::gateway::edge::conditional::{self, EntityTag};
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::BaseUrl;
 use crate::gateway::edge::response::{CACHE_STATUS, HIT, MISS, boundary, response, warn};
+use crate::gateway::selection::LEFT_OUT;
 use crate::gateway::{Error, Gateway};
 use crate::instance::{Instance, Instances, Way};
 use crate::present::{self, Presented};
 use crate::request::{Acceptable, Payload, Root};
 use crate::resource::Target;
 use crate::retrieve::{Missing, Retrieval};
-
-/// A warning at the root over all manifests.
-const LEFT_OUT: &str = "manifests that name another patient are left out";
 
 impl Gateway {
     /// The instances of a target out of a manifest's selection.
@@ -99,8 +97,11 @@ impl Gateway {
 /// The representations of a target that the client accepts.
 pub(crate) fn acceptable(exchange: &Exchange<'_>, target: &Target) -> Result<Acceptable, Error> {
     let is_instance = matches!(target, Target::Instance(..));
-    let acceptable = Acceptable::parse(exchange.query(), &exchange.accept(), is_instance)?;
-    Ok(acceptable)
+    Ok(Acceptable::parse(
+        exchange.query(),
+        &exchange.accept(),
+        is_instance,
+    )?)
 }
 
 fn present(

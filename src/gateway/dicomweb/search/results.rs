@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::gateway::selection::LEFT_OUT;
 use crate::manifest::Outline;
 use crate::search::Row;
 
@@ -54,9 +55,7 @@ impl Results {
         let unreadable = self
             .has_unreadable
             .then(|| "Some manifests cannot be read and were not searched".to_owned());
-        let left_out = self
-            .has_left_out
-            .then(|| "manifests that name another patient are left out".to_owned());
+        let left_out = self.has_left_out.then(|| LEFT_OUT.to_owned());
         let warnings = remainder.into_iter().chain(unreadable).chain(left_out);
         warnings.collect()
     }
