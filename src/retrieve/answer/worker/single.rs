@@ -233,10 +233,10 @@ impl Worker {
     ) -> Result<Option<AnswerEnd>, Stop> {
         let job = progress.job;
         let given = progress.given;
-        let question = self.question(job, job.listing.instance(uid), form);
+        let question = || self.question(job, job.listing.instance(uid), form);
         let answer = match asked {
-            Some(follower) => self.answer_of(follower, &question).await,
-            None => match self.ask(progress, uid, question.clone()).await? {
+            Some(follower) => self.answer_of(follower, question).await,
+            None => match self.ask(progress, uid, form).await? {
                 Answer::FromCache(end) => return Ok(Some(end)),
                 Answer::FromSource(answer) => answer,
             },
@@ -248,7 +248,10 @@ impl Worker {
                 match given {
                     Ok(end) => return Ok(Some(end)),
                     // The cache evicted the instance in the meantime.
-                    Err(NotKept { .. }) => self.open(question, None).await,
+                    Err(NotKept { .. }) => {
+                        let question = self.question(job, job.listing.instance(uid), form);
+                        self.open(question, None).await
+                    }
                 }
             }
             answer => answer,
@@ -266,20 +269,20 @@ impl Worker {
         &mut self,
         progress: &mut Progress<'_>,
         uid: &SopInstanceUid,
-        question: Question,
+        form: Representation,
     ) -> Result<Answer, Stop> {
-        let form = question.representation;
         let nothing = Knowledge::Nothing;
         let had = match self.give_one_kept(progress, uid, form, nothing).await? {
             Ok(end) => return Ok(Answer::FromCache(end)),
             Err(not_kept) => not_kept.had,
         };
+        let job = progress.job;
         let conditional = Question {
             had,
-            ..question.clone()
+            ..self.question(job, job.listing.instance(uid), form)
         };
         let turn = self.retriever.turn(&conditional, self.claim()).await;
-        if !self.holds(progress.job, uid, form) {
+        if !self.holds(job, uid, form) {
             let answer = match turn {
                 Ok(seat) => self.open(conditional, seat).await,
                 Err(error) => Err(error),
@@ -301,13 +304,13 @@ impl Worker {
     async fn answer_of(
         &self,
         follower: Follower,
-        question: &Question,
+        question: impl FnOnce() -> Question,
     ) -> Result<Follower, source::Error> {
         match follower.opened().await {
             Ok(_is_partial) => Ok(follower),
             // The crossing serves its first follower only, so this follower must ask by itself.
             Err(source::Error::BrokeOff(body::Error::Abandoned)) if follower.has_joined => {
-                self.open(question.clone(), None).await
+                self.open(question(), None).await
             }
             Err(error) => Err(error),
         }
