@@ -4,14 +4,14 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::files;
 use crate::dicom::SeriesInstanceUid;
 use crate::ihe::HomeCommunityId;
-use crate::manifest::Outline;
-use crate::manifest::Registration;
+use crate::manifest::{Outline, Registration};
 
 /// The version of the outlines in records; outlines of an older version are rebuilt.
 const VERSION: u32 = 2;
@@ -116,11 +116,7 @@ impl From<&Record> for StoredRecord {
             studies: Some(record.studies.clone()),
             version: VERSION,
             sequence: record.sequence,
-            digest: record
-                .digest
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            digest: HEXLOWER.encode(&record.digest),
             length: record.length,
         }
     }
@@ -158,16 +154,6 @@ impl TryFrom<StoredRecord> for Record {
     }
 }
 
-fn parse_digest(text: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    if text.len() != 64 {
-        return None;
-    }
-    for (byte, at) in digest.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(digest)
-}
 /// The digest that identifies a registration: of its document and its options.
 pub(super) fn digest(document: &[u8], registration: &Registration) -> [u8; 32] {
     let mut hash = Sha256::new();
@@ -183,4 +169,9 @@ pub(super) fn digest(document: &[u8], registration: &Registration) -> [u8; 32] {
     hash.update("\n");
     hash.update(document);
     hash.finalize().into()
+}
+
+fn parse_digest(text: &str) -> Option<[u8; 32]> {
+    let digest = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+    digest.try_into().ok()
 }

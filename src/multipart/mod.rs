@@ -12,7 +12,7 @@ mod part_head;
 mod properties;
 mod split;
 
-use std::fmt::Write;
+use data_encoding::HEXLOWER;
 
 pub use error::Error;
 pub use join::Joiner;
@@ -51,12 +51,7 @@ impl Boundary {
     /// in a body (some clients search for it anywhere, not only at the start of a line).
     #[must_use]
     pub fn from_random(random: [u8; 16]) -> Self {
-        let mut text = String::from("xcwado-");
-        for byte in random {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Self(text.into())
+        Self(format!("xcwado-{}", HEXLOWER.encode(&random)).into())
     }
 
     /// The boundary as text, without quotes.

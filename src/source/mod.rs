@@ -24,8 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
+use url::Url;
 
 pub use arrival::{Arrival, Arrivals};
 pub use offered::{Answer, ResourceRequest};
@@ -38,7 +40,6 @@ use crate::ihe::RetrieveLocationUid;
 use crate::instance::Instance;
 use crate::metrics::Metrics;
 use crate::resource::Target;
-use url::Url;
 
 use client::Client;
 use folder::Folder;
@@ -345,12 +346,7 @@ fn key(address: &str, location: &str) -> String {
 
 /// 128 bits of a SHA-256.
 fn short_hash(text: &str) -> String {
-    let digest = Sha256::digest(text);
-    digest
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    HEXLOWER.encode(&Sha256::digest(text)[..16])
 }
 
 impl Kind {
