@@ -18,8 +18,7 @@ use crate::rig::process::Server;
 use crate::rig::report::{at_least, at_most, figure};
 use crate::rig::settings::{LOCATION, Settings, THEIRS};
 use crate::servers::faulty::{self, SHAPE};
-use crate::study::manifest;
-use crate::study::{STUDY, instance_uid, series_uid};
+use crate::study::{STUDY, instance_uid, manifest, series_uid};
 
 const CLIENTS: u64 = 32;
 /// One request in so many asks for a whole series.

@@ -12,8 +12,7 @@ use crate::source::client::Client;
 use crate::source::greeting::{Error, Greeting};
 use crate::source::xc_wado::RespondingGateway;
 use crate::source::{self, Kind, Source};
-use crate::start::Failure;
-use crate::start::{Components, block_on, library};
+use crate::start::{Components, Failure, block_on, library};
 
 /// Days before its expiry from which a certificate's remaining days are shown.
 const SOON_DAYS: i64 = 21;

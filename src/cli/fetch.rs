@@ -25,8 +25,7 @@ use crate::resource::Target;
 use crate::source::client::{Client, Settings};
 use crate::source::wado_rs::WadoRs;
 use crate::source::{Arrival, Arrivals, InstanceRequest, Kind, Representation, Source, Terms};
-use crate::start::Failure;
-use crate::start::block_on;
+use crate::start::{Failure, block_on};
 
 pub(super) const EXAMPLES: &str = "Examples:
   xcwado fetch manifest.dcm -o images --gateway http://127.0.0.1:8080

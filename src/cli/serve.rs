@@ -4,8 +4,7 @@ use std::path::Path;
 
 use crate::community::Registry;
 use crate::server;
-use crate::start::Failure;
-use crate::start::{Services, block_on, listen, survive_hang_up};
+use crate::start::{Failure, Services, block_on, listen, survive_hang_up};
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     server::raise_limit();

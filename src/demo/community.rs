@@ -12,8 +12,7 @@ use super::model::{Location, LocationIds};
 use crate::config::Config;
 use crate::ihe::HomeCommunityId;
 use crate::manifest::{Id, Registration, Submission};
-use crate::start::Failure;
-use crate::start::{Services, Sockets};
+use crate::start::{Failure, Services, Sockets};
 
 /// A community with bound sockets.
 #[derive(Debug)]

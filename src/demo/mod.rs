@@ -19,8 +19,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::manifest::Id;
-use crate::start::Failure;
-use crate::start::block_on;
+use crate::start::{Failure, block_on};
 use community::{Addresses, Community, home_community_id, location_ids};
 use model::{Location, Study};
 

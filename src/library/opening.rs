@@ -9,8 +9,7 @@ use super::files::{self, DOCUMENT, Name, RECORD};
 use super::index::Index;
 use super::record::{Record, read_record};
 use super::{Error, outlines, random_id};
-use crate::manifest::Id;
-use crate::manifest::Registered;
+use crate::manifest::{Id, Registered};
 
 /// Reads all records, and removes the remains of a crash. Foreign files stay; they are counted.
 pub(super) fn read_all(directory: &Path) -> io::Result<Index> {

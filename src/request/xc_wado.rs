@@ -16,8 +16,7 @@ use crate::community::Address;
 use crate::dicom::{NotAUid, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
 use crate::manifest::retrieve_url::base_uri;
-use crate::resource::Target;
-use crate::resource::{FrameForm, Level, SubResource};
+use crate::resource::{FrameForm, Level, SubResource, Target};
 
 /// Deviations from the standard that are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -13,8 +13,7 @@ use super::{Error, Kind, Representation, Source};
 use crate::body;
 use crate::dicom::MediaType;
 use crate::hop::Hop;
-use crate::resource::SubResource;
-use crate::resource::Target;
+use crate::resource::{SubResource, Target};
 
 /// A resource below a study, series or instance.
 #[derive(Debug, Clone, Copy)]

@@ -15,8 +15,7 @@ use crate::rig::process::Server;
 use crate::rig::report::milliseconds;
 use crate::rig::settings::{LOCATION, Settings, THEIRS};
 use crate::servers::origin;
-use crate::study::manifest;
-use crate::study::{self, STUDY, Shape};
+use crate::study::{self, STUDY, Shape, manifest};
 
 /// One that keeps what it fetches.
 pub(crate) struct Keeper {

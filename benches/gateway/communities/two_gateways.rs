@@ -7,8 +7,7 @@ use crate::rig::process::Server;
 use crate::rig::report::{at_most, figure};
 use crate::rig::settings::{LOCATION, Settings, THEIRS};
 use crate::servers::origin;
-use crate::study::manifest;
-use crate::study::{STUDY, Shape};
+use crate::study::{STUDY, Shape, manifest};
 
 const SHAPE: Shape = Shape {
     series: 4,

@@ -8,8 +8,7 @@ use crate::rig::client::Connection;
 use crate::rig::process::Server;
 use crate::rig::report::{at_least, at_most, figure, median};
 use crate::rig::settings::{LOCATION, Settings, THEIRS};
-use crate::study::manifest;
-use crate::study::{self, STUDY, Shape};
+use crate::study::{self, STUDY, Shape, manifest};
 
 const SHAPE: Shape = Shape {
     series: 1,

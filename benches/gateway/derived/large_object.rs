@@ -10,8 +10,7 @@ use crate::rig::process::Server;
 use crate::rig::report::{at_most, figure, milliseconds};
 use crate::rig::settings::{LOCATION, OURS, Settings, THEIRS};
 use crate::study::dicom::Dataset;
-use crate::study::manifest;
-use crate::study::{self, CT_IMAGE_STORAGE, STUDY, Shape};
+use crate::study::{self, CT_IMAGE_STORAGE, STUDY, Shape, manifest};
 
 const SHAPE: Shape = Shape {
     series: 1,

@@ -10,8 +10,7 @@ use crate::derived::frames::load;
 use crate::rig::process::Server;
 use crate::rig::report::{at_most, figure, median};
 use crate::rig::settings::{LOCATION, Settings, THEIRS};
-use crate::study::manifest;
-use crate::study::{STUDY, Shape};
+use crate::study::{STUDY, Shape, manifest};
 
 const SHAPE: Shape = Shape {
     series: 1,

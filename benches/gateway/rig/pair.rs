@@ -3,8 +3,7 @@
 use crate::rig::authority::Authority;
 use crate::rig::process::Server;
 use crate::rig::settings::{LOCATION, OURS, Settings, THEIRS};
-use crate::study::Shape;
-use crate::study::manifest;
+use crate::study::{Shape, manifest};
 
 /// The connection between the two gateways, and their settings beyond the defaults.
 #[derive(Debug, Clone, Copy)]

@@ -9,8 +9,7 @@ use crate::rig::process::{Server, memory_of};
 use crate::rig::report::{at_most, figure, median, milliseconds};
 use crate::rig::settings::Settings;
 use crate::servers::origin;
-use crate::study::manifest;
-use crate::study::{self, STUDY, Shape};
+use crate::study::{self, STUDY, Shape, manifest};
 
 const LARGE: Shape = Shape {
     series: 10,

@@ -6,8 +6,7 @@ use crate::rig::process::Server;
 use crate::rig::report::{at_most, figure};
 use crate::rig::settings::Settings;
 use crate::servers::origin;
-use crate::study::manifest;
-use crate::study::{self, STUDY, Shape};
+use crate::study::{self, STUDY, Shape, manifest};
 
 const SHAPE: Shape = Shape {
     series: 4,

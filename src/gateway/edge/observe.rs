@@ -13,8 +13,7 @@ use crate::gateway::edge::exchange::Exchange;
 use crate::ihe::HomeCommunityId;
 use crate::metrics::Metrics;
 use crate::request::{self, Resource};
-use crate::resource::Target;
-use crate::resource::{FrameForm, SubResource};
+use crate::resource::{FrameForm, SubResource, Target};
 
 /// The kinds of requests, as metrics and logs name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
