@@ -24,6 +24,8 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// The folder for manifests and the cache.
     pub data_directory: PathBuf,
+    /// Runtimes that serve connections; 0: one for each core.
+    pub threads: usize,
     /// `[listen]`.
     pub listen: server::Settings,
     /// `[gateway_listen]`.
@@ -187,6 +189,7 @@ impl Config {
                 .take("data_directory")
                 .unwrap_or_else(|| "var".into()),
             public_url,
+            threads: reader.take("threads").unwrap_or_default(),
             home_community_id: home_community_id.unwrap_or_else(Self::no_community),
         };
         reader.problems.extend(config.unprotected_tokens());

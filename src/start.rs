@@ -3,12 +3,13 @@
 use std::fmt::Display;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::access::Access;
@@ -21,7 +22,7 @@ use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::pixels::Pool;
 use crate::retrieve::Retriever;
-use crate::server::{self, Listeners, Tls};
+use crate::server::{self, Cores, Listeners, Tls};
 
 /// Why a command failed: one sentence for the user.
 #[derive(Debug)]
@@ -104,6 +105,9 @@ impl Services {
             public: config.listen.entrance(sockets.public, self.opened.tls),
             gateways: gateways.map(|((settings, socket), tls)| settings.entrance(socket, tls)),
             operator: sockets.operator,
+            cores: Cores::start(config.threads).map_err(|error| {
+                Failure(format!("threads: the runtimes cannot be started: {error}"))
+            })?,
         };
         let drain = Duration::from_secs(config.listen.drain_seconds);
         server::run(listeners, gateway, self.metrics, drain, shutdown).await;
@@ -214,17 +218,15 @@ pub(crate) struct Sockets {
 }
 
 /// Binds every listener, and replaces port 0 in the settings by the assigned port.
-pub(crate) async fn listen(config: &mut Config) -> Result<Sockets, Failure> {
-    let bind = async |key: &str, address| {
-        TcpListener::bind(address)
-            .await
-            .map_err(|error| Failure(format!("{key}: {address}: {error}")))
+pub(crate) fn listen(config: &mut Config) -> Result<Sockets, Failure> {
+    let bind = |key: &str, address| {
+        bind(address).map_err(|error| Failure(format!("{key}: {address}: {error}")))
     };
     let sockets = Sockets {
-        public: bind("listen.address", config.listen.address).await?,
-        operator: bind("listen.operator_address", config.listen.operator_address).await?,
+        public: bind("listen.address", config.listen.address)?,
+        operator: bind("listen.operator_address", config.listen.operator_address)?,
         gateways: match &config.gateway_listen {
-            Some(listen) => Some(bind("gateway_listen.address", listen.address).await?),
+            Some(listen) => Some(bind("gateway_listen.address", listen.address)?),
             None => None,
         },
     };
@@ -239,6 +241,13 @@ pub(crate) async fn listen(config: &mut Config) -> Result<Sockets, Failure> {
         listen.address = bound(socket)?;
     }
     Ok(sockets)
+}
+
+/// A listening socket that does not block.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {
@@ -263,9 +272,10 @@ pub(crate) fn survive_hang_up() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs an asynchronous command.
+/// Runs an asynchronous command. A gateway serves connections on runtimes of their own
+/// ([`Cores`]).
 pub(crate) fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Failure::new)?

@@ -11,6 +11,7 @@ mod watch;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub use watch::End;
 use crate::budget;
 use crate::dicom::walk::NotWhole;
 use file::Span;
-use generate::{Producer, poll_generated};
+use generate::{Emitted, Producer, poll_generated};
 use watch::Watch;
 
 /// Why a body broke off.
@@ -89,7 +90,7 @@ enum Kind {
     Channel(mpsc::Receiver<Message>),
     Generated {
         producer: Producer,
-        emitted: mpsc::Receiver<Bytes>,
+        emitted: Arc<Emitted>,
     },
     /// It is about to fail with this.
     Failing(Error, Pin<Box<Sleep>>),

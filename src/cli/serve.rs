@@ -10,7 +10,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     server::raise_limit();
     let (mut config, parts) = Services::load(path)?;
     block_on(async {
-        let sockets = listen(&mut config).await?;
+        let sockets = listen(&mut config)?;
         let public = config.listen.address;
         let operator = config.listen.operator_address;
         let gateways = config.gateway_listen.as_ref().map(|listen| listen.address);

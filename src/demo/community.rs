@@ -1,18 +1,16 @@
 //! The two communities of the demonstration. Each starts like any deployment: from a `config.toml`
 //! and certificate files.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use tokio::net::TcpListener;
 
 use super::certificates;
 use super::model::{Location, LocationIds};
 use crate::config::Config;
 use crate::ihe::HomeCommunityId;
 use crate::manifest::{Id, Registration, Submission};
-use crate::start::{Failure, Services, Sockets};
+use crate::start::{self, Failure, Services, Sockets};
 
 /// A community with bound sockets.
 #[derive(Debug)]
@@ -75,12 +73,12 @@ pub(super) fn location_ids(location: Location) -> LocationIds {
 
 impl Community {
     /// Writes its certificates and binds its sockets, the public one to `port`.
-    pub(super) async fn open(location: Location, root: &Path, port: u16) -> Result<Self, Failure> {
+    pub(super) fn open(location: Location, root: &Path, port: u16) -> Result<Self, Failure> {
         let directory = root.join(alias(location));
         std::fs::create_dir_all(&directory).map_err(Failure::new)?;
         certificates::write(&directory, gateway_name(location))?;
-        let public = bind(port).await?;
-        let (gateways, operator) = (bind(0).await?, bind(0).await?);
+        let public = bind(port)?;
+        let (gateways, operator) = (bind(0)?, bind(0)?);
         let address = |socket: &TcpListener| socket.local_addr().map_err(Failure::new);
         let addresses = Addresses {
             public: address(&public)?,
@@ -225,8 +223,7 @@ impl JoinedCommunity {
     }
 }
 
-async fn bind(port: u16) -> Result<TcpListener, Failure> {
-    TcpListener::bind(("127.0.0.1", port))
-        .await
+fn bind(port: u16) -> Result<TcpListener, Failure> {
+    start::bind(([127, 0, 0, 1], port).into())
         .map_err(|error| Failure(format!("port {port}: {error}; choose another --port")))
 }

@@ -36,8 +36,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let study = study::generate(root.path()).map_err(Failure::new)?;
     let manifests = write_manifests(&study, root.path())?;
     block_on(async {
-        let a = Community::open(Location::A, root.path(), arguments.port).await?;
-        let b = Community::open(Location::B, root.path(), 0).await?;
+        let a = Community::open(Location::A, root.path(), arguments.port)?;
+        let b = Community::open(Location::B, root.path(), 0)?;
         let mut instructions = Instructions {
             study: &study,
             manifest: &manifests[0],

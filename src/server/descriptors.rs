@@ -1,9 +1,9 @@
 //! File descriptors: the system's limit, and a reserve that client connections cannot use.
 
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpStream;
 
 /// The limit of an unlimited system, and the largest reserve: sources, files and operators need no
 /// more.

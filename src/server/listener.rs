@@ -1,6 +1,8 @@
 //! One listening socket: accepts connections while seats are free.
 
 use std::future::Future;
+use std::io;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::Entrance;
 use super::activity::Patience;
 use super::connection::{self, Terms};
+use super::cores::Cores;
 use super::descriptors::Descriptors;
 use super::handshake::{self, Stream};
 use super::review::review;
@@ -48,6 +51,8 @@ pub(super) struct Listener {
     pub(super) largest_head: usize,
     /// Whether it reserves some file descriptors for other uses.
     pub(super) keeps_descriptors_free: bool,
+    /// The runtimes of its connections.
+    pub(super) cores: Arc<Cores>,
 }
 
 impl Listener {
@@ -92,14 +97,11 @@ impl Listener {
         let terms = self.terms();
         let refused = metrics.refused_connections.with_label_values(&[self.name]);
         let descriptors = Descriptors::of_process();
-        while let Some(stream) = self.accept().await {
-            // A connection that is already closed has no address.
-            let Ok(address) = stream.peer_addr() else {
-                continue;
-            };
+        let Some(socket) = self.socket() else { return };
+        while let Some((stream, address)) = self.accept(&socket).await {
             let is_allowed = !self.keeps_descriptors_free || descriptors.allow(&stream);
             let seat = is_allowed.then(|| seats.take(address.ip())).flatten();
-            let Some(seat) = seat else {
+            let Some((seat, place)) = seat.zip(self.cores.place()) else {
                 refused.inc();
                 continue;
             };
@@ -107,7 +109,7 @@ impl Listener {
             let (terms, answer, name) = (terms.clone(), answer.clone(), self.name);
             let open = metrics.open_connections.with_label_values(&[name]);
             let closed = metrics.closed_connections.clone();
-            tasks.spawn(async move {
+            place.run(tasks.track_future(async move {
                 open.inc();
                 let occupant = &seat.occupant;
                 // It can be displaced before its first request.
@@ -123,7 +125,7 @@ impl Listener {
                     }
                 }
                 open.dec();
-            });
+            }));
         }
     }
 
@@ -138,7 +140,7 @@ impl Listener {
     /// The steps before the first request: the TLS handshake, if TLS is on.
     fn greeting(
         &self,
-        stream: TcpStream,
+        stream: net::TcpStream,
         seat: &Seat,
         metrics: &Metrics,
     ) -> impl Future<Output = Option<(Stream, Peer)>> + Send + 'static {
@@ -148,6 +150,8 @@ impl Listener {
         let failed = metrics.failed_handshakes.with_label_values(&[listener]);
         let occupant = Arc::clone(&seat.occupant);
         async move {
+            // It is registered here, with the runtime of its core.
+            let stream = TcpStream::from_std(stream).ok()?;
             let address = stream.peer_addr().ok()?.ip();
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a connection cannot be set up");
@@ -183,16 +187,30 @@ impl Listener {
         }
     }
 
+    /// The listening socket, registered with the runtime of this task.
+    fn socket(&self) -> Option<TcpListener> {
+        let socket = self
+            .entrance
+            .socket
+            .try_clone()
+            .and_then(TcpListener::from_std);
+        let failed = |error: &io::Error| {
+            let listener = self.name;
+            tracing::error!(listener, %error, "the listener cannot be used");
+        };
+        socket.inspect_err(failed).ok()
+    }
+
     /// The next connection; `None` when the gateway stops.
-    async fn accept(&self) -> Option<TcpStream> {
+    async fn accept(&self, socket: &TcpListener) -> Option<Accepted> {
         let mut has_told = false;
         loop {
             let accepted = tokio::select! {
                 () = self.stopping.cancelled() => return None,
-                accepted = self.entrance.socket.accept() => accepted,
+                accepted = socket.accept() => accepted,
             };
-            match accepted {
-                Ok((stream, _peer)) => return Some(stream),
+            match accepted.and_then(unregistered) {
+                Ok(accepted) => return Some(accepted),
                 // Out of file descriptors, or the client has disconnected. The pause prevents a
                 // busy loop in the first case, and the error is logged once, not twenty times a
                 // second.
@@ -206,6 +224,13 @@ impl Listener {
             }
         }
     }
+}
+
+/// A connection that no runtime watches yet, and the client's address.
+type Accepted = (net::TcpStream, SocketAddr);
+
+fn unregistered((stream, address): (TcpStream, SocketAddr)) -> io::Result<Accepted> {
+    Ok((stream.into_std()?, address))
 }
 
 fn builder(head: Duration, largest_head: usize) -> auto::Builder<TokioExecutor> {

@@ -3,6 +3,7 @@
 
 mod activity;
 mod connection;
+mod cores;
 mod descriptors;
 mod handshake;
 mod listener;
@@ -14,12 +15,13 @@ mod settings;
 mod wire;
 
 use std::future::Future;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use cores::Cores;
 pub use descriptors::raise_limit;
 pub use settings::{GatewaySettings, Settings};
 
@@ -63,6 +65,8 @@ pub struct Listeners {
     pub gateways: Option<Entrance>,
     /// For operators.
     pub operator: TcpListener,
+    /// The runtimes of connections, except those of operators.
+    pub cores: Cores,
 }
 
 const OPERATOR_CONNECTIONS: usize = 32;
@@ -89,14 +93,15 @@ pub async fn run(
     let gateway = Arc::new(gateway);
     let operator = Operator::new(Arc::clone(&gateway), metrics.clone(), stopping.clone());
     let operator = Arc::new(operator);
-    let shutdown_terms = Shutdown {
+    let shared = Shared {
         stopping: stopping.clone(),
         drain,
+        cores: Arc::new(listeners.cores),
     };
-    let public = shutdown_terms.clients("public", Door::Public, listeners.public, &gateway);
+    let public = shared.clients("public", Door::Public, listeners.public, &gateway);
     let partners = listeners
         .gateways
-        .map(|entrance| shutdown_terms.clients("gateway", Door::Gateway, entrance, &gateway));
+        .map(|entrance| shared.clients("gateway", Door::Gateway, entrance, &gateway));
     let operators = operators(listeners.operator, stopped.clone(), gateway.largest_head());
     let serve_clients = async {
         let answer = move |peer: Arc<Peer>, request| {
@@ -123,13 +128,14 @@ pub async fn run(
     tokio::join!(stop, serve_clients, serve_operators);
 }
 
-/// The end of a listener.
-struct Shutdown {
+/// What the listeners for viewers and partners share: the runtimes, and their end.
+struct Shared {
     stopping: CancellationToken,
     drain: Duration,
+    cores: Arc<Cores>,
 }
 
-impl Shutdown {
+impl Shared {
     /// A listener for viewers or partners.
     fn clients(
         &self,
@@ -150,6 +156,7 @@ impl Shutdown {
             drain: self.drain,
             largest_head: gateway.largest_head(),
             keeps_descriptors_free: true,
+            cores: Arc::clone(&self.cores),
         }
     }
 }
@@ -178,5 +185,6 @@ fn operators(socket: TcpListener, stopped: CancellationToken, largest_head: usiz
         drain: OPERATOR_DRAIN,
         largest_head,
         keeps_descriptors_free: false,
+        cores: Arc::new(Cores::of_this_task()),
     }
 }

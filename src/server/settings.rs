@@ -1,11 +1,10 @@
 //! The settings of the listeners.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::net::TcpListener;
 use url::Url;
 
 use super::seats::Numbers;

@@ -24,7 +24,7 @@ use xcwado::library::Library;
 use xcwado::metrics::Metrics;
 use xcwado::pixels::Pool;
 use xcwado::retrieve::Retriever;
-use xcwado::server::{self, Listeners};
+use xcwado::server::{self, Cores, Listeners};
 
 use crate::rig::client::{Answer, Stream, open, request};
 
@@ -116,10 +116,10 @@ impl Rig {
             let gateways = config.gateway_listen.as_ref();
             let gateways = gateways.zip(gateway_tls).zip(gateway_socket);
             let listeners = Listeners {
-                public: config.listen.entrance(listener(public_socket), tls),
-                gateways: gateways
-                    .map(|((listen, tls), (socket, _))| listen.entrance(listener(socket), tls)),
-                operator: listener(operator_socket),
+                public: config.listen.entrance(public_socket, tls),
+                gateways: gateways.map(|((listen, tls), (socket, _))| listen.entrance(socket, tls)),
+                operator: operator_socket,
+                cores: Cores::start(2).expect("two threads"),
             };
             let shutdown = stop.cancelled_owned();
             let drain = Duration::from_secs(config.listen.drain_seconds);
@@ -272,8 +272,7 @@ fn assemble(config: &Config, directory: &Path, metrics: &Metrics) -> Gateway {
 /// Runs a gateway on a runtime of its own, so that the client in a test never delays it.
 fn run(gateway: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+        let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime");
@@ -295,11 +294,7 @@ fn show_log() {
 
 fn bind() -> (TcpListener, SocketAddr) {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    socket.set_nonblocking(true).expect("a socket of its own");
     let address = socket.local_addr().expect("an address");
     (socket, address)
-}
-
-fn listener(socket: TcpListener) -> tokio::net::TcpListener {
-    socket.set_nonblocking(true).expect("a socket of its own");
-    tokio::net::TcpListener::from_std(socket).expect("a listener")
 }
