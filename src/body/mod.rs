@@ -4,6 +4,7 @@
 
 mod file;
 mod generate;
+pub mod handover;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -11,7 +12,6 @@ mod watch;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ pub use watch::End;
 use crate::budget;
 use crate::dicom::walk::NotWhole;
 use file::Span;
-use generate::{Emitted, Producer, poll_generated};
+use generate::{Producer, poll_generated};
+use handover::Taker;
 use watch::Watch;
 
 /// Why a body broke off.
@@ -90,7 +91,7 @@ enum Kind {
     Channel(mpsc::Receiver<Message>),
     Generated {
         producer: Producer,
-        emitted: Arc<Emitted>,
+        emitted: Taker<Bytes>,
     },
     /// It is about to fail with this.
     Failing(Error, Pin<Box<Sleep>>),

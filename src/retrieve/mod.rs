@@ -36,9 +36,6 @@ use ahead::Ahead;
 use crossing::Crossings;
 use learned::SourceTraits;
 
-/// Chunks of a passed-through body that are read ahead of a slow client.
-pub const CHUNKS_AHEAD: usize = 2;
-
 /// Limits on retrieval.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
