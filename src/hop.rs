@@ -24,21 +24,32 @@ const PREFIX: &str = "xcwado-";
 
 /// The gateway's name in `Via`: the same for every process of a community, without a host name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pseudonym(Box<str>);
+pub struct Pseudonym {
+    name: Box<str>,
+    /// `Via` of a request that has passed no other gateway.
+    alone: HeaderValue,
+}
 
 /// The hop headers of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hop {
     via: HeaderValue,
-    traceparent: HeaderValue,
+    traceparent: TraceParent,
     /// The request's name in logs.
     pub request_id: RequestId,
+}
+
+/// The trace that a request belongs to. Only a request to a source needs its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum TraceParent {
+    Carried(HeaderValue),
+    New([u8; 32]),
 }
 
 /// The name of a request across hops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId {
-    text: Box<str>,
+    text: HeaderValue,
     /// Whether a gateway generated it, or it looks so: then it may be logged.
     is_random: bool,
 }
@@ -53,13 +64,17 @@ impl Pseudonym {
     #[must_use]
     pub fn of(community: &HomeCommunityId) -> Self {
         let digest = Sha256::digest(community.as_str());
-        Self(format!("{PREFIX}{}", HEXLOWER.encode(&digest[..8])).into())
+        let name = format!("{PREFIX}{}", HEXLOWER.encode(&digest[..8]));
+        Self {
+            alone: via_of(&[&name]),
+            name: name.into(),
+        }
     }
 }
 
 impl fmt::Display for Pseudonym {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
@@ -70,13 +85,12 @@ impl Hop {
     /// # Errors
     /// [`Loop`] if the request has passed this gateway, or too many gateways.
     pub fn read(headers: &HeaderMap, here: &Pseudonym, random: [u8; 32]) -> Result<Self, Loop> {
-        let (trace, id) = random.split_at(16);
+        let trace = carried(headers, &TRACEPARENT, is_traceparent).cloned();
+        let new_id = || RequestId::new(&random[16..]);
         Ok(Self {
             via: via(headers, here)?,
-            traceparent: carried(headers, &TRACEPARENT, is_traceparent)
-                .cloned()
-                .unwrap_or_else(|| new_traceparent(trace, id)),
-            request_id: RequestId::read(headers).unwrap_or_else(|| RequestId::new(id)),
+            traceparent: trace.map_or(TraceParent::New(random), TraceParent::Carried),
+            request_id: RequestId::read(headers).unwrap_or_else(new_id),
         })
     }
 
@@ -84,7 +98,7 @@ impl Hop {
     pub fn fields(&self) -> [(HeaderName, HeaderValue); 3] {
         [
             (VIA, self.via.clone()),
-            (TRACEPARENT, self.traceparent.clone()),
+            (TRACEPARENT, self.traceparent.value()),
             (REQUEST_ID, self.request_id.value()),
         ]
     }
@@ -92,29 +106,33 @@ impl Hop {
 
 impl RequestId {
     fn read(headers: &HeaderMap) -> Option<Self> {
-        let text = carried(headers, &REQUEST_ID, is_request_id)?
-            .to_str()
-            .ok()?;
+        let text = carried(headers, &REQUEST_ID, is_request_id)?;
         Some(Self {
-            is_random: is_uuid(text),
-            text: text.into(),
+            is_random: is_uuid(text.to_str().ok()?),
+            text: text.clone(),
         })
     }
 
     fn new(random: &[u8]) -> Self {
-        let digits = HEXLOWER.encode(random);
+        let mut digits = [0; 32];
+        HEXLOWER.encode_mut(&random[..16], &mut digits);
         // RFC 9562 5.4: version 4, variant 1.
-        let variant = char::from(b"89ab"[usize::from(random[8] & 3)]);
-        let text = format!(
-            "{}-{}-4{}-{variant}{}-{}",
-            &digits[..8],
-            &digits[8..12],
-            &digits[13..16],
-            &digits[17..20],
-            &digits[20..32],
-        );
+        digits[12] = b'4';
+        digits[16] = b"89ab"[usize::from(random[8] & 3)];
+        let mut text = [b'-'; 36];
+        for (at, digits) in [
+            (0, 0..8),
+            (9, 8..12),
+            (14, 12..16),
+            (19, 16..20),
+            (24, 20..32),
+        ]
+        .map(|(at, range)| (at, &digits[range]))
+        {
+            text[at..at + digits.len()].copy_from_slice(digits);
+        }
         Self {
-            text: text.into(),
+            text: HeaderValue::from_bytes(&text).expect("digits are visible"),
             is_random: true,
         }
     }
@@ -122,29 +140,37 @@ impl RequestId {
     /// Its header field.
     #[must_use]
     pub fn value(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.text).expect("it has only visible characters")
+        self.text.clone()
     }
 
     /// Its form for logs: an id chosen by the client could be a patient's name.
     #[must_use]
     pub fn for_log(&self) -> &str {
-        if self.is_random { &self.text } else { "-" }
+        let text = self.text.to_str().ok();
+        text.filter(|_text| self.is_random).unwrap_or("-")
     }
 }
 
 /// The gateways on the path, and this one. Other names are dropped, because they reveal a network.
 fn via(headers: &HeaderMap, here: &Pseudonym) -> Result<HeaderValue, Loop> {
+    if !headers.contains_key(VIA) {
+        return Ok(here.alone.clone());
+    }
     let fields = headers.get_all(VIA).iter();
     let entries = fields
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','));
     let mut passed: Vec<&str> = entries.filter_map(pseudonym).collect();
-    if passed.contains(&&*here.0) || passed.len() >= MOST_GATEWAYS {
+    if passed.contains(&&*here.name) || passed.len() >= MOST_GATEWAYS {
         return Err(Loop);
     }
-    passed.push(&here.0);
+    passed.push(&here.name);
+    Ok(via_of(&passed))
+}
+
+fn via_of(passed: &[&str]) -> HeaderValue {
     let list: Vec<_> = passed.iter().map(|name| format!("1.1 {name}")).collect();
-    Ok(HeaderValue::try_from(list.join(", ")).expect("pseudonyms have only visible characters"))
+    HeaderValue::try_from(list.join(", ")).expect("pseudonyms have only visible characters")
 }
 
 /// `received-protocol received-by [comment]`.
@@ -180,7 +206,17 @@ fn is_traceparent(text: &str) -> bool {
         && is_hexadecimal(flags)
 }
 
-fn new_traceparent(trace: &[u8], parent: &[u8]) -> HeaderValue {
+impl TraceParent {
+    fn value(&self) -> HeaderValue {
+        match self {
+            Self::Carried(value) => value.clone(),
+            Self::New(random) => new_traceparent(random),
+        }
+    }
+}
+
+fn new_traceparent(random: &[u8; 32]) -> HeaderValue {
+    let (trace, parent) = random.split_at(16);
     // Not sampled: no collector exists.
     let text = format!(
         "00-{}-{}-00",

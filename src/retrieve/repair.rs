@@ -1,10 +1,11 @@
 //! Repair: a broken body is fetched again, invisibly to its reader.
 //!
 //! The digest of the bytes that the reader has is compared with the digest of as many bytes of the
-//! next copy. Any copy with the same start can continue the body, any number of times. The bytes of
+//! next copy. A flight knows the digests of its bytes, so that none is computed twice. Any copy with the same start can continue the body, any number of times. The bytes of
 //! earlier tries are not needed, so this also works for flights that pass by, and for instances
 //! that have reached a tier meanwhile.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use super::Retriever;
 use super::crossing::Question;
 use crate::body::{self, Body, Emitter};
 use crate::cache::Flight;
-use crate::digest::Rolling;
+use crate::digest::{Digest, Rolling};
 use crate::instance::Instance;
 use crate::source::{self, Claim};
 
@@ -111,7 +112,10 @@ impl Retriever {
             },
             length: flight.length,
             given: 0,
-            digest: Rolling::new(),
+            content: Content::Marked {
+                flight: Arc::clone(flight),
+                tail: VecDeque::new(),
+            },
         };
         let write = |out| mending.write(first, out);
         Some(Body::generate(flight.length, write))
@@ -124,9 +128,53 @@ struct Mending {
     question: Question,
     /// The exact length, if the reader was promised one.
     length: Option<u64>,
-    /// Bytes delivered so far, and their digest.
+    /// Bytes delivered so far, and their content.
     given: u64,
-    digest: Rolling,
+    content: Content,
+}
+
+/// The content of the delivered bytes, as far as it is needed to recognise it.
+enum Content {
+    /// The flight that has delivered them knows digests of most of them; these are the others.
+    Marked {
+        flight: Arc<Flight>,
+        tail: VecDeque<Bytes>,
+    },
+    /// Several copies have delivered them.
+    Digested(Rolling),
+}
+
+impl Content {
+    /// Adds a chunk, which ends at `given`.
+    fn add(&mut self, chunk: &Bytes, given: u64) {
+        match self {
+            Self::Digested(digest) => digest.update(chunk),
+            Self::Marked { flight, tail } => {
+                let mark = flight.mark_before(given).map_or(0, |(at, _digest)| at);
+                if mark == given {
+                    tail.clear();
+                    return;
+                }
+                tail.push_back(chunk.clone());
+                cut_front(tail, given - mark);
+            }
+        }
+    }
+
+    /// The digest of the delivered bytes up to an offset, and the bytes behind it.
+    fn known(&self, given: u64) -> (u64, Digest, Vec<Bytes>) {
+        let nothing = || (0, Rolling::new().digest());
+        match self {
+            Self::Digested(digest) => (given, digest.digest(), Vec::new()),
+            Self::Marked { flight, tail } => {
+                let tailed: usize = tail.iter().map(Bytes::len).sum();
+                let (at, digest) = flight
+                    .mark_before(given - tailed as u64)
+                    .unwrap_or_else(nothing);
+                (at, digest, tail.iter().cloned().collect())
+            }
+        }
+    }
 }
 
 impl Mending {
@@ -141,7 +189,7 @@ impl Mending {
                     if self.length.is_some_and(|length| self.given > length) {
                         return Err(OTHER_LENGTH);
                     }
-                    self.digest.update(&chunk);
+                    self.content.add(&chunk, self.given);
                     out.emit(chunk).await?;
                 }
                 Ok(None) if self.length.is_some_and(|length| self.given < length) => {
@@ -166,8 +214,9 @@ impl Mending {
         backoff: &mut Backoff,
     ) -> Result<Body, body::Error> {
         let alias = Arc::clone(&self.question.source.alias);
+        let retriever = self.retriever.clone();
         let count = |outcome| {
-            let repairs = &self.retriever.metrics.repairs;
+            let repairs = &retriever.metrics.repairs;
             repairs.with_label_values(&[&*alias, outcome]).inc();
         };
         let mut last = source::Error::BrokeOff(error.clone());
@@ -192,37 +241,106 @@ impl Mending {
     }
 
     /// Another copy, positioned behind the delivered bytes; `None` if its content differs.
-    async fn try_again(&self) -> Result<Option<Body>, source::Error> {
+    async fn try_again(&mut self) -> Result<Option<Body>, source::Error> {
         // The flight is followed without repair, because this is the repair.
         let copy = self.retriever.one(&self.question, Flight::follow).await?;
-        let mut body = copy.body;
-        if let (Some(told), Some(now)) = (self.length, body.length())
+        if let (Some(told), Some(now)) = (self.length, copy.body.length())
             && told != now
         {
             return Ok(None);
         }
-        let (mut left, mut digest) = (self.given, Rolling::new());
-        let mut chunk = Bytes::new();
-        while left > 0 {
-            chunk = match body.chunk().await? {
-                Some(chunk) => chunk,
-                // The copy is shorter than the delivered bytes.
-                None => return Ok(None),
-            };
-            let length = usize::try_from(left).unwrap_or(usize::MAX);
-            let length = length.min(chunk.len());
-            digest.update(&chunk[..length]);
-            chunk.advance(length);
-            left -= length as u64;
-        }
-        if digest.digest() != self.digest.digest() {
+        let mut copy = Copy {
+            body: copy.body,
+            chunk: Bytes::new(),
+            digest: Rolling::new(),
+        };
+        let (at, digest, tail) = self.content.known(self.given);
+        let is_same = copy.pass_over(at).await? && copy.digest.digest() == digest;
+        if !is_same || !copy.begins_with(&tail).await? {
             return Ok(None);
         }
+        let Copy {
+            body,
+            chunk,
+            digest,
+        } = copy;
+        self.content = Content::Digested(digest);
         Ok(Some(if chunk.is_empty() {
             body
         } else {
             body.after(chunk)
         }))
+    }
+}
+
+/// Keeps the last `length` bytes.
+fn cut_front(chunks: &mut VecDeque<Bytes>, length: u64) {
+    let all: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+    let mut excess = all.saturating_sub(length);
+    while excess > 0
+        && let Some(first) = chunks.front_mut()
+    {
+        let cut = excess.min(first.len() as u64);
+        first.advance(usize::try_from(cut).unwrap_or(first.len()));
+        excess -= cut;
+        if first.is_empty() {
+            chunks.pop_front();
+        }
+    }
+}
+
+/// A further copy, as far as it has been compared.
+struct Copy {
+    body: Body,
+    /// The rest of the current chunk.
+    chunk: Bytes,
+    digest: Rolling,
+}
+
+impl Copy {
+    /// Passes over this many bytes; `false` if it is shorter.
+    async fn pass_over(&mut self, length: u64) -> Result<bool, body::Error> {
+        let mut left = length;
+        while left > 0 {
+            let Some(passed) = self
+                .next(usize::try_from(left).unwrap_or(usize::MAX))
+                .await?
+            else {
+                return Ok(false);
+            };
+            left -= passed.len() as u64;
+        }
+        Ok(true)
+    }
+
+    /// Whether these bytes come next.
+    async fn begins_with(&mut self, bytes: &[Bytes]) -> Result<bool, body::Error> {
+        for bytes in bytes {
+            let mut bytes = &bytes[..];
+            while !bytes.is_empty() {
+                let Some(next) = self.next(bytes.len()).await? else {
+                    return Ok(false);
+                };
+                if bytes[..next.len()] != next {
+                    return Ok(false);
+                }
+                bytes = &bytes[next.len()..];
+            }
+        }
+        Ok(true)
+    }
+
+    /// At least one of its next bytes, and at most `most`; `None` at its end.
+    async fn next(&mut self, most: usize) -> Result<Option<Bytes>, body::Error> {
+        while self.chunk.is_empty() {
+            match self.body.chunk().await? {
+                Some(chunk) => self.chunk = chunk,
+                None => return Ok(None),
+            }
+        }
+        let next = self.chunk.split_to(most.min(self.chunk.len()));
+        self.digest.update(&next);
+        Ok(Some(next))
     }
 }
 
@@ -248,5 +366,21 @@ impl Retriever {
         // The instance arrived, and has already moved into a tier.
         let instance = self.copy(&key, question, &follow).await;
         instance.ok_or(source::Error::NotFound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_cut_to_the_bytes_behind_the_last_mark() {
+        let all = || ["abc", "d", "efgh"].map(Bytes::from).into_iter().collect();
+        for length in 0..=8_usize {
+            let mut tail: VecDeque<Bytes> = all();
+            cut_front(&mut tail, length as u64);
+            let left: Vec<u8> = tail.iter().flatten().copied().collect();
+            assert_eq!(left, b"abcdefgh"[8 - length..]);
+        }
     }
 }

@@ -19,6 +19,7 @@ use super::pace::{Interest, Pace};
 use super::{Cache, Description, Entry, Key, Validity};
 use crate::body::Body;
 use crate::dicom::part10::Identity;
+use crate::digest::Digest;
 pub(super) use budget::Budget;
 use reader::Reader;
 use state::{Next, State, Storage};
@@ -98,6 +99,13 @@ impl Flight {
             _interest: Interest::of(&self.pace),
         };
         Some(Body::generate(self.length, |out| reading.emit(out)))
+    }
+
+    /// The last offset at or before this one up to which the digest of all bytes is known, and that
+    /// digest.
+    #[must_use]
+    pub fn mark_before(&self, offset: u64) -> Option<(u64, Digest)> {
+        self.state().mark_before(offset)
     }
 
     /// Whether its bytes count in this pace.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::body;
 use crate::cache::disk::GrowingFile;
+use crate::digest::Digest;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -17,6 +18,8 @@ pub(super) struct State {
     /// Bytes dropped at the start.
     pub(super) let_go: u64,
     pub(super) arrived: u64,
+    /// The digests of all bytes up to some offsets, mostly the ends of chunks.
+    marks: Vec<(u64, Digest)>,
     /// Bytes reserved from [`Budget`].
     pub(super) reserved: u64,
     pub(super) end: Option<Result<(), body::Error>>,
@@ -64,6 +67,7 @@ impl State {
             chunks: VecDeque::new(),
             let_go: 0,
             arrived: 0,
+            marks: Vec::new(),
             reserved: 0,
             end: None,
             readers: Vec::new(),
@@ -71,6 +75,20 @@ impl State {
             moves: 0,
             writer: None,
         }
+    }
+
+    /// Records the digest of all bytes up to an offset, which is behind all earlier ones.
+    pub(super) fn mark(&mut self, offset: u64, digest: Digest) {
+        self.marks.push((offset, digest));
+    }
+
+    /// The last mark at or before an offset.
+    pub(super) fn mark_before(&self, offset: u64) -> Option<(u64, Digest)> {
+        let behind = self.marks.partition_point(|(at, _)| *at <= offset);
+        behind
+            .checked_sub(1)
+            .and_then(|at| self.marks.get(at))
+            .copied()
     }
 
     /// Adds a reader at the start, and returns its number.

@@ -13,6 +13,7 @@ use super::{Cache, Description, Entry, Flight, Key, State, Storage, Validity};
 use crate::body;
 use crate::cache::disk;
 use crate::cache::pace::{Pace, WINDOW};
+use crate::digest::Digest;
 
 /// The time that a slow reader may delay a faster one for each [`WINDOW`] of a passing flight:
 /// about 100 KiB/s. Then the flight drops its bytes and the reader fetches the rest again. This
@@ -108,6 +109,13 @@ impl Writer {
         }
         self.flight.state().wake_readers();
         Ok(())
+    }
+
+    /// Records the digest of all bytes that have been pushed.
+    pub fn mark(&self, digest: Digest) {
+        let mut state = self.flight.state();
+        let arrived = state.arrived;
+        state.mark(arrived, digest);
     }
 
     fn has_room(&self, state: &mut State, chunk: &Bytes) -> bool {

@@ -1,5 +1,7 @@
 //! *Retrieve Instances* (PS3.18 10.4).
 
+use std::cell::RefCell;
+
 use http::Response;
 use http::header::{CACHE_CONTROL, HeaderValue};
 
@@ -94,14 +96,29 @@ impl Gateway {
     }
 }
 
+thread_local! {
+    /// The latest `Accept` of one field, for an instance or not, and its meaning. A viewer sends
+    /// the same one with each of its requests.
+    static LATEST: RefCell<Option<(String, bool, Acceptable)>> = const { RefCell::new(None) };
+}
+
 /// The representations of a target that the client accepts.
 pub(crate) fn acceptable(exchange: &Exchange<'_>, target: &Target) -> Result<Acceptable, Error> {
     let is_instance = matches!(target, Target::Instance(..));
-    Ok(Acceptable::parse(
-        exchange.query(),
-        &exchange.accept(),
-        is_instance,
-    )?)
+    let fields = exchange.accept();
+    let (None, [field]) = (exchange.query(), &fields[..]) else {
+        return Ok(Acceptable::parse(exchange.query(), &fields, is_instance)?);
+    };
+    LATEST.with_borrow_mut(|latest| match latest {
+        Some((text, of_instance, known)) if text == field && *of_instance == is_instance => {
+            Ok(known.clone())
+        }
+        _ => {
+            let parsed = Acceptable::parse(None, &fields, is_instance)?;
+            *latest = Some(((*field).to_owned(), is_instance, parsed.clone()));
+            Ok(parsed)
+        }
+    })
 }
 
 fn present(

@@ -47,7 +47,7 @@ impl EntityTag {
     /// The weak tag of the instance in a `multipart/related`: the boundary changes each time.
     pub(crate) fn in_parts(sha256: [u8; 32]) -> Self {
         Self {
-            opaque: format!("{}{IN_PARTS}", HEXLOWER.encode(&sha256)),
+            opaque: HEXLOWER.encode(&sha256) + IN_PARTS,
             is_weak: true,
         }
     }
@@ -73,13 +73,16 @@ impl EntityTag {
 
     fn field(&self) -> String {
         let weak = if self.is_weak { "W/" } else { "" };
-        format!("{weak}{}", self.quoted())
+        [weak, "\"", &self.opaque, "\""].concat()
     }
 }
 
 /// Whether the client has the representation (RFC 9110 13.1.2, where weak tags count). `*` stands
 /// for any representation.
 pub(crate) fn is_had(headers: &HeaderMap, tag: Option<&EntityTag>) -> bool {
+    if !headers.contains_key(IF_NONE_MATCH) {
+        return false;
+    }
     let fields = headers.get_all(IF_NONE_MATCH).iter();
     let mut tags = fields.filter_map(|field| field.to_str().ok());
     let quoted = tag.map(EntityTag::quoted);

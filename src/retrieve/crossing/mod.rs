@@ -11,20 +11,20 @@ mod copies;
 mod follower;
 mod log;
 mod question;
+mod set;
 mod skipped;
 
-use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::sync::futures::Notified;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(super) use follower::{CrossingOutcome, Follower};
 pub(super) use log::{ArrivedInstance, MOST_INSTANCES};
 pub(super) use question::Question;
+pub(super) use set::Crossings;
 
 use super::Retriever;
 use super::learned::SourceTrait;
@@ -33,32 +33,19 @@ use crate::cache::pace::{Halt, Pace};
 use crate::cache::{AlreadyCached, Description, Flight, Key, Terms, Writer};
 use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
-use crate::instance::Listing;
 use crate::resource::Target;
 use crate::retrieve::tally::Tally;
-use crate::source::{self, Arrival, Arrivals, InstanceRequest, Representation, Seat, Source};
+use crate::source::{self, Arrival, Arrivals, InstanceRequest, Seat};
 use copies::Copies;
 use log::{Awaited, Log};
-use question::Name;
 use skipped::SkippedInstances;
 
 /// The status with which gateways report that one of their sources serves single instances only.
 const NOT_IMPLEMENTED: source::Error = source::Error::Status(501);
-/// The retry time when the limit of fetches is reached.
-const SOON: Duration = Duration::from_secs(5);
 /// The longest time that a look-ahead without followers stalls a source.
 const AHEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// The error that ends an answer without a manifest at [`MOST_INSTANCES`].
 pub(super) const TOO_MANY: body::Error = body::Error::Malformed("it contains too many instances");
-
-/// The crossings that are under way.
-#[derive(Debug, Clone)]
-pub(super) struct Crossings {
-    all: Arc<Mutex<HashMap<Name, Weak<Crossing>>>>,
-    permits: Arc<Semaphore>,
-    /// Notified when a crossing begins.
-    begun: Arc<Notify>,
-}
 
 /// A question and the answer that is arriving.
 #[derive(Debug)]
@@ -87,101 +74,6 @@ impl SourceAnswer {
             self.copies.note(uid, digest);
             self.tally.trailing_bytes.inc_by(self.arrivals.trailing());
         }
-    }
-}
-
-impl Crossings {
-    /// A set of at most `most` crossings.
-    pub(super) fn new(most: usize) -> Self {
-        Self {
-            all: Arc::default(),
-            permits: Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))),
-            begun: Arc::default(),
-        }
-    }
-
-    /// Waits until another crossing begins.
-    pub(super) fn begun(&self) -> Notified<'_> {
-        self.begun.notified()
-    }
-
-    /// The crossing that already answers a question, if it can be joined.
-    pub(super) fn find(&self, question: &Question) -> Option<Follower> {
-        Self::find_in(&self.all(), question)
-    }
-
-    fn find_in(all: &HashMap<Name, Weak<Crossing>>, question: &Question) -> Option<Follower> {
-        let crossing = all.get(&question.name())?.upgrade()?;
-        if !crossing.question.means_the_same(question) {
-            return None;
-        }
-        // A follower with a manifest notices released instances and requests them individually.
-        let is_listed = question.listing.is_some();
-        Follower::join(crossing, |log| is_listed || log.is_complete())
-    }
-
-    /// Joins the crossing that already answers a question, or begins it.
-    pub(super) fn follow(&self, question: Question, seat: Seat, retriever: &Retriever) -> Follower {
-        // The lock spans both steps: two simultaneous requests must not both find no crossing.
-        let mut all = self.all();
-        if let Some(follower) = Self::find_in(&all, &question) {
-            return follower;
-        }
-        let name = question.name();
-        let is_shared = retriever.shares(&question.source);
-        let crossing = Arc::new(Crossing {
-            question,
-            pace: Arc::new(Pace::new()),
-            log: Mutex::default(),
-            began: Instant::now(),
-            own_fetches: Arc::new(Semaphore::new(follower::OWN_FETCHES)),
-        });
-        let follower = Follower::first(Arc::clone(&crossing));
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            let refused = &retriever.metrics.refused;
-            refused.with_label_values(&["fetches"]).inc();
-            let retry_after = SOON;
-            crossing.log().end = Some(Err(source::Error::Crowded { retry_after }));
-            return follower;
-        };
-        if is_shared {
-            all.insert(name, Arc::downgrade(&crossing));
-        }
-        drop(all);
-        self.begun.notify_waiters();
-        let pace = Arc::clone(&crossing.pace);
-        let ending = Ending {
-            crossing,
-            crossings: self.clone(),
-            retriever: retriever.clone(),
-            skipped: SkippedInstances::default(),
-            outcome: Err(body::Error::Abandoned.into()),
-            _held: (seat, permit),
-        };
-        pace.hold(ending.run());
-        follower
-    }
-
-    /// The crossing that fetches a whole series as stored, if there is one.
-    pub(super) fn bringing(&self, source: &Source, listing: &Arc<Listing>) -> Option<Follower> {
-        let name = (source.key(), listing.target(), Representation::AsStored);
-        let crossing = self.all().get(&name)?.upgrade()?;
-        let is_same = |other: &Arc<Listing>| Arc::ptr_eq(other, listing) || other == listing;
-        let is_meant = crossing.question.listing.as_ref().is_some_and(is_same);
-        is_meant.then(|| Follower::join(crossing, |_log| true))?
-    }
-
-    fn remove(&self, crossing: &Arc<Crossing>) {
-        let mut all = self.all();
-        let name = crossing.question.name();
-        let is_this = |known: &Weak<Crossing>| known.as_ptr() == Arc::as_ptr(crossing);
-        if all.get(&name).is_some_and(is_this) {
-            all.remove(&name);
-        }
-    }
-
-    fn all(&self) -> MutexGuard<'_, HashMap<Name, Weak<Crossing>>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -413,6 +305,9 @@ impl Crossing {
                 Ok(Some(chunk)) => {
                     tally.fetched_bytes.inc_by(chunk.len() as u64);
                     let pushed = writer.push(chunk, patience).await;
+                    if let Some(digest) = arrivals.digest_so_far() {
+                        writer.mark(digest);
+                    }
                     if let Some(identity) = unseen.take() {
                         self.arrived(identity, Some(&flight));
                     }

@@ -121,6 +121,12 @@ impl Arrivals {
         self.held.is_empty() && !is_whole && self.parts.is_dry()
     }
 
+    /// The digest of the current instance's bytes up to the end of the latest chunk.
+    #[must_use]
+    pub fn digest_so_far(&self) -> Option<Digest> {
+        self.held.is_empty().then(|| self.passing.digest())
+    }
+
     /// The digest of the current instance; `None` unless it has ended and is whole.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
