@@ -74,7 +74,7 @@ pub enum HttpVersion {
     /// HTTP/1.1, over several connections.
     #[default]
     Http1,
-    /// HTTP/2, over one connection.
+    /// HTTP/2, over a few connections.
     Http2,
 }
 

@@ -1,6 +1,10 @@
+use std::convert::Infallible;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::StatusCode;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -351,4 +355,104 @@ async fn a_huge_head_is_refused() {
         };
         assert_eq!(status, expected, "{bytes}");
     }
+}
+
+/// A server of HTTP/2 that allows so many streams for each connection. Its answers are longer than
+/// a narrow window. Counts its connections, and the requests that it has received.
+struct Http2Server {
+    client: Client,
+    uri: Uri,
+    connections: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Http2Server {
+    const LENGTH: usize = 5 << 20;
+
+    async fn new(streams: u32) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let client = Client::open("x", &Settings::default(), HttpVersion::Http2, None);
+        let server = Self {
+            client: client.expect("a client"),
+            uri: format!("http://{address}/").parse().expect("a URI"),
+            connections: Arc::default(),
+            requests: Arc::default(),
+        };
+        let (connections, requests) = (server.connections.clone(), server.requests.clone());
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                connections.fetch_add(1, Ordering::Relaxed);
+                let requests = requests.clone();
+                let service = service_fn(move |_request| {
+                    requests.fetch_add(1, Ordering::Relaxed);
+                    let body = Full::new(Bytes::from(vec![7; Self::LENGTH]));
+                    async move { Ok::<_, Infallible>(http::Response::new(body)) }
+                });
+                let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                builder.max_concurrent_streams(streams);
+                tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        server
+    }
+
+    async fn get(&self) -> ResponseBody {
+        let accept = HeaderValue::from_static("*/*");
+        let asking = self.client.get(&self.uri, &accept, None, None);
+        let answer = timeout(Duration::from_secs(5), asking).await;
+        answer.expect("in time").expect("a response").body
+    }
+
+    async fn read(&self) {
+        let body = self.get().await.collect(Self::LENGTH);
+        let read = timeout(Duration::from_secs(5), body).await;
+        assert_eq!(read.expect("in time").expect("a body").len(), Self::LENGTH);
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn streams_that_stall_do_not_block_the_others() {
+    let server = Http2Server::new(1000).await;
+    for _ in 0..3 {
+        server.read().await;
+    }
+    assert_eq!(server.connections(), 1);
+    let mut stalled = Vec::new();
+    for _ in 0..90 {
+        stalled.push(server.get().await);
+    }
+    // Four streams have a connection each, the others share one.
+    assert_eq!(server.connections(), 5);
+    for _ in 0..10 {
+        server.read().await;
+    }
+    assert_eq!(server.connections(), 5);
+    for body in stalled {
+        let whole = body.collect(Http2Server::LENGTH).await;
+        assert_eq!(whole.map(|body| body.len()), Ok(Http2Server::LENGTH));
+    }
+}
+
+#[tokio::test]
+async fn where_a_connection_has_all_its_streams_another_one_is_opened() {
+    let server = Http2Server::new(2).await;
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        stalled.push(server.get().await);
+    }
+    // The client learns the limit from the first answers over a connection that is shared.
+    for _ in 0..2 {
+        server.read().await;
+    }
+    for _ in 0..7 {
+        stalled.push(server.get().await);
+    }
+    assert_eq!(server.connections(), 4 + 4);
+    assert_eq!(server.requests.load(Ordering::Relaxed), 4 + 2 + 7);
 }
