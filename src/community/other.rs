@@ -167,8 +167,7 @@ impl CommunitySettings {
         }
     }
 
-    /// Concurrent streams: over HTTP/2 all of them share one connection, and a stream beyond its
-    /// window would wait behind stalled ones.
+    /// Concurrent streams. Over HTTP/2 a stalled one costs memory: its window.
     fn streams(&self) -> usize {
         match self.http_version {
             HttpVersion::Http1 => self.connections,
@@ -177,7 +176,7 @@ impl CommunitySettings {
     }
 }
 
-/// The usual limit of servers for one connection, this server's included.
+/// Bounds the windows of a community. It is also the usual limit of servers for one connection.
 const HTTP_2_STREAMS: usize = 100;
 
 fn connections() -> usize {

@@ -2,13 +2,12 @@
 
 use std::io;
 
-use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-use super::client::Client;
+use super::client::{Client, server_name};
 use super::resolver;
 use crate::credentials::Certificate;
 
@@ -63,9 +62,7 @@ impl Client {
     }
 
     async fn shake_hands(&self, server: &Url, stream: TcpStream) -> io::Result<Tls> {
-        let host = server.host_str().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        let name = server_name(server.host_str().unwrap_or_default())?;
         let connector = TlsConnector::from(self.tls());
         let stream = connector.connect(name, stream).await?;
         let session = stream.get_ref().1;

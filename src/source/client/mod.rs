@@ -1,0 +1,221 @@
+//! The HTTP client for sources: one pool for each, TLS, limits. It follows no redirects, uses no
+//! proxies from the environment, and forwards nothing of a client's request but its [`Hop`].
+
+mod connector;
+mod error;
+mod http1;
+mod http2;
+mod patience;
+mod pool;
+mod response;
+mod settings;
+mod shelves;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, Request, Uri};
+use http_body_util::Full;
+use rustls::ClientConfig;
+use tokio::time::{Instant, timeout};
+
+pub use response::{Response, ResponseBody};
+pub use settings::{HttpVersion, Settings, UnknownVersion};
+
+pub(super) use connector::server_name;
+
+use super::Error;
+use super::resolver::Resolver;
+use crate::credentials::{self, Certificate, Loaded, TokenSource, Watched};
+use crate::hop::Hop;
+use crate::metrics::Metrics;
+use patience::Patience;
+use pool::Pool;
+use response::Incoming;
+
+/// A client for one source.
+#[derive(Debug, Clone)]
+pub struct Client {
+    access: Arc<Watched<Access>>,
+    resolver: Resolver,
+    pub(super) connect: Duration,
+    pub(super) first_byte: Duration,
+    patience: Patience,
+}
+
+/// Credentials, and the connections that were opened with them.
+#[derive(Debug)]
+struct Access {
+    pool: Pool,
+    authorization: Option<HeaderValue>,
+    tls: Arc<ClientConfig>,
+}
+
+impl Client {
+    /// A client with its own connection pool, over HTTP/1.1 and without a token. Metrics and logs
+    /// name its credentials `name`.
+    ///
+    /// # Errors
+    /// The error in the credentials.
+    pub fn new(name: &str, settings: &Settings) -> Result<Self, credentials::Error> {
+        Self::open(name, settings, HttpVersion::default(), None)
+    }
+
+    /// A client for this HTTP version that sends this token.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn open(
+        name: &str,
+        settings: &Settings,
+        version: HttpVersion,
+        token: Option<TokenSource>,
+    ) -> Result<Self, credentials::Error> {
+        let resolver = Resolver::new(&settings.allow_networks);
+        Self::resolving(resolver, name, settings, version, token)
+    }
+
+    fn resolving(
+        resolver: Resolver,
+        name: &str,
+        settings: &Settings,
+        version: HttpVersion,
+        token: Option<TokenSource>,
+    ) -> Result<Self, credentials::Error> {
+        let files = settings.credentials();
+        let names = resolver.clone();
+        let connect = Duration::from_secs(settings.connect_seconds);
+        let paths = files
+            .paths()
+            .chain(token.iter().filter_map(TokenSource::file));
+        let access = Watched::load(name, paths.cloned().collect(), move || {
+            let tls = files.load()?;
+            let authorization = token.as_ref().map(TokenSource::load).transpose()?;
+            Ok(Loaded {
+                certificate: tls.certificate,
+                value: Access {
+                    pool: Pool::new(version, names.clone(), tls.value.clone(), connect),
+                    authorization: authorization.map(|token| token.authorization()),
+                    tls: Arc::new(tls.value),
+                },
+            })
+        })?;
+        Ok(Self {
+            access: Arc::new(access),
+            resolver,
+            connect,
+            first_byte: Duration::from_secs(settings.first_byte_seconds),
+            patience: Patience::new(
+                Duration::from_secs(settings.silence_seconds),
+                settings.slowest_bytes_per_second,
+            ),
+        })
+    }
+
+    /// Watches its credentials, and uses new ones for new connections.
+    pub fn watch(&self, metrics: &Metrics) {
+        self.access.watch(metrics);
+    }
+
+    /// The resolver for its server's name.
+    #[must_use]
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
+    /// Its client certificate, if it has one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.access.current().certificate.clone()
+    }
+
+    /// Its TLS configuration.
+    pub(super) fn tls(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.access.current().value.tls)
+    }
+
+    /// Sends a GET request, conditional if `had` names entity tags.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::HungUp`] or [`Error::TimedOut`]; a status is never an error
+    /// here.
+    pub async fn get(
+        &self,
+        uri: &Uri,
+        accept: &HeaderValue,
+        had: Option<&HeaderValue>,
+        hop: Option<&Hop>,
+    ) -> Result<Response, Error> {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, accept.clone());
+        headers.extend(had.map(|had| (IF_NONE_MATCH, had.clone())));
+        headers.extend(hop.into_iter().flat_map(Hop::fields));
+        self.send(request).await
+    }
+
+    /// Sends a request that contains nothing of a client's.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response, Error> {
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        let current = self.access.current();
+        let Access {
+            pool,
+            authorization,
+            ..
+        } = &current.value;
+        headers.extend(authorization.clone().map(|value| (AUTHORIZATION, value)));
+        // A server can close an idle connection just as it is reused, and some servers crash on a
+        // request and restart. One retry is cheap, because no byte has been delivered yet.
+        let again = request.clone();
+        let began = Instant::now();
+        let response = match self.try_send(pool, request, None).await {
+            Err(Error::Unreachable | Error::HungUp) => {
+                self.try_send(pool, again, Some(began)).await?
+            }
+            other => other?,
+        };
+        let (head, incoming) = response.into_parts();
+        Ok(Response {
+            status: head.status,
+            headers: head.headers,
+            body: ResponseBody::new(incoming, self.patience),
+        })
+    }
+
+    async fn try_send(
+        &self,
+        pool: &Pool,
+        request: Request<Full<Bytes>>,
+        since: Option<Instant>,
+    ) -> Result<http::Response<Incoming>, Error> {
+        // The connect time-out bounds TCP; this one also covers TLS.
+        let sending = pool.send(request, since);
+        match timeout(self.connect + self.first_byte, sending).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_elapsed) => Err(Error::TimedOut),
+        }
+    }
+}
+
+const AGENT: &str = concat!("xcwado/", env!("CARGO_PKG_VERSION"));
+
+/// The `Retry-After` of a server in seconds (RFC 9110 10.2.3).
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds))
+}
