@@ -37,8 +37,8 @@ impl Retriever {
         let length = opened.length();
         let content = OnDisk {
             question: Question {
+                // With the same listing: it is the question of all others who lack the instance now.
                 target: stored.identity().target(),
-                listing: None,
                 had: None,
                 ..question.clone()
             },
