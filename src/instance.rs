@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 
-use tokio::sync::mpsc;
-
+use crate::body::handover::Taker;
 use crate::body::{self, Body};
 use crate::dicom::part10::Identity;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
@@ -180,9 +181,67 @@ impl fmt::Debug for Make {
 
 #[derive(Debug)]
 enum Arriving {
-    Channel(mpsc::Receiver<Given>),
+    Work {
+        given: Taker<Given>,
+        work: Work,
+    },
     /// A stream of a single instance.
     Here(Option<Box<Instance>>),
+}
+
+/// The futures that fetch the instances of a stream. They run while its reader waits for the next
+/// one, in no task of their own.
+#[derive(Default)]
+pub struct Work(Vec<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Work {
+    /// Adds a future.
+    pub fn add(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.push(Box::pin(work));
+    }
+
+    /// Polls all of it. Another future is the first each time, so that each can give.
+    pub fn poll(&mut self, context: &mut Context<'_>) {
+        if !self.0.is_empty() {
+            self.0.rotate_left(1);
+        }
+        self.0
+            .retain_mut(|work| work.as_mut().poll(context).is_pending());
+    }
+
+    /// Works until `done` is.
+    pub async fn until<T>(&mut self, done: impl Future<Output = T>) -> T {
+        let mut done = pin!(done);
+        poll_fn(|context| {
+            self.poll(context);
+            done.as_mut().poll(context)
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Work").field(&self.0.len()).finish()
+    }
+}
+
+/// The next instance that the work gives; `None` when all of it has ended.
+fn poll_given(
+    given: &Taker<Given>,
+    work: &mut Work,
+    context: &mut Context<'_>,
+) -> Poll<Option<Given>> {
+    if let Some(given) = given.take() {
+        return Poll::Ready(Some(given));
+    }
+    given.ask(context.waker());
+    work.poll(context);
+    match given.take() {
+        Some(given) => Poll::Ready(Some(given)),
+        None if given.is_abandoned() => Poll::Ready(None),
+        None => Poll::Pending,
+    }
 }
 
 impl Instances {
@@ -197,24 +256,14 @@ impl Instances {
         }
     }
 
-    /// A stream of the instances in the channel, which has to deliver `promised` of them.
+    /// A stream of the instances that `work` gives, which has to deliver `promised` of them; without
+    /// a promise, up to the item that ends it. Nothing else may give instances.
     #[must_use]
-    pub fn new(arriving: mpsc::Receiver<Given>, promised: usize) -> Self {
+    pub fn new(given: Taker<Given>, work: Work, promised: Option<usize>) -> Self {
         Self {
             first: None,
-            arriving: Arriving::Channel(arriving),
-            promised: Some(promised),
-            make: None,
-        }
-    }
-
-    /// A stream of the instances in the channel, up to the message that ends it.
-    #[must_use]
-    pub fn until_told(arriving: mpsc::Receiver<Given>) -> Self {
-        Self {
-            first: None,
-            arriving: Arriving::Channel(arriving),
-            promised: None,
+            arriving: Arriving::Work { given, work },
+            promised,
             make: None,
         }
     }
@@ -245,7 +294,9 @@ impl Instances {
             return Ok(Some(*first));
         }
         let given = match &mut self.arriving {
-            Arriving::Channel(arriving) => arriving.recv().await,
+            Arriving::Work { given, work } => {
+                poll_fn(|context| poll_given(given, work, context)).await
+            }
             Arriving::Here(instance) => instance.take().map(|instance| Ok(Some(*instance))),
         };
         match (given, &mut self.promised) {

@@ -61,6 +61,8 @@ pub mod budget;
 
 pub mod digest;
 
+pub mod random;
+
 pub mod network;
 
 pub mod ihe;

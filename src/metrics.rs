@@ -1,6 +1,10 @@
 //! All metrics, each declared once. Labels come from small fixed sets: aliases of locations, names
 //! of transactions and outcomes; never a UID, never patient data.
 
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, PoisonError, RwLock};
+
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -14,22 +18,70 @@ macro_rules! metrics {
         $(#[$doc:meta])*
         $visibility:vis $field:ident: $kind:ty = $create:ident($($about:expr),+);
     )+) => {
-        /// The metrics of one gateway.
-        #[derive(Debug, Clone)]
-        pub struct Metrics {
+        /// All metrics of one gateway, by name.
+        #[derive(Debug)]
+        pub struct Families {
             registry: Registry,
+            by_source: RwLock<HashMap<Arc<str>, Arc<SourceMetrics>>>,
             $($(#[$doc])* $visibility $field: $kind,)+
         }
 
-        impl Metrics {
+        impl Families {
             fn register(registry: Registry) -> Self {
                 Self {
                     $($field: $create(&registry, $($about),+),)+
+                    by_source: RwLock::default(),
                     registry,
                 }
             }
         }
     };
+}
+
+/// The metrics of one gateway: a cheap handle.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Families>);
+
+impl Deref for Metrics {
+    type Target = Families;
+
+    fn deref(&self) -> &Families {
+        &self.0
+    }
+}
+
+/// The metrics of one source that each of its instances counts in.
+#[derive(Debug)]
+pub struct SourceMetrics {
+    /// Instances fetched.
+    pub fetched_instances: IntCounter,
+    /// Bytes fetched.
+    pub fetched_bytes: IntCounter,
+    /// Bytes behind the data sets.
+    pub trailing_bytes: IntCounter,
+    /// Instances delivered.
+    pub delivered_instances: IntCounter,
+    /// Requests that the source has answered.
+    pub answered: IntCounter,
+    /// Seconds until it began to answer.
+    pub first_byte_seconds: Histogram,
+}
+
+impl SourceMetrics {
+    fn of(families: &Families, alias: &str) -> Self {
+        let alias = &[alias];
+        let [location] = alias;
+        Self {
+            fetched_instances: families.fetched_instances.with_label_values(alias),
+            fetched_bytes: families.fetched_bytes.with_label_values(alias),
+            trailing_bytes: families.trailing_bytes.with_label_values(alias),
+            delivered_instances: families.delivered_instances.with_label_values(alias),
+            answered: families
+                .source_requests
+                .with_label_values(&[location, "answered"]),
+            first_byte_seconds: families.source_first_byte_seconds.with_label_values(alias),
+        }
+    }
 }
 
 metrics! {
@@ -216,7 +268,24 @@ impl Metrics {
         build_info
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
-        Self::register(registry)
+        Self(Arc::new(Families::register(registry)))
+    }
+
+    /// The metrics of a source, looked up once for a request.
+    #[must_use]
+    pub fn of_source(&self, alias: &Arc<str>) -> Arc<SourceMetrics> {
+        let known = self
+            .by_source
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(alias) {
+            return Arc::clone(known);
+        }
+        drop(known);
+        let metrics = Arc::new(SourceMetrics::of(self, alias));
+        let all = self.by_source.write();
+        let mut all = all.unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(Arc::clone(alias)).or_insert(metrics))
     }
 
     /// The metrics of the memory budget.

@@ -4,6 +4,7 @@
 
 mod file;
 mod generate;
+pub mod handover;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -12,7 +13,6 @@ mod watch;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ pub use watch::End;
 use crate::budget;
 use crate::dicom::walk::NotWhole;
 use file::Span;
-use generate::{Emitted, Producer, poll_generated};
+use generate::{Producer, poll_generated};
+use handover::Taker;
 use watch::Watch;
 
 /// Why a body broke off.
@@ -92,7 +93,7 @@ enum Kind {
     Channel(mpsc::Receiver<Message>),
     Generated {
         producer: Producer,
-        emitted: Arc<Emitted>,
+        emitted: Taker<Bytes>,
     },
     /// It is about to fail with this.
     Failing(Error, Pin<Box<Sleep>>),

@@ -15,6 +15,7 @@ mod memory;
 pub mod pace;
 mod progress;
 mod settings;
+mod transfer;
 mod validity;
 
 use std::collections::HashMap;

@@ -1,10 +1,16 @@
 //! The pace of a crossing: the distance between the source and its readers.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::timeout;
+use futures_util::task::AtomicWaker;
+use tokio::time::{Sleep, sleep};
+
+use super::transfer::Transfer;
 
 /// Bytes that a source may be ahead of the fastest reader: enough to hide scheduling delays on both
 /// sides, and the entire cost of a stalled client.
@@ -21,9 +27,13 @@ pub struct Pace {
     window: AtomicU64,
     /// Followers and readers of the crossing.
     interested: AtomicUsize,
+    /// Those of them that wait for an instance, and read nothing before it.
+    seekers: AtomicUsize,
     /// Whether the crossing continues without readers.
     is_ahead: AtomicBool,
-    moved: Notify,
+    /// The transfer, while it waits for a reader.
+    waiting: AtomicWaker,
+    pub(super) transfer: Transfer,
 }
 
 /// Why a crossing stops.
@@ -44,8 +54,10 @@ impl Pace {
             read: AtomicU64::new(0),
             window: AtomicU64::new(WINDOW),
             interested: AtomicUsize::new(0),
+            seekers: AtomicUsize::new(0),
             is_ahead: AtomicBool::new(false),
-            moved: Notify::new(),
+            waiting: AtomicWaker::new(),
+            transfer: Transfer::default(),
         }
     }
 
@@ -62,16 +74,19 @@ impl Pace {
     }
 
     /// Lets the crossing run this many bytes ahead, and continue without readers.
-    pub fn run_ahead(&self, bytes: u64) {
+    pub fn run_ahead(self: &Arc<Self>, bytes: u64) {
         self.window.fetch_max(bytes, Ordering::AcqRel);
         self.is_ahead.store(true, Ordering::Release);
-        self.moved.notify_waiters();
+        self.release();
+        self.waiting.wake();
     }
 
     /// Lets the crossing end with its last reader.
     pub fn run_no_more_ahead(&self) {
         self.is_ahead.store(false, Ordering::Release);
-        self.moved.notify_waiters();
+        if !self.is_awaited() {
+            self.abandon();
+        }
     }
 
     /// Whether more than one follower or reader remains.
@@ -100,9 +115,22 @@ impl Pace {
 
     /// Records that a reader read, or skipped, up to this position.
     pub fn read_to(&self, offset: u64) {
-        if self.read.fetch_max(offset, Ordering::AcqRel) < offset {
-            self.moved.notify_waiters();
+        if self.read.fetch_max(offset, Ordering::AcqRel) < offset && self.is_near() {
+            self.waiting.wake();
         }
+    }
+
+    /// Whether a follower or reader remains that reads what arrives next, whatever it is.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.interested.load(Ordering::Acquire) > self.seekers.load(Ordering::Acquire)
+    }
+
+    /// Counts a follower that waits for an instance: the crossing need not wait for it.
+    pub fn seek(self: &Arc<Self>) -> Seeker {
+        self.seekers.fetch_add(1, Ordering::AcqRel);
+        self.waiting.wake();
+        Seeker(Arc::clone(self))
     }
 
     /// Counts arrived bytes.
@@ -115,34 +143,39 @@ impl Pace {
     /// # Errors
     /// Why the crossing stops.
     pub async fn go_on(&self, patience: Duration) -> Result<(), Halt> {
-        loop {
-            let moved = self.moved.notified();
-            let mut moved = std::pin::pin!(moved);
-            moved.as_mut().enable();
-            if !self.is_wanted() {
-                return Err(Halt::Unwanted);
+        let mut stall = Stall {
+            patience,
+            since: self.read(),
+            timer: None,
+        };
+        poll_fn(|context| {
+            if let Some(outcome) = self.outcome() {
+                return Poll::Ready(outcome);
             }
-            let ahead = self.arrived().saturating_sub(self.read());
-            if ahead < self.window.load(Ordering::Acquire) {
-                return Ok(());
+            self.waiting.register(context.waker());
+            match self.outcome() {
+                Some(outcome) => Poll::Ready(outcome),
+                None => stall.poll(self, context).map(Err),
             }
-            if timeout(patience, moved).await.is_err() {
-                return Err(Halt::Stalled);
-            }
-        }
+        })
+        .await
     }
 
-    /// Waits until no reader is left.
-    pub async fn unwanted(&self) {
-        loop {
-            let moved = self.moved.notified();
-            let mut moved = std::pin::pin!(moved);
-            moved.as_mut().enable();
-            if !self.is_wanted() {
-                return;
-            }
-            moved.await;
+    /// Whether the crossing may read more; `None` if it has to wait.
+    fn outcome(&self) -> Option<Result<(), Halt>> {
+        if !self.is_wanted() {
+            return Some(Err(Halt::Unwanted));
         }
+        if self.seekers.load(Ordering::Acquire) > 0 {
+            self.read.fetch_max(self.arrived(), Ordering::AcqRel);
+        }
+        self.is_near().then_some(Ok(()))
+    }
+
+    /// Whether the source is less than the window ahead.
+    fn is_near(&self) -> bool {
+        let ahead = self.arrived().saturating_sub(self.read());
+        ahead < self.window.load(Ordering::Acquire)
     }
 
     fn join(&self) {
@@ -150,9 +183,46 @@ impl Pace {
     }
 
     fn leave(&self) {
-        if self.interested.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.moved.notify_waiters();
+        if self.interested.fetch_sub(1, Ordering::AcqRel) == 1 && !self.is_ahead() {
+            self.abandon();
         }
+        self.waiting.wake();
+    }
+}
+
+/// The wait of a crossing for its readers.
+struct Stall {
+    patience: Duration,
+    /// The position of the fastest reader when the timer was set.
+    since: u64,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stall {
+    /// Ready once no reader has moved for too long.
+    fn poll(&mut self, pace: &Pace, context: &mut Context<'_>) -> Poll<Halt> {
+        loop {
+            let patience = self.patience;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(patience)));
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            let read = pace.read();
+            if std::mem::replace(&mut self.since, read) == read {
+                return Poll::Ready(Halt::Stalled);
+            }
+            self.timer = None;
+        }
+    }
+}
+
+/// A follower that waits for an instance, until it is dropped.
+#[derive(Debug)]
+pub struct Seeker(Arc<Pace>);
+
+impl Drop for Seeker {
+    fn drop(&mut self) {
+        self.0.seekers.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -164,19 +234,19 @@ impl Default for Pace {
 
 /// A reader's interest in a crossing; the crossing continues while one lives.
 #[derive(Debug)]
-pub struct Interest(std::sync::Arc<Pace>);
+pub struct Interest(Arc<Pace>);
 
 impl Interest {
     /// An interest in this crossing.
     #[must_use]
-    pub fn of(pace: &std::sync::Arc<Pace>) -> Self {
+    pub fn of(pace: &Arc<Pace>) -> Self {
         pace.join();
-        Self(std::sync::Arc::clone(pace))
+        Self(Arc::clone(pace))
     }
 
     /// The pace of its crossing.
     #[must_use]
-    pub fn pace(&self) -> &Pace {
+    pub fn pace(&self) -> &Arc<Pace> {
         &self.0
     }
 }

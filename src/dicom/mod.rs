@@ -9,6 +9,7 @@ pub mod part10;
 mod tag;
 mod transfer_syntax;
 mod uid;
+mod vr;
 pub mod walk;
 
 pub use charset::CharacterSet;
@@ -17,3 +18,4 @@ pub use media_type::MediaType;
 pub use tag::{digits, tag};
 pub use transfer_syntax::{Encoding, TransferSyntax, TransferSyntaxes};
 pub use uid::{NotAUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, Uid};
+pub use vr::value_representation;

@@ -37,6 +37,7 @@ use crate::hop::{Hop, Pseudonym};
 use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::pixels::Pool;
+use crate::random;
 use crate::request::{self, Grammar, Resource};
 use crate::retrieve::Retriever;
 use edge::exchange::Exchange;
@@ -240,8 +241,7 @@ impl Gateway {
         route: &Route,
     ) -> Result<Exchange<'a>, Error> {
         let caller = self.access.identify(peer, &head.headers)?;
-        let mut random = [0; 32];
-        getrandom::fill(&mut random).map_err(|_no_random| Error::Internal)?;
+        let random = random::bytes().map_err(|_no_random| Error::Internal)?;
         let hop = Hop::read(&head.headers, &self.pseudonym, random)?;
         Ok(Exchange {
             head,

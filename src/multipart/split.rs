@@ -129,6 +129,13 @@ impl Splitter {
         event.inspect_err(|error| self.stop(State::Failed(*error)))
     }
 
+    /// Whether the next event needs another chunk, apart from a few bytes that may be the
+    /// beginning of a boundary.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        self.input.is_empty() && !self.is_closed()
+    }
+
     /// Whether the closing boundary has arrived. Later bytes are ignored.
     #[must_use]
     pub fn is_closed(&self) -> bool {

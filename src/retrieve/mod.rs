@@ -19,6 +19,8 @@ mod repair;
 mod tally;
 mod turn;
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -35,9 +37,6 @@ use crate::source::{self, Source};
 use ahead::Ahead;
 use crossing::Crossings;
 use learned::SourceTraits;
-
-/// Chunks of a passed-through body that are read ahead of a slow client.
-pub const CHUNKS_AHEAD: usize = 2;
 
 /// Limits on retrieval.
 #[derive(Debug, Clone, Deserialize)]
@@ -81,9 +80,13 @@ pub enum Error {
     Source(#[from] source::Error),
 }
 
-/// Executes retrieval plans.
+/// Executes retrieval plans: a cheap handle.
 #[derive(Debug, Clone)]
-pub struct Retriever {
+pub struct Retriever(Arc<Components>);
+
+/// The components of a retriever.
+#[derive(Debug)]
+pub struct Components {
     settings: Settings,
     metrics: Metrics,
     cache: Cache,
@@ -93,6 +96,14 @@ pub struct Retriever {
     traits: SourceTraits,
 }
 
+impl Deref for Retriever {
+    type Target = Components;
+
+    fn deref(&self) -> &Components {
+        &self.0
+    }
+}
+
 impl Retriever {
     /// An idle retriever that stores fetched instances in `cache`.
     #[must_use]
@@ -100,7 +111,7 @@ impl Retriever {
         let (mode, bytes) = cache.look_ahead();
         let absences = Absences::new(Duration::from_secs(settings.absence_seconds));
         let crossings = Crossings::new(settings.fetches);
-        Self {
+        Self(Arc::new(Components {
             settings,
             metrics,
             cache,
@@ -108,7 +119,7 @@ impl Retriever {
             crossings,
             ahead: Ahead::new(mode, bytes),
             traits: SourceTraits::new(),
-        }
+        }))
     }
 
     /// The cache of fetched instances.

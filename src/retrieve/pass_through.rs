@@ -1,12 +1,11 @@
 //! Pass-through of resources other than instances to a client that may be slow.
 
-use tokio::time::timeout;
 use url::Url;
 
-use super::{CHUNKS_AHEAD, Retriever};
-use crate::body::{Body, Sender};
+use super::Retriever;
+use crate::body::{self, Body, Emitter};
 use crate::dicom::MediaType;
-use crate::source::{self, Answer, Claim, ResourceRequest, Source};
+use crate::source::{self, Answer, Claim, ResourceRequest, Seat, Source};
 
 /// A response body that a source has begun to send, unchanged.
 #[derive(Debug)]
@@ -33,33 +32,21 @@ impl Retriever {
     ) -> Result<Forwarded, source::Error> {
         let seat = self.seat_at(source, Claim::New).await?;
         let answer = self.counted(source, source.ask_for(wanted)).await?;
-        let (sender, body) = Body::channel(CHUNKS_AHEAD, answer.length);
-        let forwarded = Forwarded {
-            document: answer.document.clone(),
-            media_type: answer.media_type.clone(),
+        let (document, media_type) = (answer.document.clone(), answer.media_type.clone());
+        Ok(Forwarded {
+            document,
+            media_type,
             is_partial: answer.is_partial,
-            body,
-        };
-        let retriever = self.clone();
-        tokio::spawn(async move {
-            retriever.pump(answer, sender).await;
-            drop(seat);
-        });
-        Ok(forwarded)
+            body: Body::generate(answer.length, |out| pump(answer, seat, out)),
+        })
     }
+}
 
-    async fn pump(&self, mut answer: Answer, sender: Sender) {
-        loop {
-            match answer.chunk().await {
-                Ok(Some(chunk)) => {
-                    let sending = timeout(self.client_silence(), sender.send(chunk));
-                    if !matches!(sending.await, Ok(Ok(()))) {
-                        return;
-                    }
-                }
-                Ok(None) => return sender.end().await.unwrap_or(()),
-                Err(error) => return sender.fail(error).await,
-            }
-        }
+/// Passes the bytes on. The seat is held until the end.
+async fn pump(mut answer: Answer, seat: Seat, out: Emitter) -> Result<(), body::Error> {
+    while let Some(chunk) = answer.chunk().await? {
+        out.emit(chunk).await?;
     }
+    drop(seat);
+    Ok(())
 }

@@ -1,42 +1,40 @@
 //! The counters of one source.
 
-use prometheus::IntCounter;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use crate::body::End;
 use crate::instance::Instance;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, SourceMetrics};
 use crate::source::Source;
 
 #[derive(Clone)]
-pub(crate) struct Tally {
-    pub(crate) fetched_instances: IntCounter,
-    pub(crate) fetched_bytes: IntCounter,
-    pub(crate) trailing_bytes: IntCounter,
-    delivered_instances: IntCounter,
-}
+pub(crate) struct Tally(Arc<SourceMetrics>);
 
 impl Tally {
     pub(crate) fn of(source: &Source, metrics: &Metrics) -> Self {
-        let alias = &[&*source.alias];
-        Self {
-            fetched_instances: metrics.fetched_instances.with_label_values(alias),
-            fetched_bytes: metrics.fetched_bytes.with_label_values(alias),
-            trailing_bytes: metrics.trailing_bytes.with_label_values(alias),
-            delivered_instances: metrics.delivered_instances.with_label_values(alias),
-        }
+        Self(metrics.of_source(&source.alias))
     }
 
     /// Wraps an instance so that it counts as delivered once its body has been read to the end.
     pub(crate) fn delivering(&self, mut instance: Instance) -> Instance {
-        let delivered = self.delivered_instances.clone();
+        let metrics = Arc::clone(&self.0);
         instance.body = instance.body.watched(
             |_bytes| {},
             move |_bytes, end| {
                 if end == End::Complete {
-                    delivered.inc();
+                    metrics.delivered_instances.inc();
                 }
             },
         );
         instance
+    }
+}
+
+impl Deref for Tally {
+    type Target = SourceMetrics;
+
+    fn deref(&self) -> &SourceMetrics {
+        &self.0
     }
 }

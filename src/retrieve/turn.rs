@@ -70,20 +70,18 @@ impl Retriever {
         let location = &*source.alias;
         let began = Instant::now();
         let opened = asking.await;
-        let outcome = match &opened {
-            Ok(_) => "answered",
-            Err(error) => error.name(),
-        };
-        let (requests, first_byte) = (
-            &self.metrics.source_requests,
-            &self.metrics.source_first_byte_seconds,
-        );
-        requests.with_label_values(&[location, outcome]).inc();
         match &opened {
-            Ok(_) => first_byte
-                .with_label_values(&[location])
-                .observe(began.elapsed().as_secs_f64()),
-            Err(error) => tracing::info!(location, %error, "a request to a source failed"),
+            Ok(_) => {
+                let metrics = self.metrics.of_source(&source.alias);
+                metrics.answered.inc();
+                let seconds = began.elapsed().as_secs_f64();
+                metrics.first_byte_seconds.observe(seconds);
+            }
+            Err(error) => {
+                let requests = &self.metrics.source_requests;
+                requests.with_label_values(&[location, error.name()]).inc();
+                tracing::info!(location, %error, "a request to a source failed");
+            }
         }
         opened
     }

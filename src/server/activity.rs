@@ -57,9 +57,22 @@ pub(super) struct Activity {
     moved: AtomicU64,
     /// The time at which the socket blocked; [`NEVER`] if it is writable.
     blocked: AtomicU64,
-    /// For each open request, the time since when it waits for the client; [`NEVER`] if it does
-    /// not.
-    waits: Mutex<Vec<Arc<AtomicU64>>>,
+    waits: Mutex<Vec<Arc<Wait>>>,
+}
+
+/// An open request, and its wait for the client.
+#[derive(Debug)]
+struct Wait {
+    /// The time since when it waits; [`NEVER`] if it does not.
+    since: AtomicU64,
+    /// Its response; `None` before that, and after the client has lost it.
+    body: Mutex<Option<Body>>,
+}
+
+impl Wait {
+    fn body(&self) -> MutexGuard<'_, Option<Body>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A request, until the end of its response.
@@ -67,12 +80,11 @@ pub(super) struct Activity {
 pub(super) struct Exchange {
     activity: Arc<Activity>,
     is_for_us: bool,
-    waits: Arc<AtomicU64>,
+    wait: Arc<Wait>,
 }
 
 /// A response body that counts its bytes as activity.
 pub(super) struct CountedBody {
-    body: Body,
     exchange: Exchange,
 }
 
@@ -95,12 +107,15 @@ impl Activity {
         self.for_us.fetch_add(1, Ordering::Relaxed);
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.touch();
-        let waits = Arc::new(AtomicU64::new(NEVER));
-        self.waits().push(Arc::clone(&waits));
+        let wait = Arc::new(Wait {
+            since: AtomicU64::new(NEVER),
+            body: Mutex::default(),
+        });
+        self.waits().push(Arc::clone(&wait));
         Exchange {
             activity: Arc::clone(self),
             is_for_us: true,
-            waits,
+            wait,
         }
     }
 
@@ -158,17 +173,30 @@ impl Activity {
     }
 
     fn unless_shut(&self, patience: Patience, left: Duration) -> Verdict {
-        let is_shut = |since: &Arc<AtomicU64>| {
-            let since = since.load(Ordering::Relaxed);
-            since != NEVER && self.since(since) >= patience.client_silence
-        };
+        let is_shut = |wait: &Arc<Wait>| self.is_shut(wait, patience);
         match self.waits().iter().any(is_shut) {
             true => Verdict::Shut,
             false => Verdict::Fine(left),
         }
     }
 
-    fn waits(&self) -> MutexGuard<'_, Vec<Arc<AtomicU64>>> {
+    fn is_shut(&self, wait: &Wait, patience: Patience) -> bool {
+        let since = wait.since.load(Ordering::Relaxed);
+        since != NEVER && self.since(since) >= patience.client_silence
+    }
+
+    /// Drops the responses that the client does not read, with all that they hold: seats at
+    /// sources, memory, files.
+    pub(super) fn abandon_unread(&self, patience: Patience) {
+        let waits = self.waits().clone();
+        let unread = waits.iter().filter(|wait| self.is_shut(wait, patience));
+        for wait in unread {
+            let unread = wait.body().take();
+            drop(unread);
+        }
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Vec<Arc<Wait>>> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -205,7 +233,7 @@ impl Exchange {
         } else {
             self.activity.now()
         };
-        self.waits.store(since, Ordering::Relaxed);
+        self.wait.since.store(since, Ordering::Relaxed);
         self.activity.touch();
     }
 
@@ -213,10 +241,8 @@ impl Exchange {
     pub(super) fn answering(mut self, body: Body) -> CountedBody {
         self.is_for_us(false);
         self.moves();
-        CountedBody {
-            body,
-            exchange: self,
-        }
+        *self.wait.body() = Some(body);
+        CountedBody { exchange: self }
     }
 }
 
@@ -224,10 +250,10 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.is_for_us(false);
         self.activity.open.fetch_sub(1, Ordering::Relaxed);
-        let waits = &self.waits;
+        let wait = &self.wait;
         self.activity
             .waits()
-            .retain(|other| !Arc::ptr_eq(other, waits));
+            .retain(|other| !Arc::ptr_eq(other, wait));
         self.activity.touch();
     }
 }
@@ -240,7 +266,10 @@ impl http_body::Body for CountedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, body::Error>>> {
-        let next = Pin::new(&mut self.body).poll_frame(context);
+        let next = match &mut *self.exchange.wait.body() {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(Some(Err(body::Error::Abandoned))),
+        };
         // It is polled when the client can read more.
         self.exchange.is_for_us(next.is_pending());
         self.exchange.moves();
@@ -248,11 +277,14 @@ impl http_body::Body for CountedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        let body = self.exchange.wait.body();
+        body.as_ref().is_some_and(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let body = self.exchange.wait.body();
+        body.as_ref()
+            .map_or_else(SizeHint::default, http_body::Body::size_hint)
     }
 }
 
@@ -307,6 +339,11 @@ mod tests {
         pass(101).await;
         // Other requests progress, so the connection is not closed at once.
         assert_eq!(activity.verdict(PATIENCE), Verdict::Shut);
+        activity.abandon_unread(PATIENCE);
+        assert!(
+            stuck.exchange.wait.body().is_none(),
+            "it holds nothing any more"
+        );
         drop(waiting);
         pass(299).await;
         assert_eq!(activity.verdict(PATIENCE), Verdict::Shut);

@@ -145,8 +145,13 @@ impl Ending {
             (Some(Closed::Certificate), _) => FAREWELL,
             (_, Verdict::Stalled) => return Step::Drop(Closed::Stalled),
             (None, Verdict::Idle) => return self.tell(Closed::Idle),
-            (None, Verdict::Shut) => return self.tell(Closed::Stalled),
-            (Some(_), Verdict::Shut) => LOOK,
+            (reason, Verdict::Shut) => {
+                activity.abandon_unread(terms.patience);
+                match reason {
+                    None => return self.tell(Closed::Stalled),
+                    Some(_) => LOOK,
+                }
+            }
             (Some(_), Verdict::Idle) => FAREWELL,
             (_, Verdict::Fine(left)) if activity.idle_for().is_some() => left,
             (_, Verdict::Fine(left)) => left.min(LOOK),

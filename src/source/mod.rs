@@ -411,6 +411,14 @@ impl InstanceReader {
         }
     }
 
+    /// Whether no bytes of the answer are buffered.
+    fn is_dry(&self) -> bool {
+        match self {
+            Self::Http(parts) => parts.is_dry(),
+            Self::Folder(_) => true,
+        }
+    }
+
     /// The exact length of this instance, if the source guarantees it.
     fn length(&self) -> Option<u64> {
         match self {

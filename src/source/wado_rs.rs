@@ -310,6 +310,14 @@ impl PartReader {
         }
     }
 
+    /// Whether no bytes of the body are buffered.
+    pub(super) fn is_dry(&self) -> bool {
+        match &self.framing {
+            Framing::Single { .. } => true,
+            Framing::Multipart { splitter, .. } => splitter.is_dry(),
+        }
+    }
+
     /// HTTP enforces the length of a body. The length of a part is confirmed only at its end.
     pub(super) fn length(&self) -> Option<u64> {
         match &self.framing {

@@ -10,10 +10,10 @@ mod reader;
 mod state;
 mod writer;
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::Notify;
+use std::task::{Context, Poll};
 
 use super::pace::{Interest, Pace};
 use super::{Cache, Description, Entry, Key, Validity};
@@ -40,7 +40,6 @@ pub struct Flight {
     pace: Arc<Pace>,
     budget: Arc<Budget>,
     state: Mutex<State>,
-    moved: Notify,
     /// Whether a purge forbids caching it.
     is_forgotten: AtomicBool,
     /// Whether its spill file is damaged; new readers cannot start then.
@@ -90,10 +89,7 @@ impl Flight {
             if state.let_go > 0 {
                 return None;
             }
-            let reader = state.next_reader;
-            state.next_reader += 1;
-            state.readers.insert(reader, 0);
-            reader
+            state.join()
         };
         let reading = Reader {
             flight: Arc::clone(self),
@@ -115,7 +111,7 @@ impl Flight {
     pub fn pass_over(&self) {
         self.is_passed_over.store(true, Ordering::Release);
         self.pace.read_to(self.reach());
-        self.moved.notify_waiters();
+        self.state().wake_writer();
     }
 
     fn is_passed_over(&self) -> bool {
@@ -134,27 +130,48 @@ impl Flight {
         let mut state = self.state();
         let fastest = state.fastest();
         state.let_go_until(fastest);
-        drop(state);
-        self.moved.notify_waiters();
+        state.wake_readers();
     }
 
-    fn next(&self, reader: u64, offset: u64) -> Next {
+    /// The next step of a reader that has consumed all bytes before `offset`.
+    fn poll_next(&self, reader: u64, offset: u64, context: &mut Context<'_>) -> Poll<Next> {
+        self.pace.read_to(self.base + offset);
+        loop {
+            let next = {
+                let mut state = self.state();
+                state.go(reader, offset);
+                state.next(offset)
+            };
+            if let Some(next) = next {
+                return Poll::Ready(next);
+            }
+            if !self.pace.drive(context) {
+                break;
+            }
+        }
         let mut state = self.state();
-        // The reader has consumed the previous chunk: it asks for more.
-        state.readers.insert(reader, offset);
-        if offset < state.arrived {
-            return state.at(offset);
+        if let Some(next) = state.next(offset) {
+            return Poll::Ready(next);
         }
-        match &state.end {
-            Some(Ok(())) => Next::End,
-            Some(Err(error)) => Next::Failed(error.clone()),
-            None => Next::Wait,
-        }
+        state.wait(reader, context.waker());
+        Poll::Pending
+    }
+
+    /// Waits until a reader moves or leaves, after so many moves.
+    async fn moved(&self, moves: u64) {
+        poll_fn(|context| {
+            let mut state = self.state();
+            if state.moves != moves {
+                return Poll::Ready(());
+            }
+            state.writer = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     fn leave(&self, reader: u64) {
-        self.state().readers.remove(&reader);
-        self.moved.notify_waiters();
+        self.state().leave(reader);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

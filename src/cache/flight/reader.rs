@@ -1,5 +1,6 @@
 //! One reader of a flight.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,23 +28,15 @@ impl Drop for Reader {
 impl Reader {
     pub(super) async fn emit(mut self, out: body::Emitter) -> Result<(), body::Error> {
         loop {
-            let moved = self.flight.moved.notified();
-            let mut moved = std::pin::pin!(moved);
-            moved.as_mut().enable();
-            self.flight.pace.read_to(self.flight.base + self.offset);
-            let chunk = match self.flight.next(self.reader, self.offset) {
+            let (flight, reader, offset) = (&self.flight, self.reader, self.offset);
+            let next = poll_fn(|context| flight.poll_next(reader, offset, context)).await;
+            let chunk = match next {
                 Next::Chunk(chunk) => chunk,
                 Next::InFile(file, arrived) => self.read(file, arrived).await?,
                 Next::End => return Ok(()),
                 Next::Failed(error) => return Err(error),
-                Next::Wait => {
-                    moved.await;
-                    continue;
-                }
             };
             self.offset += chunk.len() as u64;
-            // The source may be waiting for this reader, if it is the slowest.
-            self.flight.moved.notify_waiters();
             out.emit(chunk).await?;
         }
     }

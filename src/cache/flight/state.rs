@@ -1,7 +1,8 @@
 //! The bytes of a flight that have arrived, and the position of each reader.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::Waker;
 
 use bytes::Bytes;
 
@@ -19,9 +20,22 @@ pub(super) struct State {
     /// Bytes reserved from [`Budget`].
     pub(super) reserved: u64,
     pub(super) end: Option<Result<(), body::Error>>,
-    /// The offset of each reader.
-    pub(super) readers: HashMap<u64, u64>,
+    /// Mostly one.
+    pub(super) readers: Vec<ReaderPlace>,
     pub(super) next_reader: u64,
+    /// How often a reader has moved or left.
+    pub(super) moves: u64,
+    /// The writer, while it waits for a reader to move.
+    pub(super) writer: Option<Waker>,
+}
+
+/// The place of a reader.
+#[derive(Debug)]
+pub(super) struct ReaderPlace {
+    pub(super) reader: u64,
+    pub(super) offset: u64,
+    /// The reader, while it waits for bytes.
+    waiting: Option<Waker>,
 }
 
 #[derive(Debug, Clone)]
@@ -40,11 +54,94 @@ pub(super) enum Next {
     InFile(Arc<GrowingFile>, u64),
     End,
     Failed(body::Error),
-    Wait,
 }
 
 impl State {
-    pub(super) fn at(&self, offset: u64) -> Next {
+    /// A flight without bytes.
+    pub(super) fn new() -> Self {
+        Self {
+            storage: Storage::Whole,
+            chunks: VecDeque::new(),
+            let_go: 0,
+            arrived: 0,
+            reserved: 0,
+            end: None,
+            readers: Vec::new(),
+            next_reader: 0,
+            moves: 0,
+            writer: None,
+        }
+    }
+
+    /// Adds a reader at the start, and returns its number.
+    pub(super) fn join(&mut self) -> u64 {
+        let reader = self.next_reader;
+        self.next_reader += 1;
+        self.readers.push(ReaderPlace {
+            reader,
+            offset: 0,
+            waiting: None,
+        });
+        reader
+    }
+
+    pub(super) fn leave(&mut self, reader: u64) {
+        self.readers.retain(|place| place.reader != reader);
+        self.wake_writer();
+    }
+
+    /// Moves a reader that has consumed all bytes before `offset`.
+    pub(super) fn go(&mut self, reader: u64, offset: u64) {
+        let Some(place) = self.place(reader) else {
+            return;
+        };
+        place.waiting = None;
+        if std::mem::replace(&mut place.offset, offset) != offset {
+            if matches!(self.storage, Storage::Passing) {
+                self.let_go();
+            }
+            self.wake_writer();
+        }
+    }
+
+    /// The next step of a reader; `None` if it has to wait for it.
+    pub(super) fn next(&self, offset: u64) -> Option<Next> {
+        if offset < self.arrived {
+            return Some(self.at(offset));
+        }
+        self.end.as_ref().map(|end| match end {
+            Ok(()) => Next::End,
+            Err(error) => Next::Failed(error.clone()),
+        })
+    }
+
+    /// Lets a reader be woken by the next bytes.
+    pub(super) fn wait(&mut self, reader: u64, waker: &Waker) {
+        if let Some(place) = self.place(reader) {
+            place.waiting = Some(waker.clone());
+        }
+    }
+
+    fn place(&mut self, reader: u64) -> Option<&mut ReaderPlace> {
+        self.readers.iter_mut().find(|place| place.reader == reader)
+    }
+
+    pub(super) fn wake_readers(&mut self) {
+        for place in &mut self.readers {
+            if let Some(waiting) = place.waiting.take() {
+                waiting.wake();
+            }
+        }
+    }
+
+    pub(super) fn wake_writer(&mut self) {
+        self.moves += 1;
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+
+    fn at(&self, offset: u64) -> Next {
         if let Storage::Spilled(file) = &self.storage {
             return Next::InFile(Arc::clone(file), self.arrived);
         }
@@ -66,7 +163,8 @@ impl State {
         } else {
             self.arrived
         };
-        let slowest = self.readers.values().copied().min().unwrap_or(nobody);
+        let offsets = self.readers.iter().map(|place| place.offset);
+        let slowest = offsets.min().unwrap_or(nobody);
         self.let_go_until(slowest);
     }
 
@@ -89,6 +187,7 @@ impl State {
     }
 
     pub(super) fn fastest(&self) -> u64 {
-        self.readers.values().copied().max().unwrap_or(0)
+        let offsets = self.readers.iter().map(|place| place.offset);
+        offsets.max().unwrap_or(0)
     }
 }

@@ -1,12 +1,11 @@
 //! The writer of a flight.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{self, timeout};
 
@@ -43,16 +42,6 @@ impl Writer {
         validity: Validity,
         pace: &Arc<Pace>,
     ) -> Self {
-        let state = State {
-            storage: Storage::Whole,
-            chunks: VecDeque::new(),
-            let_go: 0,
-            arrived: 0,
-            reserved: 0,
-            end: None,
-            readers: HashMap::new(),
-            next_reader: 0,
-        };
         let flight = Flight {
             key,
             identity: description.identity,
@@ -61,8 +50,7 @@ impl Writer {
             base: pace.arrived(),
             pace: Arc::clone(pace),
             budget: cache.flight_budget(),
-            state: Mutex::new(state),
-            moved: Notify::new(),
+            state: Mutex::new(State::new()),
             is_forgotten: AtomicBool::new(false),
             is_spoilt: AtomicBool::new(false),
             is_passed_over: AtomicBool::new(false),
@@ -118,7 +106,7 @@ impl Writer {
         if self.flight.is_passed_over() {
             self.flight.pace.read_to(self.flight.reach());
         }
-        self.flight.moved.notify_waiters();
+        self.flight.state().wake_readers();
         Ok(())
     }
 
@@ -231,45 +219,47 @@ impl Writer {
 
     /// Appends to a passing flight, once the slowest reader is near enough.
     async fn pass(&mut self, chunk: Bytes, patience: Duration) -> Result<(), Unread> {
-        let flight = Arc::clone(&self.flight);
         loop {
-            let moved = flight.moved.notified();
-            let mut moved = std::pin::pin!(moved);
-            moved.as_mut().enable();
-            let wait = {
-                let mut state = flight.state();
-                state.let_go();
-                let taken = state.reserved.saturating_sub(state.held());
-                state.reserved -= taken;
-                flight.budget.give_back(taken);
-                if state.readers.is_empty() && !flight.is_expected(&state) {
-                    return Err(Unread);
-                }
-                if state.held() < WINDOW {
-                    break;
-                }
-                if state.is_held_up() {
-                    Wait::ForLaggards(self.lag.left(state.let_go))
-                } else {
-                    Wait::ForReaders
-                }
+            let (wait, moves) = match self.room()? {
+                Some(wait) => wait,
+                None => break,
             };
+            let moved = self.flight.moved(moves);
             match wait {
-                Wait::ForReaders => {
-                    timeout(patience, moved).await.map_err(|_elapsed| Unread)?;
-                }
+                Wait::ForReaders => timeout(patience, moved).await.map_err(|_elapsed| Unread)?,
                 Wait::ForLaggards(left) => {
                     let began = time::Instant::now();
                     let has_moved = timeout(left.min(patience), moved).await.is_ok();
                     self.lag.waited += began.elapsed();
                     if !has_moved {
-                        flight.leave_behind();
+                        self.flight.leave_behind();
                     }
                 }
             }
         }
         self.add(chunk);
         Ok(())
+    }
+
+    /// What the next chunk of a passing flight waits for, and the moves of the readers so far.
+    fn room(&mut self) -> Result<Option<(Wait, u64)>, Unread> {
+        let mut state = self.flight.state();
+        state.let_go();
+        let taken = state.reserved.saturating_sub(state.held());
+        state.reserved -= taken;
+        self.flight.budget.give_back(taken);
+        if state.readers.is_empty() && !self.flight.is_expected(&state) {
+            return Err(Unread);
+        }
+        if state.held() < WINDOW {
+            return Ok(None);
+        }
+        let wait = if state.is_held_up() {
+            Wait::ForLaggards(self.lag.left(state.let_go))
+        } else {
+            Wait::ForReaders
+        };
+        Ok(Some((wait, state.moves)))
     }
 
     /// Ends the flight, and caches the instance.
@@ -359,8 +349,9 @@ impl Writer {
         self.flight.budget.give_back_spill(self.spill.0);
         self.cache.metrics().flights_open.dec();
         self.cache.remove_flight(&self.flight);
-        self.flight.state().end = Some(end);
-        self.flight.moved.notify_waiters();
+        let mut state = self.flight.state();
+        state.end = Some(end);
+        state.wake_readers();
     }
 }
 

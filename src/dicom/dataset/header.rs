@@ -7,6 +7,7 @@ use dicom_dictionary_std::StandardDataDictionary;
 use super::syntax::Syntax;
 use super::{Error, ITEM, ITEM_END, SEQUENCE_END};
 use crate::dicom::transfer_syntax::Encoding;
+use crate::dicom::value_representation;
 
 pub(super) const UNDEFINED: u32 = 0xFFFF_FFFF;
 
@@ -69,7 +70,7 @@ impl Header {
         if tag.group() == ITEM.group() || syntax == Syntax::ImplicitLittle {
             return Ok(Self::new(tag, None, syntax.u32([l0, l1, l2, l3]), at + 8));
         }
-        let vr = VR::from_binary([l0, l1]);
+        let vr = value_representation([l0, l1]);
         if vr.is_none() && !(l0.is_ascii_uppercase() && l1.is_ascii_uppercase()) {
             return Err(Error::Malformed("an element has no value representation"));
         }

@@ -9,6 +9,7 @@ use super::head::{Head, LONGEST, PartialHead, SHORTEST};
 use super::verdict::{NotWhole, Tail};
 use crate::dicom::dataset::{ITEM, ITEM_END, MAX_DEPTH, PIXEL_DATA, SEQUENCE_END, Syntax};
 use crate::dicom::transfer_syntax::Encoding;
+use crate::dicom::value_representation;
 
 #[derive(Debug)]
 pub(super) struct Elements {
@@ -268,7 +269,7 @@ impl Elements {
             [a, b, c, d, ..] if rest.len() < SHORTEST && self.open.is_empty() => {
                 let tag = Tag(self.syntax.u16([a, b]), self.syntax.u16([c, d]));
                 let vr = rest.get(4..6).and_then(|vr| vr.first_chunk());
-                self.is_foreign(tag, vr.map(|vr| VR::from_binary(*vr)))
+                self.is_foreign(tag, vr.map(|vr| value_representation(*vr)))
             }
             _ => false,
         };

@@ -3,6 +3,7 @@
 use dicom_core::{Tag, VR};
 
 use crate::dicom::dataset::{Syntax, has_short_length};
+use crate::dicom::value_representation;
 
 /// The longest head of an element.
 pub(super) const LONGEST: usize = 12;
@@ -33,9 +34,9 @@ impl Head {
             HeadForm::Plain => (None, syntax.u32([l0, l1, l2, l3]), SHORTEST),
             HeadForm::Short => {
                 let length = syntax.u16([l2, l3]).into();
-                (VR::from_binary([l0, l1]), length, SHORTEST)
+                (value_representation([l0, l1]), length, SHORTEST)
             }
-            HeadForm::Long => (VR::from_binary([l0, l1]), syntax.u32(rest), LONGEST),
+            HeadForm::Long => (value_representation([l0, l1]), syntax.u32(rest), LONGEST),
         };
         Self {
             tag,
@@ -70,7 +71,7 @@ impl HeadForm {
         if group == ITEMS || syntax == Syntax::ImplicitLittle {
             return Self::Plain;
         }
-        match VR::from_binary(vr) {
+        match value_representation(vr) {
             Some(vr) if has_short_length(vr) => Self::Short,
             Some(_) => Self::Long,
             // PS3.5 7.1.2: future representations have the long form.

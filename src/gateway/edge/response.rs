@@ -12,6 +12,7 @@ use crate::gateway::edge::exchange::Exchange;
 use crate::hop;
 use crate::multipart::Boundary;
 use crate::present::Presented;
+use crate::random;
 use crate::retrieve::Missing;
 
 /// RFC 9211.
@@ -117,8 +118,7 @@ pub(crate) fn state_coding(response: &mut Response<Body>, gzip: bool) {
 
 /// A random boundary: the parts cannot contain it but by guessing.
 pub(crate) fn boundary() -> Result<Boundary, Error> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|_no_random| Error::Internal)?;
+    let random = random::bytes().map_err(|_no_random| Error::Internal)?;
     Ok(Boundary::from_random(random))
 }
 

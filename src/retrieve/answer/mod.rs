@@ -8,12 +8,13 @@ mod worker;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::plan::{Job, Missing, Plan, RelayRequest, Retrieval};
 use super::{Error, Retriever};
+use crate::body::handover::{self, Taker};
 use crate::dicom::TransferSyntaxes;
-use crate::instance::{Given, Instances};
+use crate::instance::{Given, Instances, Work};
 use crate::source;
 use delivery::Delivery;
 use relay::Relay;
@@ -39,20 +40,22 @@ impl Retriever {
             self.look_ahead(job, &plan.hop);
         }
         let accepted = Arc::new(accepted);
-        let (delivery, receiver) = self.giving();
+        let (delivery, given) = Self::giving();
         let mut openings = Vec::new();
+        let mut work = Work::default();
         let is_kept = !plan.jobs.iter().any(|job| self.must_ask(job));
         for jobs in self.deal(plan.jobs) {
             let (opened, opening) = oneshot::channel();
             let (hop, accepted) = (Arc::clone(&plan.hop), Arc::clone(&accepted));
             let worker = Worker::new(jobs, hop, accepted, self, &delivery);
-            tokio::spawn(worker.run(opened));
+            work.add(worker.run(opened));
             openings.push(opening);
         }
         // The stream ends when the last worker has dropped its sender.
         drop(delivery);
-        let missing = plan.not_locatable + missing(openings).await?;
-        let instances = Instances::new(receiver, selected.saturating_sub(missing));
+        let missing = plan.not_locatable + work.until(missing(openings)).await?;
+        let promised = selected.saturating_sub(missing);
+        let instances = Instances::new(given, work, Some(promised));
         let missing = match missing {
             0 => Missing::Nothing,
             _ => Missing::Some { missing, selected },
@@ -73,12 +76,14 @@ impl Retriever {
         request: RelayRequest,
         accepted: TransferSyntaxes,
     ) -> Result<Retrieval, source::Error> {
-        let (delivery, receiver) = self.giving();
+        let (delivery, given) = Self::giving();
         let (opened, opening) = oneshot::channel();
-        tokio::spawn(Relay::new(request, accepted, self, delivery).run(opened));
-        let is_partial = opening.await.unwrap_or(Err(source::Error::Unreachable))?;
+        let mut work = Work::default();
+        work.add(Relay::new(request, accepted, self, delivery).run(opened));
+        let opening = work.until(opening).await;
+        let is_partial = opening.unwrap_or(Err(source::Error::Unreachable))?;
         Ok(Retrieval {
-            instances: Instances::until_told(receiver),
+            instances: Instances::new(given, work, None),
             missing: if is_partial {
                 Missing::SourceSaysSome
             } else {
@@ -88,9 +93,9 @@ impl Retriever {
         })
     }
 
-    fn giving(&self) -> (Delivery, mpsc::Receiver<Given>) {
-        let (sender, receiver) = mpsc::channel(1);
-        (Delivery::new(sender, self.client_silence()), receiver)
+    fn giving() -> (Delivery, Taker<Given>) {
+        let (giver, taker) = handover::place();
+        (Delivery::new(giver), taker)
     }
 
     /// The jobs of each worker, all for one source. A source gets more than one worker only if it

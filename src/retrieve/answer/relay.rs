@@ -77,8 +77,7 @@ impl Relay {
     /// Relays all instances, and reports the start once through `opened`.
     pub(crate) async fn run(mut self, opened: oneshot::Sender<FirstOutcome>) {
         self.opened = Some(opened);
-        let delivery = self.delivery.clone();
-        delivery.while_taken(self.work()).await;
+        self.work().await;
     }
 
     async fn work(&mut self) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::log::{self, Awaited};
 use super::{ArrivedInstance, Crossing, Log, Question};
 use crate::body::{self, Body};
 use crate::cache::Flight;
@@ -33,6 +34,7 @@ const SETTLING: Duration = Duration::from_millis(500);
 pub(in crate::retrieve) struct Follower {
     pub(super) crossing: Arc<Crossing>,
     interest: Interest,
+    number: u64,
     /// Its position in the log.
     at: usize,
     /// Whether the crossing had begun before this follower joined.
@@ -53,10 +55,14 @@ pub(in crate::retrieve) enum CrossingOutcome {
 impl Follower {
     /// The follower that starts the crossing.
     pub(super) fn first(crossing: Arc<Crossing>) -> Self {
-        let at = crossing.log().join();
+        let (at, number) = {
+            let mut log = crossing.log();
+            (log.join(), log.number())
+        };
         Self {
             interest: Interest::of(&crossing.pace),
             crossing,
+            number,
             at,
             has_joined: false,
         }
@@ -67,16 +73,17 @@ impl Follower {
         // The follower is counted before it looks at the log, because a crossing without followers
         // ends.
         let interest = Interest::of(&crossing.pace);
-        let at = {
+        let (at, number) = {
             let mut log = crossing.log();
             if log.end.is_some() || log.is_sole || !can(&log) {
                 return None;
             }
-            log.join()
+            (log.join(), log.number())
         };
         Some(Self {
             interest,
             crossing,
+            number,
             at,
             has_joined: true,
         })
@@ -103,7 +110,7 @@ impl Follower {
             (None, Some(Ok(())), None) => Some(Ok(false)),
             (None, None, None) => None,
         };
-        self.crossing.until(opened).await
+        self.until(Awaited::Opening, opened).await
     }
 
     /// The next instance; `None` once the source has ended its answer properly.
@@ -127,7 +134,7 @@ impl Follower {
                 Err(error) => Err(error.late(body::Error::Disconnected)),
             })
         };
-        let next = self.crossing.until(next).await?;
+        let next = self.until(Awaited::Place(at), next).await?;
         self.at += usize::from(next.is_some());
         Ok(next)
     }
@@ -156,14 +163,31 @@ impl Follower {
         }
     }
 
+    /// Waits for one instance, and passes over all others.
     async fn find(&mut self, uid: &SopInstanceUid) -> Option<ArrivedInstance> {
-        loop {
-            let arrived = self.next().await.ok()??;
-            if arrived.identity.sop_instance == *uid {
-                return Some(arrived);
-            }
-            self.pass_over(&arrived);
-        }
+        let _seeker = self.interest.pace().seek();
+        let at = self.at;
+        let find = |log: &mut Log| match (log.place_of(uid), &log.end) {
+            _ if self.turned_away(log).is_some() => Some(None),
+            (Some(place), _) => Some(log.at(place).cloned().map(|found| (place, found))),
+            (None, Some(_)) => Some(log.find_from(at, uid)),
+            (None, None) => None,
+        };
+        let event = Awaited::Instance(log::digest(uid));
+        let (place, found) = self.until(event, find).await?;
+        self.crossing.log().go(self.at, place + 1);
+        self.at = place + 1;
+        Some(found)
+    }
+
+    async fn until<T>(&self, event: Awaited, look: impl FnMut(&mut Log) -> Option<T>) -> T {
+        self.crossing.until(self.number, event, look).await
+    }
+
+    /// Gives the crossing a task of its own: this follower does not read it yet.
+    pub(in crate::retrieve) fn read_later(self) -> Self {
+        self.crossing.pace.release();
+        self
     }
 
     /// Moves to an instance in the log, skipping those before it; to the end of the log if it has
@@ -228,16 +252,17 @@ impl Follower {
     ) -> impl Future<Output = ()> + Send + 'static {
         self.crossing.pace.run_ahead(bytes);
         let crossing = Arc::clone(&self.crossing);
+        let number = crossing.log().number();
         async move {
             let ended = |log: &mut Log| log.end.as_ref().map(drop);
-            crossing.until(ended).await;
+            crossing.until(number, Awaited::End, ended).await;
         }
     }
 
     /// Waits for the end of the source's answer, because the source may still contradict itself.
     pub(in crate::retrieve) async fn settle(&self) {
         let ended = |log: &mut Log| log.end.as_ref().map(drop);
-        let ended = self.crossing.until(ended);
+        let ended = self.until(Awaited::End, ended);
         let mut ended = std::pin::pin!(ended);
         loop {
             let before = self.crossing.pace.arrived();
@@ -270,6 +295,8 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.crossing.log().leave(self.at);
+        let mut log = self.crossing.log();
+        log.wait_no_more(self.number);
+        log.leave(self.at);
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 use std::time::Instant;
 
 use crate::cache::Flight;
@@ -53,6 +54,30 @@ pub(super) struct Log {
     seen: HashMap<Digest, usize>,
     /// Flights that may have no other owner, and their positions.
     held: VecDeque<(usize, Arc<Flight>)>,
+    /// The number of the next follower.
+    next_follower: u64,
+    /// Each with what wakes it.
+    waiting: Vec<Waiting>,
+}
+
+/// The event for which a follower waits. It is woken by this event, not by each instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// The source begins to answer.
+    Opening,
+    /// The log has an entry at this position.
+    Place(usize),
+    /// An instance arrives, by the digest of its UID.
+    Instance(Digest),
+    /// The log is closed.
+    End,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    follower: u64,
+    event: Awaited,
+    waker: Waker,
 }
 
 impl Log {
@@ -76,7 +101,61 @@ impl Log {
 
     /// The position of an instance, which may have been released.
     pub(super) fn place_of(&self, uid: &SopInstanceUid) -> Option<usize> {
-        self.seen.get(&Digest::of(uid.as_str().as_bytes())).copied()
+        self.seen.get(&digest(uid)).copied()
+    }
+
+    /// The number of a new follower.
+    pub(super) fn number(&mut self) -> u64 {
+        self.next_follower += 1;
+        self.next_follower
+    }
+
+    /// Lets a follower be woken by an event.
+    pub(super) fn wait(&mut self, follower: u64, event: Awaited, waker: &Waker) {
+        let known = self.waiting.iter_mut();
+        match known.into_iter().find(|known| known.follower == follower) {
+            Some(known) => {
+                known.event = event;
+                known.waker.clone_from(waker);
+            }
+            None => self.waiting.push(Waiting {
+                follower,
+                event,
+                waker: waker.clone(),
+            }),
+        }
+    }
+
+    /// Lets a follower wait for nothing.
+    pub(super) fn wait_no_more(&mut self, follower: u64) {
+        self.waiting.retain(|known| known.follower != follower);
+    }
+
+    /// Wakes the followers that wait for such an event.
+    fn wake(&mut self, is_event: impl Fn(Awaited) -> bool) {
+        let woken = self
+            .waiting
+            .extract_if(.., |waiting| is_event(waiting.event));
+        woken.for_each(|waiting| waiting.waker.wake());
+    }
+
+    /// Wakes all followers, for a change that concerns all of them.
+    pub(super) fn wake_all(&mut self) {
+        self.wake(|_event| true);
+    }
+
+    /// The first entry from a position on that is this instance, and its position.
+    pub(super) fn find_from(
+        &self,
+        place: usize,
+        uid: &SopInstanceUid,
+    ) -> Option<(usize, ArrivedInstance)> {
+        let skipped = place.saturating_sub(self.released);
+        let entries = self.arrived.iter().enumerate().skip(skipped);
+        let mut found = entries.filter(|(_, entry)| entry.identity.sop_instance == *uid);
+        found
+            .next()
+            .map(|(at, entry)| (self.released + at, entry.clone()))
     }
 
     /// The entry at a position, unless released.
@@ -112,11 +191,17 @@ impl Log {
         self.release();
     }
 
-    /// Adds an instance, with its flight if it does not come from a tier.
-    pub(super) fn add(&mut self, identity: Identity, flight: Option<&Arc<Flight>>, pace: &Pace) {
+    /// Adds an instance, with its flight if it does not come from a tier. Returns whether a
+    /// follower has waited for it.
+    pub(super) fn add(
+        &mut self,
+        identity: Identity,
+        flight: Option<&Arc<Flight>>,
+        pace: &Pace,
+    ) -> bool {
         self.let_go(pace);
         let place = self.count();
-        let uid = Digest::of(identity.sop_instance.as_str().as_bytes());
+        let uid = digest(&identity.sop_instance);
         self.seen.insert(uid, place);
         // Readers find a look-ahead flight in the cache; a flight of another crossing is held by
         // that crossing.
@@ -131,6 +216,14 @@ impl Log {
             flight: flight.map_or_else(Weak::new, Arc::downgrade),
         });
         self.release();
+        let waiting = self.waiting.len();
+        self.wake(|event| match event {
+            Awaited::Place(awaited) => awaited <= place,
+            Awaited::Instance(awaited) => awaited == uid,
+            Awaited::Opening => place == 0,
+            Awaited::End => false,
+        });
+        self.waiting.len() < waiting
     }
 
     /// Closes the log. Followers hold the flights that they need, and landed flights are in the
@@ -138,6 +231,7 @@ impl Log {
     pub(super) fn close(&mut self, outcome: Result<(), source::Error>) {
         self.end = Some(outcome);
         self.seen = HashMap::new();
+        self.wake_all();
     }
 
     /// Drops the flights that the fastest follower has passed. A flight without a place in the
@@ -169,6 +263,11 @@ impl Log {
         let first = self.places.first_key_value();
         first.map_or(usize::MAX, |(place, _)| *place)
     }
+}
+
+/// The digest of a UID.
+pub(super) fn digest(uid: &SopInstanceUid) -> Digest {
+    Digest::of(uid.as_str().as_bytes())
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ mod question;
 mod skipped;
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::sync::futures::Notified;
@@ -36,7 +38,7 @@ use crate::resource::Target;
 use crate::retrieve::tally::Tally;
 use crate::source::{self, Arrival, Arrivals, InstanceRequest, Representation, Seat, Source};
 use copies::Copies;
-use log::Log;
+use log::{Awaited, Log};
 use question::Name;
 use skipped::SkippedInstances;
 
@@ -64,7 +66,6 @@ pub(super) struct Crossing {
     question: Question,
     pace: Arc<Pace>,
     log: Mutex<Log>,
-    moved: Notify,
     began: Instant,
     /// Permits for followers that fetch an instance individually because this crossing would bring
     /// it too late.
@@ -132,7 +133,6 @@ impl Crossings {
             question,
             pace: Arc::new(Pace::new()),
             log: Mutex::default(),
-            moved: Notify::new(),
             began: Instant::now(),
             own_fetches: Arc::new(Semaphore::new(follower::OWN_FETCHES)),
         });
@@ -149,7 +149,16 @@ impl Crossings {
         }
         drop(all);
         self.begun.notify_waiters();
-        tokio::spawn(crossing.run(self.clone(), seat, permit, retriever.clone()));
+        let pace = Arc::clone(&crossing.pace);
+        let ending = Ending {
+            crossing,
+            crossings: self.clone(),
+            retriever: retriever.clone(),
+            skipped: SkippedInstances::default(),
+            outcome: Err(body::Error::Abandoned.into()),
+            _held: (seat, permit),
+        };
+        pace.hold(ending.run());
         follower
     }
 
@@ -176,25 +185,42 @@ impl Crossings {
     }
 }
 
-impl Crossing {
-    async fn run(
-        self: Arc<Self>,
-        crossings: Crossings,
-        seat: Seat,
-        permit: OwnedSemaphorePermit,
-        retriever: Retriever,
-    ) {
-        let mut skipped = SkippedInstances::default();
-        let outcome = tokio::select! {
-            outcome = self.bring(&crossings, &retriever, &mut skipped) => outcome,
-            () = self.pace.unwanted() => Err(body::Error::Abandoned.into()),
-        };
-        skipped.report(&self.question.source, &retriever);
-        crossings.remove(&self);
-        self.note(|log| log.close(outcome));
-        drop((seat, permit));
-    }
+/// A crossing under way. However it ends, its followers are told, and its seat becomes free.
+struct Ending {
+    crossing: Arc<Crossing>,
+    crossings: Crossings,
+    retriever: Retriever,
+    skipped: SkippedInstances,
+    outcome: Result<(), source::Error>,
+    _held: (Seat, OwnedSemaphorePermit),
+}
 
+impl Ending {
+    async fn run(mut self) {
+        let Self {
+            crossing,
+            crossings,
+            retriever,
+            skipped,
+            ..
+        } = &mut self;
+        let outcome = crossing.bring(crossings, retriever, skipped).await;
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let crossing = &self.crossing;
+        self.skipped
+            .report(&crossing.question.source, &self.retriever);
+        self.crossings.remove(crossing);
+        let outcome = std::mem::replace(&mut self.outcome, Ok(()));
+        crossing.log().close(outcome);
+    }
+}
+
+impl Crossing {
     async fn bring(
         self: &Arc<Self>,
         crossings: &Crossings,
@@ -272,11 +298,12 @@ impl Crossing {
             crossings.remove(self);
             self.pace.run_no_more_ahead();
         }
-        self.note(|log| {
-            log.is_partial = Some(is_partial);
-            log.is_sole = is_no_store;
-            log.opened = Some(Instant::now());
-        });
+        let mut log = self.log();
+        log.is_partial = Some(is_partial);
+        log.is_sole = is_no_store;
+        log.opened = Some(Instant::now());
+        log.wake_all();
+        drop(log);
         Ok(SourceAnswer {
             tally: Tally::of(&question.source, &retriever.metrics),
             arrivals,
@@ -311,7 +338,7 @@ impl Crossing {
             let absences = &retriever.absences;
             absences.remember(source, series, uid, *representation);
         }
-        self.note(|log| log.is_contested = true);
+        self.log().is_contested = true;
     }
 
     /// Handles an instance that is found incomplete before a follower sees it.
@@ -393,6 +420,10 @@ impl Crossing {
                         writer.crash(body::Error::Abandoned);
                         return Ok(Some(flight));
                     }
+                    // Nothing more is read from the source before this has been passed on.
+                    if arrivals.is_dry() {
+                        self.pace.hand_over().await;
+                    }
                 }
                 Ok(None) => return writer.land().await.map(|()| Some(flight)),
                 Err(error) => {
@@ -454,34 +485,57 @@ impl Crossing {
     }
 
     fn arrived(&self, identity: Identity, flight: Option<&Arc<Flight>>) {
-        self.note(|log| {
-            // No instance has been delivered yet: the other followers start again, each with its
-            // own crossing.
-            let is_first = log.count() == 0;
-            log.is_sole |= is_first && flight.is_some_and(|flight| !flight.will_be_kept());
-            log.add(identity, flight, &self.pace);
-        });
-    }
-
-    fn note(&self, write: impl FnOnce(&mut Log)) {
-        write(&mut self.log());
-        self.moved.notify_waiters();
+        let mut log = self.log();
+        // No instance has been delivered yet: the other followers start again, each with its own
+        // crossing.
+        let is_first = log.count() == 0;
+        if is_first && flight.is_some_and(|flight| !flight.will_be_kept()) {
+            log.is_sole = true;
+            log.wake_all();
+        }
+        let is_awaited = log.add(identity, flight, &self.pace);
+        drop(log);
+        // All followers wait for other instances.
+        if let Some(flight) = flight
+            && !is_awaited
+            && !self.pace.is_read()
+            && flight.is_of(&self.pace)
+        {
+            flight.pass_over();
+        }
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until `look` finds something in the log.
-    async fn until<T>(&self, mut look: impl FnMut(&mut Log) -> Option<T>) -> T {
-        loop {
-            let moved = self.moved.notified();
-            let mut moved = std::pin::pin!(moved);
-            moved.as_mut().enable();
-            if let Some(found) = look(&mut self.log()) {
-                return found;
+    /// Waits until `look` finds something in the log, for a follower that `event` wakes. It drives
+    /// the transfer meanwhile.
+    async fn until<T>(
+        self: &Arc<Self>,
+        follower: u64,
+        event: Awaited,
+        mut look: impl FnMut(&mut Log) -> Option<T>,
+    ) -> T {
+        poll_fn(|context| {
+            self.log().wait_no_more(follower);
+            loop {
+                if let Some(found) = look(&mut self.log()) {
+                    return Poll::Ready(found);
+                }
+                if !self.pace.drive(context) {
+                    break;
+                }
             }
-            moved.await;
-        }
+            let mut log = self.log();
+            match look(&mut log) {
+                Some(found) => Poll::Ready(found),
+                None => {
+                    log.wait(follower, event, context.waker());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
     }
 }

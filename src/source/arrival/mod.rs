@@ -114,6 +114,13 @@ impl Arrivals {
         Ok(())
     }
 
+    /// Whether the next bytes have to be read from the source.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        let is_whole = self.parts.length() == Some(self.passing.arrived());
+        self.held.is_empty() && !is_whole && self.parts.is_dry()
+    }
+
     /// The digest of the current instance; `None` unless it has ended and is whole.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {

@@ -75,6 +75,11 @@ impl InstanceCheck {
         self.trailing
     }
 
+    /// The number of passed bytes.
+    pub(super) fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
     /// The digest of the passed bytes.
     pub(super) fn digest(&self) -> Digest {
         self.digest.digest()

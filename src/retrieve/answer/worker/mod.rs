@@ -99,12 +99,10 @@ impl Worker {
         }
     }
 
-    /// Fetches all jobs, and reports the start once through `opened`. Stops as soon as the client
-    /// disconnects.
+    /// Fetches all jobs, and reports the start once through `opened`.
     pub(crate) async fn run(mut self, opened: oneshot::Sender<FirstOutcome>) {
         self.opened = Some(opened);
-        let delivery = self.delivery.clone();
-        delivery.while_taken(self.work()).await;
+        self.work().await;
     }
 
     async fn work(&mut self) {

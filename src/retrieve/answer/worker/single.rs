@@ -164,7 +164,7 @@ impl Worker {
             while queue.begun.len() < AHEAD.min(queue.not_asked)
                 && let Some(next) = queue.awaited.get(queue.begun.len())
             {
-                let begun = self.begin(job, next, form);
+                let begun = self.begin(job, next, form).map(Follower::read_later);
                 queue.begun.push_back(begun);
             }
         } else {
