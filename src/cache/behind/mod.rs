@@ -279,5 +279,4 @@ impl DiskWriter {
 }
 
 #[cfg(test)]
-#[path = "behind_tests.rs"]
 mod tests;
