@@ -1,13 +1,78 @@
-//! A digest of passing bytes, which distinguishes two copies of one instance.
+//! Digests of instances: a quick one that distinguishes two copies, and one that names the bytes.
 //!
-//! XXH3-128 costs a few per cent of copying the bytes. It is not cryptographic: each process draws
-//! a random seed, so a source cannot prepare two copies with the same digest, and a digest is
-//! meaningless outside its process. Entity tags are SHA-256.
+//! [`Digest`] is XXH3-128, at a few per cent of the cost of copying the bytes. It is not
+//! cryptographic: each process draws a random seed, so a source cannot prepare two copies with the
+//! same digest, and a digest is meaningless outside its process.
+//!
+//! [`Blake3`] is the same everywhere, and no source can prepare two instances with the same one. It
+//! is the entity tag of an instance, and the key of all data that is derived from it.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+use tokio::task::spawn_blocking;
 use twox_hash::xxhash3_128::Hasher;
+
+/// The BLAKE3 of a Part 10 file.
+pub type Blake3 = [u8; 32];
+
+/// Bytes of this size take about a millisecond: other requests can wait for that.
+const QUICK: usize = 4 << 20;
+
+/// The BLAKE3 of bytes in memory, computed when it is first asked for. Its clones share it.
+#[derive(Clone)]
+pub struct LazyBlake3 {
+    known: Arc<OnceLock<Blake3>>,
+    bytes: Bytes,
+}
+
+impl LazyBlake3 {
+    /// That of these bytes.
+    #[must_use]
+    pub fn of(bytes: Bytes) -> Self {
+        Self {
+            known: Arc::default(),
+            bytes,
+        }
+    }
+
+    /// One that is known.
+    #[must_use]
+    pub fn known(blake3: Blake3) -> Self {
+        Self {
+            known: Arc::new(OnceLock::from(blake3)),
+            bytes: Bytes::new(),
+        }
+    }
+
+    /// The BLAKE3. `None` if it is slow to compute; it is being computed then.
+    #[must_use]
+    pub fn get(&self) -> Option<Blake3> {
+        if let Some(known) = self.known.get() {
+            return Some(*known);
+        }
+        if self.bytes.len() <= QUICK {
+            return Some(self.compute());
+        }
+        let of = self.clone();
+        drop(spawn_blocking(move || of.compute()));
+        None
+    }
+
+    /// The BLAKE3. It takes a millisecond for 4 MiB.
+    #[must_use]
+    pub fn compute(&self) -> Blake3 {
+        let compute = || blake3::hash(&self.bytes).into();
+        *self.known.get_or_init(compute)
+    }
+}
+
+impl fmt::Debug for LazyBlake3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LazyBlake3(…)")
+    }
+}
 
 /// The digest of all bytes in a [`Rolling`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,6 +140,26 @@ mod tests {
             rolling.update(piece);
         }
         rolling.digest()
+    }
+
+    #[test]
+    fn a_blake3_is_computed_once_for_all_clones() {
+        let (lazy, large) = (
+            LazyBlake3::of(Bytes::from_static(b"abc")),
+            LazyBlake3::of(vec![0; QUICK + 1].into()),
+        );
+        let clone = lazy.clone();
+        let expected = blake3::hash(b"abc").into();
+        assert!(clone.known.get().is_none());
+        assert_eq!(lazy.get(), Some(expected));
+        assert_eq!(clone.known.get(), Some(&expected));
+        assert_eq!(LazyBlake3::known(expected).get(), Some(expected));
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").block_on(async {
+            assert_eq!(large.get(), None, "it does not delay others");
+        });
+        // The end of a runtime waits for its blocking threads.
+        assert_eq!(large.get(), Some(large.compute()));
     }
 
     #[test]

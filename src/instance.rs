@@ -10,7 +10,7 @@ use crate::body::handover::Taker;
 use crate::body::{self, Body};
 use crate::dicom::part10::Identity;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
-use crate::digest::{Digest, Rolling};
+use crate::digest::{Blake3, Digest, LazyBlake3, Rolling};
 use crate::resource::Target;
 
 /// The instances that a manifest lists for one series.
@@ -104,8 +104,8 @@ pub struct Instance {
     pub body: Body,
     /// How it came here.
     pub way: Way,
-    /// SHA-256 of the Part 10 file, where it is known.
-    pub sha256: Option<[u8; 32]>,
+    /// The BLAKE3 of the Part 10 file, unless it is still arriving.
+    pub blake3: Option<LazyBlake3>,
     /// Identifies the bytes without reading them: for a file, its path, length and modification
     /// time.
     pub stamp: Option<[u8; 32]>,
@@ -115,7 +115,13 @@ impl Instance {
     /// The key for everything that is derived from the instance.
     #[must_use]
     pub fn digest(&self) -> Option<[u8; 32]> {
-        self.sha256.or(self.stamp)
+        self.blake3().or(self.stamp)
+    }
+
+    /// The BLAKE3 of the Part 10 file, where it is known or quick to compute.
+    #[must_use]
+    pub fn blake3(&self) -> Option<Blake3> {
+        self.blake3.as_ref().and_then(LazyBlake3::get)
     }
 }
 

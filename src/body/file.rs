@@ -3,23 +3,23 @@
 use std::fmt;
 use std::fs::File;
 use std::future::Future;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, IoSliceMut};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use tokio::task::spawn_blocking;
 
-use super::{Body, CHUNK, Error, within};
+use super::{Body, CHUNK, Error, Wait, within};
 
 /// Bytes that can be read from any place on, as those of a file.
 pub trait Content: fmt::Debug + Send + Sync {
-    /// At least one and at most `most` bytes from `at` on. Blocks.
+    /// At least one and at most `most` bytes from `at` on.
     ///
     /// # Errors
-    /// If they cannot be read, or fail their verification.
-    fn read(&self, at: u64, most: usize) -> io::Result<Bytes>;
+    /// If they cannot be read, or fail their verification; [`io::ErrorKind::WouldBlock`] if they
+    /// cannot be read without waiting.
+    fn read(&self, at: u64, most: usize, wait: Wait) -> io::Result<Bytes>;
 
     /// The bytes from `at` on, from elsewhere: they cannot be read here.
     fn elsewhere(self: Arc<Self>, at: u64) -> Elsewhere;
@@ -29,9 +29,9 @@ pub trait Content: fmt::Debug + Send + Sync {
 pub type Elsewhere = Pin<Box<dyn Future<Output = Result<Body, Error>> + Send>>;
 
 impl Content for File {
-    fn read(&self, at: u64, most: usize) -> io::Result<Bytes> {
+    fn read(&self, at: u64, most: usize, wait: Wait) -> io::Result<Bytes> {
         let mut chunk = vec![0; most.min(CHUNK)];
-        self.read_exact_at(&mut chunk, at)?;
+        wait.read_exact_at(self, &mut [IoSliceMut::new(&mut chunk)], at)?;
         Ok(chunk.into())
     }
 
@@ -49,6 +49,22 @@ pub(super) struct Span {
     pub(super) read: u64,
 }
 
+/// Reads here if the page cache has the bytes: waking another thread costs as much as the read.
+async fn read_chunk(
+    file: &Arc<dyn Content>,
+    at: u64,
+    most: usize,
+) -> Result<io::Result<Bytes>, Error> {
+    match file.read(at, most, Wait::Never) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let file = Arc::clone(file);
+            let reading = spawn_blocking(move || file.read(at, most, Wait::ForDevice));
+            reading.await.map_err(|_panic| Error::Abandoned)
+        }
+        read => Ok(read),
+    }
+}
+
 impl Body {
     /// `length` bytes of a file, from `offset` on. If the file cannot be read, the body continues
     /// with bytes from elsewhere.
@@ -58,10 +74,9 @@ impl Body {
         let mut body = Self::generate(Some(length), move |out| async move {
             let mut read = 0;
             while read < length {
-                let (file, at) = (Arc::clone(&of), offset + read);
+                let at = offset + read;
                 let wanted = usize::try_from(length - read).unwrap_or(CHUNK).min(CHUNK);
-                let reading = spawn_blocking(move || file.read(at, wanted));
-                let Ok(chunk) = reading.await.map_err(|_panic| Error::Abandoned)? else {
+                let Ok(chunk) = read_chunk(&of, at, wanted).await? else {
                     let rest = Arc::clone(&of).elsewhere(at).await?;
                     return rest.emit_to(&out, length - read).await;
                 };

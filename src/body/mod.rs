@@ -7,6 +7,7 @@ mod generate;
 pub mod handover;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod watch;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use tokio::time::Sleep;
 
 pub use file::{Content, Elsewhere};
 pub use generate::Emitter;
+pub use wait::Wait;
 pub use watch::End;
 
 use crate::budget;

@@ -1,6 +1,6 @@
 //! Metadata and frame positions of instances, which are cheaper to cache than to derive again.
 //!
-//! The key is the SHA-256 of the instance. An entry therefore never becomes stale, and only clients
+//! The key is the BLAKE3 of the instance. An entry therefore never becomes stale, and only clients
 //! that may read the instance can reach it.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use moka::sync::Cache;
 use crate::object::Layout;
 use crate::pixels::Geometry;
 
-/// SHA-256 of an instance.
+/// The BLAKE3 of an instance, or the stamp of a file.
 type Digest = [u8; 32];
 
 /// The cache of derived data.

@@ -25,7 +25,7 @@ pub enum Hit {
 #[derive(Debug)]
 pub struct AlreadyCached(pub Hit);
 
-/// The suffix of the entity tag of an instance in a `multipart/related`. The SHA-256 before it is
+/// The suffix of the entity tag of an instance in a `multipart/related`. The BLAKE3 before it is
 /// the tag of the stored instance.
 pub const IN_PARTS: &str = "-multipart";
 
@@ -44,14 +44,14 @@ impl Hit {
     /// equal if the source is such a gateway.
     #[must_use]
     pub fn tags(&self) -> Option<String> {
-        let (validity, sha256) = match self {
-            Self::Memory(entry) => (&entry.validity, entry.sha256()?),
+        let (validity, blake3) = match self {
+            Self::Memory(entry) => (&entry.validity, entry.blake3.get()?),
             Self::Flight(_) => return None,
-            Self::Disk(stored) => (&stored.validity, stored.sha256),
+            Self::Disk(stored) => (&stored.validity, stored.blake3),
         };
-        let sha256 = HEXLOWER.encode(&sha256);
+        let blake3 = HEXLOWER.encode(&blake3);
         // Both forms of our tag identify the same instance.
-        let ours = format!("\"{sha256}\", W/\"{sha256}{IN_PARTS}\"");
+        let ours = format!("\"{blake3}\", W/\"{blake3}{IN_PARTS}\"");
         Some(match validity.etag() {
             Some(etag) if !ours.contains(etag) => format!("{etag}, {ours}"),
             Some(_) | None => ours,

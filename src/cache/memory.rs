@@ -1,19 +1,18 @@
 //! The memory tier: whole instances, weighed in bytes, evicted least recently used first.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use moka::notification::RemovalCause;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
-use sha2::{Digest, Sha256};
-use tokio::task::spawn_blocking;
 
 use super::disk::Stored;
 use super::progress::Progress;
 use super::{Key, Validity};
 use crate::dicom::part10::Identity;
+use crate::digest::LazyBlake3;
 use crate::metrics::Metrics;
 
 /// The name of this tier in metrics and in `Cache-Status`.
@@ -23,8 +22,6 @@ pub(super) const TIER: &str = "memory";
 const UNIT: u64 = 1 << 10;
 /// Bytes of an entry besides its instance and its key.
 const OVERHEAD: usize = 512;
-/// An instance of at most this size is hashed without delay to other requests.
-const QUICK: usize = 1 << 20;
 
 /// An instance in memory.
 #[derive(Debug)]
@@ -35,7 +32,8 @@ pub struct Entry {
     pub bytes: Bytes,
     /// Its freshness.
     pub validity: Validity,
-    sha256: OnceLock<[u8; 32]>,
+    /// The BLAKE3 of its bytes.
+    pub blake3: LazyBlake3,
     /// Its progress to disk.
     pub(super) progress: Progress,
 }
@@ -46,9 +44,9 @@ impl Entry {
     pub fn new(identity: Identity, bytes: Bytes, validity: Validity) -> Self {
         Self {
             identity,
+            blake3: LazyBlake3::of(bytes.clone()),
             bytes,
             validity,
-            sha256: OnceLock::new(),
             progress: Progress::default(),
         }
     }
@@ -56,37 +54,10 @@ impl Entry {
     /// An instance loaded from disk.
     pub(super) fn from_disk(stored: &Stored, bytes: Bytes) -> Self {
         Self {
-            sha256: OnceLock::from(stored.sha256),
+            blake3: LazyBlake3::known(stored.blake3),
             progress: Progress::written(),
             ..Self::new(stored.identity(), bytes, stored.validity.copied())
         }
-    }
-
-    /// The SHA-256 of its bytes, computed on the first call; `None` if it is unknown and slow to
-    /// compute.
-    #[must_use]
-    pub fn sha256(self: &Arc<Self>) -> Option<[u8; 32]> {
-        if let Some(known) = self.sha256.get() {
-            return Some(*known);
-        }
-        if self.bytes.len() <= QUICK {
-            return Some(self.work_out());
-        }
-        let entry = Arc::clone(self);
-        drop(spawn_blocking(move || entry.work_out()));
-        None
-    }
-
-    fn work_out(&self) -> [u8; 32] {
-        *self
-            .sha256
-            .get_or_init(|| Sha256::digest(&self.bytes).into())
-    }
-
-    /// Stores a SHA-256 computed elsewhere from the same bytes.
-    pub fn tell_sha256(&self, sha256: [u8; 32]) {
-        // An earlier value is equal.
-        let _ = self.sha256.set(sha256);
     }
 }
 

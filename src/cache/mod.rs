@@ -29,7 +29,7 @@ use tokio::task::spawn_blocking;
 
 pub use derived::{Derived, Frames};
 pub use disk::Disk;
-use disk::Pending;
+use disk::{Landed, Pending};
 pub use flight::{Flight, Unread, Writer};
 pub use hit::{AlreadyCached, Hit, IN_PARTS};
 pub use key::Key;
@@ -37,6 +37,7 @@ pub use memory::{Entry, Limits as MemoryLimits, Memory};
 pub use settings::{CacheControl, LookAhead, Settings};
 pub use validity::Validity;
 
+use crate::body::Wait;
 use crate::dicom::part10::Identity;
 use crate::metrics::Metrics;
 use behind::{Behind, DiskWriter, Outcome, Task};
@@ -205,14 +206,35 @@ impl Cache {
     /// is fully verified. `None`: the file is damaged or missing, and its entry is removed.
     pub async fn read(&self, stored: &Arc<disk::Stored>) -> Option<Content> {
         if self.0.memory.admits(stored.length) {
-            return self.load(stored).await.map(Content::Whole);
+            // A concurrent request may have loaded it.
+            let known = self.0.memory.find(&stored.key);
+            let entry = match known {
+                Some(known) => known,
+                None => self.load(stored).await?,
+            };
+            return Some(Content::Whole(entry));
         }
-        let (disk, of) = (self.0.disk.clone()?, Arc::clone(stored));
-        let opening = spawn_blocking(move || {
-            let opened = disk.read(&of);
-            opened.inspect_err(|_damaged| disk.discard(&of)).ok()
-        });
-        opening.await.ok()?.map(Content::File)
+        let opened = self.at_once_or_later(stored, Disk::open_file).await?;
+        Some(Content::File(opened))
+    }
+
+    /// Reads a file here if the page cache has it, else in another thread. `None`: the file is
+    /// damaged or missing, and its entry is removed.
+    async fn at_once_or_later<T: Send + 'static>(
+        &self,
+        stored: &Arc<disk::Stored>,
+        read: fn(&Disk, &disk::Stored, Wait) -> io::Result<T>,
+    ) -> Option<T> {
+        let disk = self.0.disk.as_ref()?;
+        let outcome = match read(disk, stored, Wait::Never) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let (disk, of) = (disk.clone(), Arc::clone(stored));
+                let reading = spawn_blocking(move || read(&disk, &of, Wait::ForDevice));
+                reading.await.ok()?
+            }
+            outcome => outcome,
+        };
+        outcome.inspect_err(|_damaged| disk.discard(stored)).ok()
     }
 
     /// Loads an instance into memory; concurrent requests share the load.
@@ -228,13 +250,8 @@ impl Cache {
     }
 
     async fn load_now(&self, stored: &Arc<disk::Stored>) -> Option<Arc<Entry>> {
-        let (disk, of) = (self.0.disk.clone()?, Arc::clone(stored));
-        let pending = disk.pending(&stored.key);
-        let reading = spawn_blocking(move || {
-            let read = disk.read(&of).and_then(|opened| opened.read_all());
-            read.inspect_err(|_damaged| disk.discard(&of)).ok()
-        });
-        let bytes = reading.await.ok()??;
+        let pending = self.0.disk.as_ref()?.pending(&stored.key);
+        let bytes = self.at_once_or_later(stored, Disk::read_whole).await?;
         let entry = Arc::new(Entry::from_disk(stored, bytes));
         self.0.memory.keep(stored.key.clone(), Arc::clone(&entry));
         // A purge may have run before the entry was visible in memory.
@@ -249,11 +266,10 @@ impl Cache {
     }
 
     /// Removes a damaged instance from disk.
-    pub async fn discard(&self, stored: &Arc<disk::Stored>) {
-        let (disk, of) = (self.0.disk.clone(), Arc::clone(stored));
-        let discarding = spawn_blocking(move || disk.map(|disk| disk.discard(&of)));
-        // It cannot panic, and the next read would detect the damage again.
-        let _ = discarding.await;
+    pub fn discard(&self, stored: &Arc<disk::Stored>) {
+        if let Some(disk) = &self.0.disk {
+            disk.discard(stored);
+        }
     }
 
     /// Records a hit in memory: within a second the instance is also on disk.
@@ -451,11 +467,13 @@ fn write(disk: &Disk, Task { entry, pending }: Task) -> io::Result<()> {
     if pending.is_forgotten() {
         return Err(io::ErrorKind::Interrupted.into());
     }
-    let mut writing = disk.begin(pending, &entry.identity, entry.validity.copied())?;
-    writing.append(&entry.bytes)?;
-    let stored = writing.finish()?;
-    entry.tell_sha256(stored.sha256);
-    Ok(())
+    let landed = Landed {
+        identity: &entry.identity,
+        validity: entry.validity.copied(),
+        bytes: &entry.bytes,
+        blake3: entry.blake3.compute(),
+    };
+    disk.store(&pending, landed).map(drop)
 }
 
 #[cfg(test)]

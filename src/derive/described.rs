@@ -24,7 +24,7 @@ pub async fn described(context: &Context, instance: Instance) -> Result<Describe
     let with_digest = digest.is_none();
     let share = context.share(LEAST_KEPT).await?;
     let skimmed = skim(instance.body, Extent::Whole, with_digest, share).await?;
-    let digest = digest.or(skimmed.sha256);
+    let digest = digest.or(skimmed.blake3);
     let described = describe(skimmed, &target).await?;
     if let Some(digest) = digest {
         derived.keep_metadata(digest, described.json.clone());

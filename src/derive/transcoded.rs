@@ -186,7 +186,7 @@ fn rewritten(instance: Instance) -> Instance {
     identity.transfer_syntax = TransferSyntax::explicit_vr_little_endian();
     Instance {
         identity,
-        sha256: None,
+        blake3: None,
         stamp,
         ..instance
     }

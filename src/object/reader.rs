@@ -1,7 +1,7 @@
 //! Reads the bytes of an instance in order, chunk by chunk.
 
+use blake3::Hasher;
 use bytes::{Buf, Bytes, BytesMut};
-use sha2::{Digest, Sha256};
 
 use crate::body::{self, Body};
 
@@ -12,7 +12,7 @@ pub struct Reader {
     buffer: Bytes,
     position: u64,
     /// The digest of all bytes; with it, no byte is skipped unread.
-    digest: Option<Sha256>,
+    digest: Option<Box<Hasher>>,
 }
 
 impl Reader {
@@ -27,11 +27,11 @@ impl Reader {
         }
     }
 
-    /// A reader that computes the SHA-256 of the whole body.
+    /// A reader that computes the BLAKE3 of the whole body.
     #[must_use]
     pub fn digesting(body: Body) -> Self {
         Self {
-            digest: Some(Sha256::new()),
+            digest: Some(Box::new(Hasher::new())),
             ..Self::new(body)
         }
     }
@@ -124,7 +124,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads to the end, and returns the SHA-256 if the reader computes it.
+    /// Reads to the end, and returns the BLAKE3 if the reader computes it.
     ///
     /// # Errors
     /// Why the body was aborted.

@@ -34,8 +34,8 @@ pub struct Skimmed {
     kept: Vec<u8>,
     /// The skipped values, in order.
     pub large: Vec<Large>,
-    /// SHA-256 of the Part 10 file, if it was computed.
-    pub sha256: Option<[u8; 32]>,
+    /// BLAKE3 of the Part 10 file, if it was computed.
+    pub blake3: Option<[u8; 32]>,
     /// The memory of the data set.
     share: Share,
 }
@@ -115,7 +115,7 @@ fn is_table(Tag(group, element): Tag) -> bool {
         || (group == 0x7FE0 && (1..=2).contains(&element))
 }
 
-/// Reads an instance, and computes its SHA-256 if `with_digest` is set and it is read to its end.
+/// Reads an instance, and computes its BLAKE3 if `with_digest` is set and it is read to its end.
 /// `share` starts at [`super::LEAST_KEPT`] and grows with the data set.
 ///
 /// # Errors
@@ -134,7 +134,7 @@ pub async fn skim(
     let (transfer_syntax, _meta) = start(&mut reader).await?;
     let encoding = transfer_syntax.encoding();
     let mut skim = Skim::new(encoding, share);
-    let sha256 = if encoding == Encoding::Deflated {
+    let blake3 = if encoding == Encoding::Deflated {
         // The digest would cover the inflated bytes, not those of the file.
         let offset = reader.position();
         let mut inflated = Reader::new(inflated(reader));
@@ -148,7 +148,7 @@ pub async fn skim(
         transfer_syntax,
         kept: skim.kept,
         large: skim.large,
-        sha256,
+        blake3,
         share: skim.share,
     };
     skimmed.data_set().check()?;

@@ -12,6 +12,7 @@ use crate::body::Body;
 use crate::cache::disk::Stored;
 use crate::cache::{Content, Entry, Flight, Hit, Key};
 use crate::dicom::{SopInstanceUid, TransferSyntaxes};
+use crate::digest::LazyBlake3;
 use crate::instance::{Instance, Listing, Way};
 use crate::resource::Target;
 use crate::retrieve::tally::Tally;
@@ -87,8 +88,8 @@ impl Retriever {
         let key = key(source, listing, uid, Representation::AsStored);
         let in_memory = self.cache.memory().peek(&key);
         let digest = match in_memory {
-            Some(entry) => entry.sha256()?,
-            None => self.cache.disk()?.find(&key)?.sha256,
+            Some(entry) => entry.blake3.get()?,
+            None => self.cache.disk()?.find(&key)?.blake3,
         };
         self.cache.derived().metadata(&digest)
     }
@@ -182,7 +183,7 @@ impl Retriever {
                 identity: stored.identity(),
                 body: self.read_on_disk(stored, opened, question),
                 way: Way::Disk,
-                sha256: Some(stored.sha256),
+                blake3: Some(LazyBlake3::known(stored.blake3)),
                 stamp: None,
             }),
         }
@@ -289,7 +290,7 @@ fn collapsed(flight: &Flight, body: Body) -> Instance {
         identity: flight.identity.clone(),
         body,
         way: Way::Collapsed,
-        sha256: None,
+        blake3: None,
         stamp: None,
     }
 }
@@ -299,7 +300,7 @@ fn in_memory(entry: &Arc<Entry>, way: Way) -> Instance {
         identity: entry.identity.clone(),
         body: Body::full(entry.bytes.clone()),
         way,
-        sha256: entry.sha256(),
+        blake3: Some(entry.blake3.clone()),
         stamp: None,
     }
 }

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::Retriever;
 use super::crossing::Question;
-use crate::body::{self, Body, Content, Elsewhere, Emitter};
+use crate::body::{self, Body, Content, Elsewhere, Emitter, Wait};
 use crate::cache::disk::{LEAF, Stored, StoredFile};
 use crate::instance::Instance;
 use crate::source;
@@ -37,8 +37,8 @@ impl Retriever {
         let length = opened.length();
         let content = OnDisk {
             question: Question {
+                // With the same listing: it is the question of all others who lack the instance now.
                 target: stored.identity().target(),
-                listing: None,
                 had: None,
                 ..question.clone()
             },
@@ -57,8 +57,8 @@ impl std::fmt::Debug for OnDisk {
 }
 
 impl Content for OnDisk {
-    fn read(&self, at: u64, most: usize) -> io::Result<Bytes> {
-        self.opened.read(at, most as u64)
+    fn read(&self, at: u64, most: usize, wait: Wait) -> io::Result<Bytes> {
+        self.opened.read(at, most as u64, wait)
     }
 
     fn elsewhere(self: Arc<Self>, at: u64) -> Elsewhere {
@@ -89,7 +89,7 @@ impl Content for OnDisk {
 impl OnDisk {
     /// Another copy of the instance.
     async fn again(&self) -> Result<Instance, source::Error> {
-        self.retriever.cache.discard(&self.stored).await;
+        self.retriever.cache.discard(&self.stored);
         let mut backoff = self.retriever.backoff();
         let mut looks = 0;
         loop {

@@ -209,6 +209,7 @@ impl Listener {
                 () = self.stopping.cancelled() => return None,
                 accepted = socket.accept() => accepted,
             };
+            let unregistered = |(stream, address): (TcpStream, _)| Ok((stream.into_std()?, address));
             match accepted.and_then(unregistered) {
                 Ok(accepted) => return Some(accepted),
                 // Out of file descriptors, or the client has disconnected. The pause prevents a
@@ -228,10 +229,6 @@ impl Listener {
 
 /// A connection that no runtime watches yet, and the client's address.
 type Accepted = (net::TcpStream, SocketAddr);
-
-fn unregistered((stream, address): (TcpStream, SocketAddr)) -> io::Result<Accepted> {
-    Ok((stream.into_std()?, address))
-}
 
 fn builder(head: Duration, largest_head: usize) -> auto::Builder<TokioExecutor> {
     // HPACK counts more bytes for each field than HTTP/1.1 sends (RFC 7541 4.1). The gateway

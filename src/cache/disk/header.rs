@@ -6,20 +6,19 @@
 //! …      a digest for each leaf of the body; the header has the digest of this table
 //! ```
 
-use std::fs::File;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, UNIX_EPOCH};
 
-use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
-use super::leaves::{BODY_AT, DIGEST, Digests, StoredFile, count, digests};
-use super::name::{self, Name};
+use super::leaves::{BODY_AT, BodyDigests, DIGEST, Digests, StoredFile, count, digests};
+use super::name::Name;
 use super::{Key, Stored, Validity};
+use crate::body::Wait;
 use crate::dicom::part10::Identity;
 use crate::dicom::{
     SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntax,
@@ -27,7 +26,7 @@ use crate::dicom::{
 use crate::source::Representation;
 
 // Ends with the version of the format. Files of other versions are deleted at the start.
-const MAGIC: &[u8; 8] = b"XCWADO\x00\x02";
+const MAGIC: &[u8; 8] = b"XCWADO\x00\x03";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
@@ -39,7 +38,7 @@ struct Header {
     sop_class: String,
     transfer_syntax: String,
     length: u64,
-    sha256: String,
+    blake3: String,
     /// The digest of the table of digests.
     digests: String,
     /// Seconds since 1970.
@@ -56,9 +55,9 @@ enum StoredRepresentation {
 }
 
 /// The header page of a file with this table.
-pub(super) fn page(stored: &Stored, table: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn page(stored: &Stored, name: Name, table: &[u8]) -> io::Result<Vec<u8>> {
     let since = stored.stored_at.duration_since(UNIX_EPOCH);
-    let (key, seal) = (&stored.key, stored.name().seal());
+    let (key, seal) = (&stored.key, name.seal());
     let header = Header {
         place: (*key.place).to_owned(),
         representation: match key.representation {
@@ -71,7 +70,7 @@ pub(super) fn page(stored: &Stored, table: &[u8]) -> io::Result<Vec<u8>> {
         sop_class: stored.sop_class.as_str().to_owned(),
         transfer_syntax: stored.transfer_syntax.as_str().to_owned(),
         length: stored.length,
-        sha256: HEXLOWER.encode(&stored.sha256),
+        blake3: HEXLOWER.encode(&stored.blake3),
         digests: HEXLOWER.encode(&seal.table(table).to_le_bytes()),
         stored_at: since.map_or(0, |since| since.as_secs()),
         etag: stored.validity.etag().map(Into::into),
@@ -91,30 +90,71 @@ pub(super) fn page(stored: &Stored, table: &[u8]) -> io::Result<Vec<u8>> {
 /// The entry of a file, from its header only; `None` if it is damaged, incomplete or of another
 /// version.
 pub(super) fn read(path: &Path, name: Name) -> Option<Stored> {
-    let file = name::open(path).ok()?;
-    let header = header(&file, name)?;
+    let file = Wait::ForDevice.open(path).ok()?;
+    let found = file.metadata().ok().filter(Metadata::is_file)?;
+    let mut page = first_page();
+    file.read_exact_at(&mut page, 0).ok()?;
+    let header = header(&page, name)?;
     let length = header.length;
     let stored = header.stored(name.generation)?;
-    (is_whole(&file, length) && stored.name() == name).then_some(stored)
+    (found.len() == size(length) && stored.name() == name).then_some(stored)
 }
 
-/// Opens a file of the index.
+/// Opens a file of the index, to read its body in parts. `at_once` reads it without waiting.
 ///
 /// # Errors
 /// If the file has changed, or cannot be read.
-pub(super) fn open(path: &Path, stored: &Stored) -> io::Result<StoredFile> {
-    let (name, damaged) = (stored.name(), || {
-        io::Error::from(io::ErrorKind::InvalidData)
-    });
-    let file = name::open(path)?;
-    let header = header(&file, name).ok_or_else(damaged)?;
-    let is_same =
-        header.length == stored.length && header.sha256 == HEXLOWER.encode(&stored.sha256);
-    if !is_same || !is_whole(&file, stored.length) {
-        return Err(damaged());
+pub(super) fn open(path: &Path, stored: &Stored, reads: Reads) -> io::Result<StoredFile> {
+    let (name, length) = (stored.name(), stored.length);
+    let file = open_file(path, length, reads.now)?;
+    let mut table = vec![0; usize::try_from(count(length) * DIGEST).map_err(io::Error::other)?];
+    let mut page = first_page();
+    let read = |into: &mut [u8], at| {
+        let into = &mut [IoSliceMut::new(into)];
+        reads.now.read_exact_at(&file, into, at)
+    };
+    read(&mut page, 0)?;
+    read(&mut table, BODY_AT + length)?;
+    let digests = verified(stored, name, &page, &table)?;
+    let body = BodyDigests::new(length, digests);
+    Ok(StoredFile::new(file, name.seal(), body, reads.at_once))
+}
+
+/// The way to read a file now, and the way to read it later without waiting.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reads {
+    pub(super) now: Wait,
+    pub(super) at_once: Wait,
+}
+
+/// Opens a regular file with a body of this length.
+pub(super) fn open_file(path: &Path, length: u64, wait: Wait) -> io::Result<File> {
+    let file = wait.open(path)?;
+    let found = file.metadata()?;
+    if found.is_file() && found.len() == size(length) {
+        Ok(file)
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
     }
-    let digests = table(&file, &header, name).ok_or_else(damaged)?;
-    Ok(StoredFile::new(file, name.seal(), stored.length, digests))
+}
+
+/// The digests of the leaves, if first page and table are those of the file that was stored.
+pub(super) fn verified(
+    stored: &Stored,
+    name: Name,
+    page: &[u8],
+    table: &[u8],
+) -> io::Result<Digests> {
+    let header = header(page, name);
+    let is_same = |header: &Header| {
+        header.length == stored.length
+            && header.blake3 == HEXLOWER.encode(&stored.blake3)
+            && header.digests == HEXLOWER.encode(&name.seal().table(table).to_le_bytes())
+    };
+    match header.filter(is_same) {
+        Some(_same) => Ok(digests(table)),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
 /// The size of a file with a body of this length.
@@ -122,27 +162,16 @@ pub(super) fn size(length: u64) -> u64 {
     BODY_AT + length + count(length) * DIGEST
 }
 
-fn is_whole(file: &File, length: u64) -> bool {
-    file.metadata()
-        .is_ok_and(|found| found.len() == size(length))
+fn first_page() -> Vec<u8> {
+    vec![0; BODY_AT as usize]
 }
 
-fn header(file: &File, name: Name) -> Option<Header> {
-    let mut page = vec![0; usize::try_from(BODY_AT).ok()?];
-    file.read_exact_at(&mut page, 0).ok()?;
+fn header(page: &[u8], name: Name) -> Option<Header> {
     let (page, digest) = page.split_last_chunk::<16>()?;
     if name.seal().page(page) != u128::from_le_bytes(*digest) {
         return None;
     }
     serde_json::from_slice(page.strip_prefix(MAGIC)?).ok()
-}
-
-fn table(file: &File, header: &Header, name: Name) -> Option<Digests> {
-    let mut table = vec![0; usize::try_from(count(header.length) * DIGEST).ok()?];
-    file.read_exact_at(&mut table, BODY_AT + header.length)
-        .ok()?;
-    let digest = HEXLOWER.encode(&name.seal().table(&table).to_le_bytes());
-    (digest == header.digests).then(|| digests(&table))
 }
 
 impl Header {
@@ -168,18 +197,12 @@ impl Header {
         };
         let stored_at = UNIX_EPOCH.checked_add(Duration::from_secs(self.stored_at))?;
         let validity = Validity::since(stored_at, self.etag.as_deref());
-        let sha256 = HEXLOWER_PERMISSIVE.decode(self.sha256.as_bytes()).ok()?;
+        let blake3 = HEXLOWER.decode(self.blake3.as_bytes()).ok()?;
         Some(Stored {
-            key,
-            sop_class: identity.sop_class,
-            transfer_syntax: identity.transfer_syntax,
             length: self.length,
-            sha256: sha256.try_into().ok()?,
+            blake3: blake3.try_into().ok()?,
             stored_at,
-            validity,
-            generation,
-            used: AtomicU64::new(0),
-            opened: Mutex::default(),
+            ..Stored::new(key, &identity, validity, generation)
         })
     }
 }

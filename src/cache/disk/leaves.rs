@@ -7,12 +7,13 @@
 //! replace entire files with their digests.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, IoSliceMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use twox_hash::xxhash3_128::Hasher;
+
+use crate::body::Wait;
 
 /// The offset of the body in a file, behind the header page.
 pub const BODY_AT: u64 = 4096;
@@ -24,7 +25,7 @@ const CHUNK: u64 = 256 << 10;
 pub(super) const DIGEST: u64 = 16;
 
 /// The part of every seed that identifies this format.
-const SEED: u64 = u64::from_le_bytes(*b"XCWADO\x00\x02");
+const SEED: u64 = u64::from_le_bytes(*b"XCWADO\x00\x03");
 const PAGE: u64 = u64::MAX;
 const TABLE: u64 = u64::MAX - 1;
 
@@ -56,6 +57,12 @@ impl Seal {
         Hasher::oneshot_with_seed(self.seed(number), bytes)
     }
 
+    /// The digests of the leaves of a body.
+    pub(super) fn leaves(&self, body: &[u8]) -> Digests {
+        let leaves = (0..).zip(body.chunks(LEAF as usize));
+        leaves.map(|(at, leaf)| self.leaf(at, leaf)).collect()
+    }
+
     /// The digest of the first page.
     pub(super) fn page(&self, bytes: &[u8]) -> u128 {
         self.leaf(PAGE, bytes)
@@ -71,7 +78,13 @@ impl Seal {
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidData`] if a digest does not match; any error of the read.
-    fn read(&self, file: &File, body: &BodyDigests, at: u64, most: u64) -> io::Result<Bytes> {
+    fn read(
+        &self,
+        ReadFrom { file, wait }: ReadFrom<'_>,
+        body: &BodyDigests,
+        at: u64,
+        most: u64,
+    ) -> io::Result<Bytes> {
         let length = body.length;
         let end = at.saturating_add(most).min(length);
         let first = at / LEAF;
@@ -83,7 +96,8 @@ impl Seal {
         }
         let size = usize::try_from(read_end - first * LEAF).map_err(io::Error::other)?;
         let mut bytes = vec![0; size];
-        file.read_exact_at(&mut bytes, BODY_AT + first * LEAF)?;
+        let buffers = &mut [IoSliceMut::new(&mut bytes)];
+        wait.read_exact_at(file, buffers, BODY_AT + first * LEAF)?;
         for (number, leaf) in (first..).zip(bytes.chunks(LEAF as usize)) {
             if body.get(number) != Some(self.leaf(number, leaf)) {
                 return Err(io::ErrorKind::InvalidData.into());
@@ -95,9 +109,15 @@ impl Seal {
     }
 }
 
+/// A file, and whether a read may wait for it.
+struct ReadFrom<'a> {
+    file: &'a File,
+    wait: Wait,
+}
+
 /// The length of a body, and the digests of its leaves from `first` on.
 #[derive(Debug)]
-struct BodyDigests {
+pub(super) struct BodyDigests {
     /// Bytes of the body.
     length: u64,
     first: u64,
@@ -105,6 +125,15 @@ struct BodyDigests {
 }
 
 impl BodyDigests {
+    /// The digests of an entire body.
+    pub(super) fn new(length: u64, digests: Digests) -> Self {
+        Self {
+            length,
+            first: 0,
+            digests,
+        }
+    }
+
     fn get(&self, number: u64) -> Option<u128> {
         let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.digests.get(at).copied()
@@ -230,7 +259,11 @@ impl GrowingFile {
                 digests,
             }
         };
-        self.seal.read(&self.file, &body, at, most)
+        let from = ReadFrom {
+            file: &self.file,
+            wait: Wait::ForDevice,
+        };
+        self.seal.read(from, &body, at, most)
     }
 
     fn written(&self) -> MutexGuard<'_, Extent> {
@@ -244,41 +277,35 @@ pub struct StoredFile {
     file: File,
     seal: Seal,
     body: BodyDigests,
+    /// How to read it without waiting.
+    at_once: Wait,
 }
 
 impl StoredFile {
-    pub(super) fn new(file: File, seal: Seal, length: u64, digests: Digests) -> Self {
+    /// A file that `at_once` reads without waiting.
+    pub(super) fn new(file: File, seal: Seal, body: BodyDigests, at_once: Wait) -> Self {
         Self {
             file,
             seal,
-            body: BodyDigests {
-                length,
-                first: 0,
-                digests,
-            },
+            body,
+            at_once,
         }
     }
 
     /// Up to `most` bytes of the body from `at` on, verified.
     ///
     /// # Errors
-    /// If a digest does not match, or if the read fails.
-    pub fn read(&self, at: u64, most: u64) -> io::Result<Bytes> {
-        self.seal.read(&self.file, &self.body, at, most)
-    }
-
-    /// The entire body, verified.
-    ///
-    /// # Errors
-    /// As [`StoredFile::read`].
-    pub fn read_all(&self) -> io::Result<Bytes> {
-        let mut bytes =
-            Vec::with_capacity(usize::try_from(self.body.length).map_err(io::Error::other)?);
-        while (bytes.len() as u64) < self.body.length {
-            let at = bytes.len() as u64;
-            bytes.extend_from_slice(&self.read(at, self.body.length - at)?);
-        }
-        Ok(bytes.into())
+    /// If a digest does not match, or if the read fails; [`io::ErrorKind::WouldBlock`] if it cannot
+    /// be read without waiting.
+    pub fn read(&self, at: u64, most: u64, wait: Wait) -> io::Result<Bytes> {
+        let from = ReadFrom {
+            file: &self.file,
+            wait: match wait {
+                Wait::ForDevice => wait,
+                Wait::Never => self.at_once,
+            },
+        };
+        self.seal.read(from, &self.body, at, most)
     }
 
     /// Bytes of the body.

@@ -1,23 +1,27 @@
-//! The disk tier: one file for each instance, written to a temporary name, then renamed.
+//! The disk tier: one file for each instance.
 //!
 //! A file begins with a header page, and ends with a digest for each 64 KiB of its body. The header
-//! is written last and has its own digest. Opening a file compares its header and table with the
-//! index; each leaf of the body is verified before it is served. A damaged or unreadable file is
-//! discarded, and the caller fetches the instance again.
+//! has its own digest. Opening a file compares its header and table with the index; each leaf of the
+//! body is verified before it is served. A damaged or unreadable file is discarded, and the caller
+//! fetches the instance again.
+//!
+//! One call writes the file of an instance that is in memory (`whole`). The file of an instance that
+//! is arriving grows under a temporary name, and its header is written last (`writing`).
 //!
 //! After a kill, incomplete files are deleted. The tier never flushes to the device: a kill loses
 //! no written file, and damage by a power failure is detected like any other.
 //!
-//! All functions block, unless they state otherwise.
+//! All functions block, unless they state otherwise or are told not to ([`Wait::Never`]).
 
 mod header;
 mod index;
 mod leaves;
 mod name;
 mod remover;
+mod whole;
 mod writing;
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -26,13 +30,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use super::{Key, Validity};
+use crate::body::Wait;
 use crate::dicom::part10::Identity;
 use crate::dicom::{SopClassUid, TransferSyntax};
+use crate::digest::Blake3;
 use crate::metrics::Metrics;
 use index::Index;
 pub use leaves::{BODY_AT, GrowingFile, LEAF, StoredFile};
 use name::Name;
 use remover::Remover;
+pub use whole::Landed;
 pub use writing::FileWriter;
 
 /// The name of this tier in metrics and in `Cache-Status`.
@@ -69,6 +76,10 @@ pub struct Disk {
     /// The generation of the next file; never reused, even across restarts.
     generation: Arc<AtomicU64>,
     remover: Remover,
+    /// The way to read a file without waiting.
+    at_once: Wait,
+    /// Whether each of the folders of files has been made, or seen to exist.
+    folders: Arc<[AtomicBool; 256]>,
     metrics: Metrics,
 }
 
@@ -83,8 +94,8 @@ pub struct Stored {
     pub transfer_syntax: TransferSyntax,
     /// Bytes of its body.
     pub length: u64,
-    /// SHA-256 of its body.
-    pub sha256: [u8; 32],
+    /// The BLAKE3 of its body.
+    pub blake3: Blake3,
     /// When it was written.
     pub stored_at: SystemTime,
     /// Its freshness. Confirmations are not stored: after a restart the source is asked again.
@@ -137,6 +148,8 @@ impl Disk {
             index: Arc::new(Mutex::new(Index::new(limits))),
             generation: Arc::default(),
             remover: Remover::start(&folder)?,
+            at_once: Wait::never_below(&folder),
+            folders: Arc::new([const { AtomicBool::new(false) }; 256]),
             folder,
             metrics: metrics.clone(),
         };
@@ -179,8 +192,8 @@ impl Disk {
         }
         // Empty unless an operator has put files there.
         let _ = fs::remove_dir(self.folder.join(OLD_NEW));
-        // Oldest first: the first to be evicted.
-        found.sort_by_key(|stored| stored.stored_at);
+        // Oldest first: the first to be evicted. A kill can leave two generations of one key.
+        found.sort_by_key(|stored| (stored.stored_at, stored.generation));
         for stored in found {
             self.insert(Arc::new(stored));
         }
@@ -209,34 +222,45 @@ impl Disk {
         }
     }
 
-    /// Opens a file; concurrent readers share it.
+    /// Opens a file to read its body in parts; concurrent readers share it.
     ///
     /// # Errors
-    /// If the file is missing, damaged or unreadable.
-    pub fn read(&self, stored: &Stored) -> io::Result<Arc<StoredFile>> {
+    /// If the file is missing, damaged or unreadable; [`io::ErrorKind::WouldBlock`] if it cannot be
+    /// opened without waiting.
+    pub fn open_file(&self, stored: &Stored, wait: Wait) -> io::Result<Arc<StoredFile>> {
         let known = || stored.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opened) = known().upgrade() {
             return Ok(opened);
         }
-        let opened = Arc::new(header::open(&stored.name().path(&self.folder), stored)?);
+        let reads = header::Reads {
+            now: self.wait(wait),
+            at_once: self.at_once,
+        };
+        let path = stored.name().path(&self.folder);
+        let opened = Arc::new(header::open(&path, stored, reads)?);
         *known() = Arc::downgrade(&opened);
         Ok(opened)
     }
 
-    /// Removes a damaged or unreadable instance.
+    fn wait(&self, wait: Wait) -> Wait {
+        match wait {
+            Wait::ForDevice => wait,
+            Wait::Never => self.at_once,
+        }
+    }
+
+    /// Removes a damaged or unreadable instance. Does not block: its file is deleted later.
     pub fn discard(&self, stored: &Arc<Stored>) {
         if self.index().remove_this(stored) {
             self.metrics.cache_damaged.inc();
-            self.remover.now(vec![Arc::clone(stored)]);
+            self.remover.later(vec![Arc::clone(stored)]);
         }
     }
 
     /// Purges one instance, stored or pending. Does not block: its file is deleted later.
     pub fn forget_one(&self, key: &Key) {
         let left = self.index().forget_one(key);
-        if let Some(stored) = left {
-            self.remover.later(stored);
-        }
+        self.remover.later(Vec::from_iter(left));
     }
 
     /// Purges the selected instances, stored or pending, deletes their files, and returns their
@@ -244,8 +268,37 @@ impl Disk {
     pub fn forget(&self, which: &dyn Fn(&Key) -> bool) -> usize {
         let left = self.index().forget(which);
         let forgotten = left.len();
-        self.remover.now(left);
+        self.remover.now(&left);
         forgotten
+    }
+
+    fn create(&self, name: Name, path: &Path) -> io::Result<File> {
+        let is_made = &self.folders[usize::from(name.key[0])];
+        if is_made.load(Ordering::Acquire) {
+            let created = name::create(path);
+            // If not, an operator has deleted the folder.
+            if !matches!(&created, Err(error) if error.kind() == io::ErrorKind::NotFound) {
+                return created;
+            }
+        }
+        name::make_folder(path.parent().unwrap_or(&self.folder))?;
+        is_made.store(true, Ordering::Release);
+        name::create(path)
+    }
+
+    /// Adds a complete file to the index, unless its instance was purged meanwhile.
+    fn show(&self, pending: &Pending, stored: Stored) -> io::Result<Arc<Stored>> {
+        // Under the lock of purges: a purge either marks `pending` before, or removes the entry
+        // after.
+        let mut index = self.index();
+        if pending.is_forgotten() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let stored = Arc::new(index.shared(stored));
+        let inserted = index.insert(Arc::clone(&stored));
+        drop(index);
+        self.let_go(inserted);
+        Ok(stored)
     }
 
     fn insert(&self, stored: Arc<Stored>) {
@@ -256,7 +309,7 @@ impl Disk {
     fn let_go(&self, inserted: index::Inserted) {
         let evictions = self.metrics.cache_evictions.with_label_values(&[TIER]);
         evictions.inc_by(inserted.evicted);
-        self.remover.now(inserted.left);
+        self.remover.later(inserted.left);
     }
 
     /// Removes expired instances, and updates the metrics.
@@ -268,7 +321,7 @@ impl Disk {
                 break;
             }
             evictions.inc_by(left.len() as u64);
-            self.remover.now(left);
+            self.remover.now(&left);
         }
         let gauge = |value: u64| value.try_into().unwrap_or(i64::MAX);
         let (bytes, memory, entries) = self.index().sizes();
@@ -289,6 +342,22 @@ impl Disk {
 }
 
 impl Stored {
+    /// An entry with an empty body.
+    fn new(key: Key, identity: &Identity, validity: Validity, generation: u64) -> Self {
+        Self {
+            key,
+            sop_class: identity.sop_class.clone(),
+            transfer_syntax: identity.transfer_syntax.clone(),
+            length: 0,
+            blake3: [0; 32],
+            stored_at: SystemTime::now(),
+            validity,
+            generation,
+            used: AtomicU64::new(0),
+            opened: Mutex::default(),
+        }
+    }
+
     /// The identity of the instance.
     #[must_use]
     pub fn identity(&self) -> Identity {

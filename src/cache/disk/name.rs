@@ -1,12 +1,12 @@
-//! File names of the disk tier: `ab/abcdef….1f`, with `.new` at the end while they are written.
+//! File names of the disk tier: `ab/abcdef….1f`, with `.new` at the end while they grow.
 //!
 //! The name consists of a hash of the key and a generation that is used once: a new file never has
 //! the path of an older one, so deleting the old one cannot hit the new one. Files with other
 //! names, and anything but plain files, belong to others: the tier neither opens nor deletes them.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -106,33 +106,26 @@ pub(super) fn hash(key: &Key) -> [u8; 16] {
     short
 }
 
-/// Opens a regular file for reading. A pipe does not block, and a symbolic link is not followed.
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(flags());
-    plain(options.open(path)?)
+/// Creates the folder of a file, unless it exists. A symbolic link does not count.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(folder) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
+        Err(_not_there) => match DirBuilder::new().mode(0o700).create(folder) {
+            // Another writer has created it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        },
+    }
 }
 
 /// Creates a new file, in its folder.
 pub(super) fn create(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600);
-    options.custom_flags(flags());
+    options.custom_flags(flags.bits().cast_signed());
     options.open(path)
-}
-
-fn flags() -> i32 {
-    (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC)
-        .bits()
-        .cast_signed()
-}
-
-fn plain(file: File) -> io::Result<File> {
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other("it is no plain file"))
-    }
 }
 
 /// Deletes a regular file.

@@ -30,6 +30,21 @@ fn open(folder: &TempDir, bytes: u64) -> Disk {
 }
 
 fn store(disk: &Disk, at: usize, body: &[u8]) -> Arc<Stored> {
+    // Small ones in one piece, as from memory; others as they arrive.
+    if body.len() < 100_000 {
+        let landed = Landed {
+            identity: &identity(at),
+            validity: Validity::now(None),
+            bytes: body,
+            blake3: blake3::hash(body).into(),
+        };
+        disk.store(&disk.pending(&key(at)), landed).expect("room")
+    } else {
+        grown(disk, at, body)
+    }
+}
+
+fn grown(disk: &Disk, at: usize, body: &[u8]) -> Arc<Stored> {
     let mut writing = begin(disk, at).expect("room");
     for chunk in body.chunks(1000) {
         writing.append(chunk).expect("room");
@@ -42,8 +57,26 @@ fn path(disk: &Disk, stored: &Stored) -> PathBuf {
 }
 
 fn body_of(disk: &Disk, stored: &Stored) -> Vec<u8> {
-    let opened = disk.read(stored).expect("a file");
-    opened.read_all().expect("bytes").to_vec()
+    let whole = disk.read_whole(stored, Wait::ForDevice).expect("a file");
+    assert_eq!(read(disk, stored).expect("a file"), whole);
+    whole.to_vec()
+}
+
+/// The body, read in parts.
+fn read(disk: &Disk, stored: &Stored) -> io::Result<Vec<u8>> {
+    let opened = disk.open_file(stored, Wait::ForDevice)?;
+    let mut body = Vec::new();
+    while (body.len() as u64) < opened.length() {
+        body.extend(opened.read(body.len() as u64, u64::MAX, Wait::ForDevice)?);
+    }
+    Ok(body)
+}
+
+/// Waits until the files of all removed entries are deleted.
+fn deleted(disk: &Disk) {
+    while disk.remover.waiting() > 0 {
+        std::thread::yield_now();
+    }
 }
 
 fn files(folder: &TempDir) -> Vec<PathBuf> {
@@ -84,18 +117,20 @@ fn any_part_is_read_as_it_was_written() {
     let folder = TempDir::new().expect("a folder");
     let disk = open(&folder, 1 << 20);
     let body = bytes(300_000);
-    let opened = disk.read(&store(&disk, 1, &body)).expect("a file");
+    let opened = disk
+        .open_file(&store(&disk, 1, &body), Wait::ForDevice)
+        .expect("a file");
     for at in [
         0, 1, 65_535, 65_536, 65_537, 200_000, 262_143, 262_144, 299_999,
     ] {
         for most in [1, 2, 65_536, 100_000, u64::MAX] {
-            let read = opened.read(at, most).expect("bytes");
+            let read = opened.read(at, most, Wait::ForDevice).expect("bytes");
             assert!(!read.is_empty() && read.len() as u64 <= most);
             let at = usize::try_from(at).expect("small");
             assert!(read == body[at..at + read.len()]);
         }
     }
-    assert!(opened.read(300_000, 1).is_err());
+    assert!(opened.read(300_000, 1, Wait::ForDevice).is_err());
 }
 
 #[test]
@@ -144,8 +179,9 @@ fn damage_is_found_before_anything_wrong_is_given() {
         let mut byte = [0];
         file.read_exact_at(&mut byte, at).expect("a byte");
         file.write_all_at(&[byte[0] ^ 1], at).expect("written");
-        let read = disk.read(&stored).and_then(|opened| opened.read_all());
-        assert!(read.is_err(), "byte {at}");
+        assert!(read(&disk, &stored).is_err(), "byte {at}");
+        let whole = disk.read_whole(&stored, Wait::ForDevice);
+        assert!(whole.is_err(), "byte {at}");
         file.write_all_at(&byte, at).expect("written");
     }
     assert!(body_of(&disk, &stored) == body);
@@ -157,13 +193,14 @@ fn what_is_left_of_a_damaged_file_can_still_be_read() {
     let disk = open(&folder, 1 << 20);
     let body = bytes(150_000);
     let stored = store(&disk, 1, &body);
-    let opened = disk.read(&stored).expect("a file");
+    let opened = disk.open_file(&stored, Wait::ForDevice).expect("a file");
+    let read = |at, most| opened.read(at, most, Wait::ForDevice);
     let file = OpenOptions::new().write(true).open(path(&disk, &stored));
     file.expect("a file")
         .write_all_at(b"X", BODY_AT + 70_000)
         .expect("written");
-    assert!(opened.read(0, LEAF).expect("the first leaf") == body[..65_536]);
-    assert!(opened.read(65_536, 1).is_err());
+    assert!(read(0, LEAF).expect("the first leaf") == body[..65_536]);
+    assert!(read(65_536, 1).is_err());
     assert!(opened.is_leaf(1, &body[65_536..131_072]) && !opened.is_leaf(1, &body[..65_536]));
     assert!(opened.is_leaf(2, &body[131_072..]) && opened.leaf_size(2) == 150_000 - 131_072);
 }
@@ -205,8 +242,9 @@ fn whatever_takes_the_place_of_a_file_is_not_believed() {
         let disk = open(&folder, 1 << 20);
         let (one, two) = (store(&disk, 1, &[7; 5000]), store(&disk, 2, &[8; 5000]));
         harm(&path(&disk, &one), &path(&disk, &two));
-        let read = disk.read(&one).and_then(|opened| opened.read_all());
-        assert!(read.is_err(), "{name}");
+        assert!(read(&disk, &one).is_err(), "{name}");
+        let whole = disk.read_whole(&one, Wait::ForDevice);
+        assert!(whole.is_err(), "{name}");
         disk.discard(&one);
         assert!(disk.find(&key(1)).is_none(), "{name}");
         assert_eq!(body_of(&disk, &two), [8; 5000], "{name}");
@@ -260,8 +298,57 @@ fn pipe(path: &Path) {
     assert!(made.expect("mkfifo").success());
 }
 
+// A kill interrupts the one call that writes a file.
 #[test]
-fn a_file_of_the_first_format_is_deleted() {
+fn what_was_written_in_part_is_gone_after_a_start() {
+    let body = bytes(90_000);
+    for kept in [0, 1, 4095, 4096, 4097, 50_000, 94_096, 94_127] {
+        let folder = TempDir::new().expect("a folder");
+        let disk = open(&folder, 1 << 20);
+        let path = path(&disk, &store(&disk, 1, &body));
+        let file = OpenOptions::new().write(true).open(&path);
+        let file = file.expect("a file");
+        assert_eq!(file.metadata().expect("a file").len(), 94_128);
+        file.set_len(kept).expect("shorter");
+        let disk = open(&folder, 1 << 20);
+        assert!(disk.find(&key(1)).is_none() && !path.exists(), "{kept}");
+    }
+}
+
+#[test]
+fn a_file_is_written_again_if_its_folder_has_disappeared() {
+    let folder = TempDir::new().expect("a folder");
+    let disk = open(&folder, 1 << 20);
+    fs::remove_dir_all(path(&disk, &store(&disk, 1, b"old")).parent().expect("one")).expect("gone");
+    assert_eq!(body_of(&disk, &store(&disk, 1, b"new")), b"new");
+}
+
+#[test]
+fn a_read_that_does_not_wait_gives_the_same_or_declines() {
+    let folder = TempDir::new().expect("a folder");
+    let disk = open(&folder, 1 << 20);
+    for length in [0, 1, 70_000, 300_000] {
+        let body = bytes(length);
+        let stored = store(&disk, 1, &body);
+        match disk.read_whole(&stored, Wait::Never) {
+            Ok(whole) => assert!(whole == body),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        }
+    }
+    let large = store(&disk, 1, &bytes(2 << 20));
+    let whole = disk.read_whole(&large, Wait::Never);
+    let error = whole.expect_err("it takes too long");
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_file_of_an_earlier_format_is_deleted() {
+    for version in [1, 2] {
+        is_deleted(version);
+    }
+}
+
+fn is_deleted(version: u8) {
     let folder = TempDir::new().expect("a folder");
     let disk = open(&folder, 1 << 20);
     let path = path(&disk, &store(&disk, 1, b"body"));
@@ -269,7 +356,18 @@ fn a_file_of_the_first_format_is_deleted() {
     fs::create_dir(&new).expect("a folder");
     let half = new.join(path.file_name().expect("a name"));
     fs::write(&half, "half").expect("written");
-    fs::write(&path, b"XCWADO\x00\x01{}").expect("written");
+    // As it is, but for the version.
+    let mut earlier = fs::read(&path).expect("a file");
+    earlier[7] = version;
+    let seal = Name::parse(
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .expect("a name"),
+    );
+    let (seal, _is_new) = seal.expect("a name");
+    let digest = seal.seal().page(&earlier[..4080]).to_le_bytes();
+    earlier[4080..4096].copy_from_slice(&digest);
+    fs::write(&path, earlier).expect("written");
     let disk = open(&folder, 1 << 20);
     assert!(disk.find(&key(1)).is_none());
     assert!(!path.exists() && !new.exists());
@@ -294,6 +392,7 @@ fn stays_within_its_bytes_and_deletes_what_leaves() {
         store(&disk, at, &vec![0; (16 << 10) - 16]);
         disk.observe();
     }
+    deleted(&disk);
     let files = files(&folder);
     let bytes: u64 = files
         .iter()
@@ -309,16 +408,18 @@ fn a_new_generation_survives_the_end_of_the_old_one() {
     let folder = TempDir::new().expect("a folder");
     let disk = open(&folder, 1 << 20);
     let old = store(&disk, 1, b"old");
-    let reader = disk.read(&old).expect("a file");
+    let reader = disk.open_file(&old, Wait::ForDevice).expect("a file");
     for round in 0..50_u8 {
         store(&disk, 1, &[round; 100]);
     }
+    deleted(&disk);
     assert_eq!(files(&folder).len(), 1);
     assert_eq!(
         body_of(&disk, &disk.find(&key(1)).expect("kept")),
         [49; 100]
     );
-    assert_eq!(reader.read(0, 3).expect("still open"), "old");
+    let first = reader.read(0, 3, Wait::ForDevice);
+    assert_eq!(first.expect("still open"), "old");
 }
 
 #[test]
@@ -358,6 +459,7 @@ fn what_is_too_old_is_dropped_at_the_start_and_later() {
     store(&disk, 2, b"body");
     assert!(disk.find(&key(2)).is_none());
     disk.observe();
+    deleted(&disk);
     assert!(files(&folder).is_empty());
 }
 
@@ -376,6 +478,7 @@ fn the_index_stays_within_its_memory() {
     }
     let (_, memory, entries) = disk.index().sizes();
     assert!(entries > 20 && entries < 100, "{entries} in {memory}");
+    deleted(&disk);
     assert_eq!(files(&folder).len(), entries);
     assert!(disk.find(&key(199)).is_some() && disk.find(&key(100)).is_none());
     // And when it is read.
@@ -387,6 +490,7 @@ fn the_index_stays_within_its_memory() {
         },
     );
     assert!(disk.index().sizes().2 <= entries / 2 + 1);
+    deleted(&disk);
     assert_eq!(files(&folder).len(), disk.index().sizes().2);
 }
 
@@ -402,9 +506,7 @@ fn what_cannot_wait_for_a_disk_leaves_its_file_to_another_thread() {
         assert!(disk.find(&key(at)).is_none());
     }
     // Bytes that are still there are counted.
-    while disk.remover.waiting() > 0 {
-        std::thread::yield_now();
-    }
+    deleted(&disk);
     assert!(files(&folder).is_empty());
     assert_eq!(disk.index().sizes(), (0, 0, 0));
 }
@@ -437,9 +539,5 @@ fn a_reader_follows_a_file_that_grows_and_sees_damage_to_it() {
     spoilt.set_len(BODY_AT + 100_000).expect("shorter");
     assert!(file.read(10, 10).is_ok() && file.read(150_000, 10).is_err());
     let stored = writing.finish().expect("room");
-    assert!(
-        disk.read(&stored)
-            .and_then(|opened| opened.read_all())
-            .is_err()
-    );
+    assert!(read(&disk, &stored).is_err());
 }

@@ -1,14 +1,14 @@
-//! A new file of the disk tier.
+//! A file that grows while its instance arrives.
+//!
+//! Its first page is written last, then it is renamed.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
+use blake3::Hasher;
 
 use super::leaves::{LeafDigester, table};
 use super::name::{self, Name};
@@ -24,8 +24,9 @@ pub struct FileWriter {
     validity: Validity,
     file: Arc<GrowingFile>,
     path: PathBuf,
+    is_renamed: bool,
     length: u64,
-    sha256: Sha256,
+    blake3: Box<Hasher>,
     digesting: LeafDigester,
 }
 
@@ -40,11 +41,9 @@ impl Disk {
         identity: &Identity,
         validity: Validity,
     ) -> io::Result<FileWriter> {
-        let generation = self.generation.fetch_add(1, Ordering::AcqRel);
-        let name = Name::new(&pending.key, generation);
+        let name = self.new_name(&pending.key);
         let path = name.path_while_new(&self.folder);
-        make_folder(path.parent())?;
-        let file = name::create(&path)?;
+        let file = self.create(name, &path)?;
         Ok(FileWriter {
             pending,
             name,
@@ -52,26 +51,11 @@ impl Disk {
             validity,
             file: Arc::new(GrowingFile::new(file, name.seal())),
             path,
+            is_renamed: false,
             length: 0,
-            sha256: Sha256::new(),
+            blake3: Box::default(),
             digesting: LeafDigester::new(name.seal()),
         })
-    }
-}
-
-/// Creates the folder of a file, unless it exists. A symbolic link does not count.
-fn make_folder(folder: Option<&Path>) -> io::Result<()> {
-    let Some(folder) = folder else {
-        return Ok(());
-    };
-    match fs::symlink_metadata(folder) {
-        Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
-        Err(_not_there) => match DirBuilder::new().mode(0o700).create(folder) {
-            // Another writer has created it.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            made => made,
-        },
     }
 }
 
@@ -84,7 +68,7 @@ impl FileWriter {
         self.file
             .file()
             .write_all_at(bytes, BODY_AT + self.length)?;
-        self.sha256.update(bytes);
+        self.blake3.update(bytes);
         self.length += bytes.len() as u64;
         let complete = self.digesting.update(bytes);
         let tail = self.digesting.tail();
@@ -103,50 +87,33 @@ impl FileWriter {
     /// # Errors
     /// If the disk is full; [`io::ErrorKind::Interrupted`] if the instance was purged meanwhile.
     pub fn finish(mut self) -> io::Result<Arc<Stored>> {
-        let sha256 = std::mem::take(&mut self.sha256).finalize().into();
         let disk = &self.pending.disk;
         let (length, digests) = self.file.digests();
+        let (key, validity) = (self.pending.key.clone(), self.validity.copied());
         let stored = Stored {
-            key: self.pending.key.clone(),
-            sop_class: self.identity.sop_class.clone(),
-            transfer_syntax: self.identity.transfer_syntax.clone(),
             length,
-            sha256,
-            stored_at: SystemTime::now(),
-            validity: self.validity.copied(),
-            generation: self.name.generation,
-            used: AtomicU64::new(0),
-            opened: Mutex::default(),
+            blake3: self.blake3.finalize().into(),
+            ..Stored::new(key, &self.identity, validity, self.name.generation)
         };
-        let stored = disk.index().shared(stored);
         let table = table(&digests);
         let file = self.file.file();
         file.write_all_at(&table, BODY_AT + length)?;
-        file.write_all_at(&header::page(&stored, &table)?, 0)?;
+        file.write_all_at(&header::page(&stored, self.name, &table)?, 0)?;
         let path = self.name.path(&disk.folder);
         if self.pending.is_forgotten() {
             return Err(io::ErrorKind::Interrupted.into());
         }
         fs::rename(&self.path, &path)?;
-        let stored = Arc::new(stored);
-        // Under the lock of purges: a purge either marks `pending` before, or removes the entry
-        // after.
-        let mut index = disk.index();
-        if self.pending.is_forgotten() {
-            drop(index);
-            name::delete(&path);
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        let inserted = index.insert(Arc::clone(&stored));
-        drop(index);
-        disk.let_go(inserted);
-        Ok(stored)
+        self.is_renamed = true;
+        let shown = self.pending.disk.show(&self.pending, stored);
+        shown.inspect_err(|_not_shown| name::delete(&path))
     }
 }
 
 impl Drop for FileWriter {
     fn drop(&mut self) {
-        // A finished file has been renamed.
-        name::delete(&self.path);
+        if !self.is_renamed {
+            name::delete(&self.path);
+        }
     }
 }

@@ -142,9 +142,9 @@ fn tag_of(instance: &Instance, payload: Payload) -> Option<EntityTag> {
         Payload::Single => (true, "alone"),
         Payload::Multipart => (false, "in parts"),
     };
-    match (instance.sha256, instance.stamp) {
-        (Some(sha256), _) if is_alone => Some(EntityTag::of_stored(sha256)),
-        (Some(sha256), _) => Some(EntityTag::in_parts(sha256)),
+    match (instance.blake3(), instance.stamp) {
+        (Some(blake3), _) if is_alone => Some(EntityTag::of_stored(blake3)),
+        (Some(blake3), _) => Some(EntityTag::in_parts(blake3)),
         (None, Some(stamp)) => Some(EntityTag::made(stamp, representation)),
         (None, None) => None,
     }

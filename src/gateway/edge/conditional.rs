@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::body::Body;
 use crate::cache::IN_PARTS;
+use crate::digest::Blake3;
 
 /// An entity tag. Each representation of a resource has its own (RFC 9110 8.8.3): a client that has
 /// one of them does not have the others.
@@ -36,18 +37,18 @@ enum Portion {
 }
 
 impl EntityTag {
-    /// The tag of a stored instance: its SHA-256, the same in every community.
-    pub(crate) fn of_stored(sha256: [u8; 32]) -> Self {
+    /// The tag of a stored instance: its BLAKE3, the same in every community.
+    pub(crate) fn of_stored(blake3: Blake3) -> Self {
         Self {
-            opaque: HEXLOWER.encode(&sha256),
+            opaque: HEXLOWER.encode(&blake3),
             is_weak: false,
         }
     }
 
     /// The weak tag of the instance in a `multipart/related`: the boundary changes each time.
-    pub(crate) fn in_parts(sha256: [u8; 32]) -> Self {
+    pub(crate) fn in_parts(blake3: Blake3) -> Self {
         Self {
-            opaque: HEXLOWER.encode(&sha256) + IN_PARTS,
+            opaque: HEXLOWER.encode(&blake3) + IN_PARTS,
             is_weak: true,
         }
     }

@@ -239,7 +239,7 @@ impl Follower {
                 Some(flight) if !flight.will_be_kept() => Way::PassedOn,
                 Some(_) | None => Way::Fetched,
             },
-            sha256: None,
+            blake3: None,
             stamp: None,
         }
     }

@@ -171,7 +171,7 @@ fn open(path: &Path, whole: &WholeFiles) -> Option<Instance> {
         identity,
         body: Body::file(Arc::new(file), 0, metadata.len()),
         way: Way::PassedOn,
-        sha256: None,
+        blake3: None,
         stamp: Some(stamp),
     })
 }

@@ -21,8 +21,13 @@ use super::disk::Pending;
 use super::memory::cost;
 use super::progress::{BEING_WRITTEN, IDLE, QUEUED, URGENT, WRITTEN};
 
-/// Concurrent writes.
+/// Concurrent writers.
 const WRITERS: usize = 2;
+/// Bytes in the queue for which a second writer starts.
+const BACKLOG: u64 = 8 << 20;
+/// The time in which instances gather to be written together: waking a thread for each one costs as
+/// much as writing it.
+const GATHER: Duration = Duration::from_millis(5);
 /// Instances in the queue.
 const MOST: usize = 1 << 16;
 /// A disk without progress for this time is stalled.
@@ -160,7 +165,9 @@ impl Behind {
     }
 
     fn start(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, writer: DiskWriter) {
-        if queue.writers >= WRITERS {
+        let is_long = queue.held + queue.left > BACKLOG;
+        let wanted = if is_long { WRITERS } else { 1 };
+        if queue.writers >= wanted {
             return;
         }
         queue.writers += 1;
@@ -171,6 +178,7 @@ impl Behind {
 
     /// Writes until the queue is empty.
     fn work(&self, writer: &DiskWriter) {
+        std::thread::sleep(GATHER);
         while let Some(next) = self.next() {
             let Some(task) = next else {
                 writer.lost();
@@ -271,5 +279,4 @@ impl DiskWriter {
 }
 
 #[cfg(test)]
-#[path = "behind_tests.rs"]
 mod tests;
