@@ -15,7 +15,6 @@ mod memory;
 pub mod pace;
 mod progress;
 mod settings;
-mod transfer;
 mod validity;
 
 use std::collections::HashMap;

@@ -209,7 +209,8 @@ impl Listener {
                 () = self.stopping.cancelled() => return None,
                 accepted = socket.accept() => accepted,
             };
-            let unregistered = |(stream, address): (TcpStream, _)| Ok((stream.into_std()?, address));
+            let unregistered =
+                |(stream, address): (TcpStream, _)| Ok((stream.into_std()?, address));
             match accepted.and_then(unregistered) {
                 Ok(accepted) => return Some(accepted),
                 // Out of file descriptors, or the client has disconnected. The pause prevents a

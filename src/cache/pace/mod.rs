@@ -1,5 +1,7 @@
 //! The pace of a crossing: the distance between the source and its readers.
 
+mod transfer;
+
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::time::{Sleep, sleep};
 
-use super::transfer::Transfer;
+use transfer::Transfer;
 
 /// Bytes that a source may be ahead of the fastest reader: enough to hide scheduling delays on both
 /// sides, and the entire cost of a stalled client.
@@ -33,7 +35,7 @@ pub struct Pace {
     is_ahead: AtomicBool,
     /// The transfer, while it waits for a reader.
     waiting: AtomicWaker,
-    pub(super) transfer: Transfer,
+    transfer: Transfer,
 }
 
 /// Why a crossing stops.

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::task::AtomicWaker;
 use tokio::runtime::Handle;
 
-use super::pace::Pace;
+use super::Pace;
 
 type Bringing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
