@@ -100,7 +100,8 @@ pub struct Library {
     settings: Settings,
     index: RwLock<Index>,
     /// Serialises registrations.
-    writing: Mutex<Journal>,
+    writing: Mutex<()>,
+    journal: Mutex<Journal>,
     parsed: Cache<Id, Arc<Registered>>,
     /// Studies that several manifests list.
     united: Cache<(StudyInstanceUid, Vec<Id>), Arc<Holding>>,
@@ -132,6 +133,27 @@ impl Library {
             .mode(0o700)
             .create(directory)?;
         let (index, journal) = opening::read_all(directory)?;
+        Ok(Self::new(directory, settings, index, journal))
+    }
+
+    /// Opens a library that another process may have open, to look at it: nothing is removed.
+    ///
+    /// # Errors
+    /// If the directory cannot be read. One that does not exist holds no manifests.
+    pub fn look(directory: &Path, settings: Settings) -> io::Result<Self> {
+        let index = match opening::look(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Index::default(),
+            index => index?,
+        };
+        Ok(Self::new(
+            directory,
+            settings,
+            index,
+            Journal::new(directory),
+        ))
+    }
+
+    fn new(directory: &Path, settings: Settings, index: Index, journal: Journal) -> Self {
         let parsed = Cache::builder()
             .weigher(|_id, manifest: &Arc<Registered>| weight(&manifest.holding))
             .max_capacity(settings.memory_mebibytes << 20)
@@ -140,14 +162,15 @@ impl Library {
             .weigher(|_ids, holding: &Arc<Holding>| weight(holding))
             .max_capacity(settings.memory_mebibytes << 18)
             .build();
-        Ok(Self {
+        Self {
             directory: directory.to_owned(),
             settings,
             index: RwLock::new(index),
-            writing: Mutex::new(journal),
+            writing: Mutex::new(()),
+            journal: Mutex::new(journal),
             parsed,
             united,
-        })
+        }
     }
 
     /// Registers a manifest. `true`: it is new; `false`: the same bytes were registered before
@@ -177,7 +200,7 @@ impl Library {
         let registered = Registered::new(random_id()?, registration.clone(), manifest)?;
         let registered = Arc::new(registered);
         let aside = files::write_aside(&self.directory, document)?;
-        let mut journal = lock(&self.writing);
+        let one_at_a_time = lock(&self.writing);
         if let Some(known) = self.known(&digest, document)? {
             return Ok((known, false));
         }
@@ -198,8 +221,8 @@ impl Library {
             length: document.len() as u64,
         };
         self.write(&registered, record, aside)?;
-        self.note(registered.id, &mut journal);
-        drop(journal);
+        self.note(registered.id);
+        drop(one_at_a_time);
         files::sync(&self.directory)?;
         if document.len() > QUICKLY_PARSED {
             self.parsed.insert(registered.id, Arc::clone(&registered));
@@ -381,6 +404,7 @@ impl Library {
         if !removed {
             return Ok(false);
         }
+        lock(&self.journal).blank(id);
         // The record first: a document without a record does not count as a manifest.
         files::remove(&self.path(id, RECORD))?;
         files::remove(&self.path(id, DOCUMENT))?;
@@ -434,15 +458,18 @@ impl Library {
     }
 
     /// Notes a new record in the journal.
-    fn note(&self, id: Id, journal: &mut Journal) {
+    fn note(&self, id: Id) {
+        let mut journal = lock(&self.journal);
         if let Some(record) = self.record(id) {
-            opening::note(&self.directory, journal, id, &record);
+            opening::note(&self.directory, &mut journal, id, &record);
         }
         if journal.is_due(self.count()) {
             // Requests wait for the index during one look-up, not during all of them.
             let ids: Vec<Id> = self.read_index(|index| index.records.keys().copied().collect());
-            let records = ids.into_iter().filter_map(|id| Some((id, self.record(id)?)));
-            opening::rewrite(&self.directory, journal, records);
+            let records = ids
+                .into_iter()
+                .filter_map(|id| Some((id, self.record(id)?)));
+            opening::rewrite(&self.directory, &mut journal, records);
         }
     }
 
@@ -465,6 +492,6 @@ fn weight(holding: &Holding) -> u32 {
     u32::try_from(holding.instances().saturating_mul(BYTES_AN_INSTANCE) + 4096).unwrap_or(u32::MAX)
 }
 
-fn lock(mutex: &Mutex<Journal>) -> MutexGuard<'_, Journal> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

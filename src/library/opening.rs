@@ -1,37 +1,26 @@
 //! Scans the directory when the library is opened.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::files::{self, DOCUMENT, Name, RECORD};
 use super::index::Index;
-use super::journal::{Entry, Journal, Stamp};
+use super::journal::{Entries, Entry, Journal, Place, Stamp};
 use super::record::{FoundRecord, Record, outlines, packed, read_record};
 use super::{Error, random_id};
 use crate::manifest::{Id, Registered};
 
-/// Reads all records, and removes the remains of a crash. Foreign files stay; they are counted.
+/// Reads all records, removes the remains of a crash, and brings the journal up to date. Foreign
+/// files stay; they are counted.
 pub(super) fn read_all(directory: &Path) -> io::Result<(Index, Journal)> {
-    let mut journal = Journal::new(directory);
-    let mut scan = Scan::new(&journal);
-    for entry in fs::read_dir(directory)? {
-        scan.entry(&entry?);
-    }
-    scan.remove_halves(directory);
+    let mut scan = Scan::of(directory)?;
+    scan.remove_remains(directory);
     scan.report();
-    let Scan {
-        found,
-        outdated,
-        unnoted,
-        is_damaged,
-        noted,
-        ..
-    } = scan;
-    let index = Index::of(found);
-    for id in outdated {
-        if let Some(record) = index.records.get(&id) {
+    let index = Index::of(std::mem::take(&mut scan.found));
+    for id in &scan.outdated {
+        if let Some(record) = index.records.get(id) {
             let path = directory.join(format!("{id}.{RECORD}"));
             // Where that fails, it is done again at the next start.
             if let Err(error) = record.write(&path) {
@@ -39,27 +28,15 @@ pub(super) fn read_all(directory: &Path) -> io::Result<(Index, Journal)> {
             }
         }
     }
-    if !is_damaged && noted > 0 {
-        journal.resume(noted);
-        for (id, record) in unnoted.iter().filter_map(|id| index.records.get_key_value(id)) {
-            note(directory, &mut journal, *id, record);
-        }
-    }
-    if journal.is_due(index.records.len()) {
-        let records = index.records.iter();
-        rewrite(directory, &mut journal, records.map(|(id, record)| (*id, record.clone())));
-    }
+    let journal = scan.into_journal(directory, &index);
     Ok((index, journal))
 }
 
-/// The number of records that a start would read from their own files.
-#[cfg(test)]
-pub(super) fn read_one_by_one(directory: &Path) -> io::Result<usize> {
-    let mut scan = Scan::new(&Journal::new(directory));
-    for entry in fs::read_dir(directory)? {
-        scan.entry(&entry?);
-    }
-    Ok(scan.unnoted.len() + scan.damaged)
+/// Reads all records of a directory that another process may own, and changes nothing.
+pub(super) fn look(directory: &Path) -> io::Result<Index> {
+    let scan = Scan::of(directory)?;
+    scan.report();
+    Ok(Index::of(scan.found))
 }
 
 /// Appends a record to the journal.
@@ -75,8 +52,8 @@ pub(super) fn rewrite(
     journal: &mut Journal,
     records: impl Iterator<Item = (Id, Record)>,
 ) {
-    let mut entries = records.filter_map(|(id, record)| entry(directory, id, &record));
-    if let Err(error) = journal.rewrite(&mut entries) {
+    let entries = records.filter_map(|(id, record)| entry(directory, id, &record));
+    if let Err(error) = journal.rewrite(entries) {
         tracing::warn!(%error, "the journal of manifests cannot be written");
     }
 }
@@ -91,13 +68,28 @@ fn entry(directory: &Path, id: Id, record: &Record) -> Option<Entry> {
     })
 }
 
-#[derive(Default)]
+/// The number of records that a start would read from their own files.
+#[cfg(test)]
+pub(super) fn read_one_by_one(directory: &Path) -> io::Result<usize> {
+    let scan = Scan::of(directory)?;
+    Ok(scan.unnoted.len() + scan.damaged)
+}
+
+/// A record in the journal.
+struct Noted {
+    stamp: Stamp,
+    record: Record,
+    place: Place,
+}
+
 struct Scan {
-    /// The entries of the journal that were not needed yet.
-    journal: HashMap<Id, (Stamp, Record)>,
-    /// The number of entries in the journal.
-    noted: usize,
-    is_damaged: bool,
+    entries: Entries,
+    /// What the journal has and the directory did not show yet.
+    noted: HashMap<Id, Noted>,
+    /// The entries that are those of files.
+    places: BTreeMap<Id, Place>,
+    /// Entries that count no more.
+    stale: Vec<Place>,
     found: Vec<(Id, Record)>,
     /// The manifests with records that are to be written anew.
     outdated: Vec<Id>,
@@ -106,25 +98,85 @@ struct Scan {
     /// The files that have the name of a record, whatever they are.
     records: HashSet<Id>,
     documents: Vec<Id>,
+    asides: Vec<PathBuf>,
     foreign: usize,
     damaged: usize,
 }
 
 impl Scan {
-    fn new(journal: &Journal) -> Self {
-        let mut scan = Self::default();
-        let mut entries = journal.read();
-        for Entry { id, stamp, record } in entries.by_ref() {
-            scan.noted += 1;
-            let read = FoundRecord::try_from(record).ok();
-            if let Some(read) = read.filter(|read| read.is_current) {
-                // The last entry for a record counts.
-                let noted = (stamp, read.record);
-                scan.journal.insert(Id::from_random(id), noted);
+    fn of(directory: &Path) -> io::Result<Self> {
+        let mut scan = Self::of_journal(directory);
+        for entry in fs::read_dir(directory)? {
+            scan.entry(&entry?);
+        }
+        Ok(scan)
+    }
+
+    fn of_journal(directory: &Path) -> Self {
+        let mut scan = Self {
+            entries: Journal::new(directory).read(),
+            noted: HashMap::new(),
+            places: BTreeMap::new(),
+            stale: Vec::new(),
+            found: Vec::new(),
+            outdated: Vec::new(),
+            unnoted: Vec::new(),
+            records: HashSet::new(),
+            documents: Vec::new(),
+            asides: Vec::new(),
+            foreign: 0,
+            damaged: 0,
+        };
+        while let Some((place, entry)) = scan.entries.next() {
+            scan.noted(place, entry);
+        }
+        scan
+    }
+
+    fn noted(&mut self, place: Place, entry: Entry) {
+        let Entry { id, stamp, record } = entry;
+        let read = FoundRecord::try_from(record).ok();
+        let Some(FoundRecord { record, .. }) = read.filter(|read| read.is_current) else {
+            self.stale.push(place);
+            return;
+        };
+        let noted = Noted {
+            stamp,
+            record,
+            place,
+        };
+        // The last entry for a record counts.
+        let earlier = self.noted.insert(Id::from_random(id), noted);
+        self.stale.extend(earlier.map(|earlier| earlier.place));
+    }
+
+    /// The journal, brought up to date.
+    fn into_journal(mut self, directory: &Path, index: &Index) -> Journal {
+        let mut journal = Journal::new(directory);
+        if !self.entries.is_damaged {
+            journal.resume(&self.entries, self.places);
+            self.stale
+                .extend(self.noted.values().map(|noted| noted.place));
+            self.stale
+                .into_iter()
+                .for_each(|place| journal.blank_at(place));
+            for (id, record) in self
+                .unnoted
+                .iter()
+                .filter_map(|id| index.records.get_key_value(id))
+            {
+                note(directory, &mut journal, *id, record);
             }
         }
-        scan.is_damaged = entries.is_damaged;
-        scan
+        if journal.is_due(index.records.len()) {
+            let records = index.records.iter();
+            rewrite(
+                directory,
+                &mut journal,
+                records.map(|(id, record)| (*id, record.clone())),
+            );
+        }
+        journal
     }
 
     fn entry(&mut self, entry: &fs::DirEntry) {
@@ -138,18 +190,21 @@ impl Scan {
             Some(Name::Record(id)) => self.record(id, entry),
             Some(Name::Document(id)) => self.documents.push(id),
             Some(Name::Journal) => {}
-            Some(Name::Aside) => {
-                let _ = files::remove(&entry.path());
-            }
+            Some(Name::Aside) => self.asides.push(entry.path()),
         }
     }
 
     fn record(&mut self, id: Id, entry: &fs::DirEntry) {
-        if let Some((stamp, record)) = self.journal.remove(&id)
-            && entry.metadata().is_ok_and(|file| Stamp::of(&file) == stamp)
-        {
-            self.found.push((id, record));
-            return;
+        if let Some(noted) = self.noted.remove(&id) {
+            if entry
+                .metadata()
+                .is_ok_and(|file| Stamp::of(&file) == noted.stamp)
+            {
+                self.places.insert(id, noted.place);
+                self.found.push((id, noted.record));
+                return;
+            }
+            self.stale.push(noted.place);
         }
         let path = entry.path();
         let Ok(mut read) = read_record(&path) else {
@@ -165,11 +220,14 @@ impl Scan {
         self.found.push((id, read.record));
     }
 
-    /// Removes documents without records: halves of registrations that a crash cut short.
-    fn remove_halves(&self, directory: &Path) {
+    /// Removes halves of registrations that a crash cut short: documents without records, and files
+    /// that were being written.
+    fn remove_remains(&self, directory: &Path) {
         let documents = self.documents.iter();
-        for id in documents.filter(|id| !self.records.contains(id)) {
-            let _ = files::remove(&directory.join(format!("{id}.{DOCUMENT}")));
+        let halves = documents.filter(|id| !self.records.contains(id));
+        let halves = halves.map(|id| directory.join(format!("{id}.{DOCUMENT}")));
+        for path in halves.chain(self.asides.iter().cloned()) {
+            let _ = files::remove(&path);
         }
     }
 

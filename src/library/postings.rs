@@ -220,7 +220,11 @@ impl Intersection {
             let Some(found) = self.unions[at].seek(postings, before) else {
                 return Next::None;
             };
-            agreed = if candidate == Some(found) { agreed + 1 } else { 1 };
+            agreed = if candidate == Some(found) {
+                agreed + 1
+            } else {
+                1
+            };
             candidate = Some(found);
             // The others may have this one, and none above it.
             before = Rank(found.0 + 1);

@@ -132,10 +132,20 @@ impl Studies {
         let unions = self.unions(query, before);
         let (mut ranks, mut looked_at) = (Vec::new(), 0);
         if unions.is_empty() {
-            ranks.extend(self.by_rank.range(..before).rev().take(looks).map(|(&rank, _)| rank));
+            ranks.extend(
+                self.by_rank
+                    .range(..before)
+                    .rev()
+                    .take(looks)
+                    .map(|(&rank, _)| rank),
+            );
             let next = ranks.last().copied().filter(|_| ranks.len() == looks);
             looked_at = ranks.len();
-            return Candidates { ranks, next, looked_at };
+            return Candidates {
+                ranks,
+                next,
+                looked_at,
+            };
         }
         let mut all = Intersection { unions, looked_at };
         let mut next = Some(before);
@@ -152,7 +162,11 @@ impl Studies {
             };
         }
         looked_at += all.looked_at;
-        Candidates { ranks, next, looked_at }
+        Candidates {
+            ranks,
+            next,
+            looked_at,
+        }
     }
 
     /// What each key that the index can answer leaves.
@@ -187,7 +201,9 @@ impl Studies {
                 let longest = prefixes(&name).next()?;
                 vec![postings.token(Field::NamePrefix, longest)]
             }
-            Condition::Dates(ranges) => ranges.iter().flat_map(|days| postings.days(days)).collect(),
+            Condition::Dates(ranges) => {
+                ranges.iter().flat_map(|days| postings.days(days)).collect()
+            }
         })
     }
 
@@ -196,12 +212,19 @@ impl Studies {
         let mut tokens = vec![postings.token(Field::Uid, outline.uid.as_str())];
         tokens.extend(self.modalities(outline));
         let id = outline.patient.ids.first().map(|id| &*id.value);
-        let texts = [(Field::PatientId, id), (Field::Accession, outline.accession.as_deref())];
+        let texts = [
+            (Field::PatientId, id),
+            (Field::Accession, outline.accession.as_deref()),
+        ];
         for (field, text) in texts {
             tokens.extend(text.map(|text| postings.token(field, text.trim())));
         }
         let name = outline.patient.name.as_deref().unwrap_or_default();
-        for group in name.split('=').map(plain_name).filter(|group| !group.is_empty()) {
+        for group in name
+            .split('=')
+            .map(plain_name)
+            .filter(|group| !group.is_empty())
+        {
             tokens.push(postings.token(Field::Name, &group));
             tokens.extend(prefixes(&group).map(|text| postings.token(Field::NamePrefix, text)));
         }

@@ -25,11 +25,7 @@ pub fn outline_row(study: &Outline, root: &str) -> Row {
 
 /// The attributes with these tags of a study, from its outline.
 #[must_use]
-pub fn partial_outline_row(
-    study: &Outline,
-    root: &str,
-    is_wanted: impl Fn(&str) -> bool,
-) -> Row {
+pub fn partial_outline_row(study: &Outline, root: &str, is_wanted: impl Fn(&str) -> bool) -> Row {
     let mut row = Row::new();
     visit(study, root, |tag, vr, values| {
         if is_wanted(tag) {
@@ -65,7 +61,11 @@ fn visit(study: &Outline, root: &str, mut put: impl FnMut(&str, &str, &[Cell<'_>
     let patient = &study.patient;
     let id = patient.ids.first();
     let issuer = id.and_then(|id| id.issuer.as_deref());
-    let modalities: Vec<_> = study.modalities.iter().map(|text| Cell::Text(text)).collect();
+    let modalities: Vec<_> = study
+        .modalities
+        .iter()
+        .map(|text| Cell::Text(text))
+        .collect();
     let link = format!("{root}/studies/{}", study.uid);
     put("00080005", "CS", &[Cell::Text(UTF_8)]);
     put("00080020", "DA", text(&study.date).as_slice());
@@ -80,8 +80,16 @@ fn visit(study: &Outline, root: &str, mut put: impl FnMut(&str, &str, &[Cell<'_>
         put("00081030", "LO", &[Cell::Text(description)]);
     }
     put("00081190", "UR", &[Cell::Text(&link)]);
-    put("00100010", "PN", patient.name.as_deref().map(Cell::Name).as_slice());
-    put("00100020", "LO", id.map(|id| Cell::Text(&id.value)).as_slice());
+    put(
+        "00100010",
+        "PN",
+        patient.name.as_deref().map(Cell::Name).as_slice(),
+    );
+    put(
+        "00100020",
+        "LO",
+        id.map(|id| Cell::Text(&id.value)).as_slice(),
+    );
     if let Some(issuer) = issuer {
         put("00100021", "LO", &[Cell::Text(issuer)]);
     }
@@ -262,7 +270,10 @@ mod tests {
             let mut written = Vec::new();
             write_outline_row(&outline, "http://h/dicomweb", &mut written);
             let row = serde_json::to_vec(&outline_row(&outline, "http://h/dicomweb"));
-            assert_eq!(String::from_utf8(written).ok(), String::from_utf8(row.expect("JSON")).ok());
+            assert_eq!(
+                String::from_utf8(written).ok(),
+                String::from_utf8(row.expect("JSON")).ok()
+            );
         }
     }
 

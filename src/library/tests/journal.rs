@@ -62,7 +62,10 @@ fn a_start_reads_the_records_from_the_journal() {
     assert_eq!(case.listed(), LEAST);
     // A new registration is appended; a deleted one stays, without effect.
     let library = store(case.directory.path());
-    let new = submit(&library, narrowed("1.2.2"), 8).expect("registered").0.id;
+    let new = submit(&library, narrowed("1.2.2"), 8)
+        .expect("registered")
+        .0
+        .id;
     library.forget(case.ids[7]).expect("forgotten");
     assert_eq!(case.read_one_by_one(), 0);
     assert_eq!(case.listed(), LEAST);
@@ -88,7 +91,10 @@ fn records_that_were_deleted_damaged_or_changed_are_noticed() {
     assert_eq!(registered_at(case.ids[1]), None);
     assert_eq!(registered_at(case.ids[2]), None);
     assert_eq!(registered_at(case.ids[3]), Some(9));
-    assert!(!case.path(case.ids[1], "manifest").exists(), "half a registration");
+    assert!(
+        !case.path(case.ids[1], "manifest").exists(),
+        "half a registration"
+    );
     assert!(case.path(case.ids[2], "json").exists());
 }
 
@@ -121,7 +127,10 @@ fn records_that_a_kill_kept_out_of_the_journal_are_read_and_appended() {
     let case = Case::new();
     let journal = fs::read(case.journal()).expect("a journal");
     let library = store(case.directory.path());
-    let new = submit(&library, narrowed("1.2.2"), 8).expect("registered").0.id;
+    let new = submit(&library, narrowed("1.2.2"), 8)
+        .expect("registered")
+        .0
+        .id;
     fs::write(case.journal(), journal).expect("written");
     assert_eq!(case.read_one_by_one(), 1);
     assert!(store(case.directory.path()).is_registered(new));
@@ -136,18 +145,60 @@ fn what_is_no_journal_of_ours_is_left_alone() {
     assert_eq!(case.listed(), LEAST);
     let library = store(case.directory.path());
     submit(&library, narrowed("1.2.2"), 8).expect("registered");
-    let kind = fs::symlink_metadata(case.journal()).expect("it is there").file_type();
+    let kind = fs::symlink_metadata(case.journal())
+        .expect("it is there")
+        .file_type();
     assert!(!kind.is_file());
 }
 
 #[test]
-fn a_journal_of_deleted_manifests_is_written_anew() {
+fn nothing_of_a_deleted_manifest_stays_in_the_journal() {
     let case = Case::new();
-    let mut journal = Journal::new(case.directory.path());
-    journal.resume(3 * LEAST);
-    assert!(!journal.is_due(LEAST));
-    journal.resume(3 * LEAST + 1);
-    assert!(journal.is_due(LEAST));
-    opening::rewrite(case.directory.path(), &mut journal, std::iter::empty());
-    assert!(!journal.is_due(LEAST));
+    let has = |id: Id| {
+        let journal = fs::read(case.journal()).expect("a journal");
+        journal.windows(16).any(|bytes| bytes == id.bits())
+    };
+    let library = store(case.directory.path());
+    let new = submit(&library, narrowed("1.2.2"), 8)
+        .expect("registered")
+        .0
+        .id;
+    let [first, second] = [case.ids[1], case.ids[2]];
+    assert!(has(first) && has(second) && has(new));
+    for id in [first, new] {
+        library.forget(id).expect("forgotten");
+        assert!(!has(id));
+    }
+    // By hand, or by a kill in the middle.
+    fs::remove_file(case.path(second, "json")).expect("removed");
+    assert_eq!(case.listed(), LEAST - 2);
+    assert!(!has(second));
+    assert_eq!(case.read_one_by_one(), 0);
+}
+
+#[test]
+fn a_journal_of_blank_entries_is_written_anew() {
+    let case = Case::new();
+    for id in &case.ids[1..] {
+        for name in ["json", "manifest"] {
+            fs::remove_file(case.path(*id, name)).expect("removed");
+        }
+    }
+    let length = || fs::metadata(case.journal()).expect("a journal").len();
+    let before = length();
+    let library = store(case.directory.path());
+    let register = |series| {
+        submit(&library, narrowed(series), 8)
+            .expect("registered")
+            .0
+            .id
+    };
+    register("1.2.2");
+    let grown = length();
+    assert!(before < grown);
+    // Each leaves a blank entry.
+    for _ in 0..8 {
+        library.forget(register("1.2.3")).expect("forgotten");
+    }
+    assert!(length() < before, "{} of {before} bytes", length());
 }

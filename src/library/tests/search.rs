@@ -25,7 +25,12 @@ impl Described {
             patient: format!("P{}", number % 7),
             name: NAMES[number % 4].to_owned(),
             accession: format!("A{number}"),
-            date: format!("{}-{:02}-{:02}", 2019 + number % 4, 1 + number % 12, 1 + number % 28),
+            date: format!(
+                "{}-{:02}-{:02}",
+                2019 + number % 4,
+                1 + number % 12,
+                1 + number % 28
+            ),
             modality: ["CT", "MR", "US"][number % 3],
         }
     }
@@ -154,7 +159,11 @@ fn the_index_finds_what_a_walk_finds_in_the_same_order() {
         for keys in QUERIES {
             let query = query(keys);
             for looks in [1, 7, 1000] {
-                assert_eq!(found(library, &query, looks).0, walked(library, &query), "{keys:?}");
+                assert_eq!(
+                    found(library, &query, looks).0,
+                    walked(library, &query),
+                    "{keys:?}"
+                );
             }
         }
     };
@@ -180,9 +189,12 @@ fn what_a_search_looks_at_does_not_grow_with_what_is_registered() {
         let directory = tempfile::tempdir().expect("a directory");
         let library = filled(directory.path(), count).0;
         // One study, a patient's, one day's, and the first page of a list.
-        let [one, accession] = [QUERIES[1], QUERIES[8]].map(|keys| found(&library, &query(keys), 99).1);
+        let [one, accession] =
+            [QUERIES[1], QUERIES[8]].map(|keys| found(&library, &query(keys), 99).1);
         let list = library.studies(&query(&[]), None, 11).looked_at;
-        let behind = library.studies(&query(&[]), Some(library.behind(5)), 6).looked_at;
+        let behind = library
+            .studies(&query(&[]), Some(library.behind(5)), 6)
+            .looked_at;
         let of_modality = library.studies(&query(QUERIES[9]), None, 11).looked_at;
         [one, accession, list, behind, of_modality]
     };
@@ -201,7 +213,10 @@ fn an_offset_counts_from_the_newest() {
     assert_eq!(all[0], "1.2.29");
     for offset in [0, 1, 14, 15, 24, 25, 26, 9999] {
         let page = library.studies(&Query::default(), Some(library.behind(offset)), 99);
-        let uids = page.studies.iter().map(|study| study.outline.unpack().uid.to_string());
+        let uids = page
+            .studies
+            .iter()
+            .map(|study| study.outline.unpack().uid.to_string());
         assert_eq!(uids.collect::<Vec<_>>(), all[offset.min(25)..], "{offset}");
     }
 }
@@ -210,7 +225,12 @@ fn an_offset_counts_from_the_newest() {
 fn a_study_keeps_its_place_and_takes_that_of_the_next_manifest_when_the_first_goes() {
     let directory = tempfile::tempdir().expect("a directory");
     let library = store(directory.path());
-    let register = |series: &str| submit(&library, narrowed(series), 7).expect("registered").0.id;
+    let register = |series: &str| {
+        submit(&library, narrowed(series), 7)
+            .expect("registered")
+            .0
+            .id
+    };
     let first = register("1.2.2");
     let other = Described::of(5).bundle();
     let between = library.register(other.as_bytes(), Submission::default(), 7, &|_, _| None);

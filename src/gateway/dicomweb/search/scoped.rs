@@ -101,7 +101,10 @@ impl ScopedQuery {
         let row = partial_outline_row(&outline, &self.root, |tag| {
             // Each level has its own Retrieve URL.
             let is_of_level = self.scope.level == Level::Study || tag != "00081190";
-            is_of_level && keys.iter().any(|key| key.path.tags().first().is_some_and(|of| of == tag))
+            is_of_level
+                && keys
+                    .iter()
+                    .any(|key| key.path.tags().first().is_some_and(|of| of == tag))
         });
         self.query.finds(&row)
     }
