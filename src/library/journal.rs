@@ -3,7 +3,8 @@
 //! It is a cache. The records beside it are authoritative: an entry counts only if the file of its
 //! record has the length and the time of change that the entry names, and a record without a valid
 //! entry is read from its own file. So nothing depends on the journal being whole, or being there,
-//! and it is never flushed to the device. The entry of a deleted manifest is overwritten with zeros.
+//! and it is never flushed to the device. The entry of a deleted manifest is overwritten with
+//! zeros.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};
@@ -25,7 +26,7 @@ const LENGTH: usize = 4;
 const DIGEST: usize = 16;
 /// In place of the digest of an entry that counts no more.
 const BLANK: [u8; DIGEST] = [0; DIGEST];
-/// Each version of the format has a seed of its own, so that the entries of others are damaged ones.
+/// Each version of the format has a seed of its own, so the entries of other versions are damaged.
 const SEED: u64 = 1;
 
 /// The state of the file of a record.

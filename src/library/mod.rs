@@ -2,9 +2,9 @@
 //!
 //! A manifest has two files: the document as the client sent it, and a record of its registration.
 //! The record is written last and atomically, so a crash leaves either a whole manifest or none.
-//! Only the owner can read the files. Parsed manifests are cached in memory up to a bound. A journal
-//! of the records makes a start fast, and an index makes each lookup and search cost the same,
-//! however many manifests are registered.
+//! Only the owner can read the files. Parsed manifests are cached in memory up to a bound. A
+//! journal of the records makes a start fast; an index keeps the cost of lookups and searches
+//! independent of the number of registered manifests.
 
 mod files;
 mod index;

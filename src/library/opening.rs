@@ -72,11 +72,11 @@ fn entry(directory: &Path, id: Id, record: &Record) -> Option<Entry> {
 #[cfg(test)]
 pub(super) fn read_one_by_one(directory: &Path) -> io::Result<usize> {
     let scan = Scan::of(directory)?;
-    Ok(scan.unnoted.len() + scan.damaged)
+    Ok(scan.unlisted.len() + scan.damaged)
 }
 
 /// A record in the journal.
-struct Noted {
+struct JournalRecord {
     stamp: Stamp,
     record: Record,
     place: Place,
@@ -84,8 +84,8 @@ struct Noted {
 
 struct Scan {
     entries: Entries,
-    /// What the journal has and the directory did not show yet.
-    noted: HashMap<Id, Noted>,
+    /// The records of the journal whose files were not found yet.
+    journal: HashMap<Id, JournalRecord>,
     /// The entries that are those of files.
     places: BTreeMap<Id, Place>,
     /// Entries that count no more.
@@ -94,7 +94,7 @@ struct Scan {
     /// The manifests with records that are to be written anew.
     outdated: Vec<Id>,
     /// The manifests without an entry in the journal.
-    unnoted: Vec<Id>,
+    unlisted: Vec<Id>,
     /// The files that have the name of a record, whatever they are.
     records: HashSet<Id>,
     documents: Vec<Id>,
@@ -115,12 +115,12 @@ impl Scan {
     fn of_journal(directory: &Path) -> Self {
         let mut scan = Self {
             entries: Journal::new(directory).read(),
-            noted: HashMap::new(),
+            journal: HashMap::new(),
             places: BTreeMap::new(),
             stale: Vec::new(),
             found: Vec::new(),
             outdated: Vec::new(),
-            unnoted: Vec::new(),
+            unlisted: Vec::new(),
             records: HashSet::new(),
             documents: Vec::new(),
             asides: Vec::new(),
@@ -128,25 +128,25 @@ impl Scan {
             damaged: 0,
         };
         while let Some((place, entry)) = scan.entries.next() {
-            scan.noted(place, entry);
+            scan.journal_record(place, entry);
         }
         scan
     }
 
-    fn noted(&mut self, place: Place, entry: Entry) {
+    fn journal_record(&mut self, place: Place, entry: Entry) {
         let Entry { id, stamp, record } = entry;
         let read = FoundRecord::try_from(record).ok();
         let Some(FoundRecord { record, .. }) = read.filter(|read| read.is_current) else {
             self.stale.push(place);
             return;
         };
-        let noted = Noted {
+        let noted = JournalRecord {
             stamp,
             record,
             place,
         };
         // The last entry for a record counts.
-        let earlier = self.noted.insert(Id::from_random(id), noted);
+        let earlier = self.journal.insert(Id::from_random(id), noted);
         self.stale.extend(earlier.map(|earlier| earlier.place));
     }
 
@@ -156,12 +156,12 @@ impl Scan {
         if !self.entries.is_damaged {
             journal.resume(&self.entries, self.places);
             self.stale
-                .extend(self.noted.values().map(|noted| noted.place));
+                .extend(self.journal.values().map(|noted| noted.place));
             self.stale
                 .into_iter()
                 .for_each(|place| journal.blank_at(place));
             for (id, record) in self
-                .unnoted
+                .unlisted
                 .iter()
                 .filter_map(|id| index.records.get_key_value(id))
             {
@@ -195,7 +195,7 @@ impl Scan {
     }
 
     fn record(&mut self, id: Id, entry: &fs::DirEntry) {
-        if let Some(noted) = self.noted.remove(&id) {
+        if let Some(noted) = self.journal.remove(&id) {
             if entry
                 .metadata()
                 .is_ok_and(|file| Stamp::of(&file) == noted.stamp)
@@ -216,7 +216,7 @@ impl Scan {
         {
             self.outdated.push(id);
         }
-        self.unnoted.push(id);
+        self.unlisted.push(id);
         self.found.push((id, read.record));
     }
 

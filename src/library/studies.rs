@@ -173,14 +173,14 @@ impl Studies {
     fn unions(&self, query: &Query, before: Rank) -> Vec<Union> {
         let keys = query.keys.iter().filter_map(|key| {
             let [tag] = key.path.tags() else { return None };
-            let tokens = self.sought(tag, query.condition(key)?)?;
+            let tokens = self.tokens_of(tag, query.condition(key)?)?;
             Some(Union::new(&self.postings, &tokens, before))
         });
         keys.collect()
     }
 
     /// The tokens of a condition; `None` if there are no postings for this attribute.
-    fn sought(&self, tag: &str, condition: Condition) -> Option<Vec<Token>> {
+    fn tokens_of(&self, tag: &str, condition: Condition) -> Option<Vec<Token>> {
         let postings = &self.postings;
         let field = match tag {
             "0020000D" => Field::Uid,
