@@ -101,16 +101,16 @@ fn searches(servers: [&Server; 2], size: usize) {
             let offset = (count - FEW).to_string();
             format!("/dicomweb/{}", path.replace("{offset}", &offset))
         });
-        let [cost, ratio] = compared([(servers[0], &few), (servers[1], &many)]);
-        figure(what, cost, "ms");
+        let [median, ratio] = compared([(servers[0], &few), (servers[1], &many)]);
+        figure(what, median, "ms");
         at_most("  next to ten manifests", ratio, MOST_RATIO, "x");
     }
 }
 
 fn list(servers: [&Server; 3], size: usize) {
     let path = format!("/dicomweb/{LIST}");
-    let [cost, ratio] = compared([(servers[0], &path), (servers[2], &path)]);
-    figure("a viewer's list of 101", cost, "ms");
+    let [median, ratio] = compared([(servers[0], &path), (servers[2], &path)]);
+    figure("a viewer's list of 101", median, "ms");
     at_most("  next to the list of ten", ratio, MOST_RATIO, "x");
     let [_, ratio] = compared([(servers[1], &path), (servers[2], &path)]);
     at_most("  next to 1000 manifests", ratio, MOST_RATIO, "x");
