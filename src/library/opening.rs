@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::files::{self, DOCUMENT, Name, RECORD};
 use super::index::Index;
@@ -75,6 +76,39 @@ pub(super) fn read_one_by_one(directory: &Path) -> io::Result<usize> {
     Ok(scan.unlisted.len() + scan.damaged)
 }
 
+/// A file in the directory.
+enum ListedFile {
+    Record(Id, Option<Stamp>),
+    /// A folder, link or pipe with the name of a record.
+    NoRecord(Id),
+    Document(Id),
+    Aside(PathBuf),
+    Journal,
+    Foreign,
+}
+
+fn list(directory: &Path) -> io::Result<Vec<ListedFile>> {
+    fs::read_dir(directory)?
+        .map(|entry| Ok(listed(&entry?)))
+        .collect()
+}
+
+fn listed(entry: &fs::DirEntry) -> ListedFile {
+    let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+    match Name::parse(&entry.file_name()) {
+        Some(Name::Record(id)) if !is_file => ListedFile::NoRecord(id),
+        Some(_) if !is_file => ListedFile::Foreign,
+        Some(Name::Record(id)) => {
+            let metadata = entry.metadata().ok();
+            ListedFile::Record(id, metadata.as_ref().map(Stamp::of))
+        }
+        Some(Name::Document(id)) => ListedFile::Document(id),
+        Some(Name::Aside) => ListedFile::Aside(entry.path()),
+        Some(Name::Journal) => ListedFile::Journal,
+        None => ListedFile::Foreign,
+    }
+}
+
 /// A record in the journal.
 struct JournalRecord {
     stamp: Stamp,
@@ -104,10 +138,16 @@ struct Scan {
 }
 
 impl Scan {
+    /// Reads the journal and lists the directory at the same time.
     fn of(directory: &Path) -> io::Result<Self> {
-        let mut scan = Self::of_journal(directory);
-        for entry in fs::read_dir(directory)? {
-            scan.entry(&entry?);
+        let (scan, listed) = thread::scope(|scope| {
+            let journal = scope.spawn(|| Self::of_journal(directory));
+            let listed = list(directory);
+            (journal.join(), listed)
+        });
+        let mut scan = scan.map_err(|_panic| io::Error::other("the journal cannot be read"))?;
+        for file in listed? {
+            scan.file(directory, file);
         }
         Ok(scan)
     }
@@ -179,35 +219,33 @@ impl Scan {
         journal
     }
 
-    fn entry(&mut self, entry: &fs::DirEntry) {
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        let name = Name::parse(&entry.file_name());
-        if let Some(Name::Record(id)) = name {
-            self.records.insert(id);
-        }
-        match name.filter(|_name| is_file) {
-            None => self.foreign += 1,
-            Some(Name::Record(id)) => self.record(id, entry),
-            Some(Name::Document(id)) => self.documents.push(id),
-            Some(Name::Journal) => {}
-            Some(Name::Aside) => self.asides.push(entry.path()),
+    fn file(&mut self, directory: &Path, file: ListedFile) {
+        match file {
+            ListedFile::Record(id, stamp) => {
+                self.records.insert(id);
+                self.record(id, stamp, &directory.join(format!("{id}.{RECORD}")));
+            }
+            ListedFile::Document(id) => self.documents.push(id),
+            ListedFile::Aside(path) => self.asides.push(path),
+            ListedFile::NoRecord(id) => {
+                self.records.insert(id);
+                self.foreign += 1;
+            }
+            ListedFile::Foreign => self.foreign += 1,
+            ListedFile::Journal => {}
         }
     }
 
-    fn record(&mut self, id: Id, entry: &fs::DirEntry) {
+    fn record(&mut self, id: Id, stamp: Option<Stamp>, path: &Path) {
         if let Some(noted) = self.journal.remove(&id) {
-            if entry
-                .metadata()
-                .is_ok_and(|file| Stamp::of(&file) == noted.stamp)
-            {
+            if stamp == Some(noted.stamp) {
                 self.places.insert(id, noted.place);
                 self.found.push((id, noted.record));
                 return;
             }
             self.stale.push(noted.place);
         }
-        let path = entry.path();
-        let Ok(mut read) = read_record(&path) else {
+        let Ok(mut read) = read_record(path) else {
             self.damaged += 1;
             return;
         };

@@ -108,68 +108,75 @@ impl Postings {
         self.set.range(range).next_back().map(|&(_, rank)| rank)
     }
 
-    /// The tokens that cover a range of days, as years and months where these are whole.
-    pub(super) fn days(&self, days: &RangeInclusive<u32>) -> Vec<Token> {
-        let mut tokens = Vec::new();
-        self.cover(days, Field::Year, &mut tokens);
-        tokens.push(Self::date(Field::Undated, 0));
-        tokens
+    /// The heads of tokens below `before`.
+    pub(super) fn heads(&self, tokens: &[Token], before: Rank) -> Vec<Head> {
+        let heads = tokens.iter().filter_map(|&token| {
+            let newest = self.newest(token, before)?;
+            Some((newest, token))
+        });
+        heads.collect()
     }
 
-    /// Adds tokens of this field for all dates within `days`, and of finer ones at both ends.
-    fn cover(&self, days: &RangeInclusive<u32>, field: Field, tokens: &mut Vec<Token>) {
+    /// The heads of the tokens that cover a range of days, as years and months where these are
+    /// whole.
+    pub(super) fn days(&self, days: &RangeInclusive<u32>) -> Vec<Head> {
+        let mut heads = self.heads(&[Self::date(Field::Undated, 0)], Rank::NEWEST);
+        self.cover(days, Field::Year, &mut heads);
+        heads
+    }
+
+    /// Adds heads of this field for all dates within `days`, and of finer ones at both ends.
+    fn cover(&self, days: &RangeInclusive<u32>, field: Field, heads: &mut Vec<Head>) {
         // How many days its numbers span, its first and last day, and the finer field.
         let (unit, ends, finer) = match field {
             Field::Year => (10_000, [101, 1231], Some(Field::Month)),
             Field::Month => (100, [1, 31], Some(Field::Day)),
             _ => (1, [0, 0], None),
         };
-        for digits in self.dates(field, days.start() / unit..=days.end() / unit) {
+        for (digits, head) in self.dates(field, days.start() / unit..=days.end() / unit) {
             let first = digits * unit;
             let is_whole = ends.iter().all(|end| days.contains(&(first + end)));
             match finer {
                 Some(finer) if !is_whole => {
                     let start = first.max(*days.start());
                     let end = (first + unit - 1).min(*days.end());
-                    self.cover(&(start..=end), finer, tokens);
+                    self.cover(&(start..=end), finer, heads);
                 }
-                Some(_) | None => tokens.push(Self::date(field, digits)),
+                Some(_) | None => heads.push(head),
             }
         }
     }
 
-    /// The years, months or days within a range that some study has.
-    fn dates(&self, field: Field, within: RangeInclusive<u32>) -> Vec<u32> {
-        let last = Self::date(field, *within.end());
-        let mut next = Self::date(field, *within.start());
+    /// The years, months or days within a range that some study has, from the last one on.
+    fn dates(&self, field: Field, within: RangeInclusive<u32>) -> Vec<(u32, Head)> {
+        let first = Self::date(field, *within.start());
+        let mut end = Token(Self::date(field, *within.end()).0 + 1);
         let mut dates = Vec::new();
-        while next <= last {
-            let range = (next, Rank(0))..=(last, Rank::NEWEST);
-            let Some(&(token, _)) = self.set.range(range).next() else {
+        while first < end {
+            let range = (first, Rank(0))..(end, Rank(0));
+            let Some(&(token, newest)) = self.set.range(range).next_back() else {
                 break;
             };
-            let digits = token.0 - Token::first(field);
-            dates.extend(u32::try_from(digits));
-            next = Token(token.0 + 1);
+            let digits = u32::try_from(token.0 - Token::first(field));
+            dates.extend(digits.map(|digits| (digits, (newest, token))));
+            end = token;
         }
         dates
     }
 }
 
+/// The newest study of a token that was not passed yet.
+pub(super) type Head = (Rank, Token);
+
 /// The studies with one of several tokens, newest first.
 pub(super) struct Union {
-    /// The newest study of each token that was not passed yet.
-    heads: BinaryHeap<(Rank, Token)>,
+    heads: BinaryHeap<Head>,
 }
 
 impl Union {
-    pub(super) fn new(postings: &Postings, tokens: &[Token], before: Rank) -> Self {
-        let heads = tokens.iter().filter_map(|&token| {
-            let newest = postings.newest(token, before)?;
-            Some((newest, token))
-        });
+    pub(super) fn new(heads: Vec<Head>) -> Self {
         Self {
-            heads: heads.collect(),
+            heads: heads.into(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::postings::{Field, Intersection, Next, PREFIXES, Postings, Rank, Token, Union};
+use super::postings::{Field, Head, Intersection, Next, PREFIXES, Postings, Rank, Token, Union};
 use crate::dicom::StudyInstanceUid;
 use crate::manifest::{Id, Outline};
 use crate::search::{Condition, Query, plain_name};
@@ -173,14 +173,14 @@ impl Studies {
     fn unions(&self, query: &Query, before: Rank) -> Vec<Union> {
         let keys = query.keys.iter().filter_map(|key| {
             let [tag] = key.path.tags() else { return None };
-            let tokens = self.tokens_of(tag, query.condition(key)?)?;
-            Some(Union::new(&self.postings, &tokens, before))
+            let heads = self.heads(tag, query.condition(key)?, before)?;
+            Some(Union::new(heads))
         });
         keys.collect()
     }
 
-    /// The tokens of a condition; `None` if there are no postings for this attribute.
-    fn tokens_of(&self, tag: &str, condition: Condition) -> Option<Vec<Token>> {
+    /// The heads of a condition; `None` if there are no postings for this attribute.
+    fn heads(&self, tag: &str, condition: Condition, before: Rank) -> Option<Vec<Head>> {
         let postings = &self.postings;
         let field = match tag {
             "0020000D" => Field::Uid,
@@ -191,7 +191,7 @@ impl Studies {
             "00100010" => Field::Name,
             _ => return None,
         };
-        Some(match condition {
+        let tokens = match condition {
             Condition::Texts(texts) => {
                 let tokens = texts.iter().map(|text| postings.token(field, text));
                 tokens.collect()
@@ -202,9 +202,10 @@ impl Studies {
                 vec![postings.token(Field::NamePrefix, longest)]
             }
             Condition::Dates(ranges) => {
-                ranges.iter().flat_map(|days| postings.days(days)).collect()
+                return Some(ranges.iter().flat_map(|days| postings.days(days)).collect());
             }
-        })
+        };
+        Some(postings.heads(&tokens, before))
     }
 
     fn tokens(&self, outline: &Outline) -> Vec<Token> {
