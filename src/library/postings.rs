@@ -131,7 +131,14 @@ impl Postings {
         let (unit, ends, finer) = match field {
             Field::Year => (10_000, [101, 1231], Some(Field::Month)),
             Field::Month => (100, [1, 31], Some(Field::Day)),
-            _ => (1, [0, 0], None),
+            Field::Uid
+            | Field::PatientId
+            | Field::Accession
+            | Field::Modality
+            | Field::Name
+            | Field::NamePrefix
+            | Field::Day
+            | Field::Undated => (1, [0, 0], None),
         };
         for (digits, head) in self.dates(field, days.start() / unit..=days.end() / unit) {
             let first = digits * unit;
