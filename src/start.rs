@@ -116,11 +116,17 @@ impl Services {
     }
 }
 
-/// The library of manifests. A command may open it beside a running gateway, because only the
-/// gateway writes to it.
-pub(crate) fn library(config: &Config) -> Result<Library, Failure> {
+/// The library of manifests, for the process that has the lock.
+fn library(config: &Config) -> Result<Library, Failure> {
     let directory = config.data_directory.join("manifests");
     Library::open(&directory, config.manifests.clone())
+        .map_err(|error| Failure(format!("data_directory: {}: {error}", directory.display())))
+}
+
+/// The same, beside a gateway that may be running.
+pub(crate) fn look(config: &Config) -> Result<Library, Failure> {
+    let directory = config.data_directory.join("manifests");
+    Library::look(&directory, config.manifests.clone())
         .map_err(|error| Failure(format!("data_directory: {}: {error}", directory.display())))
 }
 

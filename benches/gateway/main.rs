@@ -1,9 +1,9 @@
 //! The cost of the gateway: real processes on loopback, compared with nginx in the same run.
 //!
 //! `cargo bench` runs everything; `cargo bench -- throughput memory` only these. The names are
-//! `throughput`, `whole`, `first-byte`, `memory`, `manifest`, `two_gateways`, `border`, `crowd`,
-//! `dead_community`, of what is kept `cache_warm`, `cache_cold`, `together`, `viewer`, `stalled` and
-//! `cache_memory`, and of what is made of instances `metadata`, `frames`,
+//! `throughput`, `whole`, `first-byte`, `memory`, `manifest`, `registered`, `two_gateways`, `border`,
+//! `crowd`, `dead_community`, of what is kept `cache_warm`, `cache_cold`, `together`, `viewer`,
+//! `stalled` and `cache_memory`, and of what is made of instances `metadata`, `frames`,
 //! `large_object` and `ohif`; `soak` is no measurement of cost: it looks for wrong answers, requests
 //! refused without need, and leaks, among faults of all kinds. docs/PERFORMANCE.md says what is measured.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it finds")]
@@ -11,6 +11,7 @@
 mod caching;
 mod communities;
 mod derived;
+mod registered;
 mod rig;
 mod servers;
 mod soak;
@@ -21,12 +22,13 @@ use std::process::ExitCode;
 
 type Bench = (&'static str, fn());
 
-const BENCHES: [Bench; 20] = [
+const BENCHES: [Bench; 21] = [
     ("throughput", streaming::throughput::run),
     ("whole", streaming::whole::run),
     ("first-byte", streaming::first_byte::run),
     ("memory", streaming::memory::run),
     ("manifest", streaming::manifest_size::run),
+    ("registered", registered::run),
     ("two_gateways", communities::two_gateways::run),
     ("border", communities::border::run),
     ("crowd", communities::crowd::run),

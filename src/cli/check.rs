@@ -12,14 +12,14 @@ use crate::source::client::Client;
 use crate::source::greeting::{Error, Greeting};
 use crate::source::xc_wado::RespondingGateway;
 use crate::source::{self, Kind, Source};
-use crate::start::{Components, Failure, block_on, library};
+use crate::start::{Components, Failure, block_on, look};
 
 /// Days before its expiry from which a certificate's remaining days are shown.
 const SOON_DAYS: i64 = 21;
 
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     let (config, opened) = Components::load(path)?;
-    let manifests = library(&config)?;
+    let manifests = look(&config)?;
     block_on(async {
         let mut report = Report::default();
         for site in opened.registry.sites() {

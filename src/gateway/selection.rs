@@ -89,7 +89,7 @@ impl Gateway {
         if let Some(manifest) = self.library.loaded(id) {
             return Ok(Some(manifest));
         }
-        if self.library.record(id).is_none() {
+        if !self.library.is_registered(id) {
             return Ok(None);
         }
         Ok(self.read(move |library| library.load(id)).await??)

@@ -10,6 +10,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+pub(super) use tempfile::NamedTempFile as Aside;
 
 use crate::manifest::Id;
 
@@ -17,6 +18,8 @@ use crate::manifest::Id;
 pub(super) const RECORD: &str = "json";
 /// The extension of a document.
 pub(super) const DOCUMENT: &str = "manifest";
+/// The name of the [journal](super::journal).
+pub(super) const JOURNAL: &str = "records.journal";
 /// The prefix of files that are being written.
 const ASIDE: &str = ".aside-";
 /// The number of random letters and digits after the prefix.
@@ -27,6 +30,7 @@ const RANDOM: usize = 6;
 pub(super) enum Name {
     Record(Id),
     Document(Id),
+    Journal,
     /// A partial file that a killed process left behind.
     Aside,
 }
@@ -39,6 +43,9 @@ impl Name {
             let is_ours =
                 random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
             return is_ours.then_some(Self::Aside);
+        }
+        if name == JOURNAL {
+            return Some(Self::Journal);
         }
         let (id, extension) = name.split_once('.')?;
         let id = Id::parse(id)?;
@@ -61,17 +68,22 @@ pub(super) fn length(path: &Path) -> Option<u64> {
     metadata.is_file().then_some(metadata.len())
 }
 
+/// Opens a file that may have been replaced by a link or a pipe: it neither follows the one nor
+/// blocks on the other.
+pub(super) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = options.custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
 /// Reads a file of at most so many bytes.
 pub(super) fn read(path: &Path, at_most: u64) -> io::Result<Vec<u8>> {
-    // The file may have been replaced by a link or a pipe: neither follow the one nor block on the
-    // other.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)?;
+    let file = open(path, OpenOptions::new().read(true))?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() > at_most {
+    if metadata.len() > at_most {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
@@ -79,17 +91,32 @@ pub(super) fn read(path: &Path, at_most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a file atomically.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
+/// Begins a file that becomes visible when it is complete.
+pub(super) fn aside(directory: &Path) -> io::Result<Aside> {
+    tempfile::Builder::new()
         .prefix(ASIDE)
         .rand_bytes(RANDOM)
         .permissions(fs::Permissions::from_mode(0o600))
-        .tempfile_in(directory)?;
+        .tempfile_in(directory)
+}
+
+/// Writes a file that is on the device, but not visible yet.
+pub(super) fn write_aside(directory: &Path, bytes: &[u8]) -> io::Result<Aside> {
+    let mut file = aside(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Writes a file atomically. It stays after [`sync`], however the machine ends.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = write_aside(path.parent().unwrap_or(Path::new(".")), bytes)?;
     file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Writes the names of a directory to the device.
+pub(super) fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
@@ -115,6 +142,7 @@ mod tests {
         assert_eq!(name(&format!("{id}.json")), Some(Name::Record(id)));
         assert_eq!(name(&format!("{id}.manifest")), Some(Name::Document(id)));
         assert_eq!(name(".aside-aB3xY9"), Some(Name::Aside));
+        assert_eq!(name("records.journal"), Some(Name::Journal));
         for foreign in [
             "".to_owned(),
             format!("{id}"),

@@ -1,19 +1,21 @@
 //! The index of registered manifests, by every lookup key.
+//!
+//! All of it are trees: a table would move all its entries when it grows, while requests wait.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use super::postings::Rank;
 use super::record::Record;
-use crate::dicom::StudyInstanceUid;
-use crate::manifest::Id;
+use super::studies::{Mention, Studies};
+use crate::manifest::{Id, Outline, PackedOutline};
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) records: BTreeMap<Id, Record>,
-    pub(super) by_digest: HashMap<[u8; 32], Id>,
+    pub(super) by_digest: BTreeMap<[u8; 32], Id>,
     /// In the order of their registration.
     by_sequence: BTreeMap<u64, Id>,
-    /// Those that list a study, in the order of their registration.
-    pub(super) by_study: HashMap<StudyInstanceUid, Vec<Id>>,
+    pub(super) studies: Studies,
     pub(super) bytes: u64,
 }
 
@@ -22,11 +24,15 @@ impl Index {
     /// numbered by their age, and come before all others.
     pub(super) fn of(mut found: Vec<(Id, Record)>) -> Self {
         found.sort_by_key(|(id, record)| (record.sequence, record.registered_at, *id));
-        let mut entries = Self::default();
+        let (mut entries, mut batch) = (Self::default(), Vec::new());
         for (id, mut record) in found {
             record.sequence = record.sequence.max(entries.next_sequence());
-            entries.add(id, record);
+            for (mention, outline) in mentions(id, &record) {
+                entries.studies.add_to(&mut batch, mention, &outline);
+            }
+            entries.note(id, record);
         }
+        entries.studies.add_all(batch);
         entries
     }
 
@@ -37,42 +43,59 @@ impl Index {
     }
 
     pub(super) fn add(&mut self, id: Id, record: Record) {
+        for (mention, outline) in mentions(id, &record) {
+            self.studies.add(mention, &outline);
+        }
+        self.note(id, record);
+    }
+
+    fn note(&mut self, id: Id, record: Record) {
         self.bytes += record.length;
         self.by_digest.insert(record.digest, id);
         self.by_sequence.insert(record.sequence, id);
-        for outline in &record.studies {
-            let manifests = self.by_study.entry(outline.uid.clone()).or_default();
-            // A manifest lists a study once, and comes after all that are here.
-            manifests.push(id);
-        }
         self.records.insert(id, record);
     }
 
     /// Those that were registered before `sequence`, the newest first.
-    pub(super) fn newest_before(&self, sequence: u64) -> impl Iterator<Item = (Id, &Record)> {
-        let ids = self.by_sequence.range(..sequence).rev();
-        ids.filter_map(|(_, id)| Some((*id, self.records.get(id)?)))
+    pub(super) fn newest_before(&self, sequence: u64) -> impl Iterator<Item = (u64, Id)> {
+        let newest_first = self.by_sequence.range(..sequence).rev();
+        newest_first.map(|(&sequence, &id)| (sequence, id))
+    }
+
+    /// The outline of a study by one of its manifests.
+    pub(super) fn outline(&self, mention: Mention) -> Option<&PackedOutline> {
+        outline(&self.records, mention)
     }
 
     pub(super) fn remove(&mut self, id: Id) -> bool {
-        let Some(record) = self.records.remove(&id) else {
+        let Some(record) = self.records.get(&id).cloned() else {
             return false;
         };
+        for (_, removed) in mentions(id, &record) {
+            self.studies.remove(&removed.uid, id, |mention| {
+                outline(&self.records, mention).map(PackedOutline::unpack)
+            });
+        }
+        self.records.remove(&id);
         self.bytes -= record.length;
         // A copy of its files may have been put there under another name.
         if self.by_digest.get(&record.digest) == Some(&id) {
             self.by_digest.remove(&record.digest);
         }
         self.by_sequence.remove(&record.sequence);
-        for outline in &record.studies {
-            let Some(manifests) = self.by_study.get_mut(&outline.uid) else {
-                continue;
-            };
-            manifests.retain(|other| *other != id);
-            if manifests.is_empty() {
-                self.by_study.remove(&outline.uid);
-            }
-        }
         true
     }
+}
+
+fn mentions(id: Id, record: &Record) -> impl Iterator<Item = (Mention, Outline)> {
+    let studies = record.studies.iter().enumerate();
+    studies.map(move |(position, outline)| {
+        let rank = Rank::new(record.sequence, position);
+        (Mention { manifest: id, rank }, outline.unpack())
+    })
+}
+
+fn outline(records: &BTreeMap<Id, Record>, mention: Mention) -> Option<&PackedOutline> {
+    let record = records.get(&mention.manifest)?;
+    record.studies.get(mention.rank.position())
 }

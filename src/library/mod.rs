@@ -2,12 +2,18 @@
 //!
 //! A manifest has two files: the document as the client sent it, and a record of its registration.
 //! The record is written last and atomically, so a crash leaves either a whole manifest or none.
-//! Only the owner can read the files. Parsed manifests are cached in memory up to a bound.
+//! Only the owner can read the files. Parsed manifests are cached in memory up to a bound. A
+//! journal of the records makes a start fast; an index keeps the cost of lookups and searches
+//! independent of the number of registered manifests.
 
 mod files;
 mod index;
+mod journal;
 mod opening;
+mod postings;
 mod record;
+mod search;
+mod studies;
 #[cfg(test)]
 mod tests;
 
@@ -22,16 +28,22 @@ use serde::Deserialize;
 
 use crate::dicom::StudyInstanceUid;
 use crate::manifest::{
-    self, Conflict, Disagreement, Format, Holding, Id, Locate, MAX_MANIFEST, OnConflict, Outline,
-    Registered, Submission, UnknownSeries,
+    self, Conflict, Disagreement, Holding, Id, Locate, MAX_MANIFEST, OnConflict, Registered,
+    Submission, UnknownSeries,
 };
-use files::{DOCUMENT, RECORD};
+use files::{Aside, DOCUMENT, RECORD};
 use index::Index;
+use journal::Journal;
+pub use postings::Rank;
 pub use record::Record;
-use record::digest;
+use record::{digest, media_type, outlines, packed};
+pub use search::{KnownStudy, StudyPage};
 
 // The memory of an instance in a parsed manifest, including its index, rounded up.
 const BYTES_AN_INSTANCE: usize = 400;
+/// A document up to this length is parsed within a millisecond. It enters the cache when it is read
+/// for the first time, not when it is registered: a bulk registration would fill the cache.
+const QUICKLY_PARSED: usize = 64 << 10;
 
 /// Bounds on registered manifests.
 #[derive(Debug, Clone, Deserialize)]
@@ -89,6 +101,7 @@ pub struct Library {
     index: RwLock<Index>,
     /// Serialises registrations.
     writing: Mutex<()>,
+    journal: Mutex<Journal>,
     parsed: Cache<Id, Arc<Registered>>,
     /// Studies that several manifests list.
     united: Cache<(StudyInstanceUid, Vec<Id>), Arc<Holding>>,
@@ -104,30 +117,43 @@ pub struct ManifestEntry {
     /// Seconds since 1970 when it was registered.
     pub registered_at: u64,
     /// `application/dicom` or `application/fhir+json`.
-    pub media_type: String,
-}
-
-/// A registered study.
-#[derive(Debug, Clone)]
-pub struct KnownStudy {
-    /// The outline of the study in the first of the manifests.
-    pub outline: Arc<Outline>,
-    /// The manifests that list it, in the order of their registration.
-    pub manifests: Vec<Id>,
+    pub media_type: &'static str,
 }
 
 impl Library {
     /// Opens the library in a directory and creates that if necessary. It reads the records, but
     /// not the documents.
     ///
-    /// # Errors If the directory cannot be created or read. The log counts damaged records and
-    /// foreign files, which stay in place.
+    /// # Errors
+    /// If the directory cannot be created or read. The log counts damaged records and foreign
+    /// files, which stay in place.
     pub fn open(directory: &Path, settings: Settings) -> io::Result<Self> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)?;
-        let index = opening::read_all(directory)?;
+        let (index, journal) = opening::read_all(directory)?;
+        Ok(Self::new(directory, settings, index, journal))
+    }
+
+    /// Opens a library that another process may have open, to look at it: nothing is removed.
+    ///
+    /// # Errors
+    /// If the directory cannot be read. One that does not exist holds no manifests.
+    pub fn look(directory: &Path, settings: Settings) -> io::Result<Self> {
+        let index = match opening::look(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Index::default(),
+            index => index?,
+        };
+        Ok(Self::new(
+            directory,
+            settings,
+            index,
+            Journal::new(directory),
+        ))
+    }
+
+    fn new(directory: &Path, settings: Settings, index: Index, journal: Journal) -> Self {
         let parsed = Cache::builder()
             .weigher(|_id, manifest: &Arc<Registered>| weight(&manifest.holding))
             .max_capacity(settings.memory_mebibytes << 20)
@@ -136,14 +162,15 @@ impl Library {
             .weigher(|_ids, holding: &Arc<Holding>| weight(holding))
             .max_capacity(settings.memory_mebibytes << 18)
             .build();
-        Ok(Self {
+        Self {
             directory: directory.to_owned(),
             settings,
             index: RwLock::new(index),
             writing: Mutex::new(()),
+            journal: Mutex::new(journal),
             parsed,
             united,
-        })
+        }
     }
 
     /// Registers a manifest. `true`: it is new; `false`: the same bytes were registered before
@@ -172,7 +199,8 @@ impl Library {
         let manifest = manifest::read(document)?;
         let registered = Registered::new(random_id()?, registration.clone(), manifest)?;
         let registered = Arc::new(registered);
-        let _one_at_a_time = lock(&self.writing);
+        let aside = files::write_aside(&self.directory, document)?;
+        let one_at_a_time = lock(&self.writing);
         if let Some(known) = self.known(&digest, document)? {
             return Ok((known, false));
         }
@@ -185,14 +213,20 @@ impl Library {
         }
         let record = Record {
             registered_at: now,
-            media_type: media_type(registered.format).to_owned(),
+            media_type: media_type(registered.format),
             sequence: self.read_index(Index::next_sequence),
             registration,
-            studies: outlines(&registered.holding),
+            studies: packed(&outlines(&registered.holding)),
             digest,
             length: document.len() as u64,
         };
-        self.write(&registered, record, document)?;
+        self.write(&registered, record, aside)?;
+        self.note(registered.id);
+        drop(one_at_a_time);
+        files::sync(&self.directory)?;
+        if document.len() > QUICKLY_PARSED {
+            self.parsed.insert(registered.id, Arc::clone(&registered));
+        }
         Ok((registered, true))
     }
 
@@ -272,8 +306,13 @@ impl Library {
     /// The manifest, if it is in memory.
     #[must_use]
     pub fn loaded(&self, id: Id) -> Option<Arc<Registered>> {
-        self.record(id)?;
-        self.parsed.get(&id)
+        self.is_registered(id).then(|| self.parsed.get(&id))?
+    }
+
+    /// Whether a manifest is registered under this id.
+    #[must_use]
+    pub fn is_registered(&self, id: Id) -> bool {
+        self.read_index(|index| index.records.contains_key(&id))
     }
 
     /// The document of a registered manifest; `None` if there is none under this id.
@@ -300,14 +339,15 @@ impl Library {
     pub fn list(&self, before: Option<u64>, at_most: usize) -> Vec<ManifestEntry> {
         self.read_index(|index| {
             let newest_first = index.newest_before(before.unwrap_or(u64::MAX));
-            let listed = newest_first
-                .take(at_most)
-                .map(|(id, record)| ManifestEntry {
+            let listed = newest_first.take(at_most).filter_map(|(sequence, id)| {
+                let record = index.records.get(&id)?;
+                Some(ManifestEntry {
                     id,
-                    sequence: record.sequence,
+                    sequence,
                     registered_at: record.registered_at,
-                    media_type: record.media_type.clone(),
-                });
+                    media_type: record.media_type,
+                })
+            });
             listed.collect()
         })
     }
@@ -317,37 +357,15 @@ impl Library {
     pub fn end_of_page(&self, before: Option<u64>, limit: usize) -> Option<u64> {
         self.read_index(|index| {
             let mut rest = index.newest_before(before.unwrap_or(u64::MAX));
-            let (_, last) = rest.nth(limit.checked_sub(1)?)?;
-            rest.next().map(|_more| last.sequence)
+            let (last, _) = rest.nth(limit.checked_sub(1)?)?;
+            rest.next().map(|_more| last)
         })
     }
 
     /// The manifests that list a study, in the order of their registration.
     #[must_use]
     pub fn of_study(&self, study: &StudyInstanceUid) -> Vec<Id> {
-        self.read_index(|index| index.by_study.get(study).cloned().unwrap_or_default())
-    }
-
-    /// Registered studies by their first manifest, newest first: those of at most `manifests`
-    /// manifests with a sequence below `before`, and the sequence from which to continue.
-    #[must_use]
-    pub fn studies(&self, before: Option<u64>, manifests: usize) -> (Vec<KnownStudy>, Option<u64>) {
-        self.read_index(|index| {
-            let mut known = Vec::new();
-            let mut last = None;
-            let newest_first = index.newest_before(before.unwrap_or(u64::MAX));
-            for (id, record) in newest_first.take(manifests) {
-                last = Some(record.sequence);
-                known.extend(record.studies.iter().filter_map(|outline| {
-                    let manifests = index.by_study.get(&outline.uid)?;
-                    (manifests.first() == Some(&id)).then(|| KnownStudy {
-                        outline: Arc::clone(outline),
-                        manifests: manifests.clone(),
-                    })
-                }));
-            }
-            (known, last)
-        })
+        self.read_index(|index| search::manifests(index.studies.mentions(study)))
     }
 
     /// The cached union of several manifests' selections of a study.
@@ -386,6 +404,7 @@ impl Library {
         if !removed {
             return Ok(false);
         }
+        lock(&self.journal).blank(id);
         // The record first: a document without a record does not count as a manifest.
         files::remove(&self.path(id, RECORD))?;
         files::remove(&self.path(id, DOCUMENT))?;
@@ -414,17 +433,14 @@ impl Library {
         if !files::is_file(&self.path(id, RECORD)) {
             record.write(&self.path(id, RECORD))?;
         }
+        files::sync(&self.directory)?;
         self.parsed.insert(id, Arc::clone(&registered));
         tracing::warn!("the lost document of a manifest was restored by registering it again");
         Ok(Some(registered))
     }
 
-    fn write(
-        &self,
-        registered: &Arc<Registered>,
-        record: Record,
-        document: &[u8],
-    ) -> Result<(), Error> {
+    /// Makes a document visible, then its record, and indexes them.
+    fn write(&self, registered: &Registered, record: Record, document: Aside) -> Result<(), Error> {
         let id = registered.id;
         let is_full = self.read_index(|index| {
             index.records.len() >= self.settings.most
@@ -433,12 +449,28 @@ impl Library {
         if is_full {
             return Err(Error::Full);
         }
-        files::write_whole(&self.path(id, DOCUMENT), document)?;
+        let persisted = document.persist(self.path(id, DOCUMENT));
+        persisted.map_err(|error| error.error)?;
         record.write(&self.path(id, RECORD))?;
-        self.parsed.insert(id, Arc::clone(registered));
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         index.add(id, record);
         Ok(())
+    }
+
+    /// Notes a new record in the journal.
+    fn note(&self, id: Id) {
+        let mut journal = lock(&self.journal);
+        if let Some(record) = self.record(id) {
+            opening::note(&self.directory, &mut journal, id, &record);
+        }
+        if journal.is_due(self.count()) {
+            // Requests wait for the index during one look-up, not during all of them.
+            let ids: Vec<Id> = self.read_index(|index| index.records.keys().copied().collect());
+            let records = ids
+                .into_iter()
+                .filter_map(|id| Some((id, self.record(id)?)));
+            opening::rewrite(&self.directory, &mut journal, records);
+        }
     }
 
     fn path(&self, id: Id, extension: &str) -> PathBuf {
@@ -448,19 +480,6 @@ impl Library {
     fn read_index<T>(&self, read: impl FnOnce(&Index) -> T) -> T {
         read(&self.index.read().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-fn media_type(format: Format) -> &'static str {
-    match format {
-        Format::Kos(_) => "application/dicom",
-        Format::FhirR4 | Format::FhirR5 => "application/fhir+json",
-    }
-}
-
-fn outlines(holding: &Holding) -> Vec<Arc<Outline>> {
-    let studies = holding.studies.iter();
-    let outlines = studies.map(|study| Arc::new(Outline::of(study)));
-    outlines.collect()
 }
 
 fn random_id() -> io::Result<Id> {
@@ -473,6 +492,6 @@ fn weight(holding: &Holding) -> u32 {
     u32::try_from(holding.instances().saturating_mul(BYTES_AN_INSTANCE) + 4096).unwrap_or(u32::MAX)
 }
 
-fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

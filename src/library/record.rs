@@ -2,21 +2,24 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::files;
+use super::postings::MOST_SEQUENCE;
 use crate::dicom::SeriesInstanceUid;
 use crate::ihe::HomeCommunityId;
-use crate::manifest::{Outline, Registration};
+use crate::manifest::{Format, Holding, Outline, PackedOutline, Registration};
 
 /// The version of the outlines in records; outlines of an older version are rebuilt.
 const VERSION: u32 = 2;
 /// Records that are read have at most so many bytes: 10,000 studies with long texts have fewer.
 const LONGEST: u64 = 128 << 20;
+
+const KOS: &str = "application/dicom";
+const FHIR: &str = "application/fhir+json";
 
 /// The attributes of a registered manifest without its document.
 #[derive(Debug, Clone)]
@@ -24,11 +27,11 @@ pub struct Record {
     /// Seconds since 1970 when it was registered.
     pub registered_at: u64,
     /// `application/dicom` or `application/fhir+json`.
-    pub media_type: String,
+    pub media_type: &'static str,
     /// The how-manyth registration it was: later ones have larger numbers.
     pub(super) sequence: u64,
     pub(super) registration: Registration,
-    pub(super) studies: Vec<Arc<Outline>>,
+    pub(super) studies: Box<[PackedOutline]>,
     pub(super) digest: [u8; 32],
     pub(super) length: u64,
 }
@@ -42,7 +45,7 @@ pub(super) struct StoredRecord {
     series: Vec<String>,
     /// The first records did not have it.
     #[serde(default)]
-    studies: Option<Vec<Arc<Outline>>>,
+    studies: Option<Vec<Outline>>,
     /// Which [`VERSION`] wrote it; the first records did not say.
     #[serde(default)]
     version: u32,
@@ -62,9 +65,17 @@ pub(super) struct FoundRecord {
 /// Reads a record.
 pub(super) fn read_record(path: &Path) -> io::Result<FoundRecord> {
     let stored: StoredRecord = serde_json::from_slice(&files::read(path, LONGEST)?)?;
-    let is_current = stored.version == VERSION && stored.studies.is_some();
-    let record = Record::try_from(stored).map_err(|_damaged| io::ErrorKind::InvalidData)?;
-    Ok(FoundRecord { record, is_current })
+    FoundRecord::try_from(stored).map_err(|_damaged| io::ErrorKind::InvalidData.into())
+}
+
+impl TryFrom<StoredRecord> for FoundRecord {
+    type Error = Damaged;
+
+    fn try_from(stored: StoredRecord) -> Result<Self, Damaged> {
+        let is_current = stored.version == VERSION && stored.studies.is_some();
+        let record = Record::try_from(stored)?;
+        Ok(Self { record, is_current })
+    }
 }
 
 impl Record {
@@ -103,7 +114,7 @@ impl From<&Record> for StoredRecord {
         let registration = &record.registration;
         Self {
             registered_at: record.registered_at,
-            media_type: record.media_type.clone(),
+            media_type: record.media_type.to_owned(),
             home_community_id: registration
                 .home_community_id
                 .as_ref()
@@ -113,7 +124,7 @@ impl From<&Record> for StoredRecord {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
-            studies: Some(record.studies.clone()),
+            studies: Some(record.studies.iter().map(PackedOutline::unpack).collect()),
             version: VERSION,
             sequence: record.sequence,
             digest: HEXLOWER.encode(&record.digest),
@@ -128,6 +139,9 @@ impl TryFrom<StoredRecord> for Record {
     type Error = Damaged;
 
     fn try_from(stored: StoredRecord) -> Result<Self, Damaged> {
+        if stored.sequence > MOST_SEQUENCE {
+            return Err(Damaged);
+        }
         let home = stored
             .home_community_id
             .as_deref()
@@ -139,7 +153,7 @@ impl TryFrom<StoredRecord> for Record {
             .map(|uid| SeriesInstanceUid::parse(uid));
         Ok(Self {
             registered_at: stored.registered_at,
-            media_type: stored.media_type,
+            media_type: known_media_type(&stored.media_type).ok_or(Damaged)?,
             sequence: stored.sequence,
             registration: Registration {
                 home_community_id: home.map_err(|_not_an_oid| Damaged)?,
@@ -147,11 +161,33 @@ impl TryFrom<StoredRecord> for Record {
                     .collect::<Result<_, _>>()
                     .map_err(|_not_a_uid| Damaged)?,
             },
-            studies: stored.studies.unwrap_or_default(),
+            studies: packed(&stored.studies.unwrap_or_default()),
             digest: parse_digest(&stored.digest).ok_or(Damaged)?,
             length: stored.length,
         })
     }
+}
+
+/// The outlines of the studies of a holding.
+pub(super) fn outlines(holding: &Holding) -> Vec<Outline> {
+    holding.studies.iter().map(Outline::of).collect()
+}
+
+/// The same in few bytes.
+pub(super) fn packed(outlines: &[Outline]) -> Box<[PackedOutline]> {
+    outlines.iter().map(PackedOutline::of).collect()
+}
+
+/// The media type of a format.
+pub(super) fn media_type(format: Format) -> &'static str {
+    match format {
+        Format::Kos(_) => KOS,
+        Format::FhirR4 | Format::FhirR5 => FHIR,
+    }
+}
+
+fn known_media_type(text: &str) -> Option<&'static str> {
+    [KOS, FHIR].into_iter().find(|known| *known == text)
 }
 
 /// The digest that identifies a registration: of its document and its options.

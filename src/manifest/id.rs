@@ -13,6 +13,12 @@ impl Id {
         Self(bits)
     }
 
+    /// Its bits.
+    #[must_use]
+    pub fn bits(self) -> [u8; 16] {
+        self.0
+    }
+
     /// Reads an id: 32 lower-case hexadecimal digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

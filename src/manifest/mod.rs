@@ -21,9 +21,11 @@ pub use model::{
     Accession, Code, Format, Generation, Instance, KeyObject, Manifest, Patient, PatientId, Series,
     Study, Warning,
 };
-pub use outline::Outline;
+pub use outline::{Outline, PackedOutline};
 pub use registered::{Registered, Registration, Submission, UnknownSeries};
-pub use rows::{instance_row, outline_row, series_row, study_row};
+pub use rows::{
+    instance_row, outline_row, partial_outline_row, series_row, study_row, write_outline_row,
+};
 
 /// The size limit for a manifest, in bytes.
 pub const MAX_MANIFEST: usize = 64 << 20;

@@ -69,11 +69,15 @@ fn is_value_met(vr: VR, wanted: &str, value: &Value) -> bool {
     }
 }
 
-// C.2.2.2.1 allows matching names without regard to case. Some writers leave out empty components
-// at the end.
 fn is_name_met(wanted: &str, name: &str) -> bool {
-    let plain = |name: &str| name.trim_end_matches(['^', '=', ' ']).to_lowercase();
-    is_like(&plain(wanted), &plain(name))
+    is_like(&plain_name(wanted), &plain_name(name))
+}
+
+/// The form in which names are compared. C.2.2.2.1 allows matching names without regard to case;
+/// some writers leave out empty components at the end.
+#[must_use]
+pub fn plain_name(name: &str) -> String {
+    name.trim_end_matches(['^', '=', ' ']).to_lowercase()
 }
 
 // C.2.2.2.5: a range includes both ends. A value of less precision covers all values it begins.
@@ -90,7 +94,7 @@ fn is_time_met(wanted: &str, value: &str) -> bool {
 }
 
 /// Old writers use `2020.01.02` and `12:30:00`.
-fn plain_time(text: &str) -> String {
+pub(super) fn plain_time(text: &str) -> String {
     let is_filler = |c: char| c == ':' || c.is_whitespace();
     let text: String = text.chars().filter(|&c| !is_filler(c)).collect();
     match text.split('.').count() {
@@ -100,7 +104,7 @@ fn plain_time(text: &str) -> String {
 }
 
 // C.2.2.2.4.
-fn has_wildcards(vr: VR) -> bool {
+pub(super) fn has_wildcards(vr: VR) -> bool {
     matches!(
         vr,
         VR::AE

@@ -4,6 +4,7 @@
 //! gateway.
 
 mod attribute;
+mod condition;
 mod matching;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 pub use attribute::{AttributePath, NotAnAttribute};
+pub use condition::Condition;
+pub use matching::plain_name;
 
 /// The attributes of a study, a series or an instance in the DICOM JSON model.
 pub type Row = Map<String, Value>;

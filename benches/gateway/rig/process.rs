@@ -23,7 +23,7 @@ pub(crate) struct Server {
     /// Of a gateway: where its partners connect, if they have a listener of their own.
     pub(crate) gateways: Option<SocketAddr>,
     /// Where its files are.
-    _directory: Option<TempDir>,
+    directory: Option<TempDir>,
 }
 
 /// Resident memory, in MiB.
@@ -160,7 +160,13 @@ impl Server {
     /// The same, with its files in memory, and no line in its log for each request.
     pub(crate) fn quiet_gateway(settings: &Settings) -> Self {
         let directory = tempfile::tempdir_in("/dev/shm").expect("a directory");
-        Self::gateway_in(directory, "warn,xcwado::cli=info", settings)
+        Self::gateway_in(directory, QUIET, settings)
+    }
+
+    /// The same, with its files on the disk.
+    pub(crate) fn quiet_gateway_on_disk(settings: &Settings) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        Self::gateway_in(directory, QUIET, settings)
     }
 
     /// The same, and what goes wrong is not told either: it is meant to.
@@ -172,12 +178,24 @@ impl Server {
     fn gateway_in(directory: TempDir, log: &str, settings: &Settings) -> Self {
         let config = directory.path().join("config.toml");
         fs::write(&config, settings.as_str()).expect("written");
+        Self::start(directory, log)
+    }
+
+    /// Kills a quiet gateway and starts it again with the same files.
+    pub(crate) fn killed_and_started(mut self) -> Self {
+        let directory = self.directory.take().expect("a gateway has files");
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+        Self::start(directory, QUIET)
+    }
+
+    fn start(directory: TempDir, log: &str) -> Self {
         // As many open files as the machine allows, as whoever runs it in earnest would say.
         let child = Command::new("sh")
             .args(["-c", "ulimit -n $(ulimit -H -n); exec \"$0\" \"$@\""])
             .arg(env!("CARGO_BIN_EXE_xcwado"))
             .args(["serve", "--log", "json", "--config"])
-            .arg(&config)
+            .arg(directory.path().join("config.toml"))
             .env("RUST_LOG", log)
             .stderr(Stdio::piped())
             .spawn();
@@ -227,6 +245,17 @@ impl Server {
         cpu_of(&id.to_string()) + children.sum::<Duration>()
     }
 
+    /// The processor time of the threads that it has, without children, to the nanosecond.
+    pub(crate) fn cpu_of_threads(&self) -> Duration {
+        let threads = fs::read_dir(self.proc("task")).expect("it runs");
+        let nanoseconds = threads.filter_map(|thread| {
+            let path = thread.ok()?.path().join("schedstat");
+            let schedstat = fs::read_to_string(path).ok()?;
+            schedstat.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(nanoseconds.sum())
+    }
+
     pub(crate) fn memory(&self) -> Memory {
         memory_of(&self.proc("status"))
     }
@@ -265,7 +294,7 @@ impl Killed {
             child: self.0.take().expect("it is there until it is a server"),
             address,
             gateways: None,
-            _directory: directory,
+            directory,
         }
     }
 }
@@ -344,6 +373,9 @@ fn show_warning(line: &str) {
         let _ = writeln!(io::stderr(), "    {line}");
     }
 }
+
+/// The log without a line for each request.
+const QUIET: &str = "warn,xcwado::cli=info";
 
 /// Where Debian has the plugin, and where others have it.
 const PLUGINS: [&str; 2] = [

@@ -10,12 +10,15 @@ use super::scoped::ScopedQuery;
 use crate::budget::Share;
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
-use crate::library::KnownStudy;
-use crate::manifest::outline_row;
+use crate::library::{KnownStudy, Library, Rank, StudyPage};
+use crate::manifest::write_outline_row;
 use crate::resource::Level;
 
-/// Studies that are looked up at a time.
-const STUDIES_AT_ONCE: usize = 256;
+/// Most entries of the index that a step looks at: about half a millisecond, for which a step may
+/// keep a runtime thread, or the index from registrations.
+const LOOKS: usize = 128;
+/// Most steps on a blocking thread before the search returns to its own.
+const STEPS_ASIDE: usize = 32;
 
 /// Most rows of a search in everything that is registered: they are collected before the response
 /// begins.
@@ -31,7 +34,7 @@ struct Survey {
 }
 
 impl Gateway {
-    /// Looks at the records of manifests first; reads only the manifests that may hold matches.
+    /// Looks into the index first; reads only the manifests that may hold matches.
     pub(super) async fn search_everything(
         &self,
         exchange: &Exchange<'_>,
@@ -39,35 +42,54 @@ impl Gateway {
     ) -> Result<Results, Error> {
         let limit = scoped.query.limit;
         let most = limit.map_or(MOST_ROWS, |limit| limit.min(MOST_ROWS));
+        let mut skip = scoped.query.offset;
+        let mut before = None;
+        if scoped.is_list_of_studies() {
+            before = Some(self.library.behind(skip));
+            skip = 0;
+        }
         let mut survey = Survey {
-            page: Page::new(scoped.query.offset, most),
+            page: Page::new(skip, most),
             share: exchange.account.share(0).await?,
             has_unreadable: false,
             has_left_out: false,
             scoped,
         };
-        let mut before = None;
-        while !survey.page.is_exceeded {
-            let library = Arc::clone(&self.library);
-            let scoped = survey.scoped;
-            let searching = spawn_blocking(move || {
-                let (mut studies, next) = library.studies(before, STUDIES_AT_ONCE);
-                studies.retain(|study| scoped.may_be_in(study));
-                (scoped, studies, next)
-            });
-            let studies;
-            (survey.scoped, studies, before) = searching.await.map_err(|_panic| Error::Internal)?;
-            for study in studies {
+        // A page that the index leads to is found in the first step, where the request is.
+        let looks = survey.page.needed().min(LOOKS);
+        let mut found = survey.scoped.step(&self.library, before, looks);
+        loop {
+            for study in found.studies {
                 if survey.page.is_exceeded {
-                    break;
+                    return Ok(survey.into_results());
                 }
                 survey = self.survey_study(survey, study).await?;
             }
-            if before.is_none() {
-                break;
+            if survey.page.is_exceeded || found.next.is_none() {
+                return Ok(survey.into_results());
             }
+            (survey, found) = self.steps_aside(survey, found.next).await?;
         }
-        Ok(survey.into_results())
+    }
+
+    /// The next studies that may hold matches, found on a blocking thread.
+    async fn steps_aside(
+        &self,
+        survey: Survey,
+        before: Option<Rank>,
+    ) -> Result<(Survey, StudyPage), Error> {
+        let library = Arc::clone(&self.library);
+        let searching = spawn_blocking(move || {
+            let mut found = survey.scoped.step(&library, before, LOOKS);
+            for _ in 1..STEPS_ASIDE {
+                if !found.studies.is_empty() || found.next.is_none() {
+                    break;
+                }
+                found = survey.scoped.step(&library, found.next, LOOKS);
+            }
+            (survey, found)
+        });
+        searching.await.map_err(|_panic| Error::Internal)
     }
 
     async fn survey_study(&self, mut survey: Survey, known: KnownStudy) -> Result<Survey, Error> {
@@ -76,12 +98,15 @@ impl Gateway {
             survey.page.add(|| PageRow::Study(known.outline));
             return Ok(survey);
         }
-        let study = &known.outline.uid;
+        let study = &known.outline.unpack().uid;
         let holding = match self.united(study, known.manifests).await {
             Ok(holding) => holding,
             Err(Error::NotFound) => return Ok(survey),
             Err(_) => {
                 survey.has_unreadable = true;
+                if survey.scoped.is_list_of_studies() {
+                    survey.page.leave_empty();
+                }
                 return Ok(survey);
             }
         };
@@ -103,6 +128,15 @@ impl Gateway {
     }
 }
 
+impl ScopedQuery {
+    /// The next registered studies that may hold matches.
+    fn step(&self, library: &Library, before: Option<Rank>, looks: usize) -> StudyPage {
+        let mut found = library.studies(&self.query, before, looks);
+        found.studies.retain(|study| self.may_be_in(study));
+        found
+    }
+}
+
 impl Survey {
     fn into_results(self) -> Results {
         let Self {
@@ -121,7 +155,11 @@ impl Survey {
             // The memory is held until the last row is given.
             let _share = &share;
             match row {
-                PageRow::Study(outline) => serialised(&outline_row(&outline, &scoped.root)),
+                PageRow::Study(outline) => {
+                    let mut row = Vec::with_capacity(1024);
+                    write_outline_row(&outline.unpack(), &scoped.root, &mut row);
+                    row.into()
+                }
                 PageRow::Serialised(row) => row,
             }
         });

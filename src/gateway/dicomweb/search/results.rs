@@ -1,11 +1,9 @@
 //! The results of a search, as far as one response gives them.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use crate::gateway::selection::LEFT_OUT;
-use crate::manifest::Outline;
+use crate::manifest::PackedOutline;
 use crate::search::Row;
 
 /// The results of a search, as far as one response gives them.
@@ -65,6 +63,8 @@ impl Results {
 pub(super) struct Page {
     skip: usize,
     pub(super) most: usize,
+    /// Places of the page that stay empty.
+    empty: usize,
     pub(super) rows: Vec<PageRow>,
     /// Bytes of rows that are serialised.
     pub(super) bytes: u64,
@@ -74,7 +74,7 @@ pub(super) struct Page {
 
 pub(super) enum PageRow {
     /// The library holds the outline in any case; the row is serialised when its turn comes.
-    Study(Arc<Outline>),
+    Study(PackedOutline),
     /// The manifest need not be held until then.
     Serialised(Bytes),
 }
@@ -84,16 +84,29 @@ impl Page {
         Self {
             skip,
             most,
+            empty: 0,
             rows: Vec::new(),
             bytes: 0,
             is_exceeded: false,
         }
     }
 
+    /// The number of results that the page still needs, with the one that tells that there are more.
+    pub(super) fn needed(&self) -> usize {
+        let filled = self.rows.len() + self.empty;
+        let free = self.most.saturating_sub(filled);
+        self.skip.saturating_add(free).saturating_add(1)
+    }
+
+    /// Leaves a place empty, so that the places of others do not depend on it.
+    pub(super) fn leave_empty(&mut self) {
+        self.empty += 1;
+    }
+
     pub(super) fn add(&mut self, row: impl FnOnce() -> PageRow) {
         if self.skip > 0 {
             self.skip -= 1;
-        } else if self.rows.len() < self.most {
+        } else if self.rows.len() + self.empty < self.most {
             let row = row();
             if let PageRow::Serialised(row) = &row {
                 self.bytes += row.len() as u64;

@@ -9,7 +9,9 @@ use super::matches::{Group, Matches, Position};
 use super::results::{Remainder, Results, serialised};
 use crate::gateway::Error;
 use crate::library::KnownStudy;
-use crate::manifest::{Holding, Series, Study, instance_row, outline_row, series_row, study_row};
+use crate::manifest::{
+    Holding, Series, Study, instance_row, partial_outline_row, series_row, study_row,
+};
 use crate::request::Scope;
 use crate::resource::Level;
 use crate::search::{Query, Row};
@@ -91,15 +93,25 @@ impl ScopedQuery {
 
     /// Whether a study may hold matches, by everything that is known without reading its manifest.
     pub(super) fn may_be_in(&self, known: &KnownStudy) -> bool {
-        if known.manifests.len() > 1 {
+        if known.manifests.len() > 1 || self.query.is_universal() {
             return true;
         }
-        let mut row = outline_row(&known.outline, &self.root);
-        // Each level has its own Retrieve URL.
-        if self.scope.level != Level::Study {
-            row.remove("00081190");
-        }
+        let keys = &self.query.keys;
+        let outline = known.outline.unpack();
+        let row = partial_outline_row(&outline, &self.root, |tag| {
+            // Each level has its own Retrieve URL.
+            let is_of_level = self.scope.level == Level::Study || tag != "00081190";
+            is_of_level
+                && keys
+                    .iter()
+                    .any(|key| key.path.tags().first().is_some_and(|of| of == tag))
+        });
         self.query.finds(&row)
+    }
+
+    /// Whether each registered study is one result.
+    pub(super) fn is_list_of_studies(&self) -> bool {
+        self.scope.level == Level::Study && self.query.is_universal()
     }
 
     fn matches(&self, holding: &Holding) -> Matches {

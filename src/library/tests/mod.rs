@@ -1,9 +1,13 @@
+mod journal;
+mod search;
+
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::dicom::SeriesInstanceUid;
 use crate::manifest::Registration;
 use crate::resource::Target;
+use crate::search::Query;
 
 const BUNDLE: &str = r#"{
   "resourceType": "Bundle", "type": "collection",
@@ -48,6 +52,10 @@ fn narrowed(series: &str) -> Registration {
         home_community_id: None,
         series,
     }
+}
+
+fn studies(store: &Library) -> Vec<KnownStudy> {
+    store.studies(&Query::default(), None, 99).studies
 }
 
 fn selects(manifest: &Registered, path: [&str; 2]) -> bool {
@@ -124,15 +132,16 @@ fn a_study_has_the_manifests_that_list_it_in_the_order_of_registration() {
     let store = store(directory.path());
     // Whatever the clock said.
     assert_eq!(store.of_study(&study()), ids);
-    let [known] = &store.studies(None, 9).0[..] else {
+    let [known] = &studies(&store)[..] else {
         panic!("one study");
     };
-    assert_eq!((known.outline.series, known.outline.instances), (1, 1));
+    let outline = known.outline.unpack();
+    assert_eq!((outline.series, outline.instances), (1, 1));
     assert_eq!(known.manifests.len(), 3);
     for id in ids {
         store.forget(id).expect("forgotten");
     }
-    assert!(store.of_study(&study()).is_empty() && store.studies(None, 9).0.is_empty());
+    assert!(store.of_study(&study()).is_empty() && studies(&store).is_empty());
 }
 
 #[test]
@@ -212,7 +221,7 @@ fn outlines_of_an_earlier_version_are_made_anew() {
     record.as_object_mut().expect("an object").remove("version");
     fs::write(&path, record.to_string()).expect("written");
     let store = store(directory.path());
-    assert_eq!(store.studies(None, 9).0[0].outline.patient.name, None);
+    assert_eq!(studies(&store)[0].outline.unpack().patient.name, None);
     assert_eq!(fs::read_to_string(&path).expect("a record"), text);
 }
 
