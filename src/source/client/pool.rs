@@ -19,7 +19,7 @@ use crate::source::resolver::Resolver;
 #[derive(Debug)]
 pub(super) enum Pool {
     Http1(http1::Pool),
-    Http2(http2::Pool),
+    Http2(Box<http2::Pool>),
 }
 
 impl Pool {
@@ -35,7 +35,7 @@ impl Pool {
         let connector = Connector::new(names, tls, connect);
         match version {
             HttpVersion::Http1 => Self::Http1(http1::Pool::new(connector)),
-            HttpVersion::Http2 => Self::Http2(http2::Pool::new(connector, connect)),
+            HttpVersion::Http2 => Self::Http2(Box::new(http2::Pool::new(connector, connect))),
         }
     }
 
