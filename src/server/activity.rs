@@ -142,6 +142,12 @@ impl Activity {
         is_idle.then(|| self.still_for())
     }
 
+    /// The idle time, if all responses have been sent.
+    pub(super) fn rests_for(&self) -> Option<Duration> {
+        let is_blocked = self.blocked.load(Ordering::Relaxed) != NEVER;
+        self.idle_for().filter(|_idle| !is_blocked)
+    }
+
     /// Whether a request has ever arrived.
     pub(super) fn has_asked(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 0

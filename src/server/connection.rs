@@ -1,34 +1,40 @@
 //! One connection, from its first request to its end.
 
 use std::convert::Infallible;
+use std::error::Error as StdError;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
+use hyper::rt::{Read, Write};
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::activity::{Patience, Verdict};
+use super::activity::{CountedBody, Patience, Verdict};
 use super::handshake::Stream;
 use super::seats::{Occupant, Reason};
+use super::wire::Wire;
 use crate::access::Peer;
 use crate::body::Body;
 
 /// The time for a client to agree to the end of a connection.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// The idle time after which a connection gives its buffers back.
+const RESTS: Duration = Duration::from_secs(1);
 /// The interval between two checks while requests are open.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// The terms of service of connections.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
-    pub(super) builder: auto::Builder<TokioExecutor>,
+    pub(super) http1: http1::Builder,
+    pub(super) http2: http2::Builder<TokioExecutor>,
     pub(super) patience: Patience,
     /// Cancelled when the listener stops.
     pub(super) stopping: CancellationToken,
@@ -39,6 +45,8 @@ pub(super) struct Terms {
 pub(super) enum Closed {
     /// It did not: the client closed it, or both agreed.
     ByClient,
+    /// It did not: the connection waits for its next request.
+    Rests,
     Idle,
     Stalled,
     Displaced,
@@ -49,7 +57,7 @@ impl Closed {
     /// The metric label.
     pub(super) fn name(self) -> Option<&'static str> {
         match self {
-            Self::ByClient => None,
+            Self::ByClient | Self::Rests => None,
             Self::Idle => Some("idle"),
             Self::Stalled => Some("stalled"),
             Self::Displaced => Some("displaced"),
@@ -58,7 +66,8 @@ impl Closed {
     }
 }
 
-/// Serves a connection until it ends.
+/// Serves a connection until it ends. One without TLS that waits for a request is a socket and
+/// little else: HTTP begins when bytes have come.
 pub(super) async fn serve<F, A>(
     stream: Stream,
     peer: Arc<Peer>,
@@ -70,53 +79,143 @@ where
     F: Fn(Arc<Peer>, Request<Incoming>) -> A + Clone + Send + 'static,
     A: Future<Output = Response<Body>> + Send + 'static,
 {
-    match stream {
-        Stream::Plain(wire) => serve_over(wire, peer, occupant, terms, answer).await,
-        Stream::Tls(stream) => serve_over(*stream, peer, occupant, terms, answer).await,
-    }
-}
-
-async fn serve_over<S, F, A>(
-    stream: S,
-    peer: Arc<Peer>,
-    occupant: &Occupant,
-    terms: &Terms,
-    answer: F,
-) -> Closed
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Fn(Arc<Peer>, Request<Incoming>) -> A + Clone + Send + 'static,
-    A: Future<Output = Response<Body>> + Send + 'static,
-{
     let activity = Arc::clone(&occupant.activity);
     let service = service_fn(move |request| {
         let exchange = activity.begin();
         let response = answer(Arc::clone(&peer), request);
-        async move {
+        // It is boxed because HTTP/1.1 keeps the place of a response while there is none.
+        Box::pin(async move {
             let response = response.await;
             Ok::<_, Infallible>(response.map(|body| exchange.answering(body)))
-        }
+        })
     });
-    let served = terms
-        .builder
-        .serve_connection(TokioIo::new(stream), service);
-    let mut served = pin!(served);
-    let mut ending = Ending::default();
-    loop {
-        tokio::select! {
-            // An aborted response ends here too; it has been counted at its origin.
-            ended = &mut served => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended");
-                }
-                return ending.reason.unwrap_or(Closed::ByClient);
+    let mut seated = Seated {
+        occupant,
+        terms,
+        ending: Ending::default(),
+    };
+    match stream {
+        Stream::Plain(wire) => seated.plain(wire, service).await,
+        Stream::Tls(stream) if is_http_2(&stream) => {
+            let http = terms.http2.serve_connection(TokioIo::new(stream), service);
+            seated.serve(pin!(http), |_idle| false).await
+        }
+        Stream::Tls(stream) => {
+            let http = terms.http1.serve_connection(TokioIo::new(stream), service);
+            seated.serve(pin!(http), |_idle| false).await
+        }
+    }
+}
+
+fn is_http_2(stream: &TlsStream<Wire>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(b"h2")
+}
+
+/// A connection of either version of HTTP.
+trait Http: Future<Output = hyper::Result<()>> {
+    fn shut_down(self: Pin<&mut Self>);
+}
+
+impl<S, I> Http for http1::Connection<I, S>
+where
+    S: HttpService<Incoming, ResBody = CountedBody>,
+    S::Error: Into<Box<dyn StdError + Send + Sync>>,
+    I: Read + Write + Unpin + 'static,
+{
+    fn shut_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S, I> Http for http2::Connection<I, S, TokioExecutor>
+where
+    S: HttpService<Incoming, ResBody = CountedBody>,
+    S::Error: Into<Box<dyn StdError + Send + Sync>>,
+    S::Future: Send + 'static,
+    I: Read + Write + Unpin + 'static,
+{
+    fn shut_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// A connection with its seat and the progress of its end.
+struct Seated<'a> {
+    occupant: &'a Occupant,
+    terms: &'a Terms,
+    ending: Ending,
+}
+
+impl Seated<'_> {
+    /// Serves a connection without TLS. While it waits for a request, it holds no buffers.
+    async fn plain<S>(&mut self, mut wire: Wire, service: S) -> Closed
+    where
+        S: HttpService<Incoming, ResBody = CountedBody, Error = Infallible> + Clone + Send,
+        S::Future: Send + 'static,
+    {
+        loop {
+            let version = match self.first_bytes(&mut wire).await {
+                Ok(version) => version,
+                Err(closed) => return closed,
+            };
+            let io = TokioIo::new(wire);
+            if version == Version::HTTP_2 {
+                let http = self.terms.http2.serve_connection(io, service);
+                return self.serve(pin!(http), |_idle| false).await;
             }
-            step = ending.next(occupant, terms) => match step {
-                Step::Shutdown => served.as_mut().graceful_shutdown(),
-                Step::Look => {}
-                // Unsent bytes are discarded.
-                Step::Drop(reason) => return reason,
-            },
+            let http = self.terms.http1.serve_connection(io, service.clone());
+            let mut http = Box::pin(http);
+            let closed = self.serve(http.as_mut(), |idle| idle >= RESTS).await;
+            if closed != Closed::Rests {
+                return closed;
+            }
+            let parts = Pin::into_inner(http).into_parts();
+            wire = parts.io.into_inner();
+            wire.put_back(parts.read_buf);
+        }
+    }
+
+    /// Waits for the first bytes of a request, and finds out their version of HTTP.
+    async fn first_bytes(&mut self, wire: &mut Wire) -> Result<Version, Closed> {
+        loop {
+            tokio::select! {
+                version = wire.version() => {
+                    return version.map_err(|_closed| self.ending.reason.unwrap_or(Closed::ByClient));
+                }
+                step = self.ending.next(self.occupant, self.terms) => match step {
+                    Step::Look => {}
+                    Step::Shutdown => return Err(self.ending.reason.unwrap_or(Closed::ByClient)),
+                    Step::Drop(reason) => return Err(reason),
+                },
+            }
+        }
+    }
+
+    /// Serves HTTP until the connection ends, or has been idle for long enough to rest.
+    async fn serve(
+        &mut self,
+        mut http: Pin<&mut impl Http>,
+        may_rest: impl Fn(Duration) -> bool,
+    ) -> Closed {
+        loop {
+            tokio::select! {
+                // An aborted response ends here too; it has been counted at its origin.
+                ended = &mut http => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended");
+                    }
+                    return self.ending.reason.unwrap_or(Closed::ByClient);
+                }
+                step = self.ending.next(self.occupant, self.terms) => match step {
+                    Step::Shutdown => http.as_mut().shut_down(),
+                    Step::Look if self.occupant.activity.rests_for().is_some_and(&may_rest) => {
+                        return Closed::Rests;
+                    }
+                    Step::Look => {}
+                    // Unsent bytes are discarded.
+                    Step::Drop(reason) => return reason,
+                },
+            }
         }
     }
 }
@@ -153,6 +252,9 @@ impl Ending {
                 }
             }
             (Some(_), Verdict::Idle) => FAREWELL,
+            (None, Verdict::Fine(left)) if activity.idle_for().is_some_and(|idle| idle < RESTS) => {
+                left.min(RESTS)
+            }
             (_, Verdict::Fine(left)) if activity.idle_for().is_some() => left,
             (_, Verdict::Fine(left)) => left.min(LOOK),
         };

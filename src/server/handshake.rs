@@ -13,6 +13,10 @@ use super::seats::Occupant;
 use super::wire::Wire;
 use crate::credentials::{Certificate, ServerTls};
 
+/// Encrypted bytes that wait for the socket: an instance of a CT is one write. The default of
+/// 64 KiB makes three.
+const WRITE_BUFFER: usize = 256 << 10;
+
 /// A connection ready for requests.
 pub(super) enum Stream {
     Plain(Wire),
@@ -38,9 +42,10 @@ pub(super) async fn accept(
     occupant: &Occupant,
 ) -> Result<(TlsStream<Wire>, Option<Arc<Certificate>>), Error> {
     let shaking = TlsAcceptor::from(Arc::clone(&tls.config)).accept(wire);
-    let stream = timeout(limit, shaking)
+    let mut stream = timeout(limit, shaking)
         .await
         .map_err(|_elapsed| Error::TimedOut)??;
+    stream.get_mut().1.set_buffer_limit(Some(WRITE_BUFFER));
     let Some(chain) = stream.get_ref().1.peer_certificates() else {
         return Ok((stream, None));
     };

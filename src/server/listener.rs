@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -131,7 +131,8 @@ impl Listener {
 
     fn terms(&self) -> Terms {
         Terms {
-            builder: builder(self.entrance.request_head, self.largest_head),
+            http1: http1(self.entrance.request_head, self.largest_head),
+            http2: http2(self.largest_head),
             patience: self.patience,
             stopping: self.stopping.clone(),
         }
@@ -231,20 +232,23 @@ impl Listener {
 /// A connection that no runtime watches yet, and the client's address.
 type Accepted = (net::TcpStream, SocketAddr);
 
-fn builder(head: Duration, largest_head: usize) -> auto::Builder<TokioExecutor> {
-    // HPACK counts more bytes for each field than HTTP/1.1 sends (RFC 7541 4.1). The gateway
-    // refuses heads between the two limits.
-    let header_list = largest_head + 32 * MOST_HEADER_FIELDS;
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn http1(head: Duration, largest_head: usize) -> http1::Builder {
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         // Without a timer the time-out below has no effect.
         .timer(TokioTimer::new())
         .header_read_timeout(head)
         .max_headers(MOST_HEADER_FIELDS)
         .max_buf_size(BUFFER.max(largest_head));
     builder
-        .http2()
+}
+
+fn http2(largest_head: usize) -> http2::Builder<TokioExecutor> {
+    // HPACK counts more bytes for each field than HTTP/1.1 sends (RFC 7541 4.1). The gateway
+    // refuses heads between the two limits.
+    let header_list = largest_head + 32 * MOST_HEADER_FIELDS;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

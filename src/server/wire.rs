@@ -4,7 +4,10 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use bytes::Bytes;
+use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -15,11 +18,52 @@ use super::activity::Activity;
 pub(super) struct Wire {
     socket: TcpStream,
     activity: Arc<Activity>,
+    /// Bytes that have been read, and put back.
+    unread: Bytes,
 }
+
+/// The first bytes of an HTTP/2 connection (RFC 9113 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The pause before a part of the preface is looked at again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 impl Wire {
     pub(super) fn new(socket: TcpStream, activity: Arc<Activity>) -> Self {
-        Self { socket, activity }
+        Self {
+            socket,
+            activity,
+            unread: Bytes::new(),
+        }
+    }
+
+    /// Puts bytes back that have been read.
+    pub(super) fn put_back(&mut self, bytes: Bytes) {
+        self.unread = bytes;
+    }
+
+    /// Waits for the first bytes of a request, and leaves them there. Returns their version of
+    /// HTTP: 1.1 for whatever is not the preface of HTTP/2.
+    ///
+    /// # Errors
+    /// If the client has closed the connection.
+    pub(super) async fn version(&self) -> io::Result<Version> {
+        if !self.unread.is_empty() {
+            return Ok(Version::HTTP_11);
+        }
+        let mut first = [0; PREFACE.len()];
+        loop {
+            let seen = self.socket.peek(&mut first).await?;
+            if seen == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if !PREFACE.starts_with(&first[..seen]) {
+                return Ok(Version::HTTP_11);
+            }
+            if seen == PREFACE.len() {
+                return Ok(Version::HTTP_2);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     fn tell(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -38,6 +82,11 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let length = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.socket).poll_read(context, buffer)
     }
 }
