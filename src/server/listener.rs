@@ -29,7 +29,7 @@ use crate::body::Body;
 use crate::metrics::Metrics;
 
 // The send buffer of a connection.
-const BUFFER: usize = 128 << 10;
+const BUFFER: usize = 256 << 10;
 const MOST_HEADER_FIELDS: usize = 100;
 // The handshake time-out: a client without a certificate must not hold a seat for longer.
 const HANDSHAKE: Duration = Duration::from_secs(10);

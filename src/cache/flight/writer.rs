@@ -227,11 +227,7 @@ impl Writer {
 
     /// Appends to a passing flight, once the slowest reader is near enough.
     async fn pass(&mut self, chunk: Bytes, patience: Duration) -> Result<(), Unread> {
-        loop {
-            let (wait, moves) = match self.room()? {
-                Some(wait) => wait,
-                None => break,
-            };
+        while let Some((wait, moves)) = self.room()? {
             let moved = self.flight.moved(moves);
             match wait {
                 Wait::ForReaders => timeout(patience, moved).await.map_err(|_elapsed| Unread)?,

@@ -19,7 +19,7 @@ use super::error::Error;
 use super::shelves::{IDLE, Perishable, Place, Shelves};
 
 /// The largest read.
-const READ_BUFFER: usize = 128 << 10;
+const READ_BUFFER: usize = 256 << 10;
 /// The largest head of a response, in bytes.
 const LARGEST_HEAD: usize = 128 << 10;
 const MOST_HEADER_FIELDS: usize = 64;

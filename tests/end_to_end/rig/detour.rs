@@ -14,9 +14,12 @@ pub(crate) struct Detour {
     pub(crate) address: SocketAddr,
     leads_to: watch::Sender<Option<SocketAddr>>,
     /// The bytes of each connection towards the server.
-    seen: Arc<Mutex<Vec<Vec<u8>>>>,
+    seen: Seen,
     listening: AbortHandle,
 }
+
+/// What came over each connection, in the order of the heads.
+type Seen = Arc<Mutex<Vec<(SocketAddr, Vec<u8>)>>>;
 
 /// The head of a request as sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,12 +40,7 @@ impl Detour {
         let (end, all) = (leads_to.subscribe(), Arc::clone(&seen));
         let listening = tokio::spawn(async move {
             while let Ok((client, _peer)) = listener.accept().await {
-                let number = {
-                    let mut all = lock(&all);
-                    all.push(Vec::new());
-                    all.len() - 1
-                };
-                tokio::spawn(lead(client, end.clone(), Arc::clone(&all), number));
+                tokio::spawn(lead(client, end.clone(), Arc::clone(&all)));
             }
         });
         Self {
@@ -58,10 +56,10 @@ impl Detour {
         self.leads_to.send_replace(Some(server));
     }
 
-    /// The heads of all requests; requests with bodies or TLS are not supported.
+    /// The heads of all requests, in the order in which they came over all connections; requests with bodies or TLS are not supported.
     pub(crate) fn heads(&self) -> Vec<Head> {
         let seen = lock(&self.seen).clone();
-        let texts = seen.iter().map(|bytes| String::from_utf8_lossy(bytes));
+        let texts = seen.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes));
         texts.flat_map(|text| heads(&text)).collect()
     }
 }
@@ -102,12 +100,18 @@ fn heads(text: &str) -> Vec<Head> {
     heads.collect()
 }
 
-async fn lead(
-    client: TcpStream,
-    mut end: watch::Receiver<Option<SocketAddr>>,
-    seen: Arc<Mutex<Vec<Vec<u8>>>>,
-    number: usize,
-) {
+/// Adds bytes to the head that its connection has begun, or begins one.
+fn record(seen: &Seen, connection: SocketAddr, bytes: &[u8]) {
+    let mut seen = lock(seen);
+    let mut of_connection = seen.iter_mut().filter(|(of, _)| *of == connection);
+    match of_connection.next_back() {
+        Some((_, head)) if !head.ends_with(b"\r\n\r\n") => head.extend_from_slice(bytes),
+        Some(_) | None => seen.push((connection, bytes.to_vec())),
+    }
+}
+
+async fn lead(client: TcpStream, mut end: watch::Receiver<Option<SocketAddr>>, seen: Seen) {
+    let connection = client.peer_addr().expect("a client");
     // The test may end before it sets the server.
     let Ok(server) = end.wait_for(Option::is_some).await.map(|end| *end) else {
         return;
@@ -118,9 +122,9 @@ async fn lead(
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::join!(
-        copy(from_client, to_server, |bytes| {
-            lock(&seen)[number].extend_from_slice(bytes);
-        }),
+        copy(from_client, to_server, |bytes| record(
+            &seen, connection, bytes
+        )),
         copy(from_server, to_client, |_bytes| {})
     );
 }
