@@ -17,6 +17,7 @@ use crate::body::{self, Body, Emitter};
 use crate::cache::Flight;
 use crate::digest::{Digest, Rolling};
 use crate::instance::Instance;
+use crate::random;
 use crate::source::{self, Claim};
 
 /// The first pause before a retry.
@@ -83,9 +84,8 @@ impl Backoff {
     /// Between half of the pause and all of it, so that requests that broke off together do not
     /// retry together.
     fn jittered(&self) -> Duration {
-        let mut random = [0; 2];
         // Without random numbers they do, which is harmless.
-        let _ = getrandom::fill(&mut random);
+        let random = random::bytes().unwrap_or_default();
         let share = f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX);
         self.pause.mul_f64(0.5 + share / 2.0)
     }

@@ -39,6 +39,7 @@ pub(super) use circuit::{Outcome, Refused, Standing, Subject};
 pub(super) use recent::Object;
 
 use crate::body;
+use crate::random;
 
 /// A breaker, shared by all requests to its address.
 #[derive(Debug, Default)]
@@ -234,5 +235,7 @@ impl Report {
 
 /// A number from 0 to 1. Without randomness there is no jitter.
 fn chance() -> f64 {
-    getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
+    random::bytes().map_or(0.5, |number| {
+        f64::from(u32::from_le_bytes(number)) / f64::from(u32::MAX)
+    })
 }
