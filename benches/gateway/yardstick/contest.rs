@@ -47,6 +47,8 @@ pub(crate) struct Row<'a> {
     pub(crate) other: &'a str,
     pub(crate) per: Per,
     pub(crate) most: f64,
+    /// Context switches for each GB, where they have a target.
+    pub(crate) most_switches: Option<f64>,
 }
 
 /// All contenders of a row or of several.
@@ -124,11 +126,11 @@ impl<'a> Contest<'a> {
         );
         if matches!(per, Per::Gigabyte) {
             let switches = own.median(Spent::switches);
-            figure(
-                &format!("{what}: context switches for each GB"),
-                switches,
-                "",
-            );
+            let what = format!("{what}: context switches for each GB");
+            match row.most_switches {
+                Some(most) => at_most(&what, switches, most, ""),
+                None => figure(&what, switches, ""),
+            }
         }
         let other = self.find(row.other)?;
         let cost = other.median(|spent| spent.cpu(per));
@@ -145,19 +147,6 @@ impl<'a> Contest<'a> {
         for contender in &self.0 {
             let name = contender.name;
             figure(&format!("{what}: {name}"), contender.median(&of), unit);
-        }
-    }
-
-    /// Prints context switches of a contender next to their target.
-    pub(crate) fn limit_switches(&self, name: &str, most: f64) {
-        if let Some(own) = self.find(name) {
-            let switches = own.median(Spent::switches);
-            at_most(
-                &format!("{name}: context switches for each GB"),
-                switches,
-                most,
-                "",
-            );
         }
     }
 

@@ -13,6 +13,8 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use crate::rig::authority::Authority;
@@ -44,35 +46,49 @@ struct Work {
     bytes: AtomicU64,
 }
 
-/// Reads everything; how many bytes there were.
-pub(crate) fn fetch(
-    address: SocketAddr,
-    authority: &Authority,
+/// Open connections.
+pub(crate) struct Session {
+    runtime: Runtime,
+    connections: Vec<SendRequest<Empty<Bytes>>>,
     streams: Streams,
-    paths: &[String],
-) -> u64 {
-    let mut tls = (*authority.client()).clone();
-    tls.alpn_protocols = vec![b"h2".to_vec()];
-    let tls = Arc::new(tls);
-    let work = Arc::new(Work {
-        paths: paths.to_vec(),
-        next: AtomicUsize::new(0),
-        bytes: AtomicU64::new(0),
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.expect("a runtime").block_on(async {
-        let mut all = tokio::task::JoinSet::new();
-        for _ in 0..streams.connections {
-            let connection = connect(address, Arc::clone(&tls)).await;
-            for _ in 0..streams.each {
-                all.spawn(read(connection.clone(), Arc::clone(&work)));
-            }
+}
+
+impl Session {
+    pub(crate) fn open(address: SocketAddr, authority: &Authority, streams: Streams) -> Self {
+        let mut tls = (*authority.client()).clone();
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let tls = Arc::new(tls);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let connect = |_| runtime.block_on(connect(address, Arc::clone(&tls)));
+        let connections = (0..streams.connections).map(connect).collect();
+        Self {
+            runtime,
+            connections,
+            streams,
         }
-        all.join_all().await;
-    });
-    work.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Reads everything; how many bytes there were.
+    pub(crate) fn fetch(&self, paths: &[String]) -> u64 {
+        let work = Arc::new(Work {
+            paths: paths.to_vec(),
+            next: AtomicUsize::new(0),
+            bytes: AtomicU64::new(0),
+        });
+        self.runtime.block_on(async {
+            let mut all = JoinSet::new();
+            for connection in &self.connections {
+                for _ in 0..self.streams.each {
+                    all.spawn(read(connection.clone(), Arc::clone(&work)));
+                }
+            }
+            all.join_all().await;
+        });
+        work.bytes.load(Ordering::Relaxed)
+    }
 }
 
 async fn connect(address: SocketAddr, tls: Arc<ClientConfig>) -> SendRequest<Empty<Bytes>> {

@@ -12,7 +12,7 @@ use crate::rig::report::{at_most, figure, median};
 use crate::study::Shape;
 use crate::yardstick::client::Client;
 use crate::yardstick::contest::rounds;
-use crate::yardstick::peer::{DICOM, Entrance, Kept, Peer, Setup};
+use crate::yardstick::peer::{Entrance, JSON, Kept, Peer, Setup};
 
 const SHAPE: Shape = Shape {
     series: 1,
@@ -29,7 +29,7 @@ pub(crate) fn run() {
         tls: None,
     };
     let connections = CONNECTIONS.min(open_files().saturating_sub(500));
-    println!(" {connections} connections, each after one answer of 8 KiB");
+    println!(" {connections} connections, each after one answer of 6 KB");
     let (mut own, mut others) = (Vec::new(), Vec::new());
     for _ in 0..rounds() {
         own.push(each(
@@ -47,10 +47,10 @@ pub(crate) fn run() {
 
 /// KiB of resident memory for each of so many connections.
 fn each(peer: &Peer, connections: u64) -> f64 {
-    let path = peer.instance(0, 0);
+    let path = format!("{}/metadata", peer.instance(0, 0));
     let open = |_| {
         let mut client = Client::open(peer.server.address);
-        client.get(&path, DICOM);
+        client.get(&path, JSON);
         client.into_stream()
     };
     // What a server needs for its first connections, it needs once.
@@ -63,7 +63,7 @@ fn each(peer: &Peer, connections: u64) -> f64 {
     // All of them are still there.
     for stream in [0, streams.len() - 1] {
         let stream = &mut streams[stream];
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {DICOM}\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {JSON}\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("it is open");
         let read = stream.read(&mut [0; 64]).expect("it is open");
         assert!(read > 0, "it was closed");

@@ -192,13 +192,24 @@ impl Peer {
 
     /// Reads everything; how many bytes there were.
     pub(crate) fn fetch(&self, load: Load<'_>) -> u64 {
+        load.fetch(&mut self.open(load.lanes))
+    }
+
+    /// So many new connections.
+    pub(crate) fn open(&self, lanes: usize) -> Vec<Lane> {
+        (0..lanes).map(|_| Lane::open(self)).collect()
+    }
+}
+
+impl Load<'_> {
+    /// Reads everything over these connections; how many bytes there were.
+    pub(crate) fn fetch(&self, lanes: &mut [Lane]) -> u64 {
         let (next, bytes) = (AtomicUsize::new(0), AtomicU64::new(0));
         thread::scope(|scope| {
-            for _ in 0..load.lanes {
+            for lane in lanes {
                 scope.spawn(|| {
-                    let mut lane = Lane::open(self);
-                    while let Some(path) = load.paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let length = lane.get(path, load.accept);
+                    while let Some(path) = self.paths.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let length = lane.get(path, self.accept);
                         bytes.fetch_add(length, Ordering::Relaxed);
                     }
                 });
@@ -209,7 +220,7 @@ impl Peer {
 }
 
 /// A connection of a client.
-enum Lane {
+pub(crate) enum Lane {
     Plain(Client),
     Tls(Connection),
 }
@@ -222,7 +233,8 @@ impl Lane {
         }
     }
 
-    fn get(&mut self, path: &str, accept: &str) -> u64 {
+    /// Reads an answer, which has to be whole; the length of its body.
+    pub(crate) fn get(&mut self, path: &str, accept: &str) -> u64 {
         match self {
             Self::Plain(client) => client.get(path, accept),
             Self::Tls(connection) => {

@@ -46,6 +46,7 @@ pub(crate) fn run() {
             },
             per: Per::Gigabyte,
             most,
+            most_switches: None,
         });
     }
     contest.count_wakes(&OWN.map(|(name, ..)| name));

@@ -45,6 +45,7 @@ pub(crate) fn run() {
         other: "nginx",
         per: Per::Gigabyte,
         most: 1.0,
+        most_switches: None,
     });
     contest.show("everything is there after", "ms", |spent| {
         milliseconds(spent.time)

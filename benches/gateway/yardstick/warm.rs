@@ -58,6 +58,7 @@ pub(crate) fn row(what: &str, per: Per, most: f64) -> Row<'_> {
         other: "nginx",
         per,
         most,
+        most_switches: None,
     }
 }
 
@@ -80,14 +81,17 @@ pub(crate) fn contest<'a>(
         });
         let paths: Vec<_> = paths.into_iter().cycle().take(requests).collect();
         Some(Contender::new(name, move |round| {
-            peer.spend(
-                round,
-                Load {
-                    paths: &paths,
-                    lanes,
-                    accept,
-                },
-            )
+            let mut open = peer.open(lanes);
+            // Sessions begin with the first request, and are no part of the cost.
+            for lane in &mut open {
+                lane.get(&paths[0], accept);
+            }
+            let load = Load {
+                paths: &paths,
+                lanes,
+                accept,
+            };
+            peer.spend_on(round, requests, || load.fetch(&mut open))
         }))
     };
     let named = ["xcwado", "nginx"].into_iter().zip(peers);
