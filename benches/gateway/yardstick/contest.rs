@@ -115,31 +115,23 @@ impl<'a> Contest<'a> {
         self.0.iter().find(|contender| contender.name == name)
     }
 
-    /// Prints the figures of a row; `None` if one of its contenders is not installed.
-    pub(crate) fn report(&self, row: Row<'_>) -> Option<()> {
+    /// Prints the figures of a row, of nginx only if it is installed.
+    pub(crate) fn report(&self, row: Row<'_>) {
         let Row { what, per, .. } = row;
-        let own = self.find(row.own)?;
-        figure(
-            &format!("{what}: xcwado"),
-            own.median(|spent| spent.cpu(per)),
-            per.unit(),
-        );
-        if matches!(per, Per::Gigabyte) {
-            let switches = own.median(Spent::switches);
-            let what = format!("{what}: context switches for each GB");
-            match row.most_switches {
-                Some(most) => at_most(&what, switches, most, ""),
-                None => figure(&what, switches, ""),
-            }
+        let own = self.find(row.own).expect("a contender");
+        let cost = |of: &Contender<'_>| of.median(|spent| spent.cpu(per));
+        figure(&format!("{what}: xcwado"), cost(own), per.unit());
+        let other = self.find(row.other);
+        if let Some(other) = other {
+            figure(&format!("{what}: nginx"), cost(other), per.unit());
+            let pairs = own.rounds.iter().zip(&other.rounds);
+            let ratios = pairs.map(|(own, other)| own.cpu(per) / other.cpu(per));
+            let ratio = median(ratios.collect());
+            at_most(&format!("{what}: ratio"), ratio, row.most, "x");
         }
-        let other = self.find(row.other)?;
-        let cost = other.median(|spent| spent.cpu(per));
-        figure(&format!("{what}: nginx"), cost, per.unit());
-        let pairs = own.rounds.iter().zip(&other.rounds);
-        let ratios = pairs.map(|(own, other)| own.cpu(per) / other.cpu(per));
-        let ratio = median(ratios.collect());
-        at_most(&format!("{what}: ratio"), ratio, row.most, "x");
-        Some(())
+        if matches!(per, Per::Gigabyte) {
+            report_switches(row, own, other);
+        }
     }
 
     /// Prints a further figure of each contender.
@@ -152,11 +144,11 @@ impl<'a> Contest<'a> {
 
     /// Prints the writes to an eventfd of some contenders, counted in a round of its own.
     pub(crate) fn count_wakes(&mut self, names: &[&str]) {
-        for contender in &mut self.0 {
-            let name = contender.name;
-            if !names.contains(&name) {
+        for name in names {
+            let named = |contender: &&mut Contender<'a>| contender.name == *name;
+            let Some(contender) = self.0.iter_mut().find(named) else {
                 continue;
-            }
+            };
             let spent = (contender.measure)(Round { is_traced: true });
             match spent.wakes {
                 Some(wakes) => {
@@ -170,6 +162,20 @@ impl<'a> Contest<'a> {
                 None => println!("  left out: strace is not installed, or must not attach"),
             }
         }
+    }
+}
+
+fn report_switches(row: Row<'_>, own: &Contender<'_>, other: Option<&Contender<'_>>) {
+    let Row { what, .. } = row;
+    let text = format!("{what}: context switches for each GB");
+    let switches = own.median(Spent::switches);
+    match row.most_switches {
+        Some(most) => at_most(&text, switches, most, ""),
+        None => figure(&text, switches, ""),
+    }
+    if let Some(other) = other {
+        let text = format!("{what}: context switches of nginx");
+        figure(&text, other.median(Spent::switches), "");
     }
 }
 
