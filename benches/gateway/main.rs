@@ -4,7 +4,8 @@
 //! `throughput`, `whole`, `first-byte`, `memory`, `manifest`, `registered`, `two_gateways`, `border`,
 //! `crowd`, `dead_community`, of what is kept `cache_warm`, `cache_cold`, `together`, `viewer`,
 //! `stalled` and `cache_memory`, and of what is made of instances `metadata`, `frames`,
-//! `large_object` and `ohif`; `soak` is no measurement of cost: it looks for wrong answers, requests
+//! `large_object` and `ohif`; `yardstick` is all suites that compare the gateway with nginx,
+//! `yardstick/stream` is one of them; `soak` is no measurement of cost: it looks for wrong answers, requests
 //! refused without need, and leaks, among faults of all kinds. docs/PERFORMANCE.md says what is measured.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it finds")]
 
@@ -17,12 +18,13 @@ mod servers;
 mod soak;
 mod streaming;
 mod study;
+mod yardstick;
 
 use std::process::ExitCode;
 
 type Bench = (&'static str, fn());
 
-const BENCHES: [Bench; 21] = [
+const BENCHES: [Bench; 30] = [
     ("throughput", streaming::throughput::run),
     ("whole", streaming::whole::run),
     ("first-byte", streaming::first_byte::run),
@@ -43,6 +45,15 @@ const BENCHES: [Bench; 21] = [
     ("frames", derived::frames::run),
     ("large_object", derived::large_object::run),
     ("ohif", derived::ohif::run),
+    ("yardstick/stream", yardstick::stream),
+    ("yardstick/single", yardstick::single),
+    ("yardstick/warm", yardstick::warm),
+    ("yardstick/metadata", yardstick::metadata),
+    ("yardstick/tls", yardstick::tls),
+    ("yardstick/http2", yardstick::http_2),
+    ("yardstick/handshakes", yardstick::handshakes),
+    ("yardstick/viewer", yardstick::viewer),
+    ("yardstick/idle", yardstick::idle),
     ("soak", soak::run),
 ];
 
@@ -63,6 +74,7 @@ fn main() -> ExitCode {
             servers::forwarder::serve(upstream, delay_ms, megabits);
         }
         ["as", "plain-proxy", upstream] => servers::plain::serve(upstream),
+        ["as", "yardstick", suite] => yardstick::measure(suite),
         ["as", "manifest-reader", file] => streaming::manifest_size::read(file),
         names => return run(names),
     }
@@ -70,17 +82,23 @@ fn main() -> ExitCode {
 }
 
 fn run(names: &[&str]) -> ExitCode {
-    let is_known = |name: &&str| BENCHES.iter().any(|(known, _)| known == name);
+    let is_known = |name: &&str| BENCHES.iter().any(|(known, _)| is_named(known, name));
     if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
         let known = BENCHES.map(|(name, _)| name).join(", ");
         eprintln!("there is no benchmark {unknown}; there are {known}");
         return ExitCode::from(2);
     }
     for (name, bench) in BENCHES {
-        if names.is_empty() || names.contains(&name) {
+        if names.is_empty() || names.iter().any(|wanted| is_named(name, wanted)) {
             println!("\n{name}");
             bench();
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Whether `wanted` is the name of a benchmark or of its family.
+fn is_named(name: &str, wanted: &str) -> bool {
+    let rest = name.strip_prefix(wanted);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::body::Body;
 /// The time for a client to agree to the end of a connection.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// The idle time after which a connection gives its buffers back.
-const RESTS: Duration = Duration::from_secs(1);
+const RESTS: Duration = Duration::from_millis(50);
 /// The interval between two checks while requests are open.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -98,11 +98,11 @@ where
         Stream::Plain(wire) => seated.plain(wire, service).await,
         Stream::Tls(stream) if is_http_2(&stream) => {
             let http = terms.http2.serve_connection(TokioIo::new(stream), service);
-            seated.serve(pin!(http), |_idle| false).await
+            seated.serve(Box::pin(http).as_mut(), |_idle| false).await
         }
         Stream::Tls(stream) => {
             let http = terms.http1.serve_connection(TokioIo::new(stream), service);
-            seated.serve(pin!(http), |_idle| false).await
+            seated.serve(Box::pin(http).as_mut(), |_idle| false).await
         }
     }
 }
@@ -161,7 +161,7 @@ impl Seated<'_> {
             let io = TokioIo::new(wire);
             if version == Version::HTTP_2 {
                 let http = self.terms.http2.serve_connection(io, service);
-                return self.serve(pin!(http), |_idle| false).await;
+                return self.serve(Box::pin(http).as_mut(), |_idle| false).await;
             }
             let http = self.terms.http1.serve_connection(io, service.clone());
             let mut http = Box::pin(http);
@@ -199,13 +199,8 @@ impl Seated<'_> {
     ) -> Closed {
         loop {
             tokio::select! {
-                // An aborted response ends here too; it has been counted at its origin.
-                ended = &mut http => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "a connection ended");
-                    }
-                    return self.ending.reason.unwrap_or(Closed::ByClient);
-                }
+                // The first look at a new connection is before its request: it may rest soon.
+                biased;
                 step = self.ending.next(self.occupant, self.terms) => match step {
                     Step::Shutdown => http.as_mut().shut_down(),
                     Step::Look if self.occupant.activity.rests_for().is_some_and(&may_rest) => {
@@ -215,6 +210,13 @@ impl Seated<'_> {
                     // Unsent bytes are discarded.
                     Step::Drop(reason) => return reason,
                 },
+                // An aborted response ends here too; it has been counted at its origin.
+                ended = &mut http => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended");
+                    }
+                    return self.ending.reason.unwrap_or(Closed::ByClient);
+                }
             }
         }
     }

@@ -105,7 +105,8 @@ impl Listener {
                 refused.inc();
                 continue;
             };
-            let greeting = self.greeting(stream, &seat, metrics);
+            // A handshake needs much more memory than the connection after it.
+            let greeting = Box::pin(self.greeting(stream, &seat, metrics));
             let (terms, answer, name) = (terms.clone(), answer.clone(), self.name);
             let open = metrics.open_connections.with_label_values(&[name]);
             let closed = metrics.closed_connections.clone();

@@ -1,7 +1,6 @@
 //! The gateway and nginx as caches: the same requests to both.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,6 +10,7 @@ use rustls::ClientConfig;
 
 use crate::rig::authority::{Authority, Issued};
 use crate::rig::client::{Connection, INSTANCES};
+use crate::rig::nginx::Nginx;
 use crate::rig::process::Server;
 use crate::rig::report::milliseconds;
 use crate::rig::settings::{LOCATION, Settings, THEIRS};
@@ -39,13 +39,12 @@ impl Keeper {
     /// nginx before the origin, with everything kept in memory; `None` if it is not installed.
     pub(crate) fn nginx(origin: SocketAddr, shape: Shape, has_tls: bool) -> Option<Self> {
         let (authority, shown) = shown(has_tls);
-        let write =
-            |address, directory: &Path| settings(address, origin, shown.as_ref(), directory);
-        let Some(server) = Server::nginx_with(write) else {
-            assert!(std::env::var_os("CI").is_none(), "nginx is not installed");
-            println!("  left out: nginx is not installed");
-            return None;
+        let nginx = Nginx {
+            upstream: origin,
+            is_cache: true,
+            shown: shown.as_ref(),
         };
+        let server = nginx.start()?;
         Some(Self {
             name: "nginx",
             server,
@@ -159,41 +158,4 @@ fn shown(has_tls: bool) -> (Option<Authority>, Option<Issued>) {
     let authority = has_tls.then(Authority::new);
     let issued = authority.as_ref().map(|a| a.issue("keeper.example"));
     (authority, issued)
-}
-
-// As somebody would set it up for images, with as many workers as there are cores.
-fn settings(
-    address: SocketAddr,
-    origin: SocketAddr,
-    shown: Option<&Issued>,
-    directory: &Path,
-) -> String {
-    let workers = thread::available_parallelism().map_or(1, usize::from);
-    let (ssl, tls) = match shown {
-        Some(Issued {
-            certificate,
-            private_key,
-        }) => (
-            " ssl",
-            format!("ssl_certificate {certificate:?};\n    ssl_certificate_key {private_key:?};\n"),
-        ),
-        None => ("", String::new()),
-    };
-    let kept = directory.join("kept");
-    format!(
-        "daemon off;\nworker_processes {workers};\npid nginx.pid;\n\
-         events {{ worker_connections 1024; }}\n\
-         http {{\n  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  keepalive_requests 1000000;\n  \
-         client_body_temp_path body;\n  proxy_temp_path temp;\n  fastcgi_temp_path fastcgi;\n  \
-         uwsgi_temp_path uwsgi;\n  scgi_temp_path scgi;\n  \
-         proxy_cache_path {kept:?} levels=1:2 keys_zone=images:64m max_size=8g inactive=1d \
-         use_temp_path=off;\n  \
-         upstream origin {{ server {origin}; keepalive 64; }}\n  \
-         server {{\n    listen {address}{ssl} backlog=1024;\n    {tls}    location / {{\n      \
-         proxy_pass http://origin;\n      proxy_http_version 1.1;\n      \
-         proxy_set_header Connection \"\";\n      proxy_buffer_size 64k;\n      \
-         proxy_buffers 16 64k;\n      proxy_busy_buffers_size 256k;\n      \
-         proxy_cache images;\n      proxy_cache_valid 200 1d;\n      proxy_cache_lock on;\n      \
-         proxy_cache_key $uri;\n    }}\n  }}\n}}\n"
-    )
 }

@@ -20,15 +20,17 @@ impl Cost {
     /// Retrieves a study of this shape once more, from the first of the processes that it passes
     /// through.
     pub(crate) fn measure(&mut self, servers: &[&Server], path: &str, shape: Shape) {
-        let cpu = || servers.iter().map(|server| server.cpu());
-        let (before, began) = (cpu().collect::<Vec<_>>(), Instant::now());
+        let usages = || servers.iter().map(|server| server.usage());
+        let (before, began) = (usages().collect::<Vec<_>>(), Instant::now());
         let mut connection = Connection::open(servers[0].address, 256 << 10);
         let answer = connection.get(path, INSTANCES);
         assert_eq!(answer.status, 200, "{path}");
         let gigabytes = answer.drain() as f64 / 1e9;
         assert!(gigabytes > shape.gigabytes(), "{path}: too little came");
         self.speed.push(gigabytes / began.elapsed().as_secs_f64());
-        let used = cpu().zip(before).map(|(after, before)| after - before);
+        let used = usages()
+            .zip(&before)
+            .map(|(after, before)| after.since(before).cpu);
         self.cpu
             .push(used.map(|cpu| cpu.as_secs_f64() / gigabytes).collect());
     }
@@ -41,6 +43,13 @@ impl Cost {
     /// The same of one of the processes.
     pub(crate) fn of(&self, server: usize) -> f64 {
         median(self.cpu.iter().map(|round| round[server]).collect())
+    }
+
+    /// How many times as much as another, both measured in the same rounds.
+    pub(crate) fn ratio_to(&self, other: &Self) -> f64 {
+        let rounds = self.cpu.iter().zip(&other.cpu);
+        let sum = |round: &[f64]| round.iter().sum::<f64>();
+        median(rounds.map(|(own, other)| sum(own) / sum(other)).collect())
     }
 
     /// GB a second.

@@ -2,19 +2,22 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::iter;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::rig::authority::Issued;
 use crate::rig::client::Connection;
 use crate::rig::settings::Settings;
+use crate::rig::usage::{self, Usage};
 
 /// A server. It is killed when this is dropped, also by a panic.
 pub(crate) struct Server {
@@ -80,16 +83,11 @@ impl Server {
         child.into_server(address, None)
     }
 
-    /// nginx in front of `upstream`, with these settings more; `None` if it is not installed.
-    pub(crate) fn nginx(upstream: SocketAddr, options: &str) -> Option<Self> {
-        Self::nginx_with(|address, _| nginx_settings(address, upstream, options))
-    }
-
     /// nginx with what `settings` writes for an address and a directory; `None` if it is not installed.
     pub(crate) fn nginx_with(settings: impl FnOnce(SocketAddr, &Path) -> String) -> Option<Self> {
         // In memory, as far as it keeps something.
         let directory = tempfile::tempdir_in("/dev/shm").expect("a directory");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let listener = shared_listener().expect("a port");
         // nginx leaves it as it is, and a worker that comes too late to accept would wait for ever.
         listener.set_nonblocking(true).expect("an option");
         let address = listener.local_addr().expect("an address");
@@ -238,11 +236,31 @@ impl Server {
 
     /// The processor time that it and its children have used.
     pub(crate) fn cpu(&self) -> Duration {
+        let processes = self.processes();
+        processes
+            .iter()
+            .map(|process| usage::rounded(process))
+            .sum()
+    }
+
+    /// What it and its children have used, exactly.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage::of(&self.processes())
+    }
+
+    /// The resident memory of it and its children, in KiB.
+    pub(crate) fn resident_kibibytes(&self) -> f64 {
+        let memory = |process| memory_of(&format!("/proc/{process}/status")).now;
+        self.processes().iter().map(memory).sum::<f64>() * 1024.0
+    }
+
+    /// The numbers of it and its children.
+    pub(crate) fn processes(&self) -> Vec<String> {
         let id = self.child.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
         let children = children.expect("it runs");
-        let children = children.split_whitespace().map(cpu_of);
-        cpu_of(&id.to_string()) + children.sum::<Duration>()
+        let children = children.split_whitespace().map(ToOwned::to_owned);
+        iter::once(id.to_string()).chain(children).collect()
     }
 
     /// The processor time of the threads that it has, without children, to the nanosecond.
@@ -279,6 +297,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         end(&mut self.child);
     }
+}
+
+/// A listener whose port each worker of nginx listens at on its own (`reuseport`).
+fn shared_listener() -> io::Result<TcpListener> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    rustix::net::listen(&socket, 4096)?;
+    Ok(TcpListener::from(socket))
 }
 
 /// A process that is killed unless it becomes a server.
@@ -322,15 +349,6 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn cpu_of(process: &str) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
-    // The second field, in parentheses, may hold blanks; utime and stime are the 14th and 15th.
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    let ticks: u64 = ticks.map(|n| n.parse::<u64>().expect("a number")).sum();
-    Duration::from_millis(ticks * MILLISECONDS_A_TICK)
-}
-
 /// The memory that a `/proc/…/status` tells of.
 pub(crate) fn memory_of(status: &str) -> Memory {
     let status = fs::read_to_string(status).expect("it runs");
@@ -347,18 +365,6 @@ pub(crate) fn memory_of(status: &str) -> Memory {
         now: mebibytes("VmRSS:"),
         peak: mebibytes("VmHWM:"),
     }
-}
-
-fn nginx_settings(address: SocketAddr, upstream: SocketAddr, options: &str) -> String {
-    format!(
-        "daemon off;\nworker_processes 1;\npid nginx.pid;\n\
-         events {{ worker_connections 256; }}\n\
-         http {{\n  access_log off;\n  client_body_temp_path body;\n  proxy_temp_path proxy;\n  \
-         fastcgi_temp_path fastcgi;\n  uwsgi_temp_path uwsgi;\n  scgi_temp_path scgi;\n  \
-         server {{\n    listen {address};\n    location / {{\n      proxy_pass http://{upstream};\n      \
-         proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n      \
-         {options}\n    }}\n  }}\n}}\n"
-    )
 }
 
 // Where viewers connect, and partners.
@@ -382,6 +388,3 @@ const PLUGINS: [&str; 2] = [
     "/usr/share/orthanc/plugins/libOrthancDicomWeb.so",
     "/usr/local/share/orthanc/plugins/libOrthancDicomWeb.so",
 ];
-
-// USER_HZ is 100 on every Linux that counts here.
-const MILLISECONDS_A_TICK: u64 = 10;

@@ -98,6 +98,17 @@ fn connection(stream: impl Read + Write, pixels: &[u8]) -> io::Result<()> {
             continue;
         }
         REQUESTS.fetch_add(1, Ordering::Relaxed);
+        if let Some(series) = path.strip_suffix("/metadata") {
+            let json = metadata(series);
+            let length = json.len();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Type: application/dicom+json\r\n"
+            )?;
+            write!(stream, "Content-Length: {length}\r\n\r\n{json}")?;
+            stream.flush()?;
+            continue;
+        }
         match Answer::of(&path) {
             Some(answer) => answer.send(stream, pixels)?,
             None => stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?,
@@ -208,6 +219,14 @@ impl Answer {
         part.extend_from_slice(&head);
         part
     }
+}
+
+/// Metadata of a series or of an instance: as large as real metadata is, with little in it.
+fn metadata(path: &str) -> String {
+    let comment = "x".repeat(6 << 10);
+    let count = Answer::of(path).map_or(0, |answer| answer.instances.len());
+    let one = format!(r#"{{"00204000":{{"vr":"LT","Value":["{comment}"]}}}}"#);
+    format!("[{}]", vec![one; count].join(","))
 }
 
 fn write_both(stream: &mut impl Write, one: &[u8], other: &[u8]) -> io::Result<()> {

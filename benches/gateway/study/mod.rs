@@ -101,6 +101,7 @@ pub(crate) fn head(series: usize, instance: usize, bytes: usize) -> Vec<u8> {
         .text((0x0020, 0x0013), "IS", &format!("{:06}", instance + 1))
         .text((0x0020, 0x0032), "DS", &position)
         .text((0x0020, 0x0037), "DS", "1\\0\\0\\0\\1\\0")
+        .text((0x0020, 0x4000), "LT", &"x".repeat(COMMENT))
         .unsigned((0x0028, 0x0002), 1)
         .text((0x0028, 0x0004), "CS", "MONOCHROME2")
         .unsigned((0x0028, 0x0010), rows)
@@ -114,6 +115,9 @@ pub(crate) fn head(series: usize, instance: usize, bytes: usize) -> Vec<u8> {
         .announce((0x7FE0, 0x0010), "OW", bytes)
         .into_part10(CT_IMAGE_STORAGE, &uid)
 }
+
+/// With so many bytes of a comment, metadata as JSON is as large as that of a real instance: 6 KB.
+const COMMENT: usize = 4400;
 
 /// The pixels of all instances: 12 bits of noise in 16.
 pub(crate) fn pixels(bytes: usize) -> Vec<u8> {
