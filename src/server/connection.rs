@@ -158,6 +158,8 @@ impl Seated<'_> {
                 Ok(version) => version,
                 Err(closed) => return closed,
             };
+            // A part of a head is waited for with its buffer.
+            let may_rest = !wire.has_unread();
             let io = TokioIo::new(wire);
             if version == Version::HTTP_2 {
                 let http = self.terms.http2.serve_connection(io, service);
@@ -165,7 +167,9 @@ impl Seated<'_> {
             }
             let http = self.terms.http1.serve_connection(io, service.clone());
             let mut http = Box::pin(http);
-            let closed = self.serve(http.as_mut(), |idle| idle >= RESTS).await;
+            let closed = self
+                .serve(http.as_mut(), |idle| may_rest && idle >= RESTS)
+                .await;
             if closed != Closed::Rests {
                 return closed;
             }

@@ -94,7 +94,7 @@ impl Listener {
         F: Fn(Arc<Peer>, Request<Incoming>) -> A + Clone + Send + 'static,
         A: Future<Output = Response<Body>> + Send + 'static,
     {
-        let terms = self.terms();
+        let terms = Arc::new(self.terms());
         let refused = metrics.refused_connections.with_label_values(&[self.name]);
         let descriptors = Descriptors::of_process();
         let Some(socket) = self.socket() else { return };
@@ -107,7 +107,7 @@ impl Listener {
             };
             // A handshake needs much more memory than the connection after it.
             let greeting = Box::pin(self.greeting(stream, &seat, metrics));
-            let (terms, answer, name) = (terms.clone(), answer.clone(), self.name);
+            let (terms, answer, name) = (Arc::clone(&terms), answer.clone(), self.name);
             let open = metrics.open_connections.with_label_values(&[name]);
             let closed = metrics.closed_connections.clone();
             place.run(tasks.track_future(async move {

@@ -41,6 +41,11 @@ impl Wire {
         self.unread = bytes;
     }
 
+    /// Whether there are bytes that have been put back.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
     /// Waits for the first bytes of a request, and leaves them there. Returns their version of
     /// HTTP: 1.1 for whatever is not the preface of HTTP/2.
     ///

@@ -1,6 +1,7 @@
-//! Connections at the edge: TLS, trusted proxies, limits.
+//! Connections at the edge: TLS, trusted proxies, limits, rests.
 
 mod limits;
 mod proxies;
 mod reload;
+mod resting;
 mod tls;
