@@ -1,6 +1,7 @@
 //! Frames of one large object, asked for while it arrives: it crosses the border once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use http::{Method, StatusCode};
 use tokio::time::{sleep, timeout};
 
 use crate::derived::case::{ANY_FRAME, Case};
-use crate::rig::origin::{Asked, Origin, Reply, Step, honest};
+use crate::rig::origin::{Asked, End, Origin, Reply, Step, honest};
 use crate::rig::pixels::{number, study};
 use crate::rig::study::{EXPLICIT, JPEG_LOSSLESS, Study, at, long, text};
 use crate::rig::{AS_STORED, Rig, open, request};
@@ -125,6 +126,35 @@ impl Paced {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn frames_of_an_object_that_breaks_off_are_whole() {
+    let study = study(&[(EXPLICIT, native())]);
+    let held = study.instances();
+    let half = held[0].bytes.len() / 2;
+    let asked_before = AtomicUsize::new(0);
+    let script = move |asked: &Asked| {
+        let reply = honest(&held, asked);
+        match asked_before.fetch_add(1, Ordering::Relaxed) {
+            0 => paced(reply.cut(half)).ending(End::Close),
+            _ => paced(reply),
+        }
+    };
+    let origin = Origin::start(script).await;
+    let rig = Rig::start(&origin.location(10));
+    let root = rig.register(study.fhir()).await.root;
+    let case = Case {
+        rig,
+        origin,
+        study,
+        root,
+    };
+    let paced = Paced { case, size: 0 };
+    for number in [1, 400, 2, 900, 450, 1000] {
+        paced.frame(number).await;
+    }
+    assert_eq!(paced.case.origin.paths().len(), 2);
 }
 
 /// The same reply at 100 MB/s or so.
