@@ -109,6 +109,8 @@ pub struct Instance {
     /// Identifies the bytes without reading them: for a file, its path, length and modification
     /// time.
     pub stamp: Option<[u8; 32]>,
+    /// The number of the flight that others may follow too, if it is still arriving.
+    pub flight: Option<u64>,
 }
 
 impl Instance {
@@ -116,6 +118,18 @@ impl Instance {
     #[must_use]
     pub fn digest(&self) -> Option<[u8; 32]> {
         self.blake3().or(self.stamp)
+    }
+
+    /// The key for the layout of its frames, which is known before its last byte. While the
+    /// instance arrives, this is the number of its flight, which no BLAKE3 looks like.
+    #[must_use]
+    pub fn layout_key(&self) -> Option<[u8; 32]> {
+        let of_flight = |number: u64| {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&number.to_le_bytes());
+            key
+        };
+        self.digest().or(self.flight.map(of_flight))
     }
 
     /// The BLAKE3 of the Part 10 file, where it is known or quick to compute.

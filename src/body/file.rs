@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use tokio::task::spawn_blocking;
 
-use super::{Body, CHUNK, Error, Wait, within};
+use super::{Body, CHUNK, Error, Kind, Wait, within};
 
 /// Bytes that can be read from any place on, as those of a file.
 pub trait Content: fmt::Debug + Send + Sync {
@@ -93,9 +93,18 @@ impl Body {
         body
     }
 
-    /// Passes over the next bytes without reading them, which only works in a file; whether it did.
-    /// Beyond the end of a file there is nothing.
+    /// Passes over the next bytes without reading them, if they are of a file or their producer can
+    /// do so; whether it did. Beyond a known end there is nothing.
     pub fn pass_over(&mut self, length: u64) -> bool {
+        if let Some((skip, passed)) = &mut self.skip {
+            let end = passed.saturating_add(length);
+            if self.length.is_some_and(|length| end > length) || matches!(self.kind, Kind::Ended) {
+                return false;
+            }
+            *passed = end;
+            skip.add(length);
+            return true;
+        }
         let (Some(span), Some(whole)) = (&self.file, self.length) else {
             return false;
         };
@@ -117,6 +126,11 @@ impl Body {
     /// the reader left.
     #[must_use]
     pub fn slice(mut self, skipped: u64, length: u64) -> Self {
+        let skipped = if self.skip.is_some() && self.pass_over(skipped) {
+            0
+        } else {
+            skipped
+        };
         if let Some(span) = self.file.take() {
             return Self::file(span.file, span.offset + span.read + skipped, length);
         }

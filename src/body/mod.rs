@@ -5,6 +5,7 @@
 mod file;
 mod generate;
 pub mod handover;
+mod skip;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -23,6 +24,7 @@ use tokio::time::Sleep;
 
 pub use file::{Content, Elsewhere};
 pub use generate::Emitter;
+pub use skip::Skip;
 pub use wait::Wait;
 pub use watch::End;
 
@@ -85,6 +87,8 @@ pub struct Body {
     length: Option<u64>,
     /// Where it is, if it is that of a file.
     file: Option<Span>,
+    /// How its producer passes over bytes, if it can, and how much is behind.
+    skip: Option<(Skip, u64)>,
     watches: Vec<Watch>,
 }
 
@@ -146,6 +150,7 @@ impl Body {
             kind,
             length,
             file: None,
+            skip: None,
             watches: Vec::new(),
         }
     }
@@ -182,6 +187,9 @@ impl Body {
         }
         if let (Poll::Ready(Some(Ok(bytes))), Some(span)) = (&next, &mut self.file) {
             span.read += bytes.len() as u64;
+        }
+        if let (Poll::Ready(Some(Ok(bytes))), Some((_, passed))) = (&next, &mut self.skip) {
+            *passed += bytes.len() as u64;
         }
         if let Poll::Ready(read) = &next {
             for watch in &mut self.watches {

@@ -1,7 +1,7 @@
 //! Metadata and frame positions of instances, which are cheaper to cache than to derive again.
 //!
-//! The key is the BLAKE3 of the instance. An entry therefore never becomes stale, and only clients
-//! that may read the instance can reach it.
+//! The key is the BLAKE3 of the instance, and the number of its flight while it arrives. An entry
+//! therefore never becomes stale, and only clients that may read the instance can reach it.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use moka::sync::Cache;
 use crate::object::Layout;
 use crate::pixels::Geometry;
 
-/// The BLAKE3 of an instance, or the stamp of a file.
+/// The BLAKE3 of an instance, the stamp of a file, or the number of a flight.
 type Digest = [u8; 32];
 
 /// The cache of derived data.

@@ -137,7 +137,11 @@ impl Cache {
         if let Some(flight) = flight.filter(|flight| flight.can_be_joined()) {
             return Some(Hit::Flight(flight));
         }
-        self.0.disk.as_ref()?.find(key).map(Hit::Disk)
+        let on_disk = self.0.disk.as_ref().and_then(|disk| disk.find(key));
+        on_disk.map(Hit::Disk).or_else(|| {
+            // A flight may have landed between the first two looks.
+            self.0.memory.find(key).map(Hit::Memory)
+        })
     }
 
     /// Whether an instance is arriving, or cached and fresh for `lifetime`.
@@ -411,7 +415,7 @@ impl Cache {
         if flight.is_forgotten() {
             return;
         }
-        if flight.is_awaited() {
+        if flight.is_awaited() || flight.has_been_read() {
             self.0.memory.keep(key.clone(), Arc::clone(&entry));
         } else {
             self.0.memory.keep_ahead(key.clone(), Arc::clone(&entry));

@@ -113,7 +113,7 @@ impl<L: Fn(&Target) -> String> AllValues<L> {
     async fn values_of(&self, instance: SelectedInstance) -> Result<InstanceValues, Error> {
         let opened = instance.open().await?;
         let stored = opened.identity.transfer_syntax.clone();
-        let digest = opened.digest();
+        let key = opened.layout_key();
         let extent = match self.filter {
             ValueFilter::All => Extent::Whole,
             ValueFilter::PixelData => Extent::ToPixelData,
@@ -127,7 +127,7 @@ impl<L: Fn(&Target) -> String> AllValues<L> {
         let pixel_data = skimmed.pixel_data();
         let frames = if pixel_data.is_some_and(|large| large.length.is_none()) {
             paths.retain(|path| Some(path) != pixel_path(&skimmed).as_ref());
-            let frames = InstanceFrames::of_skimmed(&instance, &mut skimmed, digest).await?;
+            let frames = InstanceFrames::of_skimmed(&instance, &mut skimmed, key).await?;
             Some(self.parts_of(frames, address.clone())?)
         } else {
             None

@@ -39,27 +39,27 @@ impl InstanceFrames {
     pub async fn open(instance: &SelectedInstance) -> Result<(Instance, Self), Error> {
         let derived = instance.context().retriever.cache().derived();
         let opened = instance.open().await?;
-        let digest = opened.digest();
+        let key = opened.layout_key();
         let stored = opened.identity.transfer_syntax.clone();
-        if let Some(index) = digest.and_then(|digest| derived.frames(&digest)) {
+        if let Some(index) = key.and_then(|key| derived.frames(&key)) {
             return Ok((opened, Self::new(instance, stored, index)));
         }
         let mut skimmed = skimmed(instance, opened.body, Extent::ToPixelData).await?;
-        let frames = Self::of_skimmed(instance, &mut skimmed, digest).await?;
+        let frames = Self::of_skimmed(instance, &mut skimmed, key).await?;
         drop(skimmed);
         Ok((instance.open().await?, frames))
     }
 
     /// Finds the frames of an instance whose data set has been read; the index is cached by
-    /// `digest`.
+    /// `key`.
     pub(super) async fn of_skimmed(
         instance: &SelectedInstance,
         skimmed: &mut Skimmed,
-        digest: Option<[u8; 32]>,
+        key: Option<[u8; 32]>,
     ) -> Result<Self, Error> {
         let stored = skimmed.transfer_syntax.clone();
         let derived = instance.context().retriever.cache().derived();
-        if let Some(index) = digest.and_then(|digest| derived.frames(&digest)) {
+        if let Some(index) = key.and_then(|key| derived.frames(&key)) {
             return Ok(Self::new(instance, stored, index));
         }
         if skimmed.pixel_data().is_none() {
@@ -69,8 +69,8 @@ impl InstanceFrames {
         let again = instance.open().await?;
         let layout = skimmed.layout(&geometry, again.body).await?;
         let index = Arc::new(FrameIndex { geometry, layout });
-        if let Some(digest) = digest {
-            derived.keep_frames(digest, Arc::clone(&index));
+        if let Some(key) = key {
+            derived.keep_frames(key, Arc::clone(&index));
         }
         Ok(Self::new(instance, stored, index))
     }

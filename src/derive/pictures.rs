@@ -75,7 +75,7 @@ impl Renderer {
     /// # Errors
     /// [`object::Error::NoPixelData`], or why the frame cannot be rendered.
     pub async fn render_opened(&self, opened: Instance, number: u32) -> Result<Bytes, Error> {
-        let digest = opened.digest();
+        let key = opened.layout_key();
         let mut skimmed = skimmed(&self.instance, opened.body, Extent::ToPixelData).await?;
         if skimmed.pixel_data().is_none() {
             return Err(object::Error::NoPixelData.into());
@@ -88,7 +88,7 @@ impl Renderer {
             let (width, height) = (f64::from(geometry.columns), f64::from(geometry.rows));
             rendering.viewport = shown(region, rendering.viewport, width, height);
         }
-        let frames = InstanceFrames::of_skimmed(&self.instance, &mut skimmed, digest).await?;
+        let frames = InstanceFrames::of_skimmed(&self.instance, &mut skimmed, key).await?;
         drop(skimmed);
         let picture = Output::Picture(Box::new(rendering));
         Ok(frames.decode(number, picture).await?.bytes)

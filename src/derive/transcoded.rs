@@ -131,7 +131,7 @@ impl Transcoder {
 /// The instance with its frames decoded. The first frame is decoded before any byte is given.
 async fn decoded(selected: &SelectedInstance, instance: Instance) -> Result<Instance, Error> {
     let context = selected.context();
-    let digest = instance.digest();
+    let key = instance.layout_key();
     let opened = selected.open().await?;
     let mut skimmed = skimmed(selected, opened.body, Extent::ToPixelData).await?;
     if skimmed.pixel_data().is_none() {
@@ -139,7 +139,7 @@ async fn decoded(selected: &SelectedInstance, instance: Instance) -> Result<Inst
         let body = object::explicit_little(instance.body, skimmed.into_share());
         return Ok(rewritten(Instance { body, ..instance }));
     }
-    let frames = InstanceFrames::of_skimmed(selected, &mut skimmed, digest).await?;
+    let frames = InstanceFrames::of_skimmed(selected, &mut skimmed, key).await?;
     drop(skimmed);
     // The small share is taken first: a task that waits for it holds no large one.
     let share = context.share(LEAST_KEPT).await?;
@@ -188,6 +188,7 @@ fn rewritten(instance: Instance) -> Instance {
         identity,
         blake3: None,
         stamp,
+        flight: None,
         ..instance
     }
 }

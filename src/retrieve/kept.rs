@@ -173,6 +173,7 @@ impl Retriever {
     }
 
     fn joined(&self, flight: &Arc<Flight>, question: &Question) -> Option<Instance> {
+        flight.read_for(question.request());
         Some(collapsed(flight, self.mended(flight, question)?))
     }
 
@@ -185,6 +186,7 @@ impl Retriever {
                 way: Way::Disk,
                 blake3: Some(LazyBlake3::known(stored.blake3)),
                 stamp: None,
+                flight: None,
             }),
         }
     }
@@ -292,6 +294,7 @@ fn collapsed(flight: &Flight, body: Body) -> Instance {
         way: Way::Collapsed,
         blake3: None,
         stamp: None,
+        flight: Some(flight.number),
     }
 }
 
@@ -302,5 +305,6 @@ fn in_memory(entry: &Arc<Entry>, way: Way) -> Instance {
         way,
         blake3: Some(entry.blake3.clone()),
         stamp: None,
+        flight: None,
     }
 }

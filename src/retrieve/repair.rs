@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 
 use super::Retriever;
 use super::crossing::Question;
-use crate::body::{self, Body, Emitter};
+use crate::body::{self, Body, Emitter, Skip};
 use crate::cache::Flight;
 use crate::digest::{Digest, Rolling};
 use crate::instance::Instance;
@@ -117,8 +117,8 @@ impl Retriever {
                 tail: VecDeque::new(),
             },
         };
-        let write = |out| mending.write(first, out);
-        Some(Body::generate(flight.length, write))
+        let write = |out, skip| mending.write(first, out, skip);
+        Some(Body::skippable(flight.length, write))
     }
 }
 
@@ -178,19 +178,23 @@ impl Content {
 }
 
 impl Mending {
-    async fn write(mut self, mut body: Body, out: Emitter) -> Result<(), body::Error> {
+    async fn write(mut self, mut body: Body, out: Emitter, skip: Skip) -> Result<(), body::Error> {
         let mut backoff = None;
         let mut was_too_slow = false;
         loop {
+            self.pass_over(&mut body, &skip);
             match body.chunk().await {
-                Ok(Some(chunk)) => {
+                Ok(Some(mut chunk)) => {
                     backoff = None;
                     self.given += chunk.len() as u64;
                     if self.length.is_some_and(|length| self.given > length) {
                         return Err(OTHER_LENGTH);
                     }
                     self.content.add(&chunk, self.given);
-                    out.emit(chunk).await?;
+                    skip.cut(&mut chunk);
+                    if !chunk.is_empty() {
+                        out.emit(chunk).await?;
+                    }
                 }
                 Ok(None) if self.length.is_some_and(|length| self.given < length) => {
                     return Err(OTHER_LENGTH);
@@ -205,6 +209,26 @@ impl Mending {
                 }
             }
         }
+    }
+
+    /// Passes over bytes up to the last offset whose digest the flight knows: a repair needs the
+    /// content of all bytes before it.
+    fn pass_over(&mut self, body: &mut Body, skip: &Skip) {
+        let wanted = skip.take();
+        let passed = match &mut self.content {
+            Content::Marked { flight, tail } if wanted > 0 => {
+                let mark = flight.mark_before(self.given.saturating_add(wanted));
+                let passed = mark.map_or(0, |(at, _digest)| at.saturating_sub(self.given));
+                let is_passed = passed > 0 && body.pass_over(passed);
+                if is_passed {
+                    tail.clear();
+                }
+                if is_passed { passed } else { 0 }
+            }
+            Content::Marked { .. } | Content::Digested(_) => 0,
+        };
+        self.given += passed;
+        skip.add(wanted - passed);
     }
 
     /// The body that continues the delivered bytes.

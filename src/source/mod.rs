@@ -25,6 +25,7 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
+use tokio::sync::futures::Notified;
 use url::Url;
 
 pub use arrival::{Arrival, Arrivals};
@@ -269,6 +270,11 @@ impl Source {
     #[must_use]
     pub fn is_waited_for(&self) -> bool {
         self.seats.is_waited_for()
+    }
+
+    /// Waits until a request begins to wait for a seat.
+    pub fn called(&self) -> Notified<'_> {
+        self.seats.called()
     }
 
     /// Requests instances, and returns the stream once the source begins to answer.

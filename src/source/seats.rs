@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::{Error, Terms};
@@ -34,6 +35,8 @@ struct Shared {
     /// Waiting requests whose answer has not begun.
     queued: AtomicUsize,
     waiting: AtomicUsize,
+    /// Notified when a request begins to wait.
+    called: Notify,
 }
 
 /// The purpose of a seat.
@@ -67,6 +70,7 @@ impl Seats {
             repairs: Arc::new(Semaphore::new(connections.div_ceil(SEATS_FOR_A_REPAIR))),
             queued: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            called: Notify::new(),
         }))
     }
 
@@ -75,6 +79,7 @@ impl Seats {
             return Ok(seat);
         }
         let _waiting = Count::among(&self.0.waiting);
+        self.0.called.notify_waiters();
         match claim {
             Claim::New => {
                 let queued = Count::among(&self.0.queued);
@@ -109,6 +114,11 @@ impl Seats {
             seat,
             ahead: Some(ahead),
         })
+    }
+
+    /// Waits until a request begins to wait for a seat.
+    pub(super) fn called(&self) -> Notified<'_> {
+        self.0.called.notified()
     }
 
     /// Whether a request waits for a seat.

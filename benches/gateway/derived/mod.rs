@@ -4,3 +4,4 @@ pub(crate) mod frames;
 pub(crate) mod large_object;
 pub(crate) mod metadata;
 pub(crate) mod ohif;
+mod paging;

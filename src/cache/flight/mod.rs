@@ -28,6 +28,8 @@ pub use writer::{Unread, Writer};
 /// An arriving instance.
 #[derive(Debug)]
 pub struct Flight {
+    /// No other flight has this number.
+    pub number: u64,
     /// Its cache key.
     pub key: Key,
     /// Its identity, parsed from its own bytes.
@@ -98,7 +100,9 @@ impl Flight {
             offset: 0,
             _interest: Interest::of(&self.pace),
         };
-        Some(Body::generate(self.length, |out| reading.emit(out)))
+        Some(Body::skippable(self.length, |out, skip| {
+            reading.emit(out, skip)
+        }))
     }
 
     /// The last offset at or before this one up to which the digest of all bytes is known, and that
@@ -191,9 +195,20 @@ impl Flight {
         self.pace.is_awaited()
     }
 
+    /// Counts a request that reads it, by a number of its own.
+    pub fn read_for(&self, request: usize) {
+        self.pace.read_for(request);
+    }
+
+    /// Whether it has, or had, a reader.
+    pub(super) fn has_been_read(&self) -> bool {
+        self.state().next_reader > 0
+    }
+
     /// Keeps it out of the tiers.
     pub(super) fn forget(&self) {
         self.is_forgotten.store(true, Ordering::Release);
+        self.pace.drop_rest();
     }
 
     /// Marks its spill file as damaged: it is not cached, its readers fetch it again, and flights

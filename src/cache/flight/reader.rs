@@ -26,18 +26,26 @@ impl Drop for Reader {
 }
 
 impl Reader {
-    pub(super) async fn emit(mut self, out: body::Emitter) -> Result<(), body::Error> {
+    pub(super) async fn emit(
+        mut self,
+        out: body::Emitter,
+        skip: body::Skip,
+    ) -> Result<(), body::Error> {
         loop {
+            self.offset += skip.take();
             let (flight, reader, offset) = (&self.flight, self.reader, self.offset);
             let next = poll_fn(|context| flight.poll_next(reader, offset, context)).await;
-            let chunk = match next {
+            let mut chunk = match next {
                 Next::Chunk(chunk) => chunk,
                 Next::InFile(file, arrived) => self.read(file, arrived).await?,
                 Next::End => return Ok(()),
                 Next::Failed(error) => return Err(error),
             };
             self.offset += chunk.len() as u64;
-            out.emit(chunk).await?;
+            skip.cut(&mut chunk);
+            if !chunk.is_empty() {
+                out.emit(chunk).await?;
+            }
         }
     }
 

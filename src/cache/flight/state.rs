@@ -201,7 +201,7 @@ impl State {
 
     /// Whether a reader has read all arrived bytes and waits for slower readers.
     pub(super) fn is_held_up(&self) -> bool {
-        self.fastest() == self.arrived
+        self.fastest() >= self.arrived
     }
 
     pub(super) fn fastest(&self) -> u64 {

@@ -394,3 +394,41 @@ async fn what_is_passed_over_holds_up_no_fetch() {
     writer.flight().pass_over();
     assert_eq!(writer.push(chunk(0), PATIENCE).await, Err(Unread));
 }
+
+#[tokio::test]
+async fn a_reader_passes_over_what_is_here_and_what_is_not_here_yet() {
+    // In memory, in a file, and passing by.
+    for (memory, disk) in [(256 << 20, 0), (1 << 20, 1 << 30), (1 << 20, 0)] {
+        let (cache, _folder) = cache(memory, disk);
+        let (mut writer, pace) = take_off(&cache, Some(40 * CHUNK as u64));
+        let flight = Arc::clone(writer.flight());
+        let all = chunks(40);
+        let from = |at: usize| flight.follow().map(|body| (at, body));
+        let at = [0, 1, CHUNK - 1, 10 * CHUNK + 7, 40 * CHUNK - 1, 40 * CHUNK];
+        let early: Vec<_> = at.into_iter().filter_map(from).collect();
+        let skipping = |(at, mut body): (usize, Body)| async move {
+            assert!(body.pass_over(at as u64));
+            assert!(!body.pass_over(40 * CHUNK as u64 + 1), "nothing is there");
+            (at, read(body).await)
+        };
+        let early: Vec<_> = early.into_iter().map(skipping).map(tokio::spawn).collect();
+        tokio::task::yield_now().await;
+        for at in 0..40 {
+            writer.push(chunk(at), PATIENCE).await.expect("room");
+        }
+        writer.land().await.expect("its length is right");
+        for reading in early {
+            let (at, rest) = reading.await.expect("no panic");
+            assert!(rest == Ok(all[at..].to_vec()), "{memory} {disk}: {at}");
+        }
+        assert_eq!(pace.read(), all.len() as u64);
+        // Behind a chunk that has been read; in memory, all of it is one chunk by now.
+        if let Some(mut body) = flight.follow().filter(|_| memory == 1 << 20) {
+            let first = body.chunk().await.expect("it is here");
+            let read_so_far = first.expect("not its end").len();
+            assert!(body.pass_over(CHUNK as u64));
+            let rest = read(body).await;
+            assert!(rest == Ok(all[read_so_far + CHUNK..].to_vec()), "{disk}");
+        }
+    }
+}

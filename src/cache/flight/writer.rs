@@ -1,7 +1,7 @@
 //! The writer of a flight.
 
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ use crate::digest::Digest;
 const MOST_LAG: Duration = Duration::from_secs(10);
 /// An instance of at most this size is copied without delay to other requests.
 const QUICK: u64 = 1 << 20;
+
+/// The number of flights so far.
+static FLIGHTS: AtomicU64 = AtomicU64::new(0);
 
 /// The writer of a flight. A flight crashes if its writer is dropped before landing.
 #[derive(Debug)]
@@ -44,6 +47,7 @@ impl Writer {
         pace: &Arc<Pace>,
     ) -> Self {
         let flight = Flight {
+            number: FLIGHTS.fetch_add(1, Ordering::Relaxed),
             key,
             identity: description.identity,
             length: description.length,
@@ -99,6 +103,7 @@ impl Writer {
             Storage::Whole if self.spill().await => self.write(chunk).await?,
             Storage::Whole => {
                 self.flight.state().storage = Storage::Passing;
+                self.flight.pace.drop_rest();
                 self.pass(chunk, patience).await?;
             }
             Storage::Spilled(_) => self.write(chunk).await?,

@@ -1,5 +1,6 @@
 //! The pace of a crossing: the distance between the source and its readers.
 
+mod rest;
 mod transfer;
 
 use std::future::{Future, poll_fn};
@@ -12,6 +13,8 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::time::{Sleep, sleep};
 
+use rest::Rest;
+pub use rest::{Continuation, LINGER};
 use transfer::Transfer;
 
 /// Bytes that a source may be ahead of the fastest reader: enough to hide scheduling delays on both
@@ -33,6 +36,14 @@ pub struct Pace {
     seekers: AtomicUsize,
     /// Whether the crossing continues without readers.
     is_ahead: AtomicBool,
+    /// The rest of its one instance.
+    rest: Rest,
+    /// Whether it waits for another reader of that instance.
+    is_lingering: AtomicBool,
+    /// Whether it fetches all of that instance, whatever its readers do.
+    is_finishing: AtomicBool,
+    /// The number of readers so far.
+    joined: AtomicUsize,
     /// The transfer, while it waits for a reader.
     waiting: AtomicWaker,
     transfer: Transfer,
@@ -58,6 +69,10 @@ impl Pace {
             interested: AtomicUsize::new(0),
             seekers: AtomicUsize::new(0),
             is_ahead: AtomicBool::new(false),
+            rest: Rest::default(),
+            is_lingering: AtomicBool::new(false),
+            is_finishing: AtomicBool::new(false),
+            joined: AtomicUsize::new(0),
             waiting: AtomicWaker::new(),
             transfer: Transfer::default(),
         }
@@ -91,16 +106,58 @@ impl Pace {
         }
     }
 
+    /// Lets the crossing outlive its readers if the rest of its one instance is worth it.
+    pub fn keep_rest(&self, length: Option<u64>) {
+        self.rest.keep(length);
+    }
+
+    /// The instance will not be kept: the crossing ends with its last reader again.
+    pub fn drop_rest(&self) {
+        if !self.rest.drop_it() {
+            return;
+        }
+        self.is_lingering.store(false, Ordering::Release);
+        self.is_finishing.store(false, Ordering::Release);
+        if !self.is_wanted() {
+            self.abandon();
+        }
+        self.waiting.wake();
+    }
+
+    /// Counts a request that reads the instance, by a number of its own.
+    pub fn read_for(&self, request: usize) {
+        self.rest.read_for(request);
+    }
+
+    /// The number of followers and readers so far.
+    #[must_use]
+    pub fn joined(&self) -> usize {
+        self.joined.load(Ordering::Acquire)
+    }
+
+    /// Whether its one instance has arrived whole, as far as known.
+    #[must_use]
+    pub fn has_all(&self) -> bool {
+        self.rest.is_nothing(self.arrived())
+    }
+
+    /// Whether it fetches the rest of its instance, whatever its readers do.
+    #[must_use]
+    pub fn is_finishing(&self) -> bool {
+        self.is_finishing.load(Ordering::Acquire)
+    }
+
     /// Whether more than one follower or reader remains.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.interested.load(Ordering::Acquire) > 1
     }
 
-    /// Whether a follower or reader remains.
+    /// Whether a follower or reader remains, or the crossing continues without.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        self.is_awaited() || self.is_ahead()
+        let is_lingering = || self.is_lingering.load(Ordering::Acquire);
+        self.is_awaited() || self.is_ahead() || self.is_finishing() || is_lingering()
     }
 
     /// Whether it continues without readers.
@@ -177,18 +234,30 @@ impl Pace {
     /// Whether the source is less than the window ahead.
     fn is_near(&self) -> bool {
         let ahead = self.arrived().saturating_sub(self.read());
-        ahead < self.window.load(Ordering::Acquire)
+        self.is_finishing() || ahead < self.window.load(Ordering::Acquire)
     }
 
     fn join(&self) {
+        self.joined.fetch_add(1, Ordering::AcqRel);
         self.interested.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn leave(&self) {
+    fn leave(self: &Arc<Self>) {
         if self.interested.fetch_sub(1, Ordering::AcqRel) == 1 && !self.is_ahead() {
-            self.abandon();
+            self.go_on_without_readers();
         }
         self.waiting.wake();
+    }
+
+    fn go_on_without_readers(self: &Arc<Self>) {
+        match self.rest.continuation(self.arrived()) {
+            Continuation::End => {}
+            Continuation::Linger => self.is_lingering.store(true, Ordering::Release),
+            Continuation::Finish => self.is_finishing.store(true, Ordering::Release),
+        }
+        if !self.is_wanted() || !self.outlive() {
+            self.abandon();
+        }
     }
 }
 

@@ -122,6 +122,10 @@ impl Pace {
         let Some(held) = self.transfer.lock().take() else {
             return;
         };
+        self.run(held);
+    }
+
+    fn run(self: &Arc<Self>, held: Held) {
         self.transfer.has_task.store(true, Ordering::Release);
         let pace = Arc::clone(self);
         let mut bringing = held.bringing;
@@ -132,6 +136,21 @@ impl Pace {
             }
             bringing.as_mut().poll(context)
         }));
+    }
+
+    /// Gives the transfer a task of its own, or tells its task that no reader is left. `false`
+    /// where no task can run.
+    pub(super) fn outlive(self: &Arc<Self>) -> bool {
+        if Handle::try_current().is_err() {
+            return false;
+        }
+        // The last reader may hold a lock that the transfer needs, so it does not wait for it:
+        // a thread that polls it now gives it a task.
+        if let Some(held) = self.transfer.try_lock().and_then(|mut held| held.take()) {
+            self.run(held);
+        }
+        self.transfer.task.wake();
+        true
     }
 
     /// Ends the transfer: no reader is left.

@@ -129,6 +129,39 @@ async fn one_that_runs_ahead_needs_no_reader() {
     assert!(rig.alive.upgrade().is_none());
 }
 
+#[tokio::test]
+async fn one_for_a_kept_instance_outlives_its_reader() {
+    for requests in 1..=2 {
+        for is_released in [false, true] {
+            let rig = Rig::new();
+            let interest = Interest::of(&rig.pace);
+            rig.pace.keep_rest(None);
+            (1..=requests).for_each(|request| rig.pace.read_for(request));
+            if is_released {
+                rig.pace.release();
+                yield_now().await;
+            }
+            drop(interest);
+            assert!(rig.pace.is_wanted());
+            assert_eq!(rig.pace.is_finishing(), requests > 1);
+            for items in 1..=3 {
+                rig.source.notify_one();
+                while rig.brought() < items {
+                    yield_now().await;
+                }
+            }
+            // Another reader comes and goes.
+            drop(Interest::of(&rig.pace));
+            assert!(rig.alive.upgrade().is_some());
+            rig.pace.drop_rest();
+            for _ in 0..10 {
+                yield_now().await;
+            }
+            assert!(rig.alive.upgrade().is_none(), "{requests} {is_released}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_threads_that_read_lose_no_wake_up() {
     for _ in 0..200 {

@@ -231,16 +231,19 @@ impl Follower {
 
     /// An instance that has arrived, with its body.
     pub(in crate::retrieve) fn instance(&self, arrived: &ArrivedInstance, body: Body) -> Instance {
+        let flight = arrived.flight();
+        let kept = flight.as_ref().filter(|flight| flight.will_be_kept());
         Instance {
             identity: arrived.identity.clone(),
             body,
-            way: match arrived.flight() {
+            way: match &flight {
                 _ if self.has_joined => Way::Collapsed,
-                Some(flight) if !flight.will_be_kept() => Way::PassedOn,
+                Some(_) if kept.is_none() => Way::PassedOn,
                 Some(_) | None => Way::Fetched,
             },
             blake3: None,
             stamp: None,
+            flight: kept.map(|flight| flight.number),
         }
     }
 

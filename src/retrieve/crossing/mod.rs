@@ -13,6 +13,7 @@ mod log;
 mod question;
 mod set;
 mod skipped;
+mod unread;
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -96,7 +97,11 @@ impl Ending {
             skipped,
             ..
         } = &mut self;
-        let outcome = crossing.bring(crossings, retriever, skipped).await;
+        let outcome = tokio::select! {
+            biased;
+            outcome = crossing.bring(crossings, retriever, skipped) => outcome,
+            () = crossing.is_left_alone() => Err(body::Error::Abandoned.into()),
+        };
         self.outcome = outcome;
     }
 }
@@ -309,6 +314,7 @@ impl Crossing {
                         writer.mark(digest);
                     }
                     if let Some(identity) = unseen.take() {
+                        self.may_outlive_readers(&flight);
                         self.arrived(identity, Some(&flight));
                     }
                     if pushed.is_err() {
@@ -330,6 +336,17 @@ impl Crossing {
                 }
             }
             self.pause(patience).await?;
+        }
+    }
+
+    /// Lets a crossing for one instance continue without readers if the instance will be kept.
+    fn may_outlive_readers(&self, flight: &Flight) {
+        if matches!(self.question.target, Target::Instance(..)) {
+            self.pace.keep_rest(flight.length);
+            // A purge may have run meanwhile.
+            if !flight.will_be_kept() {
+                self.pace.drop_rest();
+            }
         }
     }
 

@@ -34,6 +34,12 @@ impl Question {
         (self.source.key(), self.target.clone(), self.representation)
     }
 
+    /// The number of the request that asks: the address of what travels with it, which the crossing
+    /// holds.
+    pub(in crate::retrieve) fn request(&self) -> usize {
+        Arc::as_ptr(&self.hop).addr()
+    }
+
     pub(super) fn means(&self, identity: &Identity) -> bool {
         is_of(identity, &self.target)
             && self

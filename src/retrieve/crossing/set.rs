@@ -54,7 +54,9 @@ impl Crossings {
         }
         // A follower with a manifest notices released instances and requests them individually.
         let is_listed = question.listing.is_some();
-        Follower::join(crossing, |log| is_listed || log.is_complete())
+        let follower = Follower::join(crossing, |log| is_listed || log.is_complete())?;
+        follower.crossing.pace.read_for(question.request());
+        Some(follower)
     }
 
     /// Joins the crossing that already answers a question, or begins it.
@@ -78,6 +80,7 @@ impl Crossings {
             began: Instant::now(),
             own_fetches: Arc::new(Semaphore::new(follower::OWN_FETCHES)),
         });
+        crossing.pace.read_for(crossing.question.request());
         let follower = Follower::first(Arc::clone(&crossing));
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             let refused = &retriever.metrics.refused;

@@ -173,6 +173,7 @@ fn open(path: &Path, whole: &WholeFiles) -> Option<Instance> {
         way: Way::PassedOn,
         blake3: None,
         stamp: Some(stamp),
+        flight: None,
     })
 }
 

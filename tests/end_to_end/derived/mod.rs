@@ -4,4 +4,5 @@ mod case;
 mod frames;
 mod metadata;
 mod offered;
+mod paging;
 mod rendered;
