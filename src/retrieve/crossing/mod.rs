@@ -16,6 +16,7 @@ mod skipped;
 mod unread;
 
 use std::future::poll_fn;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -54,6 +55,8 @@ pub(super) struct Crossing {
     question: Question,
     pace: Arc<Pace>,
     log: Mutex<Log>,
+    /// Whether further requests find it.
+    is_listed: AtomicBool,
     began: Instant,
     /// Permits for followers that fetch an instance individually because this crossing would bring
     /// it too late.
@@ -151,8 +154,6 @@ impl Crossing {
                     match fetching.await {
                         // The answer continues with the next instance.
                         Err(body::Error::NotWhole(_)) => skipped.not_whole += 1,
-                        // A follower that joins now could not read the answer from the start.
-                        Ok(Some(flight)) if !flight.will_be_kept() => crossings.remove(self),
                         outcome => drop(outcome?),
                     }
                     answer.note(&uid);
@@ -281,7 +282,7 @@ impl Crossing {
 
     /// Brings one instance. Returns its flight, unless it is already cached.
     async fn instance(
-        &self,
+        self: &Arc<Self>,
         identity: Identity,
         length: Option<u64>,
         answer: &mut SourceAnswer,
@@ -320,6 +321,10 @@ impl Crossing {
                     if pushed.is_err() {
                         writer.crash(body::Error::Abandoned);
                         return Ok(Some(flight));
+                    }
+                    if !flight.will_be_kept() {
+                        // A follower that joins now could not read the answer from the start.
+                        retriever.crossings.remove(self);
                     }
                     // Nothing more is read from the source before this has been passed on.
                     if arrivals.is_dry() {

@@ -1,6 +1,7 @@
 //! The set of crossings that are under way.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,7 @@ impl Crossings {
             question,
             pace: Arc::new(Pace::new()),
             log: Mutex::default(),
+            is_listed: AtomicBool::new(is_shared),
             began: Instant::now(),
             own_fetches: Arc::new(Semaphore::new(follower::OWN_FETCHES)),
         });
@@ -121,6 +123,9 @@ impl Crossings {
     }
 
     pub(super) fn remove(&self, crossing: &Arc<Crossing>) {
+        if !crossing.is_listed.swap(false, Ordering::AcqRel) {
+            return;
+        }
         let mut all = self.all();
         let name = crossing.question.name();
         let is_this = |known: &Weak<Crossing>| known.as_ptr() == Arc::as_ptr(crossing);

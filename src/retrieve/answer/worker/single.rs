@@ -111,8 +111,10 @@ impl Worker {
             let given = progress.given;
             let is_asked_again = queue.not_asked == 0;
             let asked = self.begin_next(&mut queue, progress.job, &uid, form);
-            // After several failures in a row, the worker waits for the source itself.
-            let is_patient = is_asked_again || in_vain >= TRIES;
+            // After several failures in a row, the worker waits for the source itself; and for an
+            // instance that the source has.
+            let is_lost = progress.was_lost(&uid);
+            let is_patient = is_asked_again || in_vain >= TRIES || is_lost;
             let end = if is_patient {
                 self.instance(progress, &uid, form, asked).await?
             } else {
@@ -211,7 +213,9 @@ impl Worker {
         let mut backoff = self.retriever.backoff();
         loop {
             let passed = self.try_instance(progress, uid, form, asked.take()).await?;
-            let may_come = self.opened.is_none() && passed != Some(AnswerEnd::NotAccepted);
+            // The source has sent a lost one, to a reader that was here before.
+            let is_promised = self.opened.is_none() || progress.was_lost(uid);
+            let may_come = is_promised && passed != Some(AnswerEnd::NotAccepted);
             match &self.last_error {
                 Some(error) if progress.given == given && may_come => {
                     if !backoff.pause(error).await {
@@ -258,8 +262,11 @@ impl Worker {
         };
         let end = self.settle(progress, uid, form, answer).await?;
         if end == Some(AnswerEnd::Complete) && progress.given == given {
-            let error = source::Error::Malformed("it does not contain the requested instance");
-            self.last_error = Some(error);
+            self.last_error = Some(if progress.was_lost(uid) {
+                body::Error::Abandoned.into()
+            } else {
+                source::Error::Malformed("it does not contain the requested instance")
+            });
         }
         Ok(end)
     }
