@@ -328,10 +328,7 @@ impl Writer {
         };
         drop(chunks);
         let identity = self.flight.identity.clone();
-        let mut entry = Entry::new(identity, bytes, self.flight.validity.copied());
-        if self.flight.state().next_reader == 0 {
-            entry = entry.early();
-        }
+        let entry = Entry::new(identity, bytes, self.flight.validity.copied());
         self.cache.keep(&self.flight, Arc::new(entry));
     }
 
