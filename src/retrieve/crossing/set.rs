@@ -91,21 +91,22 @@ impl Crossings {
             crossing.log().end = Some(Err(source::Error::Crowded { retry_after }));
             return follower;
         };
-        if is_shared {
-            all.insert(name, Arc::downgrade(&crossing));
-        }
-        drop(all);
-        self.begun.notify_waiters();
-        let pace = Arc::clone(&crossing.pace);
         let ending = Ending {
-            crossing,
+            crossing: Arc::clone(&crossing),
             crossings: self.clone(),
             retriever: retriever.clone(),
             skipped: SkippedInstances::default(),
             outcome: Err(body::Error::Abandoned.into()),
             _held: (seat, permit),
         };
-        pace.hold(ending.run());
+        // Others find it only once there is something to drive: whoever does drives it, or gives
+        // it a task.
+        crossing.pace.hold(ending.run());
+        if is_shared {
+            all.insert(name, Arc::downgrade(&crossing));
+        }
+        drop(all);
+        self.begun.notify_waiters();
         follower
     }
 
