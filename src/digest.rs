@@ -8,6 +8,7 @@
 //! is the entity tag of an instance, and the key of all data that is derived from it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -25,6 +26,9 @@ const QUICK: usize = 4 << 20;
 pub struct LazyBlake3 {
     known: Arc<OnceLock<Blake3>>,
     bytes: Bytes,
+    /// Whether nobody has asked for it as a tag yet, although the bytes have not been given to
+    /// anybody either.
+    is_early: Arc<AtomicBool>,
 }
 
 impl LazyBlake3 {
@@ -34,6 +38,27 @@ impl LazyBlake3 {
         Self {
             known: Arc::default(),
             bytes,
+            is_early: Arc::default(),
+        }
+    }
+
+    /// That of bytes that came before anybody asked for them: their first response does without a
+    /// tag, as do the responses of bytes that are still arriving. Most viewers ask once.
+    #[must_use]
+    pub fn early(bytes: Bytes) -> Self {
+        let lazy = Self::of(bytes);
+        lazy.is_early.store(true, Ordering::Relaxed);
+        lazy
+    }
+
+    /// The BLAKE3 as a tag: `None` if it is not worth its cost yet, or slow to compute.
+    #[must_use]
+    pub fn tag(&self) -> Option<Blake3> {
+        let is_first = self.is_early.swap(false, Ordering::Relaxed);
+        match self.known.get() {
+            Some(known) => Some(*known),
+            None if is_first => None,
+            None => self.get(),
         }
     }
 
@@ -43,6 +68,7 @@ impl LazyBlake3 {
         Self {
             known: Arc::new(OnceLock::from(blake3)),
             bytes: Bytes::new(),
+            is_early: Arc::default(),
         }
     }
 
@@ -154,6 +180,7 @@ mod tests {
         assert_eq!(lazy.get(), Some(expected));
         assert_eq!(clone.known.get(), Some(&expected));
         assert_eq!(LazyBlake3::known(expected).get(), Some(expected));
+        assert_eq!(LazyBlake3::known(expected).tag(), Some(expected));
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.expect("a runtime").block_on(async {
             assert_eq!(large.get(), None, "it does not delay others");
@@ -174,5 +201,18 @@ mod tests {
         other[4999] ^= 1;
         assert_ne!(of(&[&other]), whole);
         assert_ne!(of(&[&bytes, b"\0"]), whole);
+    }
+
+    #[test]
+    fn the_first_response_of_early_bytes_has_no_tag_unless_it_is_known() {
+        let bytes = Bytes::from_static(b"abc");
+        let expected = Some(blake3::hash(b"abc").into());
+        let early = LazyBlake3::early(bytes.clone());
+        assert_eq!(early.clone().tag(), None);
+        assert_eq!(early.tag(), expected);
+        let known = LazyBlake3::early(bytes.clone());
+        assert_eq!(known.get(), expected);
+        assert_eq!(known.tag(), expected);
+        assert_eq!(LazyBlake3::of(bytes).tag(), expected);
     }
 }

@@ -137,6 +137,17 @@ impl Instance {
     pub fn blake3(&self) -> Option<Blake3> {
         self.blake3.as_ref().and_then(LazyBlake3::get)
     }
+
+    /// The BLAKE3 as an entity tag; `is_needed` if the request has conditions.
+    #[must_use]
+    pub fn tag(&self, is_needed: bool) -> Option<Blake3> {
+        let blake3 = self.blake3.as_ref()?;
+        if is_needed {
+            blake3.get()
+        } else {
+            blake3.tag()
+        }
+    }
 }
 
 /// How an instance came to be given.

@@ -51,6 +51,13 @@ impl Entry {
         }
     }
 
+    /// The same, if nobody has read the instance while it arrived.
+    #[must_use]
+    pub fn early(mut self) -> Self {
+        self.blake3 = LazyBlake3::early(self.bytes.clone());
+        self
+    }
+
     /// An instance loaded from disk.
     pub(super) fn from_disk(stored: &Stored, bytes: Bytes) -> Self {
         Self {

@@ -328,7 +328,10 @@ impl Writer {
         };
         drop(chunks);
         let identity = self.flight.identity.clone();
-        let entry = Entry::new(identity, bytes, self.flight.validity.copied());
+        let mut entry = Entry::new(identity, bytes, self.flight.validity.copied());
+        if self.flight.state().next_reader == 0 {
+            entry = entry.early();
+        }
         self.cache.keep(&self.flight, Arc::new(entry));
     }
 

@@ -77,9 +77,10 @@ impl Gateway {
             None if is_kept => HIT,
             None => MISS,
         };
+        let is_conditional = conditional::is_conditional(&exchange.head.headers);
         let tag = first
             .as_ref()
-            .and_then(|instance| tag_of(instance, payload));
+            .and_then(|instance| tag_of(instance, payload, is_conditional));
         let presented = present(first, instances, payload, base)?;
         let mut response = response(presented, missing, &location)?;
         let headers = response.headers_mut();
@@ -137,12 +138,12 @@ fn present(
 }
 
 /// The entity tag of an instance, alone or in a part; none while it is being fetched.
-fn tag_of(instance: &Instance, payload: Payload) -> Option<EntityTag> {
+fn tag_of(instance: &Instance, payload: Payload, is_needed: bool) -> Option<EntityTag> {
     let (is_alone, representation) = match payload {
         Payload::Single => (true, "alone"),
         Payload::Multipart => (false, "in parts"),
     };
-    match (instance.blake3(), instance.stamp) {
+    match (instance.tag(is_needed), instance.stamp) {
         (Some(blake3), _) if is_alone => Some(EntityTag::of_stored(blake3)),
         (Some(blake3), _) => Some(EntityTag::in_parts(blake3)),
         (None, Some(stamp)) => Some(EntityTag::made(stamp, representation)),

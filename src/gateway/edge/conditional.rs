@@ -78,6 +78,13 @@ impl EntityTag {
     }
 }
 
+/// Whether a request has conditions or asks for a range: its response needs the entity tag.
+pub(crate) fn is_conditional(headers: &HeaderMap) -> bool {
+    [IF_NONE_MATCH, IF_RANGE, RANGE]
+        .iter()
+        .any(|field| headers.contains_key(field))
+}
+
 /// Whether the client has the representation (RFC 9110 13.1.2, where weak tags count). `*` stands
 /// for any representation.
 pub(crate) fn is_had(headers: &HeaderMap, tag: Option<&EntityTag>) -> bool {
