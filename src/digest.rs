@@ -51,6 +51,11 @@ impl LazyBlake3 {
         lazy
     }
 
+    /// Records that the bytes have been given to somebody.
+    pub fn given(&self) {
+        self.is_early.store(false, Ordering::Relaxed);
+    }
+
     /// The BLAKE3 as a tag: `None` if it is not worth its cost yet, or slow to compute.
     #[must_use]
     pub fn tag(&self) -> Option<Blake3> {
@@ -210,6 +215,9 @@ mod tests {
         let early = LazyBlake3::early(bytes.clone());
         assert_eq!(early.clone().tag(), None);
         assert_eq!(early.tag(), expected);
+        let given = LazyBlake3::early(bytes.clone());
+        given.given();
+        assert_eq!(given.tag(), expected);
         let known = LazyBlake3::early(bytes.clone());
         assert_eq!(known.get(), expected);
         assert_eq!(known.tag(), expected);

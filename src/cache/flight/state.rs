@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::body;
 use crate::cache::disk::GrowingFile;
-use crate::digest::Digest;
+use crate::digest::{Digest, LazyBlake3};
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -26,6 +26,8 @@ pub(super) struct State {
     /// Mostly one.
     pub(super) readers: Vec<ReaderPlace>,
     pub(super) next_reader: u64,
+    /// The BLAKE3 of a landed instance that nobody has read yet.
+    pub(super) unread: Option<LazyBlake3>,
     /// How often a reader has moved or left.
     pub(super) moves: u64,
     /// The writer, while it waits for a reader to move.
@@ -72,6 +74,7 @@ impl State {
             end: None,
             readers: Vec::new(),
             next_reader: 0,
+            unread: None,
             moves: 0,
             writer: None,
         }
@@ -95,6 +98,9 @@ impl State {
     pub(super) fn join(&mut self) -> u64 {
         let reader = self.next_reader;
         self.next_reader += 1;
+        if let Some(unread) = self.unread.take() {
+            unread.given();
+        }
         self.readers.push(ReaderPlace {
             reader,
             offset: 0,

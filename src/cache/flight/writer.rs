@@ -329,9 +329,12 @@ impl Writer {
         drop(chunks);
         let identity = self.flight.identity.clone();
         let mut entry = Entry::new(identity, bytes, self.flight.validity.copied());
-        if self.flight.state().next_reader == 0 {
+        let mut state = self.flight.state();
+        if state.next_reader == 0 {
             entry = entry.early();
+            state.unread = Some(entry.blake3.clone());
         }
+        drop(state);
         self.cache.keep(&self.flight, Arc::new(entry));
     }
 
