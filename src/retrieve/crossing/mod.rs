@@ -128,7 +128,8 @@ impl Crossing {
         skipped: &mut SkippedInstances,
     ) -> Result<(), source::Error> {
         let question = &self.question;
-        let mut answer = self.ask(crossings, retriever).await?;
+        // The question is boxed: its connection takes much memory, and only until it is answered.
+        let mut answer = Box::pin(self.ask(crossings, retriever)).await?;
         while let Some(arrival) = answer.arrivals.next().await? {
             match arrival {
                 Arrival::Instance(identity, _) | Arrival::NotWhole(identity, _)
