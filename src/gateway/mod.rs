@@ -269,7 +269,7 @@ impl Gateway {
             (&Method::GET | &Method::HEAD, resource) => {
                 self.read_resource(exchange, resource).await
             }
-            (&Method::POST, Resource::Manifests) => Box::pin(self.register(exchange, body)).await,
+            (&Method::POST, Resource::Manifests) => self.register(exchange, body).await,
             (&Method::DELETE, Resource::Manifest(id)) => self.forget(id).await,
             (&Method::OPTIONS, Resource::Root(root)) => self.capabilities(exchange, root).await,
             (&Method::OPTIONS, resource) => Ok(methods_of(&resource)),
@@ -277,26 +277,24 @@ impl Gateway {
         }
     }
 
-    /// The larger transactions are boxed: otherwise each request would move memory for the largest
-    /// of them.
     async fn read_resource(
         &self,
         exchange: &Exchange<'_>,
         resource: Resource,
     ) -> Result<Response<Body>, Error> {
         match resource {
-            Resource::Manifests => Box::pin(self.list(exchange)).await,
-            Resource::Manifest(id) => Box::pin(self.show(exchange, id)).await,
-            Resource::Viewers(id) => Box::pin(self.viewers(exchange, id)).await,
-            Resource::Viewer(id, viewer) => Box::pin(self.viewer(exchange, id, viewer)).await,
-            Resource::Search(root, scope) => Box::pin(self.search(exchange, root, &scope)).await,
+            Resource::Manifests => self.list(exchange).await,
+            Resource::Manifest(id) => self.show(exchange, id).await,
+            Resource::Viewers(id) => self.viewers(exchange, id).await,
+            Resource::Viewer(id, viewer) => self.viewer(exchange, id, viewer).await,
+            Resource::Search(root, scope) => self.search(exchange, root, &scope).await,
             Resource::Retrieve(root, target) => self.retrieve(exchange, root, &target).await,
-            Resource::Wado(root) => Box::pin(self.wado_uri(exchange, root)).await,
+            Resource::Wado(root) => self.wado_uri(exchange, root).await,
             Resource::Derive(root, target, sub_resource) => {
-                let derived = self.sub_resource(exchange, root, &target, &sub_resource);
-                Box::pin(derived).await
+                self.sub_resource(exchange, root, &target, &sub_resource)
+                    .await
             }
-            Resource::XcWado(request) => Box::pin(self.xc_wado(exchange, &request)).await,
+            Resource::XcWado(request) => self.xc_wado(exchange, &request).await,
             resource @ Resource::Root(_) => Err(Error::Method(methods(&resource))),
         }
     }

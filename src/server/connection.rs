@@ -97,14 +97,19 @@ where
     match stream {
         Stream::Plain(wire) => seated.plain(wire, service).await,
         Stream::Tls(stream) if is_http_2(&stream) => {
-            let http = terms.http2.serve_connection(TokioIo::new(stream), service);
-            seated.serve(Box::pin(http).as_mut(), |_idle| false).await
+            let mut http = boxed(terms.http2.serve_connection(TokioIo::new(stream), service));
+            seated.serve(http.as_mut(), |_idle| false).await
         }
         Stream::Tls(stream) => {
-            let http = terms.http1.serve_connection(TokioIo::new(stream), service);
-            seated.serve(Box::pin(http).as_mut(), |_idle| false).await
+            let mut http = boxed(terms.http1.serve_connection(TokioIo::new(stream), service));
+            seated.serve(http.as_mut(), |_idle| false).await
         }
     }
+}
+
+/// A variable, even one that has been moved away, would be a part of each connection's task.
+fn boxed<H: Http>(http: H) -> Pin<Box<H>> {
+    Box::pin(http)
 }
 
 fn is_http_2(stream: &TlsStream<Wire>) -> bool {
@@ -162,11 +167,10 @@ impl Seated<'_> {
             let may_rest = !wire.has_unread();
             let io = TokioIo::new(wire);
             if version == Version::HTTP_2 {
-                let http = self.terms.http2.serve_connection(io, service);
-                return self.serve(Box::pin(http).as_mut(), |_idle| false).await;
+                let mut http = boxed(self.terms.http2.serve_connection(io, service));
+                return self.serve(http.as_mut(), |_idle| false).await;
             }
-            let http = self.terms.http1.serve_connection(io, service.clone());
-            let mut http = Box::pin(http);
+            let mut http = boxed(self.terms.http1.serve_connection(io, service.clone()));
             let closed = self
                 .serve(http.as_mut(), |idle| may_rest && idle >= RESTS)
                 .await;
