@@ -15,6 +15,8 @@ use bytes::Bytes;
 use tokio::task::spawn_blocking;
 use twox_hash::xxhash3_128::Hasher;
 
+use crate::random;
+
 /// The BLAKE3 of a Part 10 file.
 pub type Blake3 = [u8; 32];
 
@@ -153,12 +155,8 @@ impl fmt::Debug for Rolling {
 
 fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
-    *SEED.get_or_init(|| {
-        let mut seed = [0; 8];
-        // Without randomness a source could know the seed, but would still need a collision.
-        let _ = getrandom::fill(&mut seed);
-        u64::from_le_bytes(seed)
-    })
+    // Without randomness a source could know the seed, but would still need a collision.
+    *SEED.get_or_init(|| u64::from_le_bytes(random::bytes().unwrap_or_default()))
 }
 
 #[cfg(test)]

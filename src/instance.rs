@@ -226,7 +226,7 @@ impl Work {
     }
 
     /// Polls all of it. Another future is the first each time, so that each can give.
-    pub fn poll(&mut self, context: &mut Context<'_>) {
+    fn poll(&mut self, context: &mut Context<'_>) {
         if !self.0.is_empty() {
             self.0.rotate_left(1);
         }

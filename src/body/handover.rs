@@ -1,4 +1,5 @@
-//! One place between producers and a consumer that one task polls: neither wakes the other.
+//! One place between producers and a consumer. Where one task polls them all, neither wakes the
+//! other; a producer that another task polls does, and is woken.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +20,9 @@ struct Place<T>(Mutex<Content<T>>);
 struct Content<T> {
     item: Option<T>,
     has_left: bool,
-    /// A producer that another task polls, or a part of this one with a waker of its own.
-    elsewhere: Option<Waker>,
+    consumer: Option<Waker>,
+    /// The latest producer that waits for its item to be taken.
+    producer: Option<Waker>,
 }
 
 /// The consumer has left.
@@ -33,7 +35,8 @@ pub fn place<T>() -> (Giver<T>, Taker<T>) {
     let place = Arc::new(Place(Mutex::new(Content {
         item: None,
         has_left: false,
-        elsewhere: None,
+        consumer: None,
+        producer: None,
     })));
     (Giver(Arc::clone(&place)), Taker(place))
 }
@@ -41,6 +44,13 @@ pub fn place<T>() -> (Giver<T>, Taker<T>) {
 impl<T> Place<T> {
     fn content(&self) -> MutexGuard<'_, Content<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the waker, without a copy if it is known.
+fn remember(known: &mut Option<Waker>, waker: &Waker) {
+    if known.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+        *known = Some(waker.clone());
     }
 }
 
@@ -69,9 +79,13 @@ impl<T> Giver<T> {
                 None => return Poll::Ready(Ok(())),
             }
         }
-        let known = content.elsewhere.as_ref();
-        if known.is_none_or(|known| !known.will_wake(context.waker())) {
-            content.elsewhere = Some(context.waker().clone());
+        remember(&mut content.producer, context.waker());
+        let consumer = content
+            .consumer
+            .take_if(|consumer| !consumer.will_wake(context.waker()));
+        drop(content);
+        if let Some(consumer) = consumer {
+            consumer.wake();
         }
         Poll::Pending
     }
@@ -89,16 +103,17 @@ impl<T> Taker<T> {
         self.0.content().item.take()
     }
 
-    /// Asks for the next item. The consumer polls its producers next; this wakes one that is polled
-    /// elsewhere.
+    /// Asks for the next item. The consumer polls its producers next; this wakes one that another
+    /// task polls.
     pub fn ask(&self, consumer: &Waker) {
         let mut content = self.0.content();
-        let elsewhere = content
-            .elsewhere
-            .take_if(|elsewhere| !elsewhere.will_wake(consumer));
+        remember(&mut content.consumer, consumer);
+        let producer = content
+            .producer
+            .take_if(|producer| !producer.will_wake(consumer));
         drop(content);
-        if let Some(elsewhere) = elsewhere {
-            elsewhere.wake();
+        if let Some(producer) = producer {
+            producer.wake();
         }
     }
 

@@ -19,7 +19,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 pub use file::{Content, Elsewhere};
@@ -94,7 +93,6 @@ pub struct Body {
 
 enum Kind {
     Full(Option<Bytes>),
-    Channel(mpsc::Receiver<Message>),
     Generated {
         producer: Producer,
         emitted: Taker<Bytes>,
@@ -103,21 +101,6 @@ enum Kind {
     Failing(Error, Pin<Box<Sleep>>),
     Ended,
 }
-
-enum Message {
-    Chunk(Bytes),
-    End,
-    Failed(Error),
-}
-
-/// The writing end of [`Body::channel`].
-#[derive(Debug)]
-pub struct Sender(mpsc::Sender<Message>);
-
-/// The reader of a body has left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the reader has left")]
-pub struct ReaderLeft;
 
 impl Body {
     /// No bytes.
@@ -132,13 +115,6 @@ impl Body {
         let bytes: Bytes = bytes.into();
         let length = Some(bytes.len() as u64);
         Self::new(Kind::Full((!bytes.is_empty()).then_some(bytes)), length)
-    }
-
-    /// Bytes that another task sends, at most `chunks` of them ahead of the reader.
-    #[must_use]
-    pub fn channel(chunks: usize, length: Option<u64>) -> (Sender, Self) {
-        let (sender, receiver) = mpsc::channel(chunks);
-        (Sender(sender), Self::new(Kind::Channel(receiver), length))
     }
 
     fn into_kind(mut self) -> Kind {
@@ -174,7 +150,6 @@ impl Body {
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         let next = match &mut self.kind {
             Kind::Full(bytes) => Poll::Ready(next_of(bytes).map(Ok)),
-            Kind::Channel(receiver) => receiver.poll_recv(context).map(received),
             Kind::Generated { producer, emitted } => poll_generated(producer, emitted, context),
             Kind::Failing(error, pause) => pause
                 .as_mut()
@@ -215,43 +190,6 @@ fn next_of(all: &mut Option<Bytes>) -> Option<Bytes> {
     all.take()
 }
 
-fn received(message: Option<Message>) -> Option<Result<Bytes, Error>> {
-    match message {
-        Some(Message::Chunk(bytes)) => Some(Ok(bytes)),
-        Some(Message::End) => None,
-        Some(Message::Failed(error)) => Some(Err(error)),
-        None => Some(Err(Error::Abandoned)),
-    }
-}
-
-impl Sender {
-    /// Sends bytes; waits while the channel is full.
-    ///
-    /// # Errors
-    /// [`ReaderLeft`] if the reader has left.
-    pub async fn send(&self, bytes: Bytes) -> Result<(), ReaderLeft> {
-        self.message(Message::Chunk(bytes)).await
-    }
-
-    /// Ends the body properly.
-    ///
-    /// # Errors
-    /// [`ReaderLeft`] if the reader has left.
-    pub async fn end(self) -> Result<(), ReaderLeft> {
-        self.message(Message::End).await
-    }
-
-    /// Ends the body badly.
-    pub async fn fail(self, error: Error) {
-        // A reader that has left does not need to know.
-        let _ = self.message(Message::Failed(error)).await;
-    }
-
-    async fn message(&self, message: Message) -> Result<(), ReaderLeft> {
-        self.0.send(message).await.map_err(|_closed| ReaderLeft)
-    }
-}
-
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Error;
@@ -278,12 +216,10 @@ impl http_body::Body for Body {
             (Kind::Ended | Kind::Full(None), _) => SizeHint::with_exact(0),
             (Kind::Full(Some(bytes)), _) => SizeHint::with_exact(bytes.len() as u64),
             // Only asked for before the first chunk.
-            (Kind::Channel(_) | Kind::Generated { .. } | Kind::Failing(..), Some(length)) => {
+            (Kind::Generated { .. } | Kind::Failing(..), Some(length)) => {
                 SizeHint::with_exact(length)
             }
-            (Kind::Channel(_) | Kind::Generated { .. } | Kind::Failing(..), None) => {
-                SizeHint::default()
-            }
+            (Kind::Generated { .. } | Kind::Failing(..), None) => SizeHint::default(),
         }
     }
 }

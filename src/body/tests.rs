@@ -70,30 +70,33 @@ async fn read(mut body: Body) -> Result<Vec<u8>, Error> {
     Ok(all)
 }
 
+/// Chunks that a task of its own emits, which then vanishes unless it `ends_well`.
+fn from_a_task(chunks: &'static [&'static str], ends_well: bool) -> Body {
+    Body::generate(None, move |out| async move {
+        let (end, ended) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            for chunk in chunks {
+                out.emit(Bytes::from_static(chunk.as_bytes()))
+                    .await
+                    .expect("a reader");
+            }
+            if ends_well {
+                end.send(()).expect("a reader");
+            }
+        });
+        ended.await.map_err(|_vanished| Error::Abandoned)
+    })
+}
+
 #[tokio::test]
-async fn a_channel_that_ends_well_is_whole() {
-    let (sender, body) = Body::channel(1, None);
-    let reader = tokio::spawn(read(body));
-    sender
-        .send(Bytes::from_static(b"ab"))
-        .await
-        .expect("a reader");
-    sender
-        .send(Bytes::from_static(b"c"))
-        .await
-        .expect("a reader");
-    sender.end().await.expect("a reader");
+async fn a_task_that_ends_well_makes_a_whole_body() {
+    let reader = tokio::spawn(read(from_a_task(&["ab", "c"], true)));
     assert_eq!(reader.await.expect("no panic"), Ok(b"abc".to_vec()));
 }
 
 #[tokio::test]
 async fn a_producer_that_vanishes_is_a_failure() {
-    let (sender, body) = Body::channel(4, None);
-    sender
-        .send(Bytes::from_static(b"ab"))
-        .await
-        .expect("a reader");
-    drop(sender);
+    let body = from_a_task(&["ab"], false);
     assert_eq!(read(body).await, Err(Error::Abandoned));
 }
 

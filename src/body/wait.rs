@@ -29,6 +29,15 @@ impl Wait {
         }
     }
 
+    /// The same for the files of a folder with this way to read them at once.
+    #[must_use]
+    pub fn with(self, at_once: Self) -> Self {
+        match self {
+            Self::ForDevice => self,
+            Self::Never => at_once,
+        }
+    }
+
     /// Opens a file for reading. A pipe does not block, and a symbolic link is not followed.
     ///
     /// # Errors

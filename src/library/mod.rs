@@ -31,6 +31,7 @@ use crate::manifest::{
     self, Conflict, Disagreement, Holding, Id, Locate, MAX_MANIFEST, OnConflict, Registered,
     Submission, UnknownSeries,
 };
+use crate::random;
 use files::{Aside, DOCUMENT, RECORD};
 use index::Index;
 use journal::Journal;
@@ -483,8 +484,7 @@ impl Library {
 }
 
 fn random_id() -> io::Result<Id> {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits).map_err(io::Error::other)?;
+    let bits = random::bytes().map_err(io::Error::other)?;
     Ok(Id::from_random(bits))
 }
 

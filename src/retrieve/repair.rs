@@ -1,9 +1,10 @@
 //! Repair: a broken body is fetched again, invisibly to its reader.
 //!
 //! The digest of the bytes that the reader has is compared with the digest of as many bytes of the
-//! next copy. A flight knows the digests of its bytes, so that none is computed twice. Any copy with the same start can continue the body, any number of times. The bytes of
-//! earlier tries are not needed, so this also works for flights that pass by, and for instances
-//! that have reached a tier meanwhile.
+//! next copy. A flight knows the digests of its bytes, so that none is computed twice. Any copy
+//! with the same start can continue the body, any number of times. The bytes of earlier tries are
+//! not needed, so this also works for flights that pass by, and for instances that have reached a
+//! tier meanwhile.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use crate::rig::process::Server;
 use crate::rig::report::milliseconds;
 use crate::rig::settings::{LOCATION, Settings, THEIRS};
 use crate::servers::origin;
-use crate::study::{self, STUDY, Shape, manifest};
+use crate::study::{self, Shape, manifest};
 
 /// One that keeps what it fetches.
 pub(crate) struct Keeper {
@@ -87,24 +87,15 @@ impl Keeper {
     }
 
     pub(crate) fn open(&self) -> Connection {
-        let (address, buffer) = (self.server.address, 256 << 10);
-        match &self.tls {
-            Some(tls) => Connection::open_tls(address, buffer, tls),
-            None => Connection::open(address, buffer),
-        }
-    }
-
-    pub(crate) fn study(&self) -> String {
-        format!("{}/studies/{STUDY}", self.root)
+        Connection::to(self.server.address, 256 << 10, self.tls.as_ref())
     }
 
     pub(crate) fn series(&self, series: usize) -> String {
-        format!("{}/series/{}", self.study(), study::series_uid(series))
+        study::series_path(&self.root, series)
     }
 
     pub(crate) fn instance(&self, series: usize, instance: usize) -> String {
-        let uid = study::instance_uid(series, instance);
-        format!("{}/instances/{uid}", self.series(series))
+        study::instance_path(&self.root, series, instance)
     }
 
     /// Asks for everything over so many connections, each for the next one as soon as it has read

@@ -54,6 +54,14 @@ impl Connection {
         Self(BufReader::with_capacity(buffer, Box::new(stream)))
     }
 
+    /// With or without TLS.
+    pub(crate) fn to(address: SocketAddr, buffer: usize, tls: Option<&Arc<ClientConfig>>) -> Self {
+        match tls {
+            Some(tls) => Self::open_tls(address, buffer, tls),
+            None => Self::open(address, buffer),
+        }
+    }
+
     pub(crate) fn get(&mut self, path: &str, accept: &str) -> Answer<'_> {
         self.try_get(path, accept).expect("an answer")
     }

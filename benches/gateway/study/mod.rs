@@ -55,6 +55,20 @@ pub(crate) fn instance_uid(series: usize, instance: usize) -> String {
     format!("{}.{}", series_uid(series), FIRST_INSTANCE + instance)
 }
 
+/// The path of the study below a root.
+pub(crate) fn path(root: &str) -> String {
+    format!("{root}/studies/{STUDY}")
+}
+
+pub(crate) fn series_path(root: &str, series: usize) -> String {
+    format!("{}/series/{}", path(root), series_uid(series))
+}
+
+pub(crate) fn instance_path(root: &str, series: usize, instance: usize) -> String {
+    let uid = instance_uid(series, instance);
+    format!("{}/instances/{uid}", series_path(root, series))
+}
+
 /// The number of a series from its UID.
 pub(crate) fn series_number(uid: &str) -> Option<usize> {
     let (parent, last) = uid.rsplit_once('.')?;

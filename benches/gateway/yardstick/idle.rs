@@ -23,11 +23,7 @@ const CONNECTIONS: u64 = 10_000;
 
 pub(crate) fn run() {
     let origin = Server::origin();
-    let setup = Setup {
-        upstream: origin.address,
-        shape: SHAPE,
-        tls: None,
-    };
+    let setup = Setup::plain(origin.address, SHAPE);
     let connections = CONNECTIONS.min(open_files().saturating_sub(500));
     println!(" {connections} connections, each after one answer of 6 KB");
     let (mut own, mut others) = (Vec::new(), Vec::new());

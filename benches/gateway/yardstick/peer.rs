@@ -15,7 +15,7 @@ use crate::rig::pair::rad_160;
 use crate::rig::process::Server;
 use crate::rig::settings::{LOCATION, Settings, THEIRS};
 use crate::servers::origin;
-use crate::study::{self, STUDY, Shape, manifest};
+use crate::study::{self, Shape, manifest};
 use crate::yardstick::client::Client;
 use crate::yardstick::contest::{Round, Spent};
 use crate::yardstick::trace;
@@ -89,6 +89,15 @@ impl Kept {
 }
 
 impl Setup<'_> {
+    /// Without TLS.
+    pub(crate) fn plain(upstream: SocketAddr, shape: Shape) -> Self {
+        Self {
+            upstream,
+            shape,
+            tls: None,
+        }
+    }
+
     pub(crate) fn gateway(&self, kept: Kept, entrance: Entrance) -> Peer {
         let tls = self.tls.map_or(String::new(), |tls| {
             let Issued {
@@ -135,24 +144,19 @@ impl Setup<'_> {
 
 impl Peer {
     fn connect(&self) -> Connection {
-        let (address, buffer) = (self.server.address, 64 << 10);
-        match &self.tls {
-            Some(tls) => Connection::open_tls(address, buffer, tls),
-            None => Connection::open(address, buffer),
-        }
+        Connection::to(self.server.address, 64 << 10, self.tls.as_ref())
     }
 
     pub(crate) fn study(&self) -> String {
-        format!("{}/studies/{STUDY}", self.root)
+        study::path(&self.root)
     }
 
     pub(crate) fn series(&self, series: usize) -> String {
-        format!("{}/series/{}", self.study(), study::series_uid(series))
+        study::series_path(&self.root, series)
     }
 
     pub(crate) fn instance(&self, series: usize, instance: usize) -> String {
-        let uid = study::instance_uid(series, instance);
-        format!("{}/instances/{uid}", self.series(series))
+        study::instance_path(&self.root, series, instance)
     }
 
     /// So many instances of a series.

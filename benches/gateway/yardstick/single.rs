@@ -15,11 +15,7 @@ const LANES: usize = 16;
 
 pub(crate) fn run() {
     let origin = Server::origin();
-    let setup = Setup {
-        upstream: origin.address,
-        shape: SHAPE,
-        tls: None,
-    };
+    let setup = Setup::plain(origin.address, SHAPE);
     let own = |name, kept, entrance| {
         Contender::new(name, move |round| {
             cost(&setup.gateway(kept, entrance), round)

@@ -16,11 +16,7 @@ const SHAPE: Shape = Shape {
 
 pub(crate) fn run() {
     let origin = Server::origin();
-    let setup = Setup {
-        upstream: origin.address,
-        shape: SHAPE,
-        tls: None,
-    };
+    let setup = Setup::plain(origin.address, SHAPE);
     let own = |name, kept| {
         Contender::new(name, move |round| {
             cost(&setup.gateway(kept, Entrance::Manifests), round)

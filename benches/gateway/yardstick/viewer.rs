@@ -21,11 +21,7 @@ const MEGABITS: u64 = 1000;
 pub(crate) fn run() {
     let origin = Server::origin();
     let line = Server::line(origin.address, ROUND_TRIP_MS / 2, MEGABITS);
-    let setup = Setup {
-        upstream: line.address,
-        shape: SHAPE,
-        tls: None,
-    };
+    let setup = Setup::plain(line.address, SHAPE);
     let mut contenders = vec![Contender::new("xcwado", |round| {
         open(
             &setup.gateway(Kept::Memory, Entrance::Manifests),

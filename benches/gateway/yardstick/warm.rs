@@ -42,11 +42,7 @@ pub(crate) fn metadata() {
 }
 
 fn start(origin: &Server) -> (Peer, Option<Peer>) {
-    let setup = Setup {
-        upstream: origin.address,
-        shape: SHAPE,
-        tls: None,
-    };
+    let setup = Setup::plain(origin.address, SHAPE);
     let own = setup.gateway(Kept::Memory, Entrance::Manifests);
     (own, setup.nginx(true))
 }

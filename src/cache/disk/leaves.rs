@@ -300,10 +300,7 @@ impl StoredFile {
     pub fn read(&self, at: u64, most: u64, wait: Wait) -> io::Result<Bytes> {
         let from = ReadFrom {
             file: &self.file,
-            wait: match wait {
-                Wait::ForDevice => wait,
-                Wait::Never => self.at_once,
-            },
+            wait: wait.with(self.at_once),
         };
         self.seal.read(from, &self.body, at, most)
     }

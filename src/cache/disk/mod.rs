@@ -233,20 +233,13 @@ impl Disk {
             return Ok(opened);
         }
         let reads = header::Reads {
-            now: self.wait(wait),
+            now: wait.with(self.at_once),
             at_once: self.at_once,
         };
         let path = stored.name().path(&self.folder);
         let opened = Arc::new(header::open(&path, stored, reads)?);
         *known() = Arc::downgrade(&opened);
         Ok(opened)
-    }
-
-    fn wait(&self, wait: Wait) -> Wait {
-        match wait {
-            Wait::ForDevice => wait,
-            Wait::Never => self.at_once,
-        }
     }
 
     /// Removes a damaged or unreadable instance. Does not block: its file is deleted later.

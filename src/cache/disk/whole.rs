@@ -73,7 +73,7 @@ impl Disk {
         if wait == Wait::Never && stored.length > QUICK {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let (name, wait) = (stored.name(), self.wait(wait));
+        let (name, wait) = (stored.name(), wait.with(self.at_once));
         let file = header::open_file(&name.path(&self.folder), stored.length, wait)?;
         let mut page = vec![0; buffer(BODY_AT)?];
         let mut bytes = vec![0; buffer(stored.length)?];

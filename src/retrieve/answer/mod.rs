@@ -51,7 +51,7 @@ impl Retriever {
             work.add(worker.run(opened));
             openings.push(opening);
         }
-        // The stream ends when the last worker has dropped its sender.
+        // The stream ends with the last worker.
         drop(delivery);
         let missing = plan.not_locatable + work.until(missing(openings)).await?;
         let promised = selected.saturating_sub(missing);
@@ -140,7 +140,7 @@ async fn missing(openings: Vec<oneshot::Receiver<FirstOutcome>>) -> Result<usize
                 missing += all;
                 worst = Some(more_telling(worst, error));
             }
-            // The worker panicked; its instances are missing and must be reported as missing.
+            // A worker reports before it ends.
             Err(_gone) => return Err(Error::Source(source::Error::Unreachable)),
         }
     }

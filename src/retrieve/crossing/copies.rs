@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::log::digest;
 use crate::dicom::SopInstanceUid;
 use crate::digest::Digest;
 
@@ -13,17 +14,15 @@ pub(super) struct Copies(HashMap<Digest, Digest>);
 impl Copies {
     /// Notes the content of an instance that has arrived whole.
     pub(super) fn note(&mut self, uid: &SopInstanceUid, content: Digest) {
-        self.0.insert(of(uid), content);
+        self.0.insert(digest(uid), content);
     }
 
     /// Whether the instance arrived before with other bytes.
     pub(super) fn differ(&self, uid: &SopInstanceUid, content: Digest) -> bool {
-        self.0.get(&of(uid)).is_some_and(|first| *first != content)
+        self.0
+            .get(&digest(uid))
+            .is_some_and(|first| *first != content)
     }
-}
-
-fn of(uid: &SopInstanceUid) -> Digest {
-    Digest::of(uid.as_str().as_bytes())
 }
 
 #[cfg(test)]

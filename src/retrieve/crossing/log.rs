@@ -110,20 +110,13 @@ impl Log {
         self.next_follower
     }
 
-    /// Lets a follower be woken by an event.
+    /// Lets a follower that waits for nothing be woken by an event.
     pub(super) fn wait(&mut self, follower: u64, event: Awaited, waker: &Waker) {
-        let known = self.waiting.iter_mut();
-        match known.into_iter().find(|known| known.follower == follower) {
-            Some(known) => {
-                known.event = event;
-                known.waker.clone_from(waker);
-            }
-            None => self.waiting.push(Waiting {
-                follower,
-                event,
-                waker: waker.clone(),
-            }),
-        }
+        self.waiting.push(Waiting {
+            follower,
+            event,
+            waker: waker.clone(),
+        });
     }
 
     /// Lets a follower wait for nothing.

@@ -84,7 +84,6 @@ impl SourceAnswer {
 /// A crossing under way. However it ends, its followers are told, and its seat becomes free.
 struct Ending {
     crossing: Arc<Crossing>,
-    crossings: Crossings,
     retriever: Retriever,
     skipped: SkippedInstances,
     outcome: Result<(), source::Error>,
@@ -95,14 +94,13 @@ impl Ending {
     async fn run(mut self) {
         let Self {
             crossing,
-            crossings,
             retriever,
             skipped,
             ..
         } = &mut self;
         let outcome = tokio::select! {
             biased;
-            outcome = crossing.bring(crossings, retriever, skipped) => outcome,
+            outcome = crossing.bring(retriever, skipped) => outcome,
             () = crossing.is_left_alone() => Err(body::Error::Abandoned.into()),
         };
         self.outcome = outcome;
@@ -114,7 +112,7 @@ impl Drop for Ending {
         let crossing = &self.crossing;
         self.skipped
             .report(&crossing.question.source, &self.retriever);
-        self.crossings.remove(crossing);
+        self.retriever.crossings.remove(crossing);
         let outcome = std::mem::replace(&mut self.outcome, Ok(()));
         crossing.log().close(outcome);
     }
@@ -123,13 +121,12 @@ impl Drop for Ending {
 impl Crossing {
     async fn bring(
         self: &Arc<Self>,
-        crossings: &Crossings,
         retriever: &Retriever,
         skipped: &mut SkippedInstances,
     ) -> Result<(), source::Error> {
         let question = &self.question;
         // The question is boxed: its connection takes much memory, and only until it is answered.
-        let mut answer = Box::pin(self.ask(crossings, retriever)).await?;
+        let mut answer = Box::pin(self.ask(retriever)).await?;
         while let Some(arrival) = answer.arrivals.next().await? {
             match arrival {
                 Arrival::Instance(identity, _) | Arrival::NotWhole(identity, _)
@@ -170,11 +167,7 @@ impl Crossing {
     }
 
     /// Asks the source. Returns once it begins to answer.
-    async fn ask(
-        self: &Arc<Self>,
-        crossings: &Crossings,
-        retriever: &Retriever,
-    ) -> Result<SourceAnswer, source::Error> {
+    async fn ask(self: &Arc<Self>, retriever: &Retriever) -> Result<SourceAnswer, source::Error> {
         let question = &self.question;
         let ask = InstanceRequest {
             target: &question.target,
@@ -194,7 +187,7 @@ impl Crossing {
         let is_partial = arrivals.is_partial();
         let is_no_store = self.is_no_store(&arrivals);
         if is_no_store {
-            crossings.remove(self);
+            retriever.crossings.remove(self);
             self.pace.run_no_more_ahead();
         }
         let mut log = self.log();

@@ -93,7 +93,6 @@ impl Crossings {
         };
         let ending = Ending {
             crossing: Arc::clone(&crossing),
-            crossings: self.clone(),
             retriever: retriever.clone(),
             skipped: SkippedInstances::default(),
             outcome: Err(body::Error::Abandoned.into()),

@@ -148,9 +148,8 @@ async fn a_connection_answers_one_request_after_the_other() {
     assert!(!pair.is_dialled().await);
 }
 
-#[tokio::test]
-async fn a_connection_that_the_server_has_closed_is_not_used_again() {
-    let pair = Pair::new().await;
+/// The server's ends of two connections that have answered and are idle.
+async fn two_idle(pair: &Pair) -> (Peer, Peer) {
     let (first, second) = (pair.ask(), pair.ask());
     let (mut one, mut other) = (pair.accept().await, pair.accept().await);
     one.answer(OK).await;
@@ -159,7 +158,13 @@ async fn a_connection_that_the_server_has_closed_is_not_used_again() {
         (text(first).await, text(second).await),
         ("ok".into(), "ok".into())
     );
-    drop((one, other));
+    (one, other)
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_has_closed_is_not_used_again() {
+    let pair = Pair::new().await;
+    drop(two_idle(&pair).await);
     let asking = pair.ask();
     pair.accept().await.answer(OK).await;
     assert_eq!(text(asking).await, "ok");
@@ -168,14 +173,7 @@ async fn a_connection_that_the_server_has_closed_is_not_used_again() {
 #[tokio::test]
 async fn a_server_that_closes_a_connection_at_a_request_is_asked_once_more() {
     let pair = Pair::new().await;
-    let (first, second) = (pair.ask(), pair.ask());
-    let (mut one, mut other) = (pair.accept().await, pair.accept().await);
-    one.answer(OK).await;
-    other.answer(OK).await;
-    assert_eq!(
-        (text(first).await, text(second).await),
-        ("ok".into(), "ok".into())
-    );
+    let (mut one, mut other) = two_idle(&pair).await;
     let asking = pair.ask();
     tokio::select! {
         _request = one.request() => {}
