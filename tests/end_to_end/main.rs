@@ -2,6 +2,7 @@
 //! which misbehave.
 
 mod caching;
+mod cases;
 mod commands;
 mod communities;
 mod derived;

@@ -1,0 +1,1 @@
+//! Small manifests, each with what must come of it.

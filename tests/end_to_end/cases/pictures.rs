@@ -1,0 +1,1 @@
+//! Small instances whose pixels other readers decode rightly.
