@@ -287,6 +287,7 @@ impl Gateway {
             Resource::Manifest(id) => self.show(exchange, id).await,
             Resource::Viewers(id) => self.viewers(exchange, id).await,
             Resource::Viewer(id, viewer) => self.viewer(exchange, id, viewer).await,
+            Resource::Root(root) => self.capabilities(exchange, root).await,
             Resource::Search(root, scope) => self.search(exchange, root, &scope).await,
             Resource::Retrieve(root, target) => self.retrieve(exchange, root, &target).await,
             Resource::Wado(root) => self.wado_uri(exchange, root).await,
@@ -295,7 +296,6 @@ impl Gateway {
                     .await
             }
             Resource::XcWado(request) => self.xc_wado(exchange, &request).await,
-            resource @ Resource::Root(_) => Err(Error::Method(methods(&resource))),
         }
     }
 
@@ -331,7 +331,7 @@ fn methods(resource: &Resource) -> &'static str {
     match resource {
         Resource::Manifests => "GET, HEAD, POST",
         Resource::Manifest(_) => "GET, HEAD, DELETE",
-        Resource::Root(_) => "OPTIONS",
+        Resource::Root(_) => "GET, HEAD, OPTIONS",
         Resource::Viewers(_)
         | Resource::Viewer(..)
         | Resource::Search(..)

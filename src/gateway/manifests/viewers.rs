@@ -65,6 +65,8 @@ impl Gateway {
         }
         let mut document = json!({
             "dicomweb": base.root(),
+            "wado_uri": format!("{}/wado", exchange.manifest_url(id)),
+            "needs": needs(base.root(), exchange.base_url(Root::All).root()),
             "ohif": ohif,
             "weasis": {
                 "manifest": for_weasis,
@@ -247,6 +249,20 @@ fn natural(json: &[u8]) -> Result<Value, body::Error> {
 fn studies(manifest: &Registered) -> Vec<String> {
     let studies = manifest.holding.studies.iter();
     studies.map(|study| study.uid.to_string()).collect()
+}
+
+/// Whatever each link needs besides the gateway, for the person who sets a viewer up.
+fn needs(root: &str, root_of_all: &str) -> Value {
+    json!({
+        "ohif": "an OHIF with the data sources dicomwebproxy and dicomjson, its address in \
+                 viewers.ohif_url, its origin in cors.origins",
+        "weasis": "Weasis 4, installed where the link is opened, and able to reach this gateway",
+        "invoke_image_display": format!(
+            "an image display with IHE Invoke Image Display (RAD-106), its address in \
+             viewers.invoke_image_display_url. The link names studies only: the display must have \
+             {root_of_all} (all manifests) or {root} (this one) as its DICOMweb server"
+        ),
+    })
 }
 
 // RAD TF-2 4.106.4.1.2: study level, with the UIDs of the studies.

@@ -1,6 +1,7 @@
-//! Software of others against the gateway: Orthanc, pydicom, dcmtk, dicomweb-client, OHIF.
+//! Software of others against the gateway: Orthanc, pydicom, dcmtk, dicomweb-client, OHIF, Weasis.
 
 mod orthanc;
 mod orthanc_communities;
 mod real_files;
 mod viewers;
+mod weasis;

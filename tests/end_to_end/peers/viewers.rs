@@ -89,12 +89,22 @@ async fn a_root_tells_what_it_can() {
         assert_eq!(answer.field("content-type"), "application/vnd.sun.wadl+xml");
         assert!(answer.text().contains("studies/{study}/metadata"));
         let json = [("accept", "application/json")];
-        let answer = rig.ask(Method::OPTIONS, &path, &json, Bytes::new()).await;
-        assert!(
-            answer.json()["resources"]
-                .as_array()
-                .is_some_and(|all| all.len() > 10)
-        );
+        for method in [Method::OPTIONS, Method::GET] {
+            let answer = rig.ask(method, &path, &json, Bytes::new()).await;
+            assert_eq!(answer.field("allow"), "GET, HEAD, OPTIONS");
+            let told = answer.json();
+            let paths = told["resources"].as_array().expect("a list");
+            assert!(paths.len() > 20, "{told:#}");
+        }
+        // A browser that somebody points at a root.
+        let answer = rig.get(&path, &[("accept", "text/html,*/*;q=0.8")]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert_eq!(answer.field("content-type"), "application/vnd.sun.wadl+xml");
+        let answer = rig.ask(Method::HEAD, &path, &[], Bytes::new()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert!(answer.body.is_empty());
+        let answer = rig.ask(Method::DELETE, &path, &[], Bytes::new()).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
     }
     let answer = rig
         .ask(
@@ -107,8 +117,48 @@ async fn a_root_tells_what_it_can() {
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
     assert_eq!(answer.field("allow"), "GET, HEAD");
     let nobody = format!("/manifests/{}/dicomweb", "0".repeat(32));
-    let answer = rig.ask(Method::OPTIONS, &nobody, &[], Bytes::new()).await;
-    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    for method in [Method::OPTIONS, Method::GET] {
+        let answer = rig.ask(method, &nobody, &[], Bytes::new()).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    }
+    // The root over all manifests too.
+    let answer = rig.get("/dicomweb", &[]).await;
+    assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_root_answers_wado_uri_as_the_address_beside_it_does() {
+    let (rig, manifest, study, _origin) = rig("").await;
+    let instance = &study.instances()[0];
+    let query = format!(
+        "studyUID={}&seriesUID={}&objectUID={}&contentType=application%2Fdicom&transferSyntax=*",
+        instance.study, instance.series, instance.uid
+    );
+    let root = manifest.root.trim_end_matches('/');
+    let manifest = root.trim_end_matches("/dicomweb");
+    let roots = [
+        root.to_owned(),
+        format!("{root}/"),
+        format!("{root}/wado"),
+        format!("{manifest}/wado"),
+        "/dicomweb".to_owned(),
+        "/dicomweb/wado".to_owned(),
+    ];
+    for path in &roots {
+        for request in ["requestType=WADO", "REQUESTTYPE=wado"] {
+            let path = format!("{path}?{request}&{query}");
+            let answer = rig.get(&path, &[("accept", "text/html")]).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}");
+            let media_type = answer.field("content-type");
+            assert!(media_type.starts_with("application/dicom;"), "{media_type}");
+            assert_eq!(answer.body, instance.bytes);
+        }
+        let answer = rig.get(&format!("{path}?requestType=WADO"), &[]).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        let strange = query.replace(&instance.uid, "1.2.3.4");
+        let path = format!("{path}?requestType=WADO&{strange}");
+        assert_eq!(rig.get(&path, &[]).await.status, StatusCode::NOT_FOUND);
+    }
 }
 
 #[tokio::test]
@@ -134,6 +184,27 @@ async fn hand_offs_lead_to_the_root_of_the_manifest() {
             study.uid
         )
     );
+    let needs = viewers["needs"]["invoke_image_display"].as_str();
+    let needs = needs.expect("a text");
+    assert!(needs.contains(&manifest.root.trim_end_matches('/').to_owned()));
+    assert!(
+        needs.contains("viewers.invoke_image_display_url"),
+        "{needs}"
+    );
+    let links = &rig
+        .get(&format!("/manifests/{}", manifest.id), &[])
+        .await
+        .json()["links"];
+    let listed = &rig.get("/manifests", &[]).await.json()["manifests"][0]["links"];
+    assert_eq!(links, listed);
+    for (name, path) in [
+        ("viewers", "viewers"),
+        ("wado_uri", "wado"),
+        ("dicomweb", "dicomweb"),
+    ] {
+        let url = format!("http://{}/manifests/{}/{path}", rig.public, manifest.id);
+        assert_eq!(links[name], Value::from(url), "{links}");
+    }
     let proxy = rig
         .get(&format!("{base}/ohif-dicomwebproxy.json"), &[])
         .await
@@ -215,14 +286,14 @@ impl Ohif {
 }
 
 /// The demonstration: two communities, between them nothing but *Get Instances* over XC-WADO.
-struct Demo {
+pub(super) struct Demo {
     child: Child,
-    root: String,
+    pub(super) root: String,
     manifest: PathBuf,
 }
 
 impl Demo {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_xcwado"))
             .args(["demo", "--port", "0"])
             .stdout(Stdio::piped())
@@ -258,7 +329,7 @@ impl Drop for Demo {
     }
 }
 
-fn fetch(url: &str) -> Value {
+pub(super) fn fetch(url: &str) -> Value {
     let output = Command::new("curl")
         .args(["-sS", "--fail", "--noproxy", "*", url])
         .output()
