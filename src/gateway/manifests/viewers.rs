@@ -17,7 +17,8 @@ use crate::gateway::manifests::summary::with_list;
 use crate::gateway::{Error, Gateway};
 use crate::manifest::{Id, Registered, Series, instance_row, series_row, study_row};
 use crate::present::document::{Writer, document};
-use crate::present::{metadata, viewers, weasis};
+use crate::present::viewers::{self, OhifInstance};
+use crate::present::{metadata, weasis};
 use crate::request::{Root, Viewer, accept};
 use crate::resource::Target;
 use crate::retrieve::{Missing, Plan};
@@ -157,13 +158,20 @@ impl Ohif {
         writer.text("{\"studies\":[").await?;
         let mut before_study = "";
         for study in &self.manifest.holding.studies {
-            let of_study = viewers::ohif_study(&study_row(study, root));
+            let given = study.series.iter().zip(plans.as_slice());
+            let given: Vec<&Series> = given
+                // OHIF would wait for a series without a source.
+                .filter(|(_, plan)| !plan.jobs.is_empty())
+                .map(|(series, _)| series)
+                .collect();
+            let instances = given.iter().map(|series| series.instances.len()).sum();
+            let row = study_row(study, root);
+            let of_study = viewers::ohif_study(&row, instances, &modalities(&given));
             let head = with_list(&of_study.into(), "series");
             writer.text(&format!("{before_study}{head}")).await?;
             before_study = ",";
             let mut before = "";
             for (series, plan) in study.series.iter().zip(plans.by_ref()) {
-                // OHIF would wait for a series without a source.
                 if plan.jobs.is_empty() {
                     continue;
                 }
@@ -192,18 +200,21 @@ impl Ohif {
         }
         let mut before = "";
         while let Some(instance) = retrieval.instances.next().await? {
-            let path = instance.identity.target().path();
+            let address = format!("{root}/{}", instance.identity.target().path());
+            let transfer_syntax = instance.identity.transfer_syntax.clone();
             let mut described = described(context, instance).await?;
             let most = metadata::most_of_text(&described.json);
             described.share.grow(most).await?;
             let json = metadata::rooted(&described.json, root);
-            let natural = natural(&json)?;
-            let url =
-                format!("dicomweb:{root}/{path}?accept=application/dicom%3B%20transfer-syntax%3D*");
-            let one = json!({ "metadata": natural, "url": url });
-            let one = format!("{before}{one}").into();
+            let broken = body::Error::Malformed("the metadata are no JSON");
+            let set: Map<String, Value> = serde_json::from_slice(&json).map_err(|_ours| broken)?;
+            let instance = OhifInstance::new(&set, &address, &transfer_syntax);
+            let one = format!("{before}{}", instance.entry()).into();
             writer.body(Body::full(described.share.hold(one))).await?;
             before = ",";
+            for entry in instance.further_entries() {
+                writer.text(&format!(",{entry}")).await?;
+            }
         }
         Ok(())
     }
@@ -240,10 +251,18 @@ async fn for_weasis(
     Ok(writer)
 }
 
-fn natural(json: &[u8]) -> Result<Value, body::Error> {
-    let broken = body::Error::Malformed("the metadata are no JSON");
-    let set: Map<String, Value> = serde_json::from_slice(json).map_err(|_ours| broken)?;
-    Ok(viewers::naturalized(&set).into())
+/// The modalities of these series, each once.
+fn modalities<'a>(series: &[&'a Series]) -> Vec<&'a str> {
+    let mut modalities = Vec::new();
+    for modality in series
+        .iter()
+        .filter_map(|series| series.modality.as_deref())
+    {
+        if !modalities.contains(&modality) {
+            modalities.push(modality);
+        }
+    }
+    modalities
 }
 
 fn studies(manifest: &Registered) -> Vec<String> {
