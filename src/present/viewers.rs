@@ -1,5 +1,6 @@
 //! Documents that open a manifest in a viewer. Pure.
 
+use dicom_dictionary_std::uids;
 use serde_json::{Map, Value, json};
 
 use crate::dicom::TransferSyntax;
@@ -111,44 +112,44 @@ impl OhifInstance {
     #[must_use]
     pub fn new(set: &Map<String, Value>, address: &str, transfer_syntax: &TransferSyntax) -> Self {
         let mut metadata = naturalized(set);
-        let mut direct = |tag: &str, is_direct: bool| {
-            let value = set.get(tag).filter(|_| is_direct);
-            if let Some((value, keyword)) = value.zip(super::xml::keyword(tag)) {
-                let link = value.get("BulkDataURI");
-                let rendered = format!("{address}/rendered");
-                let link = link.map(|link| ("BulkDataURI".to_owned(), link.clone()));
-                let direct = ("DirectRetrieveURL".to_owned(), rendered.into());
-                let value: Map<String, Value> = link.into_iter().chain([direct]).collect();
-                metadata.insert(keyword.to_owned(), value.into());
-            }
-        };
-        // OHIF shows a document or plays a video from this address. Without it, it asks its own
-        // server, because this data source has no root.
-        direct(
-            ENCAPSULATED_DOCUMENT,
-            first(set, MIME_TYPE) == Some("application/pdf"),
-        );
-        direct(PIXEL_DATA, transfer_syntax.is_video());
-        if transfer_syntax.is_video() {
-            // OHIF knows a video by it.
+        let rendered = format!("{address}/rendered");
+        let is_video = transfer_syntax.is_video();
+        // Without an address in its value, OHIF asks its own server for a document, because this
+        // data source has no root.
+        if let Some(document) = set.get(ENCAPSULATED_DOCUMENT).filter(|_| is_pdf(set)) {
+            let document = with_address(document, &rendered);
+            metadata.insert("EncapsulatedDocument".to_owned(), document);
+        }
+        let frames = metadata.get("NumberOfFrames").and_then(number);
+        let has_entries = |frames: &u64| !is_video && (2..=MOST_FRAMES).contains(frames);
+        if is_video {
+            // OHIF knows a video by this attribute.
             let syntax = Value::from(transfer_syntax.as_str());
             metadata.insert("AvailableTransferSyntaxUID".to_owned(), syntax);
         }
-        let frames = metadata.get("NumberOfFrames").and_then(number);
-        let has_many = frames.filter(|_| !transfer_syntax.is_video());
+        if let Some(pixels) = set.get(PIXEL_DATA).filter(|_| is_video) {
+            metadata.insert("PixelData".to_owned(), with_address(pixels, &rendered));
+        }
         Self {
-            url: format!("dicomweb:{address}?accept=application/dicom%3B%20transfer-syntax%3D*"),
-            frames: has_many
-                .filter(|frames| (2..=MOST_FRAMES).contains(frames))
-                .unwrap_or(1),
+            // OHIF plays a video from the address of its instance.
+            url: if is_video {
+                rendered
+            } else {
+                format!("dicomweb:{address}?accept=application/dicom%3B%20transfer-syntax%3D*")
+            },
+            frames: frames.filter(has_entries).unwrap_or(1),
             metadata,
         }
     }
 
     /// The entry of the instance, or of its first frame, which describes the instance.
     #[must_use]
-    pub fn entry(&self) -> Value {
-        json!({ "metadata": self.metadata, "url": self.url_of(1) })
+    pub fn entry(&self) -> String {
+        let metadata = serde_json::to_string(&self.metadata).expect("memory takes every text");
+        format!(
+            "{{\"metadata\":{metadata},\"url\":{}}}",
+            Value::from(self.url_of(1))
+        )
     }
 
     /// The entries of the other frames. OHIF takes from them nothing but the address; attributes of
@@ -173,6 +174,7 @@ impl OhifInstance {
 
 const ENCAPSULATED_DOCUMENT: &str = "00420011";
 const MIME_TYPE: &str = "00420012";
+const SOP_CLASS: &str = "00080016";
 const PIXEL_DATA: &str = "7FE00010";
 const IN_EACH_ENTRY: &[&str] = &[
     "SOPInstanceUID",
@@ -184,6 +186,23 @@ const IN_EACH_ENTRY: &[&str] = &[
     "Rows",
     "Columns",
 ];
+
+/// A value as it stands in metadata or, if it does not stand there itself, the address at which a
+/// browser gets it.
+fn with_address(value: &Value, address: &str) -> Value {
+    match (value.get("InlineBinary"), value.get("BulkDataURI")) {
+        (Some(inline), _) => json!({ "InlineBinary": inline }),
+        (None, Some(link)) => json!({ "BulkDataURI": link, "DirectRetrieveURL": address }),
+        (None, None) => json!({ "DirectRetrieveURL": address }),
+    }
+}
+
+fn is_pdf(set: &Map<String, Value>) -> bool {
+    match first(set, MIME_TYPE) {
+        Some(media_type) => media_type.eq_ignore_ascii_case("application/pdf"),
+        None => first(set, SOP_CLASS) == Some(uids::ENCAPSULATED_PDF_STORAGE),
+    }
+}
 
 /// The first value of a text attribute.
 fn first<'a>(set: &'a Map<String, Value>, tag: &str) -> Option<&'a str> {
@@ -222,7 +241,8 @@ mod tests {
     fn instance(set: Value, transfer_syntax: &str) -> Vec<Value> {
         let syntax = TransferSyntax::parse(transfer_syntax).expect("a uid");
         let instance = OhifInstance::new(&row(set), HERE, &syntax);
-        [instance.entry()]
+        let first = serde_json::from_str(&instance.entry()).expect("JSON");
+        [first]
             .into_iter()
             .chain(instance.further_entries())
             .collect()
@@ -279,6 +299,15 @@ mod tests {
             pdf[0]["metadata"]["EncapsulatedDocument"],
             json!({"BulkDataURI": "https://h/b", "DirectRetrieveURL": format!("{HERE}/rendered")})
         );
+        let small = json!({
+            "00080016": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.104.1"]},
+            "00420011": {"vr": "OB", "InlineBinary": "JVBERg=="},
+        });
+        let small = instance(small, "1.2.840.10008.1.2.1");
+        assert_eq!(
+            small[0]["metadata"]["EncapsulatedDocument"],
+            json!({"InlineBinary": "JVBERg=="})
+        );
         let stl = instance(document("model/stl"), "1.2.840.10008.1.2.1");
         assert!(stl[0]["metadata"].get("EncapsulatedDocument").is_none());
         let cine = json!({
@@ -287,6 +316,7 @@ mod tests {
         });
         let video = instance(cine.clone(), "1.2.840.10008.1.2.4.102");
         assert_eq!(video.len(), 1);
+        assert_eq!(video[0]["url"], format!("{HERE}/rendered"));
         let metadata = &video[0]["metadata"];
         assert_eq!(
             metadata["PixelData"]["DirectRetrieveURL"],
