@@ -2,6 +2,7 @@
 
 mod addresses;
 mod damage;
+mod instances_only;
 mod misbehaving;
 mod repair;
 mod wado_uri;

@@ -251,6 +251,11 @@ impl Worker {
     }
 }
 
+/// Whether the source denies that it has the target.
+fn is_absence(error: &source::Error) -> bool {
+    matches!(error, source::Error::NotFound | source::Error::Gone)
+}
+
 /// Whether an early retry is pointless.
 fn is_definite(error: &source::Error) -> bool {
     match error {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{AnswerEnd, NotKept, Worker, is_definite};
+use super::{AnswerEnd, NotKept, Worker, is_absence, is_definite};
 use crate::body;
 use crate::dicom::SopInstanceUid;
 use crate::retrieve::Job;
@@ -20,6 +20,9 @@ const TRIES: usize = 4;
 /// The same limit after the first delivery: this answer is broken anyway, but the next one profits
 /// from the known absences.
 const LATE_TRIES: usize = 64;
+/// Absences in a row after which the rest of a series is assumed to be absent too. An absence is a
+/// definite and quick answer, so there may be more of them than of failures.
+const ABSENCES: usize = 1_000;
 /// Instances requested in parallel ahead of the awaited one.
 const AHEAD: usize = 4;
 
@@ -105,7 +108,7 @@ impl Worker {
             awaited,
             begun: VecDeque::new(),
         };
-        let mut in_vain = 0;
+        let (mut in_vain, mut absent) = (0, 0);
         let mut outcome = AnswerEnd::Complete;
         while let Some(uid) = queue.awaited.pop_front() {
             let given = progress.given;
@@ -128,13 +131,19 @@ impl Worker {
                 self.last_error = Some(source::Error::NotAcceptable);
             }
             let is_given = progress.given > given;
-            in_vain = if is_given { 0 } else { in_vain + 1 };
+            let is_absent = end.is_none() && self.last_error.as_ref().is_some_and(is_absence);
+            (in_vain, absent) = match (is_given, is_absent) {
+                (true, _) => (0, 0),
+                (false, true) => (in_vain, absent + 1),
+                (false, false) => (in_vain + 1, absent),
+            };
             let may_come = in_vain > 0 && self.opened.is_none() && self.may_come();
             if may_come && !is_patient {
                 queue.awaited.push_back(uid);
                 continue;
             }
-            if in_vain >= self.most_tries() || self.is_hopeless() || may_come {
+            let is_in_vain = in_vain >= self.most_tries() || absent >= ABSENCES;
+            if is_in_vain || self.is_hopeless() || may_come {
                 break;
             }
         }
