@@ -50,6 +50,8 @@ pub fn ohif_proxy(root: &str, wado_uri: &str) -> Value {
                 // With a quoted value the browser would send every request for a frame twice.
                 "omitQuotationForMultipartRequest": true,
                 "bulkDataURI": { "enabled": true, "relativeResolution": "studies" },
+                // OHIF plays videos and shows documents from where they are `rendered`.
+                "singlepart": "video,pdf",
             }],
         },
     })

@@ -58,7 +58,7 @@ try {
       const isVideo = name === options.video;
       seen.sums = [seen.sum];
       await page.locator('.cornerstone-viewport-element').first().hover().catch(() => {});
-      if (isVideo) await page.locator('[data-cy="cine-player"] button, [title*="lay"]').first().click({ timeout: 2000 }).catch(() => {});
+      if (isVideo) await page.locator('[data-cy="cine-player-play-pause"]').first().click({ timeout: 2000 }).catch(() => {});
       for (let step = 0; step < 3; step += 1) {
         if (!isVideo) await page.keyboard.press('ArrowDown');
         await page.waitForTimeout(400);

@@ -4,4 +4,5 @@ mod orthanc;
 mod orthanc_communities;
 mod real_files;
 mod viewers;
+mod viewers_by_kind;
 mod weasis;

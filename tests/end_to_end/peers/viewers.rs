@@ -248,14 +248,14 @@ async fn hand_offs_lead_to_the_root_of_the_manifest() {
 }
 
 /// OHIF and the browser that opens it.
-struct Ohif {
+pub(super) struct Ohif {
     dist: PathBuf,
-    playwright: PathBuf,
+    pub(super) playwright: PathBuf,
 }
 
 impl Ohif {
     /// `None` if something is missing; standard error names it.
-    fn find() -> Option<Self> {
+    pub(super) fn find() -> Option<Self> {
         let path = |name| std::env::var_os(name).map(PathBuf::from);
         let (Some(dist), Some(playwright)) = (path("OHIF_DIST"), path("PLAYWRIGHT")) else {
             left_out(
@@ -269,10 +269,15 @@ impl Ohif {
 
     /// Opens a study, and reports what the browser shows.
     fn view(&self, root: &str, name: &str, options: &[&str]) -> Value {
+        self.run("view.mjs", root, name, options)
+    }
+
+    /// What a script of `tests/ohif` reports; its pictures are in `target/screenshots`.
+    pub(super) fn run(&self, script: &str, root: &str, name: &str, options: &[&str]) -> Value {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let shots = here.join("target/screenshots").join(name);
         let output = Command::new("node")
-            .arg(here.join("tests/ohif/view.mjs"))
+            .arg(here.join("tests/ohif").join(script))
             .args([self.dist.as_os_str(), OsStr::new(root), shots.as_os_str()])
             .args(options)
             .env("PLAYWRIGHT", &self.playwright)
