@@ -1,8 +1,8 @@
 """Writes a study with one series of each kind that a viewer opens in a way of its own.
 
-    python viewer_files.py FOLDER VIDEO.mp4
+    python viewer_files.py FOLDER [VIDEO.mp4]
 
-The series: a PDF document, a cine of 12 coloured frames, a whole-slide image of 2 x 2 tiles, a video. The files are
+The series: a PDF document, a cine of 12 coloured frames, a whole-slide image of 2 x 2 tiles, the video if there is one. The files are
 in FOLDER/files, the manifest is FOLDER/manifest.json. The last line is a report in JSON.
 """
 
@@ -63,7 +63,10 @@ def pdf():
         places.append(len(out))
         out += b"%d 0 obj%s endobj\n" % (number, content)
     table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    out += b"xref\n0 6\n0000000000 65535 f \n%strailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (table, len(out))
+    out += b"xref\n0 6\n0000000000 65535 f \n%strailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (
+        table,
+        len(out),
+    )
     made = instance(1, PDF_CLASS, "DOC", "A document")
     made.ConversionType, made.BurnedInAnnotation, made.DocumentTitle = "WSD", "NO", "A document"
     made.MIMETypeOfEncapsulatedDocument = "application/pdf"
@@ -116,7 +119,11 @@ def slide():
     illumination, colour_code = Dataset(), Dataset()
     illumination.CodeValue, illumination.CodingSchemeDesignator = "111744", "DCM"
     illumination.CodeMeaning = "Brightfield illumination"
-    colour_code.CodeValue, colour_code.CodingSchemeDesignator, colour_code.CodeMeaning = "414298005", "SCT", "Full Spectrum"
+    colour_code.CodeValue, colour_code.CodingSchemeDesignator, colour_code.CodeMeaning = (
+        "414298005",
+        "SCT",
+        "Full Spectrum",
+    )
     path.IlluminationTypeCodeSequence = Sequence([illumination])
     path.IlluminationColorCodeSequence = Sequence([colour_code])
     made.TotalPixelMatrixOriginSequence = Sequence([origin])
@@ -152,7 +159,11 @@ def manifest(made):
     ]
     study = {"resourceType": "ImagingStudy", "status": "available", "subject": {"reference": "urn:uuid:patient"}}
     study |= {"identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{STUDY}"}], "series": series}
-    patient = {"resourceType": "Patient", "identifier": [{"value": "KINDS"}], "name": [{"family": "Kinds", "given": ["All"]}]}
+    patient = {
+        "resourceType": "Patient",
+        "identifier": [{"value": "KINDS"}],
+        "name": [{"family": "Kinds", "given": ["All"]}],
+    }
     resources = {"study": study, "endpoint": endpoint, "patient": patient}
     entries = [{"fullUrl": f"urn:uuid:{name}", "resource": resource} for name, resource in resources.items()]
     return {"resourceType": "Bundle", "type": "collection", "entry": entries}
@@ -160,7 +171,7 @@ def manifest(made):
 
 folder = Path(sys.argv[1])
 (folder / "files").mkdir(parents=True)
-every = [pdf(), cine(), slide(), video(Path(sys.argv[2]).read_bytes())]
+every = [pdf(), cine(), slide(), *(video(Path(name).read_bytes()) for name in sys.argv[2:])]
 for one in every:
     one.save_as(folder / "files" / f"{one.SOPInstanceUID}.dcm", enforce_file_format=True)
 (folder / "manifest.json").write_text(json.dumps(manifest(every)))

@@ -1,5 +1,6 @@
-//! Software of others against the gateway: Orthanc, pydicom, dcmtk, dicomweb-client, OHIF, Weasis.
+//! Software of others against the gateway: Orthanc, pydicom, dcmtk, clients in Python, OHIF, Weasis.
 
+mod clients;
 mod orthanc;
 mod orthanc_communities;
 mod real_files;
