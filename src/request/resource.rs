@@ -90,11 +90,16 @@ impl Grammar {
                 let request = XcWado::parse(path, query, self.tolerance)?;
                 Ok(Resource::XcWado(Box::new(request)))
             }
-            None => Ok(match Resource::parse(path)? {
+            None => {
+                let resource = Resource::parse(path)?;
                 // Weasis and others append the query to the address that they have of a server.
-                Resource::Root(root) if is_wado_uri(query) => Resource::Wado(root),
-                resource => resource,
-            }),
+                if let Resource::Root(root) = resource
+                    && is_wado_uri(query)
+                {
+                    return Ok(Resource::Wado(root));
+                }
+                Ok(resource)
+            }
         }
     }
 }

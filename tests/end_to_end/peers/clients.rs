@@ -10,9 +10,10 @@ use crate::rig::orthanc::{Orthanc, Prerequisites, STUDY};
 use crate::rig::tools::python;
 
 async fn told(orthanc: &Orthanc, method: Method, path: &str, body: Value) -> Value {
-    let body = match body {
-        Value::Null => Bytes::new(),
-        body => Bytes::from(body.to_string()),
+    let body = if body.is_null() {
+        Bytes::new()
+    } else {
+        Bytes::from(body.to_string())
     };
     let answer = orthanc.ask(method, path, body).await;
     assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");

@@ -435,3 +435,44 @@ fn ohif_lists_only_the_series_that_were_selected() {
     );
     all_is_drawn(&seen, &[AXIAL, CORONAL]);
 }
+
+#[test]
+fn dwv_draws_instances_and_series_by_wado_rs_and_wado_uri() {
+    let path = |name| std::env::var_os(name).map(PathBuf::from);
+    let (Some(modules), Some(playwright)) = (path("DWV"), path("PLAYWRIGHT")) else {
+        left_out("dwv", "DWV and PLAYWRIGHT are not set; tests/run sets them");
+        return;
+    };
+    let demo = Demo::start();
+    let listed = fetch(&format!("{}/instances", demo.root));
+    let uid = |tag: &str| listed[30][tag]["Value"][0].as_str().expect("a uid");
+    let instance = uid("00081190");
+    let (series, _) = instance.split_once("/instances").expect("a series");
+    let manifest = demo.root.trim_end_matches("/dicomweb");
+    let wado_uri = format!(
+        "{manifest}/wado?requestType=WADO&studyUID={}&seriesUID={}&objectUID={}\
+         &contentType=application/dicom&transferSyntax=*",
+        uid("0020000D"),
+        uid("0020000E"),
+        uid("00080018")
+    );
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (name, url) in [
+        ("instance", instance),
+        ("series", series),
+        ("wado-uri", &wado_uri),
+    ] {
+        let shot = here.join(format!("target/screenshots/dwv-{name}.png"));
+        let output = Command::new("node")
+            .arg(here.join("tests/ohif/dwv.mjs"))
+            .args([modules.as_os_str(), shot.as_os_str(), OsStr::new(url)])
+            .env("PLAYWRIGHT", &playwright)
+            .output()
+            .expect("node runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let seen: Value = serde_json::from_str(text.trim()).unwrap_or_default();
+        assert_eq!(seen["errors"], serde_json::json!([]), "{name}: {output:?}");
+        assert_eq!(seen["events"][0][0], "load", "{name}: {seen:#}");
+        assert!(seen["levels"].as_u64() > Some(50), "{name}: {seen:#}");
+    }
+}
