@@ -58,12 +58,11 @@ impl Skimmed {
             return Ok(Encapsulated { spans });
         }
         let mut fragments = Fragments::new(reader, &self.transfer_syntax, room);
-        let Some(frames) = geometry.frames else {
-            return fragments.walk(None).await?.begun_or_all();
-        };
         let basic = offsets(&table);
         let extended = self.extended_offsets();
         for offsets in [extended, basic].into_iter().flatten() {
+            let counted = u32::try_from(offsets.len()).unwrap_or(u32::MAX).min(room);
+            let frames = geometry.frames.unwrap_or(counted);
             let Some(spans) = spans_of(first, &offsets, frames) else {
                 continue;
             };
@@ -73,7 +72,11 @@ impl Skimmed {
                 return Ok(Encapsulated { spans });
             }
         }
-        fragments.walk(None).await?.of(frames)
+        let fragments = fragments.walk(None).await?;
+        match geometry.frames {
+            Some(frames) => fragments.of(frames),
+            None => fragments.begun_or_all(),
+        }
     }
 
     /// The Extended Offset Table (7FE0,0001), unless it was too large to be kept.
@@ -174,7 +177,7 @@ impl Fragments {
                 self.is_whole = true;
                 break;
             };
-            self.reader.fill(4.min(length as usize)).await?;
+            self.reader.fill(8.min(length as usize)).await?;
             self.last = Some(start);
             self.all.add(start);
             if length > 0 {
@@ -252,10 +255,13 @@ impl Starts {
     }
 }
 
-// JPEG and JPEG-LS begin with SOI, JPEG 2000 with SOC and SIZ.
+// JPEG and JPEG-LS begin with SOI, JPEG 2000 with SOC and SIZ, RLE with the number of its segments
+// and the place of the first (PS3.5 G.5).
 fn begins_codestream(bytes: &[u8], transfer_syntax: &TransferSyntax) -> bool {
     match transfer_syntax.as_str() {
-        "1.2.840.10008.1.2.5" => false,
+        "1.2.840.10008.1.2.5" => {
+            matches!(bytes, [1..=15, 0, 0, 0, 64, 0, 0, 0, ..])
+        }
         _ => bytes.starts_with(&[0xFF, 0xD8, 0xFF]) || bytes.starts_with(&[0xFF, 0x4F, 0xFF, 0x51]),
     }
 }

@@ -118,3 +118,63 @@ fn unpack(packed: &[u8], most: usize, mut put: impl FnMut(usize, u8)) -> usize {
     }
     done
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame of one segment.
+    fn frame(packed: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER];
+        (bytes[0], bytes[4]) = (1, 64);
+        bytes.extend_from_slice(packed);
+        bytes
+    }
+
+    fn single(rows: u32, columns: u32) -> Geometry {
+        Geometry::grey(rows, columns, 1, 1)
+    }
+
+    #[test]
+    fn single_bits_come_in_bytes_of_their_own_or_eight_in_one() {
+        // 1 0 1 1 0 0 0 0, 1 0: a byte for each, of 1 or of 255.
+        let apart = frame(&[9, 1, 0, 255, 1, 0, 0, 0, 0, 1, 0]);
+        let packed = frame(&[1, 0b0000_1101, 0b0000_0001]);
+        for bytes in [apart, packed] {
+            let samples = decode(&single(2, 5), &bytes).expect("samples");
+            assert_eq!((samples.bits, &samples.bytes[..]), (1, &[0b1101, 1][..]));
+        }
+        assert!(decode(&single(2, 5), &frame(&[0, 7])).is_err());
+    }
+
+    #[test]
+    fn numbers_of_twelve_allocated_bits_take_two_bytes() {
+        let mut bytes = frame(&[1, 0x0A, 0x0B, 1, 0x34, 0x56]);
+        (bytes[0], bytes[8]) = (2, 67);
+        let samples = decode(&Geometry::grey(1, 2, 12, 12), &bytes).expect("samples");
+        assert_eq!(
+            (samples.bits, &samples.bytes[..]),
+            (16, &[0x34, 0x0A, 0x56, 0x0B][..])
+        );
+    }
+
+    #[test]
+    fn what_is_damaged_ends_with_an_error() {
+        let whole = frame(&[0xFD, 7, 128, 1, 8, 9, 0xFF, 3]);
+        let geometry = Geometry::grey(2, 4, 8, 8);
+        let samples = decode(&geometry, &whole).expect("samples");
+        assert_eq!(samples.bytes, [7, 7, 7, 7, 8, 9, 3, 3]);
+        for length in 0..whole.len() {
+            assert!(decode(&geometry, &whole[..length]).is_err(), "{length}");
+        }
+        for at in 0..whole.len() {
+            for change in 1..=u8::MAX {
+                let mut other = whole.clone();
+                other[at] ^= change;
+                // Whatever comes of it, it comes.
+                let _ = decode(&geometry, &other);
+                let _ = decode(&single(2, 4), &other);
+            }
+        }
+    }
+}

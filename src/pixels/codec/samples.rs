@@ -54,3 +54,7 @@ impl Samples {
 pub(in crate::pixels) fn damaged(why: impl ToString) -> Error {
     Error::Damaged(why.to_string())
 }
+
+#[cfg(test)]
+#[path = "samples_tests.rs"]
+mod tests;
