@@ -3,7 +3,9 @@
 use http::StatusCode;
 
 use super::Instances;
-use crate::rig::Answer;
+use crate::rig::origin::Origin;
+use crate::rig::pixels::{encapsulated, native, study};
+use crate::rig::{Answer, Rig};
 
 const DECODED: &str =
     "multipart/related; type=\"application/octet-stream\"; transfer-syntax=1.2.840.10008.1.2.1";
@@ -153,4 +155,137 @@ async fn what_others_are_lenient_about_is_shown_as_it_is_meant() {
     assert_eq!(instances.frame(27, 1, DECODED).await, low);
     // One sample short.
     assert_eq!(instances.picture(28).await.last(), Some(&0));
+}
+
+/// An RLE frame of eight pixels of this level.
+fn rle(level: u8) -> Vec<u8> {
+    let mut bytes = vec![0; 66];
+    (bytes[0], bytes[4]) = (1, 64);
+    (bytes[64], bytes[65]) = (0xF9, level);
+    bytes
+}
+
+/// An instance with this Number of Frames: a value representation and a value of even length.
+fn numbered(mut instance: Vec<u8>, vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
+    let head = b"\x28\0\x08\0IS";
+    let at = memchr::memmem::find(&instance, head).expect("Number of Frames");
+    let length = u16::from_le_bytes([instance[at + 6], instance[at + 7]]);
+    let element = [&head[..4], vr, &(value.len() as u16).to_le_bytes(), value].concat();
+    instance.splice(at..at + 8 + usize::from(length), element);
+    instance
+}
+
+fn unnumbered(instance: Vec<u8>) -> Vec<u8> {
+    let mut instance = numbered(instance, b"IS", b"");
+    let at = memchr::memmem::find(&instance, b"\x28\0\x08\0IS").expect("Number of Frames");
+    instance.drain(at..at + 8);
+    instance
+}
+
+#[tokio::test]
+async fn frames_are_counted_where_their_number_is_none() {
+    const RLE: &str = "1.2.840.10008.1.2.5";
+    let frames = [10, 20, 30, 40].map(rle);
+    let fragments: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    let two = [&fragments[0][..64], &fragments[0][64..]];
+    let offsets: Vec<u32> = (0..4).map(|number| number * 74).collect();
+    let mut instances = Vec::new();
+    for table in [&offsets[..], &[]] {
+        let four = || encapsulated(4, table, &fragments);
+        instances.extend([
+            numbered(four(), b"IS", b"4.0 "),
+            numbered(four(), b"IS", b"four"),
+            numbered(four(), b"IS", b"4\\4 "),
+            numbered(four(), b"IS", b""),
+            numbered(four(), b"IS", b"0 "),
+            numbered(four(), b"IS", b"-4"),
+            numbered(four(), b"US", &[4, 0]),
+            numbered(four(), b"IS", b" +4 "),
+            unnumbered(four()),
+        ]);
+    }
+    let count = instances.len();
+    // Not told, and one: in two fragments, although RLE has one for each frame.
+    instances.push(unnumbered(encapsulated(1, &[], &two)));
+    let compressed = instances.into_iter().map(|bytes| (RLE, bytes));
+    let levels: Vec<u8> = [10, 20, 30, 40]
+        .iter()
+        .flat_map(|&level| [level; 8])
+        .collect();
+    let plain = [
+        numbered(native(4, 8, &levels), b"IS", b"four"),
+        numbered(native(4, 8, &levels), b"US", &[4, 0]),
+        numbered(native(4, 8, &levels), b"IS", b"4.0 "),
+    ];
+    let plain = plain
+        .into_iter()
+        .map(|bytes| ("1.2.840.10008.1.2.1", bytes));
+    let study = study(&compressed.chain(plain).collect::<Vec<_>>());
+    let origin = Origin::of(&study).await;
+    let rig = Rig::start(&origin.location(10));
+    let root = rig.register(study.fhir()).await.root;
+    for (number, instance) in study.instances().into_iter().enumerate() {
+        let url = format!("{root}{}", instance.path());
+        let is_one = number == count;
+        let (last, level) = if is_one { (1, 10) } else { (4, 40) };
+        let frame = rig
+            .get(&format!("{url}/frames/{last}"), &[("accept", DECODED)])
+            .await;
+        assert_eq!(frame.status, StatusCode::OK, "{number}: {frame:?}");
+        assert_eq!(&frame.parts()[0].bytes[..], [level; 8], "{number}");
+        let behind = rig
+            .get(
+                &format!("{url}/frames/{}", last + 1),
+                &[("accept", DECODED)],
+            )
+            .await;
+        assert_eq!(behind.status, StatusCode::NOT_FOUND, "{number}");
+        let whole = rig.get(&url, &[("accept", EXPLICIT)]).await;
+        assert_eq!(whole.status, StatusCode::OK, "{number}: {whole:?}");
+        let expected = if is_one { &levels[..8] } else { &levels[..] };
+        assert!(whole.body.ends_with(expected), "{number}: {whole:?}");
+        if number < count {
+            let four = b"\x28\0\x08\0IS\x02\x004 ";
+            assert!(
+                memchr::memmem::find(&whole.body, four).is_some(),
+                "{number}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn offset_tables_that_are_false_are_not_believed() {
+    const RLE: &str = "1.2.840.10008.1.2.5";
+    let frames = [10, 20, 30].map(rle);
+    let fragments: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    let with_empty = [&fragments[..], &[&[]]].concat();
+    let tables: [&[u32]; 7] = [
+        &[0, 74, 148],
+        &[0, 66, 132],
+        &[8, 82, 156],
+        &[0, 75, 149],
+        &[0, 0, 0],
+        &[0, 74],
+        &[0, 4000, 9000],
+    ];
+    let instances: Vec<_> = tables
+        .iter()
+        .flat_map(|table| [&fragments, &with_empty].map(|all| (RLE, encapsulated(3, table, all))))
+        .collect();
+    let study = study(&instances);
+    let origin = Origin::of(&study).await;
+    let rig = Rig::start(&origin.location(10));
+    let root = rig.register(study.fhir()).await.root;
+    for (number, instance) in study.instances().into_iter().enumerate() {
+        let url = format!("{root}{}/frames/1,2,3", instance.path());
+        let answer = rig.get(&url, &[("accept", DECODED)]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{number}: {answer:?}");
+        let parts = answer.parts();
+        let levels: Vec<_> = parts
+            .iter()
+            .map(|part| (part.bytes.len(), part.bytes[0]))
+            .collect();
+        assert_eq!(levels, [(8, 10), (8, 20), (8, 30)], "{number}");
+    }
 }
