@@ -27,6 +27,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian
 
+sys.dont_write_bytecode = True
 from encoders import EVEN_CODES, LONG_CODES, lossless_jpeg, rle
 
 warnings.simplefilter("ignore")

@@ -120,3 +120,7 @@ fn whole_scan<'a>(stream: &mut Stream<'a>) -> Result<Option<Bits<'a>>, Error> {
     }
     Ok(Some(bits))
 }
+
+#[cfg(test)]
+#[path = "baseline_tests.rs"]
+mod tests;

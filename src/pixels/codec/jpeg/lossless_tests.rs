@@ -243,7 +243,7 @@ fn what_is_damaged_ends_with_an_error() {
             assert!(decode(&geometry, &jpeg[..length]).is_err(), "{length}");
         }
         for at in 0..jpeg.len() {
-            for change in 1..=u8::MAX {
+            for change in (1..=u8::MAX).step_by(6) {
                 let mut other = jpeg.clone();
                 other[at] ^= change;
                 // Whatever comes of it, it comes.
