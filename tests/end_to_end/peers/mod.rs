@@ -1,6 +1,7 @@
 //! Software of others against the gateway: Orthanc, pydicom, dcmtk, clients in Python, OHIF, Weasis.
 
 mod clients;
+mod grid;
 mod orthanc;
 mod orthanc_communities;
 mod real_files;
