@@ -12,7 +12,7 @@ use crate::source::client::Client;
 use crate::source::greeting::{Error, Greeting};
 use crate::source::xc_wado::RespondingGateway;
 use crate::source::{self, Kind, Source};
-use crate::start::{Components, Failure, block_on, look};
+use crate::start::{Components, Failure, block_on, decoders, look};
 
 /// Days before its expiry from which a certificate's remaining days are shown.
 const SOON_DAYS: i64 = 21;
@@ -30,7 +30,13 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
             report.gateway(gateway).await;
         }
         report.own_certificates(&opened);
+        let sandbox = decoders(&config).sandbox().await;
+        report.problems += usize::from(sandbox.is_err());
         report.print();
+        match sandbox {
+            Ok(sandbox) => println!("decoders are {sandbox}"),
+            Err(_not_started) => println!("decoders do not start"),
+        }
         println!("{} manifests are registered", manifests.count());
         match report.problems {
             0 => Ok(()),

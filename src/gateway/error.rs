@@ -412,7 +412,8 @@ fn of_pixels(error: &pixels::Error) -> StatusCode {
         pixels::Error::Damaged(_)
         | pixels::Error::Unsupported(_)
         | pixels::Error::TooLarge
-        | pixels::Error::Exhausted => StatusCode::UNPROCESSABLE_ENTITY,
+        | pixels::Error::Exhausted
+        | pixels::Error::Forbidden => StatusCode::UNPROCESSABLE_ENTITY,
         pixels::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

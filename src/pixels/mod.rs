@@ -2,12 +2,14 @@
 //!
 //! Decoders do not run in the gateway's own process: they parse untrusted bytes, take time and
 //! memory, and some are not safe Rust. They run in child processes ([`Pool`]) with limits on memory
-//! and time, so a crash or a time-out costs one frame and not the gateway.
+//! and time, so a crash or a time-out costs one frame and not the gateway, and in a [`Sandbox`], so
+//! that a process which a frame has taken over reaches nothing else.
 
 mod codec;
 mod lettering;
 mod pool;
 mod render;
+mod sandbox;
 mod window;
 mod worker;
 
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use codec::decodable;
 pub use pool::{COMMAND, Pool, Settings};
+pub use sandbox::Sandbox;
 pub use worker::run;
 
 /// The most pixels of a frame that is decoded.
@@ -222,6 +225,9 @@ pub enum Error {
     /// The decoder exceeded its limit of time or memory.
     #[error("the decoder exceeded its limit of time or memory")]
     Exhausted,
+    /// The kernel has killed the decoder for a system call that decoders do not make.
+    #[error("the decoder was stopped: it tried to leave its sandbox")]
+    Forbidden,
     /// The queue for decoders is full.
     #[error("the queue for decoders is full")]
     Busy,
