@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::authorization::AuthorizationSettings;
 use crate::credentials::ClientFiles;
 use crate::network::Network;
 
@@ -26,6 +27,12 @@ pub struct Settings {
     pub certificate: Option<PathBuf>,
     /// PEM file of its private key.
     pub private_key: Option<PathBuf>,
+    /// Certificate revocation lists of the authorities, in PEM or DER.
+    pub revocation_lists: Vec<PathBuf>,
+    /// What we send with each request, if the server requires it.
+    pub authorization: Option<AuthorizationSettings>,
+    /// Whether that may be sent over http too.
+    pub authorization_in_clear: bool,
     /// Internal networks that its name may resolve to.
     pub allow_networks: Vec<Network>,
 }
@@ -40,6 +47,9 @@ impl Default for Settings {
             authorities: None,
             certificate: None,
             private_key: None,
+            revocation_lists: Vec::new(),
+            authorization: None,
+            authorization_in_clear: false,
             allow_networks: Vec::new(),
         }
     }
@@ -53,7 +63,27 @@ impl Settings {
             &mut self.certificate,
             &mut self.private_key,
         ];
-        files.into_iter().flatten()
+        files
+            .into_iter()
+            .flatten()
+            .chain(&mut self.revocation_lists)
+            .chain(
+                self.authorization
+                    .iter_mut()
+                    .flat_map(AuthorizationSettings::paths_mut),
+            )
+    }
+
+    /// Whether a secret would travel without TLS to one of these servers or to the authorization
+    /// server, and the settings do not allow that.
+    #[must_use]
+    pub fn would_tell_secrets<'a>(&'a self, servers: impl IntoIterator<Item = &'a str>) -> bool {
+        let Some(authorization) = &self.authorization else {
+            return false;
+        };
+        let mut all = servers.into_iter().chain(authorization.token_url());
+        let is_clear = |url: &str| !url.trim_start().to_ascii_lowercase().starts_with("https:");
+        !self.authorization_in_clear && all.any(is_clear)
     }
 
     /// The files for TLS.
@@ -63,6 +93,7 @@ impl Settings {
             authorities: self.authorities.clone(),
             certificate: self.certificate.clone(),
             private_key: self.private_key.clone(),
+            revocation_lists: self.revocation_lists.clone(),
         }
     }
 }
