@@ -25,9 +25,11 @@ use http_body_util::Full;
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
-pub use authorization::{AuthorizationSettings, Basic, ClientCredentials, Failure};
+pub use authorization::Failure;
 pub use response::{Response, ResponseBody};
-pub use settings::{HttpVersion, Settings, UnknownVersion};
+pub use settings::{
+    AuthorizationSettings, Basic, ClientCredentials, HttpVersion, Settings, UnknownVersion,
+};
 
 pub(super) use connector::server_name;
 

@@ -1,14 +1,12 @@
 //! The request for an access token: grant type `client_credentials` (RFC 6749 4.4), with a signed
 //! assertion (RFC 7523 2.2) or a client secret (RFC 6749 2.3.1).
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::Full;
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
 use url::form_urlencoded;
@@ -16,11 +14,10 @@ use url::form_urlencoded;
 use super::super::patience::Patience;
 use super::super::pool::Pool;
 use super::super::response::{Response, ResponseBody};
-use super::super::settings::HttpVersion;
+use super::super::settings::{ClientCredentials, HttpVersion};
 use super::super::{AGENT, retry_after};
 use super::basic;
-use crate::credentials::{ClientFiles, Error, RevocationList, SigningKey, Token, TokenSource};
-use crate::network::Network;
+use crate::credentials::{ClientFiles, Error, RevocationList, SigningKey, Token};
 use crate::source;
 use crate::source::resolver::Resolver;
 
@@ -33,32 +30,6 @@ const LARGEST_TOKEN: usize = 16 << 10;
 /// The lifetime of a token whose answer states none.
 const UNSTATED: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The settings of OAuth 2 client credentials.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClientCredentials {
-    /// The token endpoint; also the audience of assertions.
-    pub token_url: String,
-    /// Our client id.
-    pub client_id: String,
-    /// The scopes to ask for, separated by blanks.
-    pub scope: Option<String>,
-    /// PEM file of the private key for assertions (`private_key_jwt`).
-    pub private_key: Option<PathBuf>,
-    /// The `kid` of this key.
-    pub key_id: Option<String>,
-    /// The client secret instead (`client_secret_basic`).
-    pub client_secret: Option<TokenSource>,
-    /// PEM file of the authorities for the endpoint's certificate; the system's when absent.
-    pub authorities: Option<PathBuf>,
-    /// Certificate revocation lists of these authorities.
-    #[serde(default)]
-    pub revocation_lists: Vec<PathBuf>,
-    /// Internal networks that the endpoint's name may resolve to.
-    #[serde(default)]
-    pub allow_networks: Vec<Network>,
-}
 
 /// The right to ask for access tokens.
 pub(in crate::source::client) struct Grant {
@@ -115,24 +86,6 @@ pub enum Failure {
 }
 
 impl ClientCredentials {
-    pub(super) fn paths(&self) -> Vec<&PathBuf> {
-        let secret = self.client_secret.as_ref().and_then(TokenSource::file);
-        let files = [&self.private_key, &self.authorities];
-        files
-            .into_iter()
-            .flatten()
-            .chain(secret)
-            .chain(&self.revocation_lists)
-            .collect()
-    }
-
-    pub(super) fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        let secret = self.client_secret.as_mut().and_then(TokenSource::file_mut);
-        let files = [&mut self.private_key, &mut self.authorities];
-        let files = files.into_iter().flatten().chain(secret);
-        files.chain(&mut self.revocation_lists).collect()
-    }
-
     fn proof(&self) -> Result<Proof, Error> {
         match (&self.private_key, &self.client_secret) {
             (Some(key), None) => {
@@ -286,10 +239,10 @@ fn refusal(status: StatusCode, answer: Option<&Value>) -> Failure {
 
 impl Failure {
     fn of(error: &source::Error) -> Self {
-        match error {
-            source::Error::TimedOut => Self::TimedOut,
-            _unreachable => Self::Unreachable,
+        if *error == source::Error::TimedOut {
+            return Self::TimedOut;
         }
+        Self::Unreachable
     }
 }
 

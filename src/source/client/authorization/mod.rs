@@ -5,42 +5,19 @@ mod grant;
 mod tokens;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
-use serde::Deserialize;
 
+pub use grant::Failure;
 pub(super) use grant::Grant;
-pub use grant::{ClientCredentials, Failure};
 pub(super) use tokens::Tokens;
 
-use crate::credentials::{Error, RevocationList, TokenSource};
+use super::settings::{AuthorizationSettings, Basic};
+use crate::credentials::{Error, RevocationList};
 use crate::source;
-
-/// The settings.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum AuthorizationSettings {
-    /// A bearer token that stays the same.
-    Token(TokenSource),
-    /// HTTP basic authentication (RFC 7617).
-    Basic(Basic),
-    /// An access token from an authorization server.
-    ClientCredentials(Box<ClientCredentials>),
-}
-
-/// A user and a password.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Basic {
-    /// The user.
-    pub user: String,
-    /// The place of the password.
-    pub password: TokenSource,
-}
 
 /// What a client sends.
 #[derive(Clone)]
@@ -59,35 +36,6 @@ pub(super) struct Shown {
     pub(super) value: Option<HeaderValue>,
     /// The number of the access token in it.
     pub(super) token: Option<u64>,
-}
-
-impl AuthorizationSettings {
-    /// Its files.
-    pub fn paths(&self) -> Vec<&PathBuf> {
-        match self {
-            Self::Token(token) => token.file().into_iter().collect(),
-            Self::Basic(basic) => basic.password.file().into_iter().collect(),
-            Self::ClientCredentials(settings) => settings.paths(),
-        }
-    }
-
-    /// Its files, mutable.
-    pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
-        match self {
-            Self::Token(token) => token.file_mut().into_iter().collect(),
-            Self::Basic(basic) => basic.password.file_mut().into_iter().collect(),
-            Self::ClientCredentials(settings) => settings.paths_mut(),
-        }
-    }
-
-    /// The URL of the authorization server, if there is one.
-    #[must_use]
-    pub fn token_url(&self) -> Option<&str> {
-        match self {
-            Self::Token(_) | Self::Basic(_) => None,
-            Self::ClientCredentials(settings) => Some(&settings.token_url),
-        }
-    }
 }
 
 impl Basic {
