@@ -124,10 +124,12 @@ impl Config {
         paths.extend(&mut listen.certificate);
         paths.extend(&mut listen.private_key);
         paths.extend(&mut listen.client_authorities);
+        paths.extend(&mut listen.revocation_lists);
         if let Some(listen) = &mut self.gateway_listen {
             paths.push(&mut listen.certificate);
             paths.push(&mut listen.private_key);
             paths.push(&mut listen.client_authorities);
+            paths.extend(&mut listen.revocation_lists);
         }
         for location in &mut self.locations {
             paths.extend(&mut location.folder);

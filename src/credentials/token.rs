@@ -29,18 +29,29 @@ impl TokenSource {
     /// # Errors
     /// If it is missing or malformed (RFC 6750 2.1).
     pub fn load(&self) -> Result<Token, Error> {
-        let text = match self {
-            Self::File(path) => String::from_utf8_lossy(&read(path)?).into_owned(),
-            Self::Env(name) => {
-                std::env::var(name).map_err(|_unset| Error::NoVariable(name.clone()))?
-            }
-        };
-        let token = text.trim();
-        let is_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
-        if token.is_empty() || !token.chars().all(is_token) {
-            return Err(Error::NotAToken);
+        Token::parse(self.text()?.trim()).ok_or(Error::NotAToken)
+    }
+
+    /// Reads a password or a client secret instead.
+    ///
+    /// # Errors
+    /// If it is missing, empty, or has control characters.
+    pub fn secret(&self) -> Result<String, Error> {
+        let text = self.text()?;
+        let secret = text.trim();
+        if secret.is_empty() || secret.chars().any(char::is_control) {
+            return Err(Error::NotASecret);
         }
-        Ok(Token(token.to_owned()))
+        Ok(secret.to_owned())
+    }
+
+    fn text(&self) -> Result<String, Error> {
+        match self {
+            Self::File(path) => Ok(String::from_utf8_lossy(&read(path)?).into_owned()),
+            Self::Env(name) => {
+                std::env::var(name).map_err(|_unset| Error::NoVariable(name.clone()))
+            }
+        }
     }
 
     /// Its file, if it is in one.
@@ -62,6 +73,14 @@ impl TokenSource {
 }
 
 impl Token {
+    /// Parses a token (RFC 6750 2.1).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+        let is_one = !text.is_empty() && text.chars().all(is_token);
+        is_one.then(|| Self(text.to_owned()))
+    }
+
     /// The `Authorization` field with it.
     #[must_use]
     pub fn authorization(&self) -> HeaderValue {

@@ -291,8 +291,9 @@ impl Error {
             if let source::Error::Overloaded { retry_after } = error {
                 return Some(retry_after.unwrap_or(SOON));
             }
-            if let source::Error::Resting { retry_after } | source::Error::Crowded { retry_after } =
-                error
+            if let source::Error::Resting { retry_after }
+            | source::Error::NoToken { retry_after, .. }
+            | source::Error::Crowded { retry_after } = error
             {
                 return Some(*retry_after);
             }
@@ -395,6 +396,7 @@ fn of_source(error: &source::Error) -> StatusCode {
         source::Error::Status(508) => StatusCode::LOOP_DETECTED,
         source::Error::Overloaded { .. }
         | source::Error::Resting { .. }
+        | source::Error::NoToken { .. }
         | source::Error::Crowded { .. } => StatusCode::SERVICE_UNAVAILABLE,
         source::Error::NotModified
         | source::Error::Status(_)

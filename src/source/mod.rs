@@ -137,6 +137,14 @@ pub enum Error {
         /// The time until the next attempt.
         retry_after: Duration,
     },
+    /// The authorization server issues no access token for the source.
+    #[error("there is no access token for the source: {failure}")]
+    NoToken {
+        /// Why.
+        failure: client::Failure,
+        /// The time until the next attempt.
+        retry_after: Duration,
+    },
     /// An unexpected status, also for wrong credentials.
     #[error("the source answered with status {0}")]
     Status(u16),
@@ -177,6 +185,7 @@ impl Error {
             Self::Forbidden => "forbidden",
             Self::Overloaded { .. } => "overloaded",
             Self::Resting { .. } => "resting",
+            Self::NoToken { .. } => "no_token",
             Self::Status(_) => "status",
             Self::Malformed(_) => "malformed",
             Self::Crowded { .. } => "crowded",
@@ -201,6 +210,7 @@ impl Error {
             | Self::Forbidden
             | Self::Overloaded { .. }
             | Self::Resting { .. }
+            | Self::NoToken { .. }
             | Self::Status(_)
             | Self::Malformed(_)
             | Self::Crowded { .. }

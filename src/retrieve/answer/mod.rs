@@ -164,6 +164,7 @@ fn more_telling(one: Option<source::Error>, other: source::Error) -> source::Err
         source::Error::TimedOut => 5,
         source::Error::Overloaded { .. }
         | source::Error::Resting { .. }
+        | source::Error::NoToken { .. }
         | source::Error::Crowded { .. } => 6,
     };
     match one {

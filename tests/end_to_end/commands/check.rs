@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
 use crate::commands::process::{PROGRAM, Running, file, outcome, run, run_beside};
+use crate::rig::authority::Authority;
 use crate::rig::origin::{Origin, Reply};
 use crate::rig::study::{Study, at};
 
@@ -184,4 +185,33 @@ fn in_the_place_of_this_program() {
         .args(words)
         .exec();
     panic!("{error}");
+}
+
+#[tokio::test]
+async fn check_tells_the_age_of_revocation_lists() {
+    let authority = Authority::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let listen = authority.issue("127.0.0.1").gateway_listen(&authority);
+    let settings =
+        format!("home_community_id = \"1.2.3\"\n{listen}revocation_lists = [\"partners.crl\"]\n");
+    let config = file(&directory, "config.toml", settings);
+    let revoked = authority.issue("b.example");
+    for (days, code, valid) in [(30, 0, "until 20"), (-1, 1, "EXPIRED 20")] {
+        file(
+            &directory,
+            "partners.crl",
+            authority.revoke(&[&revoked], days),
+        );
+        let (found, output, errors) = outcome(&run_beside(&["check", "--config", &config]).await);
+        assert_eq!(found, code, "{output} {errors}");
+        let row = output.lines().find(|line| line.contains("partners.crl"));
+        let row = row.expect("a row");
+        for expected in ["gateway_listen", "5 days", valid] {
+            assert!(row.contains(expected), "{expected} in {row}");
+        }
+    }
+    file(&directory, "partners.crl", "rubbish");
+    let (code, _output, errors) = outcome(&run_beside(&["check", "--config", &config]).await);
+    assert_eq!(code, 1);
+    assert!(errors.contains("partners.crl"), "{errors}");
 }

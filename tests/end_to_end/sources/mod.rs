@@ -1,6 +1,7 @@
 //! Sources of every kind: sound, broken, slow to come back.
 
 mod addresses;
+mod authorization;
 mod damage;
 mod instances_only;
 mod misbehaving;

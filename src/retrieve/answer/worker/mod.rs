@@ -150,6 +150,7 @@ impl Worker {
             Some(
                 source::Error::Unreachable
                     | source::Error::Resting { .. }
+                    | source::Error::NoToken { .. }
                     | source::Error::Crowded { .. }
             )
         );
@@ -266,6 +267,7 @@ fn is_definite(error: &source::Error) -> bool {
         | source::Error::Forbidden
         | source::Error::Overloaded { .. }
         | source::Error::Resting { .. }
+        | source::Error::NoToken { .. }
         | source::Error::Crowded { .. }
         | source::Error::Status(_)
         | source::Error::Malformed(_)
