@@ -13,7 +13,7 @@ use crate::hop;
 use crate::multipart::Boundary;
 use crate::present::Presented;
 use crate::random;
-use crate::retrieve::Missing;
+use crate::retrieve::{Missing, PatientCheck};
 
 /// RFC 9211.
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -59,6 +59,24 @@ pub(crate) fn warn(response: &mut Response<Body>, text: &str) -> Result<(), Erro
     let warning = value(&format!("299 xcwado \"{text}\""))?;
     response.headers_mut().append(WARNING, warning);
     Ok(())
+}
+
+/// Warns of instances that name another patient than their manifest, as far as they are known.
+pub(crate) fn warn_of_patient(
+    response: &mut Response<Body>,
+    patient: &PatientCheck,
+) -> Result<(), Error> {
+    match patient.mismatches() {
+        0 => Ok(()),
+        1 => warn(
+            response,
+            "1 instance names another patient than the manifest",
+        ),
+        some => {
+            let text = format!("{some} instances name another patient than the manifest");
+            warn(response, &text)
+        }
+    }
 }
 
 pub(crate) fn value(text: &str) -> Result<HeaderValue, Error> {
