@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use http::HeaderValue;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::files::{Error, read};
 
@@ -19,9 +20,9 @@ pub enum TokenSource {
     Env(String),
 }
 
-/// A bearer token.
+/// A bearer token. Its memory is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub struct Token(Zeroizing<String>);
 
 impl TokenSource {
     /// Reads the token.
@@ -30,9 +31,13 @@ impl TokenSource {
     /// If it is missing or malformed (RFC 6750 2.1).
     pub fn load(&self) -> Result<Token, Error> {
         let text = match self {
-            Self::File(path) => String::from_utf8_lossy(&read(path)?).into_owned(),
+            Self::File(path) => {
+                let bytes = Zeroizing::new(read(path)?);
+                Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned())
+            }
             Self::Env(name) => {
-                std::env::var(name).map_err(|_unset| Error::NoVariable(name.clone()))?
+                let value = std::env::var(name);
+                Zeroizing::new(value.map_err(|_unset| Error::NoVariable(name.clone()))?)
             }
         };
         let token = text.trim();
@@ -40,7 +45,7 @@ impl TokenSource {
         if token.is_empty() || !token.chars().all(is_token) {
             return Err(Error::NotAToken);
         }
-        Ok(Token(token.to_owned()))
+        Ok(Token(Zeroizing::new(token.to_owned())))
     }
 
     /// Its file, if it is in one.
@@ -65,8 +70,9 @@ impl Token {
     /// The `Authorization` field with it.
     #[must_use]
     pub fn authorization(&self) -> HeaderValue {
-        let mut value = HeaderValue::try_from(format!("Bearer {}", self.0))
-            .expect("a token has only visible characters");
+        let text = Zeroizing::new(format!("Bearer {}", *self.0));
+        let mut value =
+            HeaderValue::try_from(text.as_str()).expect("a token has only visible characters");
         value.set_sensitive(true);
         value
     }
@@ -80,7 +86,7 @@ impl Token {
         // Digests are compared, so that the position of a difference reveals nothing about the
         // token.
         scheme.eq_ignore_ascii_case("bearer")
-            && Sha256::digest(given.trim()) == Sha256::digest(&self.0)
+            && Sha256::digest(given.trim()) == Sha256::digest(self.0.as_bytes())
     }
 }
 

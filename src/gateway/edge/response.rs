@@ -20,11 +20,19 @@ pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 pub(crate) const HIT: &str = "xcwado; hit";
 pub(crate) const MISS: &str = "xcwado; fwd=miss";
 
+/// WHATWG Fetch.
+pub(crate) const RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
+
 /// Content of a source runs no script here and loads nothing.
 pub(crate) const SANDBOX: (HeaderName, HeaderValue) = (
     CONTENT_SECURITY_POLICY,
     HeaderValue::from_static("default-src 'none'; sandbox"),
 );
+
+/// Data are no page: nothing in them runs, loads or is framed by another origin. Pictures, video and
+/// PDF in the elements of a page are not bound by this.
+const DATA: &str = "default-src 'none'; frame-ancestors 'self'; sandbox";
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
@@ -145,6 +153,9 @@ pub(crate) fn harden(headers: &mut HeaderMap, exchange: Option<&Exchange<'_>>) {
     headers.extend(exchange.map(|exchange| (hop::REQUEST_ID, exchange.hop.request_id.value())));
     headers.insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // A document that has rules of its own keeps them: a report has styles.
+    let rules = headers.entry(CONTENT_SECURITY_POLICY);
+    rules.or_insert(HeaderValue::from_static(DATA));
 }
 
 /// States the methods of a resource (RFC 9110 10.2.1).

@@ -257,3 +257,67 @@ async fn a_study_that_was_registered_for_another_patient_has_to_say_whose_it_is(
         }
     }
 }
+
+#[tokio::test]
+async fn files_with_patient_data_are_for_the_gateway_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().expect("a directory");
+    let study = Study::new(1).with(2, at(10));
+    let origin = Origin::of(&study).await;
+    let rig = Rig::start_in(directory.path(), &origin.location(10));
+    let mine = rig.register(study.fhir()).await;
+    let path = format!("{}{}", mine.root, study.path());
+    assert_eq!(rig.get(&path, &[AS_STORED]).await.parts().len(), 2);
+    rig.tell_to_stop();
+    rig.stopped().await;
+    let mut folders = vec![directory.path().to_owned()];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("readable").flatten() {
+            let metadata = entry.metadata().expect("there");
+            let mode = metadata.permissions().mode() & 0o777;
+            if metadata.is_dir() {
+                assert_eq!(mode, 0o700, "{:?}", entry.path());
+                folders.push(entry.path());
+            } else {
+                assert_eq!(mode, 0o600, "{:?}", entry.path());
+                files += 1;
+            }
+        }
+    }
+    assert!(files >= 4, "{files}");
+}
+
+#[tokio::test]
+async fn every_answer_tells_browsers_what_they_may_do() {
+    for (settings, policy) in [
+        ("", "same-origin"),
+        (
+            "[cors]\norigins = [\"https://viewer.example.org\"]",
+            "cross-origin",
+        ),
+    ] {
+        let case = Case::new(["P-1"; 2], settings).await;
+        let mine = case.register("", "P-1").await;
+        let instance = case.study.series[0].instances[0].path();
+        for path in [
+            format!("{}{instance}", mine.root),
+            format!("{}{instance}/metadata", mine.root),
+            format!("{}studies", mine.root),
+            format!("/manifests/{}", mine.id),
+            "/nowhere".to_owned(),
+        ] {
+            let answer = case.rig.get(&path, &[]).await;
+            assert_eq!(answer.field("x-content-type-options"), "nosniff", "{path}");
+            assert_eq!(answer.field("referrer-policy"), "no-referrer", "{path}");
+            assert_eq!(
+                answer.field("cross-origin-resource-policy"),
+                policy,
+                "{path}"
+            );
+            let rules = answer.field("content-security-policy");
+            assert!(rules.contains("default-src 'none'"), "{path}: {rules}");
+            assert!(rules.contains("sandbox"), "{path}: {rules}");
+        }
+    }
+}
