@@ -121,10 +121,11 @@ impl PatientIds {
         let mut is_likely = false;
         for one in self.all() {
             for other in other.all() {
-                match one.compare(other) {
-                    Comparison::Same => return Comparison::Same,
-                    told => most = most.max(told),
+                let told = one.compare(other);
+                if told == Comparison::Same {
+                    return told;
                 }
+                most = most.max(told);
                 is_likely |= one.value == other.value && one.shares_issuer(other).is_none();
             }
         }
