@@ -28,7 +28,7 @@ use serde::Deserialize;
 
 pub use absence::Absences;
 pub use pass_through::Forwarded;
-pub use patient::{PatientCheck, PatientMismatch};
+pub use patient::{PatientCheck, PatientPolicy};
 pub use plan::{Job, Missing, Plan, RelayRequest, Retrieval};
 
 use crate::cache::Cache;
@@ -56,9 +56,8 @@ pub struct Settings {
     pub fetches: usize,
     /// Seconds for which the gateway remembers that a source lacks an instance.
     pub absence_seconds: u64,
-    /// What happens to an instance of another patient than the manifest's; by default, it depends
-    /// on how certain this is.
-    pub patient_mismatch: Option<PatientMismatch>,
+    /// What happens to an instance of another patient than the manifest's.
+    pub patient_mismatch: PatientPolicy,
 }
 
 impl Default for Settings {
@@ -70,7 +69,7 @@ impl Default for Settings {
             streams_per_client: 256,
             fetches: 1024,
             absence_seconds: 60,
-            patient_mismatch: None,
+            patient_mismatch: PatientPolicy::ByCertainty,
         }
     }
 }

@@ -12,10 +12,22 @@ use crate::dicom::{Comparison, PatientIds, SeriesInstanceUid};
 use crate::digest::Rolling;
 use crate::source::{Representation, Source};
 
-/// What happens to an instance of another patient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// `retrieve.patient_mismatch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum PatientMismatch {
+pub enum PatientPolicy {
+    /// A certain mismatch is refused, a doubtful one is delivered with a warning.
+    #[default]
+    ByCertainty,
+    /// Each counts as missing.
+    Refuse,
+    /// Each is delivered with a warning.
+    Warn,
+}
+
+/// What happens to an instance of another patient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PatientMismatch {
     /// It counts as missing.
     Refuse,
     /// It is delivered with a warning.
@@ -130,7 +142,11 @@ impl Retriever {
             Comparison::Doubtful => PatientMismatch::Warn,
             Comparison::Different => PatientMismatch::Refuse,
         };
-        Some(self.settings.patient_mismatch.unwrap_or(by_default))
+        Some(match self.settings.patient_mismatch {
+            PatientPolicy::ByCertainty => by_default,
+            PatientPolicy::Refuse => PatientMismatch::Refuse,
+            PatientPolicy::Warn => PatientMismatch::Warn,
+        })
     }
 
     fn mismatches(&self, reaction: PatientMismatch) -> &super::Absences {

@@ -90,6 +90,6 @@ mod tests {
         let ids: Vec<_> = ids.into_iter().flatten().collect();
         assert_eq!(patient_of(json), Some(ids.into()));
         assert_eq!(patient_of(b"{}"), Some(PatientIds::default()));
-        assert_eq!(patient_of(b"[]"), None);
+        assert_eq!(patient_of(b"{"), None);
     }
 }
