@@ -241,6 +241,13 @@ metrics! {
         "cache_not_written_total",
         "Instances not written to disk because it was full or too slow"
     );
+    /// Instances that name another patient than their manifest, by location and outcome: `refused`,
+    /// `warned`.
+    pub patient_mismatches: IntCounterVec = counter(
+        "patient_mismatches_total",
+        "Instances that name another patient than their manifest",
+        &["location", "outcome"]
+    );
     /// Repairs of broken instances and series, by location and outcome: `repaired`, `failed`,
     /// `changed` (the source sends other bytes now).
     pub repairs: IntCounterVec = counter(

@@ -1,6 +1,7 @@
 //! `xcwado check`: tests settings, folders, credentials, sources and other communities' gateways
 //! before they go into service.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use time::OffsetDateTime;
@@ -36,6 +37,9 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         match sandbox {
             Ok(sandbox) => println!("decoders are {sandbox}"),
             Err(_not_started) => println!("decoders do not start"),
+        }
+        for file in config.secret_files() {
+            warn_if_open(file);
         }
         println!("{} manifests are registered", manifests.count());
         match report.problems {
@@ -203,6 +207,18 @@ impl Report {
             table::print(&with_heading(row(heading), &self.lists));
         }
         println!();
+    }
+}
+
+/// Warns of a secret that other users of this machine may read or replace.
+fn warn_if_open(file: &Path) {
+    let Ok(metadata) = std::fs::metadata(file) else {
+        return;
+    };
+    // A group may be the way in which the gateway itself gets to read it.
+    if metadata.permissions().mode() & 0o027 != 0 {
+        let file = file.display();
+        println!("warning: {file} can be read or changed by others; chmod 600 it");
     }
 }
 

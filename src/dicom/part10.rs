@@ -7,6 +7,7 @@ use dicom_core::Tag;
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::dataset::{self, DataSet};
+use super::patient::{PatientElements, PatientIds};
 use super::transfer_syntax::{Encoding, TransferSyntax};
 use super::uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 
@@ -101,6 +102,8 @@ pub struct Identity {
     pub series: SeriesInstanceUid,
     /// Transfer syntax (0002,0010).
     pub transfer_syntax: TransferSyntax,
+    /// Patient ID (0010,0020) and Other Patient IDs Sequence (0010,1002), with their issuers.
+    pub patient: PatientIds,
 }
 
 impl Identity {
@@ -139,6 +142,7 @@ impl Identity {
 
     fn of(set: DataSet<'_>, transfer_syntax: TransferSyntax) -> Result<Self, Error> {
         let (mut sop_class, mut sop_instance, mut study) = (None, None, None);
+        let mut patient = PatientElements::default();
         for element in set.elements() {
             let element = element?;
             let text = || element.ascii().unwrap_or_default();
@@ -149,11 +153,16 @@ impl Identity {
                 SERIES_INSTANCE_UID => {
                     // Elements are sorted (PS3.5 7.1), so the others came earlier.
                     let series = SeriesInstanceUid::parse(text()).ok();
+                    let patient = PatientIds::read(&set, &patient);
                     return Self::whole(sop_class, sop_instance, study, series, transfer_syntax)
+                        .map(|identity| Self {
+                            patient,
+                            ..identity
+                        })
                         .ok_or(Error::Unidentified);
                 }
                 tag if tag > SERIES_INSTANCE_UID => return Err(Error::Unidentified),
-                _ => {}
+                _ => patient.note(element),
             }
         }
         // The prefix ended between two elements.
@@ -173,6 +182,7 @@ impl Identity {
             study: study?,
             series: series?,
             transfer_syntax,
+            patient: PatientIds::default(),
         })
     }
 }

@@ -101,6 +101,10 @@ fn identity(syntax: &str) -> Identity {
         study: StudyInstanceUid::parse("1.2.3").expect("a UID"),
         series: SeriesInstanceUid::parse("1.2.3.4").expect("a UID"),
         transfer_syntax: syntax_of(syntax),
+        patient: super::super::PatientId::new("P1", None)
+            .into_iter()
+            .collect::<Vec<_>>()
+            .into(),
     }
 }
 

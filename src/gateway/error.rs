@@ -402,6 +402,7 @@ fn of_source(error: &source::Error) -> StatusCode {
         | source::Error::Status(_)
         | source::Error::Malformed(_)
         | source::Error::Unreachable
+        | source::Error::OtherPatient
         | source::Error::HungUp => StatusCode::BAD_GATEWAY,
         source::Error::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         source::Error::BrokeOff(error) => of_body(error),

@@ -45,7 +45,7 @@ use edge::forwarded::{PublicUrl, Route};
 use edge::hosts::Hosts;
 use edge::observe::{self, Observed, Transaction};
 use edge::per_client::PerClient;
-use edge::response::{allow, harden};
+use edge::response::{RESOURCE_POLICY, allow, harden};
 use edge::upload;
 
 /// Answers the requests of the public listener and of the listener for partners. Built once; every
@@ -221,6 +221,8 @@ impl Gateway {
         let mut response = outcome.unwrap_or_else(|error| self.refuse(peer, route.client, &error));
         harden(response.headers_mut(), exchange.as_ref());
         if peer.door == Door::Public {
+            let policy = self.cors.resource_policy();
+            response.headers_mut().insert(RESOURCE_POLICY, policy);
             self.cors.mark(&head.headers, response.headers_mut());
         }
         let observed = Observed {

@@ -77,6 +77,7 @@ impl Backoff {
             source::Error::NotFound
             | source::Error::NotModified
             | source::Error::Gone
+            | source::Error::OtherPatient
             | source::Error::BadRequest
             | source::Error::InstancesOnly
             | source::Error::NotAcceptable

@@ -110,6 +110,9 @@ pub enum Error {
     /// The cached copy is still current.
     #[error("the source reports no change")]
     NotModified,
+    /// The source gives an instance of another patient.
+    #[error("the instance at the source names another patient than the manifest, so it is refused")]
+    OtherPatient,
     /// The source has deleted it.
     #[error("the source has deleted it")]
     Gone,
@@ -183,6 +186,7 @@ impl Error {
             Self::InstancesOnly => "instances_only",
             Self::NotAcceptable => "not_acceptable",
             Self::Forbidden => "forbidden",
+            Self::OtherPatient => "other_patient",
             Self::Overloaded { .. } => "overloaded",
             Self::Resting { .. } => "resting",
             Self::NoToken { .. } => "no_token",
@@ -204,6 +208,7 @@ impl Error {
             Self::NotFound
             | Self::NotModified
             | Self::Gone
+            | Self::OtherPatient
             | Self::BadRequest
             | Self::InstancesOnly
             | Self::NotAcceptable

@@ -103,7 +103,7 @@ impl Gateway {
                     viewers::ohif_proxy(&root, &format!("{}/wado", exchange.manifest_url(id)));
                 Ok(json_document(format!("{document:#}\n")))
             }
-            Viewer::OhifJson => self.ohif_json(exchange, manifest, root),
+            Viewer::OhifJson => self.ohif_json(exchange, manifest, root).await,
             Viewer::Weasis => {
                 let body = document(|writer| for_weasis(manifest, root, writer));
                 streamed_document(body, "application/xml").await
@@ -112,7 +112,7 @@ impl Gateway {
     }
 
     /// Everything that is selected, with the metadata of each instance, written while it comes.
-    fn ohif_json(
+    async fn ohif_json(
         &self,
         exchange: &Exchange<'_>,
         manifest: Arc<Registered>,
@@ -120,11 +120,13 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let mut plans = Vec::new();
         for study in &manifest.holding.studies {
+            let root = Root::Manifest(manifest.id);
+            let patient = self.patient(root, &manifest.holding, &study.uid).await?;
             for one in &study.series {
                 let target = Target::Series(study.uid.clone(), one.uid.clone());
                 let mut plan = match self.plan(&manifest.holding, &target, exchange) {
                     Err(Error::NotListed) => Plan::new(Arc::clone(&exchange.hop)),
-                    plan => plan?,
+                    plan => plan?.of_patient(&patient),
                 };
                 // The document contains listed instances only, and cannot state that the manifest
                 // declares more.

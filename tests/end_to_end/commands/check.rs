@@ -215,3 +215,30 @@ async fn check_tells_the_age_of_revocation_lists() {
     assert_eq!(code, 1);
     assert!(errors.contains("partners.crl"), "{errors}");
 }
+
+#[test]
+fn check_warns_of_a_secret_that_others_may_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().expect("a directory");
+    let token = file(&directory, "token", "abc-secret-def");
+    let config = file(
+        &directory,
+        "config.toml",
+        format!(
+            "home_community_id = \"1.2\"\n[[community]]\nhome_community_id = \"1.3\"\n\
+             gateway_url = \"https://127.0.0.1:1/wado-rs/\"\ntoken = {{ file = \"{token}\" }}\n"
+        ),
+    );
+    for (mode, is_told) in [(0o644, true), (0o604, true), (0o640, false), (0o600, false)] {
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(directory.path().join("token"), permissions).expect("set");
+        let (_, output, errors) = run(&["check", "--config", &config]);
+        let told = format!("{mode:o}: {output} {errors}");
+        assert_eq!(
+            output.contains("can be read or changed by others"),
+            is_told,
+            "{told}"
+        );
+        assert!(!told.contains("abc-secret-def"), "{told}");
+    }
+}

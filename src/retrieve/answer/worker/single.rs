@@ -111,7 +111,7 @@ impl Worker {
         let (mut in_vain, mut absent) = (0, 0);
         let mut outcome = AnswerEnd::Complete;
         while let Some(uid) = queue.awaited.pop_front() {
-            let given = progress.given;
+            let before = progress.given + progress.refused;
             let is_asked_again = queue.not_asked == 0;
             let asked = self.begin_next(&mut queue, progress.job, &uid, form);
             // After several failures in a row, the worker waits for the source itself; and for an
@@ -130,7 +130,7 @@ impl Worker {
                 }
                 self.last_error = Some(source::Error::NotAcceptable);
             }
-            let is_given = progress.given > given;
+            let is_given = progress.given + progress.refused > before;
             let is_absent = end.is_none() && self.last_error.as_ref().is_some_and(is_absence);
             (in_vain, absent) = match (is_given, is_absent) {
                 (true, _) => (0, 0),
@@ -245,7 +245,7 @@ impl Worker {
         asked: Option<Follower>,
     ) -> Result<Option<AnswerEnd>, Stop> {
         let job = progress.job;
-        let given = progress.given;
+        let before = progress.given + progress.refused;
         let question = || self.question(job, job.listing.instance(uid), form);
         let answer = match asked {
             Some(follower) => self.answer_of(follower, question).await,
@@ -270,7 +270,7 @@ impl Worker {
             answer => answer,
         };
         let end = self.settle(progress, uid, form, answer).await?;
-        if end == Some(AnswerEnd::Complete) && progress.given == given {
+        if end == Some(AnswerEnd::Complete) && progress.given + progress.refused == before {
             self.last_error = Some(if progress.was_lost(uid) {
                 body::Error::Abandoned.into()
             } else {
@@ -379,6 +379,9 @@ impl Worker {
             CacheLookup::Stale(tags) => return Ok(Err(NotKept { had: Some(tags) })),
             CacheLookup::Nowhere => return Ok(Err(NotKept { had: None })),
         };
+        if !self.is_of_patient(&instance.identity, progress) {
+            return Ok(Ok(AnswerEnd::Complete));
+        }
         progress.take_uid(uid);
         self.give_instance(instance, progress).await?;
         Ok(Ok(AnswerEnd::Complete))
