@@ -1,7 +1,7 @@
 //! Whether an instance is of the patient that its manifest names.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 
@@ -40,8 +40,8 @@ pub struct PatientCheck {
     expected: Vec<PatientIds>,
     /// Patients for which the study was registered earlier.
     earlier: Vec<PatientIds>,
-    /// Of both, so that what is remembered of a series belongs to them only.
-    digest: String,
+    /// Of both, so that what is remembered of a series belongs to them only. Few answers need it.
+    digest: OnceLock<String>,
     mismatches: AtomicUsize,
 }
 
@@ -49,14 +49,10 @@ impl PatientCheck {
     /// The check of instances that are to be of each of the `expected` patients, which are one.
     #[must_use]
     pub fn new(expected: Vec<PatientIds>, earlier: Vec<PatientIds>) -> Arc<Self> {
-        let mut digest = Rolling::new();
-        for ids in [&expected, &earlier] {
-            digest.update(&serde_json::to_vec(ids).unwrap_or_default());
-        }
         Arc::new(Self {
             expected,
             earlier,
-            digest: format!("{:?}", digest.digest()),
+            digest: OnceLock::new(),
             mismatches: AtomicUsize::new(0),
         })
     }
@@ -89,7 +85,17 @@ impl PatientCheck {
     }
 
     fn place(&self, source: &Source) -> Arc<str> {
-        format!("{} {}", source.key(), self.digest).into()
+        format!("{} {}", source.key(), self.digest()).into()
+    }
+
+    fn digest(&self) -> &str {
+        self.digest.get_or_init(|| {
+            let mut digest = Rolling::new();
+            for ids in [&self.expected, &self.earlier] {
+                digest.update(&serde_json::to_vec(ids).unwrap_or_default());
+            }
+            format!("{:?}", digest.digest())
+        })
     }
 }
 
