@@ -5,11 +5,11 @@ use dicom_core::Tag;
 
 use super::super::Error;
 use super::super::reader::Reader;
-use super::super::skim::{Large, Skimmed, plain};
+use super::super::skim::{Large, Skimmed, fragment, plain};
 use super::{Encapsulated, Span};
 use crate::body::{self, Body};
-use crate::dicom::dataset::{self, Element, Head};
-use crate::dicom::{Encoding, TransferSyntax};
+use crate::dicom::TransferSyntax;
+use crate::dicom::dataset::Element;
 use crate::pixels::Geometry;
 
 const EXTENDED_OFFSET_TABLE: Tag = Tag(0x7FE0, 0x0001);
@@ -37,7 +37,7 @@ impl Skimmed {
             .skip(large.offset.saturating_sub(reader.position()))
             .await?;
         let mut table = Vec::new();
-        let head = item(&mut reader)
+        let head = fragment(&mut reader)
             .await?
             .ok_or(Error::Pixels("no offset table"))?;
         // A.4: 32-bit offsets, one for each frame, or an empty table.
@@ -90,7 +90,7 @@ pub fn compressed_frame(body: Body, span: Span) -> Body {
                 return Ok(());
             }
             let broken = |_| body::Error::Malformed("a fragment is malformed");
-            let Some(length) = item(&mut reader).await.map_err(broken)? else {
+            let Some(length) = fragment(&mut reader).await.map_err(broken)? else {
                 return Ok(());
             };
             let mut left = u64::from(length);
@@ -138,7 +138,7 @@ async fn counted(
     let (mut all, mut begun) = (Starts::of(frames), Starts::of(frames));
     let end = loop {
         let start = reader.position();
-        let Some(length) = item(&mut reader).await? else {
+        let Some(length) = fragment(&mut reader).await? else {
             break start;
         };
         reader.fill(4.min(length as usize)).await?;
@@ -194,19 +194,5 @@ fn begins_codestream(bytes: &[u8], transfer_syntax: &TransferSyntax) -> bool {
     match transfer_syntax.as_str() {
         "1.2.840.10008.1.2.5" => false,
         _ => bytes.starts_with(&[0xFF, 0xD8, 0xFF]) || bytes.starts_with(&[0xFF, 0x4F, 0xFF, 0x51]),
-    }
-}
-
-/// The length of the next item; `None` at the delimiter. Item heads are little endian.
-async fn item(reader: &mut Reader) -> Result<Option<u32>, Error> {
-    if !reader.fill(8).await? {
-        return Err(dataset::Error::Truncated.into());
-    }
-    let head = Head::read(reader.here(), Encoding::ExplicitLittle)?;
-    reader.skip(head.size as u64).await?;
-    match head.length {
-        _ if head.is_delimiter() => Ok(None),
-        Some(length) if head.is_item() => Ok(Some(length)),
-        Some(_) | None => Err(Error::Pixels("fragments hold something other than items")),
     }
 }
