@@ -53,13 +53,13 @@ impl Skimmed {
                 start: first,
                 end: None,
             }];
-            return Ok(Encapsulated { spans });
+            return Ok(Encapsulated { first, spans });
         }
         let basic = offsets(&table);
         let extended = self.extended_offsets();
         for offsets in [extended, basic].into_iter().flatten() {
             if let Some(spans) = spans_of(first, &offsets, geometry.frames) {
-                return Ok(Encapsulated { spans });
+                return Ok(Encapsulated { first, spans });
             }
         }
         counted(reader, geometry.frames, &self.transfer_syntax).await
@@ -79,29 +79,123 @@ impl Skimmed {
     }
 }
 
-/// The bytes of a compressed frame: its fragments without their item heads.
-#[must_use]
-pub fn compressed_frame(body: Body, span: Span) -> Body {
-    Body::generate(None, move |out| async move {
-        let mut reader = Reader::new(body);
-        reader.skip(span.start).await?;
-        loop {
-            if span.end.is_some_and(|end| reader.position() >= end) {
-                return Ok(());
-            }
-            let broken = |_| body::Error::Malformed("a fragment is malformed");
-            let Some(length) = fragment(&mut reader).await.map_err(broken)? else {
-                return Ok(());
-            };
-            let mut left = u64::from(length);
-            while left > 0 {
-                let bytes = reader.next(left).await?;
-                let bytes = bytes.ok_or(body::Error::Truncated)?;
-                left -= bytes.remaining() as u64;
-                out.emit(bytes).await?;
-            }
+/// Finds the frames without the offset table, which is false. `first` is the offset of the first
+/// fragment in `body`.
+///
+/// # Errors
+/// [`Error::Pixels`] if fragments cannot be assigned to frames.
+pub async fn recounted(
+    body: Body,
+    first: u64,
+    frames: u32,
+    transfer_syntax: &TransferSyntax,
+) -> Result<Encapsulated, Error> {
+    let mut reader = Reader::new(body);
+    reader.skip(first).await?;
+    counted(reader, frames, transfer_syntax).await
+}
+
+/// The bytes of a compressed frame: its fragments without their item heads. The head of the first
+/// one is read before, because offset tables may be false.
+///
+/// # Errors
+/// [`Error::Offsets`] if the frame does not begin with a fragment, or its first fragment extends
+/// beyond its end.
+pub async fn compressed_frame(body: Body, span: Span) -> Result<FirstFragment, Error> {
+    let mut reader = Reader::new(body);
+    let skipped = reader.skip(span.start).await;
+    let first = match skipped {
+        Ok(()) => fragment(&mut reader).await,
+        Err(error) => Err(error.into()),
+    };
+    let length = match first {
+        Ok(Some(length)) => length,
+        // A table may lead beyond the end of a whole instance.
+        Ok(None) | Err(Error::Pixels(_) | Error::Body(body::Error::Truncated)) => {
+            return Err(Error::Offsets);
         }
+        Err(error) => return Err(error),
+    };
+    let end = reader.position() + u64::from(length);
+    if span.end.is_some_and(|last| end > last) {
+        return Err(Error::Offsets);
+    }
+    Ok(FirstFragment {
+        length,
+        is_whole: span.end == Some(end),
+        span,
+        reader,
     })
+}
+
+/// A compressed frame whose first fragment is next.
+#[derive(Debug)]
+pub struct FirstFragment {
+    /// The length of the fragment.
+    length: u32,
+    /// Whether it is the whole frame by the offset table.
+    is_whole: bool,
+    span: Span,
+    reader: Reader,
+}
+
+impl FirstFragment {
+    /// Whether the offset table says that there are more, whose heads are to be checked.
+    #[must_use]
+    pub fn is_first_of_many(&self) -> bool {
+        !self.is_whole && self.span.end.is_some()
+    }
+
+    /// Skips the frame, and checks that its fragments end where the next frame begins.
+    ///
+    /// # Errors
+    /// [`Error::Offsets`] if they do not.
+    pub async fn check(mut self) -> Result<(), Error> {
+        let mut length = u64::from(self.length);
+        loop {
+            self.reader.skip(length).await?;
+            match self.span.end {
+                Some(end) if self.reader.position() < end => {}
+                Some(end) if self.reader.position() == end => return Ok(()),
+                Some(_) | None => return Err(Error::Offsets),
+            }
+            length = match fragment(&mut self.reader).await {
+                Ok(Some(length)) => length.into(),
+                Ok(None) | Err(Error::Pixels(_)) => return Err(Error::Offsets),
+                Err(error) => return Err(error),
+            };
+        }
+    }
+
+    /// The bytes of the frame.
+    #[must_use]
+    pub fn into_body(self) -> Body {
+        let Self {
+            length,
+            is_whole,
+            span,
+            mut reader,
+        } = self;
+        let known = is_whole.then(|| u64::from(length));
+        Body::generate(known, move |out| async move {
+            let mut left = u64::from(length);
+            loop {
+                while left > 0 {
+                    let bytes = reader.next(left).await?;
+                    let bytes = bytes.ok_or(body::Error::Truncated)?;
+                    left -= bytes.remaining() as u64;
+                    out.emit(bytes).await?;
+                }
+                if span.end.is_some_and(|end| reader.position() >= end) {
+                    return Ok(());
+                }
+                match fragment(&mut reader).await? {
+                    Some(length) => left = length.into(),
+                    None => return Ok(()),
+                }
+            }
+        })
+    }
 }
 
 fn offsets(table: &[u8]) -> Option<Vec<u64>> {
@@ -134,8 +228,10 @@ async fn counted(
     frames: u32,
     transfer_syntax: &TransferSyntax,
 ) -> Result<Encapsulated, Error> {
-    // Of all fragments, and of those that begin a codestream.
-    let (mut all, mut begun) = (Starts::of(frames), Starts::of(frames));
+    let first = reader.position();
+    // Of all fragments, of those that are not empty, and of those that begin a codestream.
+    let mut all = Starts::of(frames);
+    let (mut filled, mut begun) = (Starts::of(frames), Starts::of(frames));
     let end = loop {
         let start = reader.position();
         let Some(length) = fragment(&mut reader).await? else {
@@ -143,19 +239,24 @@ async fn counted(
         };
         reader.fill(4.min(length as usize)).await?;
         all.add(start);
+        if length > 0 {
+            filled.add(start);
+        }
         if begins_codestream(reader.here(), transfer_syntax) {
             begun.add(start);
         }
         reader.skip(length.into()).await?;
     };
     let unclear = Error::Pixels("fragments cannot be assigned to frames");
-    let starts = all.whole().or(begun.whole()).ok_or(unclear)?;
+    let starts = all.whole().or(filled.whole()).or(begun.whole());
+    let starts = starts.ok_or(unclear)?;
     let ends = starts.iter().skip(1).copied().chain([end]);
     let spans = starts.iter().zip(ends).map(|(&start, end)| Span {
         start,
         end: Some(end),
     });
     Ok(Encapsulated {
+        first,
         spans: spans.collect(),
     })
 }
