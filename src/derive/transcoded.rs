@@ -58,7 +58,8 @@ fn requested(accepted: &TransferSyntaxes) -> TransferSyntaxes {
             let more = more.map(str::to_owned);
             TransferSyntaxes::OneOf(uids.iter().cloned().chain(more).collect())
         }
-        TransferSyntaxes::AsStored | TransferSyntaxes::OneOf(_) => accepted.clone(),
+        TransferSyntaxes::AsStored | TransferSyntaxes::Default => TransferSyntaxes::AsStored,
+        TransferSyntaxes::OneOf(_) => accepted.clone(),
     }
 }
 
@@ -95,28 +96,52 @@ impl Transcoder {
             let body = object::explicit_little(instance.body, share);
             return Ok(rewritten(Instance { body, ..instance }));
         }
-        if self.accepted.permit(stored) || !is_decodable(stored.as_str()) {
+        let is_default = self.accepted == TransferSyntaxes::Default;
+        let is_given = self.accepted.permit(stored) || (is_default && stored.is_video());
+        if is_given || !(is_default || is_decodable(stored.as_str())) {
             return Ok(instance);
         }
         let selected = self.selected(&instance).ok_or(Error::Internal)?;
-        // An instance that no tier keeps would be fetched again for each frame.
-        if instance.way == Way::PassedOn && !selected.is_local() {
-            return selected.fetch(self.accepted.clone()).await;
-        }
-        match decoded(&selected, instance).await {
-            Ok(decoded) => Ok(decoded),
-            Err(
-                error @ (Error::BrokeOff(_)
-                | Error::Memory(_)
-                | Error::Instance(object::Error::Memory(_))
-                | Error::Pixels(pixels::Error::Busy)),
-            ) => Err(error),
-            // The source may have a better decoder.
-            Err(error) => {
-                tracing::info!(%error, "an instance cannot be decoded here");
-                selected.fetch(self.accepted.clone()).await
+        let may_leave = is_default && (self.is_of_many() || is_lossy(stored));
+        match self.decompress(&selected, instance).await {
+            Err(error) if may_leave && is_of_instance(&error) => {
+                tracing::info!(%error, "an instance leaves as it is stored");
+                selected.open().await
             }
+            outcome => outcome,
         }
+    }
+
+    async fn decompress(
+        &self,
+        selected: &SelectedInstance,
+        instance: Instance,
+    ) -> Result<Instance, Error> {
+        let converted = match &self.accepted {
+            TransferSyntaxes::Default => {
+                let explicit = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN;
+                TransferSyntaxes::OneOf(vec![explicit.to_owned()])
+            }
+            named @ (TransferSyntaxes::AsStored | TransferSyntaxes::OneOf(_)) => named.clone(),
+        };
+        let stored = &instance.identity.transfer_syntax;
+        // An instance that no tier keeps would be fetched again for each frame.
+        let is_passed_on = instance.way == Way::PassedOn && !selected.is_local();
+        if is_passed_on || !is_decodable(stored.as_str()) {
+            return selected.fetch(converted).await;
+        }
+        match decoded(selected, instance).await {
+            Err(error) if is_of_instance(&error) => {
+                // The source may have a better decoder.
+                tracing::info!(%error, "an instance cannot be decoded here");
+                selected.fetch(converted).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn is_of_many(&self) -> bool {
+        !matches!(&self.jobs[..], [job] if job.only.is_some())
     }
 
     /// The same instance, to be opened once more.
@@ -126,6 +151,24 @@ impl Transcoder {
         let job = jobs.find(|job| job.listing.number(identity).is_some())?;
         Some(self.context.instance(job, identity.sop_instance.clone()))
     }
+}
+
+/// Whether the instance is at fault, rather than its way here or the memory of the gateway.
+fn is_of_instance(error: &Error) -> bool {
+    !matches!(
+        error,
+        Error::BrokeOff(_)
+            | Error::Memory(_)
+            | Error::Instance(object::Error::Memory(_) | object::Error::Body(_))
+            | Error::Pixels(pixels::Error::Busy)
+    )
+}
+
+/// Whether a transfer syntax is that of a compression with loss.
+fn is_lossy(syntax: &TransferSyntax) -> bool {
+    const LOSSY: [&str; 8] = ["50", "51", "81", "91", "93", "112", "203", "205"];
+    let name = syntax.as_str().strip_prefix("1.2.840.10008.1.2.4.");
+    name.is_some_and(|name| LOSSY.contains(&name))
 }
 
 /// The instance with its frames decoded. The first frame is decoded before any byte is given.

@@ -102,6 +102,7 @@ pub async fn recounted(
 /// [`Error::Offsets`] if the frame does not begin with a fragment, or its first fragment extends
 /// beyond its end.
 pub async fn compressed_frame(body: Body, span: Span) -> Result<FirstFragment, Error> {
+    let all = body.length();
     let mut reader = Reader::new(body);
     let skipped = reader.skip(span.start).await;
     let first = match skipped {
@@ -120,9 +121,11 @@ pub async fn compressed_frame(body: Body, span: Span) -> Result<FirstFragment, E
     if span.end.is_some_and(|last| end > last) {
         return Err(Error::Offsets);
     }
+    // Of the last frame: the delimiter, or nothing, is left of the instance.
+    let is_last = span.end.is_none() && [end, end + ITEM_HEAD].map(Some).contains(&all);
     Ok(FirstFragment {
         length,
-        is_whole: span.end == Some(end),
+        is_whole: span.end == Some(end) || is_last,
         span,
         reader,
     })
@@ -186,7 +189,7 @@ impl FirstFragment {
                     left -= bytes.remaining() as u64;
                     out.emit(bytes).await?;
                 }
-                if span.end.is_some_and(|end| reader.position() >= end) {
+                if is_whole || span.end.is_some_and(|end| reader.position() >= end) {
                     return Ok(());
                 }
                 match fragment(&mut reader).await? {
