@@ -52,14 +52,20 @@ fn requested(accepted: &TransferSyntaxes) -> TransferSyntaxes {
         TransferSyntax::EXPLICIT_VR_BIG_ENDIAN,
         TransferSyntax::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     ];
+    let more = REWRITTEN.into_iter().chain(decodable()).map(str::to_owned);
     match accepted {
         TransferSyntaxes::OneOf(uids) if accepts_explicit(uids) => {
-            let more = REWRITTEN.into_iter().chain(decodable());
-            let more = more.map(str::to_owned);
             TransferSyntaxes::OneOf(uids.iter().cloned().chain(more).collect())
         }
-        TransferSyntaxes::AsStored | TransferSyntaxes::Default => TransferSyntaxes::AsStored,
-        TransferSyntaxes::OneOf(_) => accepted.clone(),
+        TransferSyntaxes::Default => {
+            let explicit = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN.to_owned();
+            let lossy = LOSSY
+                .iter()
+                .chain(VIDEO)
+                .map(|name| format!("{PREFIX}{name}"));
+            TransferSyntaxes::OneOf([explicit].into_iter().chain(more).chain(lossy).collect())
+        }
+        TransferSyntaxes::AsStored | TransferSyntaxes::OneOf(_) => accepted.clone(),
     }
 }
 
@@ -97,12 +103,11 @@ impl Transcoder {
             return Ok(rewritten(Instance { body, ..instance }));
         }
         let is_default = self.accepted == TransferSyntaxes::Default;
-        let is_given = self.accepted.permit(stored) || (is_default && stored.is_video());
-        if is_given || !(is_default || is_decodable(stored.as_str())) {
+        if self.accepted.permit(stored) || !is_decodable(stored.as_str()) {
             return Ok(instance);
         }
         let selected = self.selected(&instance).ok_or(Error::Internal)?;
-        let may_leave = is_default && (self.is_of_many() || is_lossy(stored));
+        let may_leave = is_default && is_lossy(stored);
         match self.decompress(&selected, instance).await {
             Err(error) if may_leave && is_of_instance(&error) => {
                 tracing::info!(%error, "an instance leaves as it is stored");
@@ -124,10 +129,8 @@ impl Transcoder {
             }
             named @ (TransferSyntaxes::AsStored | TransferSyntaxes::OneOf(_)) => named.clone(),
         };
-        let stored = &instance.identity.transfer_syntax;
         // An instance that no tier keeps would be fetched again for each frame.
-        let is_passed_on = instance.way == Way::PassedOn && !selected.is_local();
-        if is_passed_on || !is_decodable(stored.as_str()) {
+        if instance.way == Way::PassedOn && !selected.is_local() {
             return selected.fetch(converted).await;
         }
         match decoded(selected, instance).await {
@@ -138,10 +141,6 @@ impl Transcoder {
             }
             outcome => outcome,
         }
-    }
-
-    fn is_of_many(&self) -> bool {
-        !matches!(&self.jobs[..], [job] if job.only.is_some())
     }
 
     /// The same instance, to be opened once more.
@@ -164,10 +163,19 @@ fn is_of_instance(error: &Error) -> bool {
     )
 }
 
-/// Whether a transfer syntax is that of a compression with loss.
+/// The beginning of the UIDs of compressed transfer syntaxes.
+const PREFIX: &str = "1.2.840.10008.1.2.4.";
+/// Those of pictures with loss.
+const LOSSY: &[&str] = &["50", "51", "81", "91", "93", "112", "203", "205"];
+/// Those of videos.
+const VIDEO: &[&str] = &[
+    "100", "100.1", "101", "101.1", "102", "102.1", "103", "103.1", "104", "104.1", "105", "105.1",
+    "106", "106.1", "107", "108",
+];
+
+/// Whether a transfer syntax is that of pictures with loss.
 fn is_lossy(syntax: &TransferSyntax) -> bool {
-    const LOSSY: [&str; 8] = ["50", "51", "81", "91", "93", "112", "203", "205"];
-    let name = syntax.as_str().strip_prefix("1.2.840.10008.1.2.4.");
+    let name = syntax.as_str().strip_prefix(PREFIX);
     name.is_some_and(|name| LOSSY.contains(&name))
 }
 
