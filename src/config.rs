@@ -117,6 +117,30 @@ impl Config {
         Some(listen.public_url.clone().unwrap_or_else(by_address))
     }
 
+    /// The files with private keys and tokens.
+    #[must_use]
+    pub fn secret_files(&self) -> Vec<&Path> {
+        let listen = self.listen.private_key.as_ref();
+        let gateway = self.gateway_listen.as_ref();
+        let locations = self.locations.iter();
+        let communities = self.communities.iter();
+        let tokens = communities.clone().flat_map(|community| {
+            let tokens = [&community.token, &community.their_token];
+            tokens.into_iter().flatten().filter_map(TokenSource::file)
+        });
+        let mut files: Vec<_> = listen
+            .into_iter()
+            .chain(gateway.map(|listen| &listen.private_key))
+            .chain(locations.filter_map(|location| location.http.private_key.as_ref()))
+            .chain(communities.filter_map(|community| community.http.private_key.as_ref()))
+            .chain(tokens)
+            .map(PathBuf::as_path)
+            .collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+
     /// All paths, mutable.
     fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
         let mut paths = vec![&mut self.data_directory];
@@ -124,10 +148,12 @@ impl Config {
         paths.extend(&mut listen.certificate);
         paths.extend(&mut listen.private_key);
         paths.extend(&mut listen.client_authorities);
+        paths.extend(&mut listen.revocation_lists);
         if let Some(listen) = &mut self.gateway_listen {
             paths.push(&mut listen.certificate);
             paths.push(&mut listen.private_key);
             paths.push(&mut listen.client_authorities);
+            paths.extend(&mut listen.revocation_lists);
         }
         for location in &mut self.locations {
             paths.extend(&mut location.folder);

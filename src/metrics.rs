@@ -185,6 +185,19 @@ metrics! {
         "Expiry of our certificates",
         &["credentials"]
     );
+    /// The time by which a new certificate revocation list is due, in seconds since 1970, the
+    /// earliest of the credentials.
+    pub revocation_list_expiry: IntGaugeVec = gauge(
+        "revocation_list_expiry_timestamp_seconds",
+        "Expiry of certificate revocation lists",
+        &["credentials"]
+    );
+    /// Requests for access tokens, by outcome.
+    pub token_requests: IntCounterVec = counter(
+        "token_requests_total",
+        "Requests for access tokens",
+        &["credentials", "outcome"]
+    );
     /// Reloads of changed credentials, by outcome.
     pub credential_reloads: IntCounterVec = counter(
         "credential_reloads_total",
@@ -227,6 +240,13 @@ metrics! {
     pub cache_not_written: IntCounter = plain_counter(
         "cache_not_written_total",
         "Instances not written to disk because it was full or too slow"
+    );
+    /// Instances that name another patient than their manifest, by location and outcome: `refused`,
+    /// `warned`.
+    pub patient_mismatches: IntCounterVec = counter(
+        "patient_mismatches_total",
+        "Instances that name another patient than their manifest",
+        &["location", "outcome"]
     );
     /// Repairs of broken instances and series, by location and outcome: `repaired`, `failed`,
     /// `changed` (the source sends other bytes now).

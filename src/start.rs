@@ -83,6 +83,10 @@ impl Services {
         for site in self.opened.registry.sites() {
             retriever.count_instances(&site.source);
         }
+        let decoders = decoders(config);
+        let starting = decoders.clone();
+        // The log says at the start, not at the first picture, what the kernel does not have.
+        tokio::spawn(async move { starting.sandbox().await.is_ok() });
         let gateway = Gateway::new(Assembly {
             public_url: config.public_url(),
             edge: config.listen.edge(),
@@ -93,7 +97,7 @@ impl Services {
             library: self.library,
             retriever,
             cache_control: config.cache.cache_control.clone(),
-            decoders: Pool::new(program(), config.rendering.clone()),
+            decoders,
             limits: config.limits.clone(),
             cors: config.cors.clone(),
             viewers: config.viewers.clone(),
@@ -164,6 +168,11 @@ impl Lock {
             }
         }
     }
+}
+
+/// The processes of this program that decode frames.
+pub(crate) fn decoders(config: &Config) -> Pool {
+    Pool::new(program(), config.rendering.clone())
 }
 
 /// This program, which decodes frames in processes of their own.

@@ -3,7 +3,7 @@
 use super::Key;
 use crate::dicom::part10::Identity;
 use crate::dicom::{
-    SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntax,
+    PatientIds, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntax,
 };
 use crate::source::Representation;
 
@@ -14,6 +14,7 @@ pub(crate) fn identity(at: usize) -> Identity {
         study: StudyInstanceUid::parse("1.2").expect("a UID"),
         series: SeriesInstanceUid::parse("1.2.3").expect("a UID"),
         transfer_syntax: TransferSyntax::explicit_vr_little_endian(),
+        patient: PatientIds::default(),
     }
 }
 

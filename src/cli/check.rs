@@ -1,18 +1,19 @@
 //! `xcwado check`: tests settings, folders, credentials, sources and other communities' gateways
 //! before they go into service.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use time::OffsetDateTime;
 use url::Url;
 
 use super::table::{self, row};
-use crate::credentials::{Certificate, now};
+use crate::credentials::{Certificate, RevocationList, now};
 use crate::source::client::Client;
 use crate::source::greeting::{Error, Greeting};
 use crate::source::xc_wado::RespondingGateway;
 use crate::source::{self, Kind, Source};
-use crate::start::{Components, Failure, block_on, look};
+use crate::start::{Components, Failure, block_on, decoders, look};
 
 /// Days before its expiry from which a certificate's remaining days are shown.
 const SOON_DAYS: i64 = 21;
@@ -29,8 +30,17 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         for gateway in communities.filter_map(|community| community.gateway.as_ref()) {
             report.gateway(gateway).await;
         }
-        report.own_certificates(&opened);
+        report.own_credentials(&opened);
+        let sandbox = decoders(&config).sandbox().await;
+        report.problems += usize::from(sandbox.is_err());
         report.print();
+        match sandbox {
+            Ok(sandbox) => println!("decoders are {sandbox}"),
+            Err(_not_started) => println!("decoders do not start"),
+        }
+        for file in config.secret_files() {
+            warn_if_open(file);
+        }
         println!("{} manifests are registered", manifests.count());
         match report.problems {
             0 => Ok(()),
@@ -45,6 +55,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
 struct Report {
     servers: Vec<Vec<String>>,
     certificates: Vec<Vec<String>>,
+    lists: Vec<Vec<String>>,
     problems: usize,
 }
 
@@ -113,22 +124,50 @@ impl Report {
         }
     }
 
-    fn own_certificates(&mut self, opened: &Components) {
+    fn own_credentials(&mut self, opened: &Components) {
         for (listener, tls) in [
             ("listen", &opened.tls),
             ("gateway_listen", &opened.gateway_tls),
         ] {
-            let tls = tls.as_ref().map(|tls| tls.current());
-            self.own_certificate(listener, tls.and_then(|tls| tls.certificate.clone()));
+            if let Some(tls) = tls.as_ref().map(|tls| tls.current()) {
+                self.own_certificate(listener, tls.certificate.clone());
+                self.revocation_lists(listener, &tls.revocation_lists);
+            }
         }
         let registry = &opened.registry;
         for site in registry.sites() {
-            let certificate = site.source.client().and_then(Client::certificate);
-            self.own_certificate(&format!("towards {}", site.source.alias), certificate);
+            if let Some(client) = site.source.client() {
+                self.credentials_towards(&site.source.alias, client);
+            }
         }
         for gateway in registry.communities().filter_map(|c| c.gateway.as_ref()) {
-            let certificate = gateway.client().certificate();
-            self.own_certificate(&format!("towards {}", gateway.alias()), certificate);
+            self.credentials_towards(gateway.alias(), gateway.client());
+        }
+    }
+
+    fn credentials_towards(&mut self, alias: &str, client: &Client) {
+        let used = format!("towards {alias}");
+        self.own_certificate(&used, client.certificate());
+        self.revocation_lists(&used, &client.revocation_lists());
+    }
+
+    fn revocation_lists(&mut self, used: &str, lists: &[RevocationList]) {
+        let now = now();
+        for list in lists {
+            self.problems += usize::from(list.has_expired(now));
+            let due = match list.next_update {
+                None => "not said".to_owned(),
+                Some(next) if next < now => format!("EXPIRED {}", date(next)),
+                Some(next) => format!("until {}", date(next)),
+            };
+            self.lists.push(row([
+                used,
+                &list.file.display().to_string(),
+                &list.issuer,
+                &age(now - list.this_update),
+                &due,
+                &list.revoked.to_string(),
+            ]));
         }
     }
 
@@ -162,7 +201,24 @@ impl Report {
             let heading = ["USED", "NAMES", "CERTIFICATE", "SHA-256 FINGERPRINT"];
             table::print(&with_heading(row(heading), &self.certificates));
         }
+        if !self.lists.is_empty() {
+            println!("\nCertificate revocation lists");
+            let heading = ["USED", "FILE", "ISSUER", "AGE", "VALID", "REVOKED"];
+            table::print(&with_heading(row(heading), &self.lists));
+        }
         println!();
+    }
+}
+
+/// Warns of a secret that other users of this machine may read or replace.
+fn warn_if_open(file: &Path) {
+    let Ok(metadata) = std::fs::metadata(file) else {
+        return;
+    };
+    // A group may be the way in which the gateway itself gets to read it.
+    if metadata.permissions().mode() & 0o027 != 0 {
+        let file = file.display();
+        println!("warning: {file} can be read or changed by others; chmod 600 it");
     }
 }
 
@@ -174,13 +230,25 @@ fn with_heading(heading: Vec<String>, rows: &[Vec<String>]) -> Vec<Vec<String>> 
 
 /// The end of a certificate's validity, with a note if it is near or past.
 fn valid_until(certificate: &Certificate) -> String {
-    let until = OffsetDateTime::from_unix_timestamp(certificate.not_after);
-    let until = until.map_or("?".to_owned(), |until| until.date().to_string());
+    let until = date(certificate.not_after);
     let days = (certificate.not_after - now()) / 86_400;
     match certificate.is_valid_at(now()) {
         false if certificate.not_after < now() => format!("EXPIRED {until}"),
         false => "NOT YET VALID".to_owned(),
         true if days < SOON_DAYS => format!("until {until}, {days} days"),
         true => format!("until {until}"),
+    }
+}
+
+fn date(seconds: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(seconds);
+    time.map_or("?".to_owned(), |time| time.date().to_string())
+}
+
+/// The age of a list, in hours up to two days.
+fn age(seconds: i64) -> String {
+    match seconds / 3600 {
+        hours if hours < 48 => format!("{hours} hours"),
+        hours => format!("{} days", hours / 24),
     }
 }

@@ -95,6 +95,12 @@ impl LocationSettings {
 
     fn kind(&self, alias: &str, problems: &mut Problems<'_>) -> Option<Kind> {
         let instances_only = self.offers == instances();
+        let servers = self.wado_rs_url.iter().chain(&self.more_wado_rs_urls);
+        let servers = servers.chain(&self.wado_uri_url).map(String::as_str);
+        if self.http.would_tell_secrets(servers) {
+            problems.add("http.authorization", IN_CLEAR);
+            return None;
+        }
         match (&self.wado_rs_url, &self.wado_uri_url, &self.folder) {
             (Some(url), None, None) => {
                 let base = Address::parse(url).ok()?.url().clone();
@@ -139,6 +145,9 @@ impl LocationSettings {
         }
     }
 }
+
+pub(super) const IN_CLEAR: &str = "it would be sent in clear: give https addresses, or set \
+                                   http.authorization_in_clear = true";
 
 const EITHER: &str = "give one of wado_rs_url, wado_uri_url and folder";
 

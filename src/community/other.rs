@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::address::{Address, further};
-use super::location::{Offered, fresh_hours, instances, queue};
+use super::location::{IN_CLEAR, Offered, fresh_hours, instances, queue};
 use super::problem::Problems;
 use crate::credentials::{Fingerprint, Name, TokenSource};
 use crate::ihe::HomeCommunityId;
@@ -145,6 +145,15 @@ impl CommunitySettings {
                 "token",
                 "it would be sent in clear: give https addresses of the gateway",
             );
+            return None;
+        }
+        if token.is_some() && self.http.authorization.is_some() {
+            problems.add("token", "http.authorization replaces it: set one of them");
+            return None;
+        }
+        let servers = std::iter::once(url).chain(&self.more_gateway_urls);
+        if self.http.would_tell_secrets(servers.map(String::as_str)) {
+            problems.add("http.authorization", IN_CLEAR);
             return None;
         }
         let client = Client::open(&alias, &self.http, self.http_version, token);

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,6 +13,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::Certificate;
+use super::revocation::RevocationList;
 
 /// Why credentials are unusable.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +35,15 @@ pub enum Error {
     /// The certificate has expired.
     #[error("the certificate in {0} has expired")]
     Expired(PathBuf),
+    /// A file contains no certificate revocation list, or a malformed one.
+    #[error("{0} is not a certificate revocation list in PEM or DER")]
+    NotARevocationList(PathBuf),
     /// Only one of certificate and private key is set.
     #[error("set both certificate and private_key, or neither")]
     Half,
+    /// Revocation lists without authorities for client certificates.
+    #[error("revocation_lists are for client_authorities: set both")]
+    ListsAlone,
     /// The TLS library rejects them.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -45,6 +53,21 @@ pub enum Error {
     /// An environment variable is not set.
     #[error("the environment variable {0} is not set")]
     NoVariable(String),
+    /// A file contains no key that signs client assertions.
+    #[error("{0} contains neither an EC key on P-384 in PKCS #8 nor an RSA key")]
+    NotASigningKey(PathBuf),
+    /// The signature of an assertion failed.
+    #[error("an assertion cannot be signed")]
+    NoSignature,
+    /// A user or a secret is malformed.
+    #[error("it is empty, or has characters that no user or secret has")]
+    NotASecret,
+    /// A token URL is malformed.
+    #[error("the token URL is not an http or https URL")]
+    NotATokenUrl,
+    /// Client credentials need one proof.
+    #[error("set one of private_key and client_secret")]
+    NoProof,
     /// A token is malformed.
     #[error("it is empty or not a bearer token")]
     NotAToken,
@@ -57,6 +80,8 @@ pub struct Loaded<T> {
     pub value: T,
     /// Our certificate, if we have one.
     pub certificate: Option<Certificate>,
+    /// The certificate revocation lists in it.
+    pub revocation_lists: Vec<RevocationList>,
 }
 
 /// The TLS files of a server.
@@ -68,6 +93,8 @@ pub struct ServerFiles {
     pub private_key: PathBuf,
     /// Authorities for client certificates. `None`: the server requests none.
     pub client_authorities: Option<PathBuf>,
+    /// Certificate revocation lists of these authorities.
+    pub revocation_lists: Vec<PathBuf>,
 }
 
 /// The TLS configuration of a server.
@@ -91,6 +118,8 @@ pub struct ClientFiles {
     pub certificate: Option<PathBuf>,
     /// Its private key.
     pub private_key: Option<PathBuf>,
+    /// Certificate revocation lists of the authorities.
+    pub revocation_lists: Vec<PathBuf>,
 }
 
 impl ServerFiles {
@@ -99,6 +128,7 @@ impl ServerFiles {
         [&self.certificate, &self.private_key]
             .into_iter()
             .chain(&self.client_authorities)
+            .chain(&self.revocation_lists)
     }
 
     /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. With client certificates, sessions are never resumed:
@@ -110,7 +140,8 @@ impl ServerFiles {
         let (chain, key) = identity(&self.certificate, &self.private_key)?;
         let certificate = chain.first().and_then(Certificate::read);
         let provider = provider();
-        let clients = self.verifier(&provider)?;
+        let revocation_lists = revocation_lists(&self.revocation_lists)?;
+        let clients = self.verifier(&provider, &revocation_lists)?;
         let builder =
             ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let mut config = match &clients {
@@ -127,19 +158,24 @@ impl ServerFiles {
         Ok(Loaded {
             value: ServerTls { config, clients },
             certificate,
+            revocation_lists,
         })
     }
 
     fn verifier(
         &self,
         provider: &Arc<CryptoProvider>,
+        lists: &[RevocationList],
     ) -> Result<Option<Arc<ClientVerifier>>, Error> {
         let Some(path) = &self.client_authorities else {
             return Ok(None);
         };
         let roots = Arc::new(roots(certificates(path)?));
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
+        // Authorities without a list stay accepted: a list concerns its own authority only.
         let verifier = verifier
+            .with_crls(lists.iter().map(|list| list.der.clone()))
+            .allow_unknown_revocation_status()
             .build()
             .map_err(|error| Error::Authorities(error.to_string()))?;
         Ok(Some(verifier))
@@ -153,6 +189,7 @@ impl ClientFiles {
             .iter()
             .chain(&self.private_key)
             .chain(&self.authorities)
+            .chain(&self.revocation_lists)
     }
 
     /// TLS 1.2 and 1.3; the caller selects the protocol.
@@ -164,23 +201,48 @@ impl ClientFiles {
             None => roots(rustls_native_certs::load_native_certs().certs),
             Some(path) => roots(certificates(path)?),
         };
+        let revocation_lists = revocation_lists(&self.revocation_lists)?;
         let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots);
-        match (&self.certificate, &self.private_key) {
-            (None, None) => Ok(Loaded {
-                value: builder.with_no_client_auth(),
-                certificate: None,
-            }),
+            .with_safe_default_protocol_versions()?;
+        let builder = match revocation_lists.as_slice() {
+            [] => builder.with_root_certificates(roots),
+            lists => builder.with_webpki_verifier(server_verifier(roots, lists)?),
+        };
+        let (value, certificate) = match (&self.certificate, &self.private_key) {
+            (None, None) => (builder.with_no_client_auth(), None),
             (Some(certificate), Some(key)) => {
                 let (chain, key) = identity(certificate, key)?;
                 let certificate = chain.first().and_then(Certificate::read);
-                let value = builder.with_client_auth_cert(chain, key)?;
-                Ok(Loaded { value, certificate })
+                (builder.with_client_auth_cert(chain, key)?, certificate)
             }
-            (Some(_), None) | (None, Some(_)) => Err(Error::Half),
-        }
+            (Some(_), None) | (None, Some(_)) => return Err(Error::Half),
+        };
+        Ok(Loaded {
+            value,
+            certificate,
+            revocation_lists,
+        })
     }
+}
+
+fn server_verifier(
+    roots: RootCertStore,
+    lists: &[RevocationList],
+) -> Result<Arc<WebPkiServerVerifier>, Error> {
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+        .with_crls(lists.iter().map(|list| list.der.clone()))
+        .allow_unknown_revocation_status()
+        .build()
+        .map_err(|error| Error::Authorities(error.to_string()))
+}
+
+fn revocation_lists(paths: &[PathBuf]) -> Result<Vec<RevocationList>, Error> {
+    let mut all = Vec::new();
+    for path in paths {
+        let lists = RevocationList::read_all(path, &read(path)?);
+        all.extend(lists.ok_or_else(|| Error::NotARevocationList(path.clone()))?);
+    }
+    Ok(all)
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -1,15 +1,19 @@
-//! Credentials: certificates and their keys, authorities, tokens.
+//! Credentials: certificates and their keys, authorities and their revocation lists, tokens.
 //!
 //! All credentials come from the operator's files, which are watched while the gateway runs
 //! ([`Watched`]): valid replacements apply to new connections, invalid ones are ignored.
 
+mod assertion;
 mod certificate;
 mod files;
+mod revocation;
 mod token;
 mod watched;
 
+pub use assertion::SigningKey;
 pub use certificate::{Certificate, Fingerprint, Name, NotAFingerprint, NotAName};
 pub use files::{ClientFiles, ClientVerifier, Error, Loaded, ServerFiles, ServerTls};
+pub use revocation::RevocationList;
 pub use token::{Token, TokenSource};
 pub use watched::Watched;
 

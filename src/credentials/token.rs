@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use http::HeaderValue;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::files::{Error, read};
 
@@ -19,9 +20,9 @@ pub enum TokenSource {
     Env(String),
 }
 
-/// A bearer token.
+/// A bearer token. Its memory is overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub struct Token(Zeroizing<String>);
 
 impl TokenSource {
     /// Reads the token.
@@ -29,18 +30,35 @@ impl TokenSource {
     /// # Errors
     /// If it is missing or malformed (RFC 6750 2.1).
     pub fn load(&self) -> Result<Token, Error> {
-        let text = match self {
-            Self::File(path) => String::from_utf8_lossy(&read(path)?).into_owned(),
-            Self::Env(name) => {
-                std::env::var(name).map_err(|_unset| Error::NoVariable(name.clone()))?
-            }
-        };
-        let token = text.trim();
-        let is_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
-        if token.is_empty() || !token.chars().all(is_token) {
-            return Err(Error::NotAToken);
+        Token::parse(self.text()?.trim()).ok_or(Error::NotAToken)
+    }
+
+    /// Reads a password or a client secret instead.
+    ///
+    /// # Errors
+    /// If it is missing, empty, or has control characters.
+    pub fn secret(&self) -> Result<Zeroizing<String>, Error> {
+        let text = self.text()?;
+        let secret = text.trim();
+        if secret.is_empty() || secret.chars().any(char::is_control) {
+            return Err(Error::NotASecret);
         }
-        Ok(Token(token.to_owned()))
+        Ok(Zeroizing::new(secret.to_owned()))
+    }
+
+    fn text(&self) -> Result<Zeroizing<String>, Error> {
+        match self {
+            Self::File(path) => {
+                let bytes = Zeroizing::new(read(path)?);
+                Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
+            }
+            Self::Env(name) => {
+                let value = std::env::var(name);
+                Ok(Zeroizing::new(
+                    value.map_err(|_unset| Error::NoVariable(name.clone()))?,
+                ))
+            }
+        }
     }
 
     /// Its file, if it is in one.
@@ -62,11 +80,20 @@ impl TokenSource {
 }
 
 impl Token {
+    /// Parses a token (RFC 6750 2.1).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+        let is_one = !text.is_empty() && text.chars().all(is_token);
+        is_one.then(|| Self(Zeroizing::new(text.to_owned())))
+    }
+
     /// The `Authorization` field with it.
     #[must_use]
     pub fn authorization(&self) -> HeaderValue {
-        let mut value = HeaderValue::try_from(format!("Bearer {}", self.0))
-            .expect("a token has only visible characters");
+        let text = Zeroizing::new(format!("Bearer {}", *self.0));
+        let mut value =
+            HeaderValue::try_from(text.as_str()).expect("a token has only visible characters");
         value.set_sensitive(true);
         value
     }
@@ -80,7 +107,7 @@ impl Token {
         // Digests are compared, so that the position of a difference reveals nothing about the
         // token.
         scheme.eq_ignore_ascii_case("bearer")
-            && Sha256::digest(given.trim()) == Sha256::digest(&self.0)
+            && Sha256::digest(given.trim()) == Sha256::digest(self.0.as_bytes())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct Watched<T> {
     current: ArcSwap<Loaded<T>>,
     /// The contents at the last check.
     seen: Mutex<[u8; 32]>,
+    /// Whether the log says that the current lists have expired.
+    has_told_lists: AtomicBool,
 }
 
 type Load<T> = Box<dyn Fn() -> Result<Loaded<T>, Error> + Send + Sync>;
@@ -46,6 +49,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
             current: ArcSwap::from_pointee(load()?),
             load: Box::new(load),
             seen: Mutex::new(seen),
+            has_told_lists: AtomicBool::new(false),
             files,
         })
     }
@@ -83,6 +87,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
     /// Checks the files once: if they have changed and are valid, the new value replaces the old
     /// one.
     fn look(&self, metrics: &Metrics) {
+        self.tell_expired_lists(now());
         let found = digest(&self.files);
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,6 +99,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
         let outcome = match (self.load)().and_then(|loaded| self.refuse_expired(loaded)) {
             Ok(loaded) => {
                 self.current.store(Arc::new(loaded));
+                self.has_told_lists.store(false, Ordering::Relaxed);
                 self.tell_expiry(metrics);
                 tracing::info!(credentials, "new credentials are in use");
                 "replaced"
@@ -126,6 +132,29 @@ impl<T: Send + Sync + 'static> Watched<T> {
                 .certificate_expiry
                 .with_label_values(&[self.name.as_str()])
                 .set(certificate.not_after);
+        }
+        let lists = &self.current.load().revocation_lists;
+        if let Some(next) = lists.iter().filter_map(|list| list.next_update).min() {
+            metrics
+                .revocation_list_expiry
+                .with_label_values(&[self.name.as_str()])
+                .set(next);
+        }
+        self.tell_expired_lists(now());
+    }
+
+    /// An expired list still revokes what it lists, but misses what was revoked since. The log says
+    /// so once.
+    fn tell_expired_lists(&self, now: i64) {
+        let current = self.current.load();
+        let mut expired = current.revocation_lists.iter();
+        let Some(list) = expired.find(|list| list.has_expired(now)) else {
+            return;
+        };
+        if !self.has_told_lists.swap(true, Ordering::Relaxed) {
+            let credentials = self.name.as_str();
+            let (file, hours) = (list.file.display(), (now - list.this_update) / 3600);
+            tracing::warn!(credentials, %file, hours, "a certificate revocation list has expired");
         }
     }
 }
@@ -183,6 +212,7 @@ mod tests {
             certificate: directory.path().join("certificate"),
             private_key: directory.path().join("key"),
             client_authorities: None,
+            revocation_lists: Vec::new(),
         };
         let paths = files.paths().cloned().collect();
         let watched = Watched::load("listen", paths, move || files.load());

@@ -258,11 +258,12 @@ impl Orientation {
         }
     }
 
-    /// Distance between the outer faces of the first and last slice, in mm.
+    /// Distance between the outer faces of the first and last slice, in mm: viewers open on the first
+    /// slice, so each one shows some of the head.
     const fn depth(self) -> f64 {
         match self {
-            Self::Axial => 176.0,
-            Self::Coronal => 196.8,
+            Self::Axial => 144.0,
+            Self::Coronal => 156.0,
         }
     }
 }

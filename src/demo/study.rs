@@ -152,7 +152,7 @@ fn axial(resolution: Resolution) -> Series {
         uid: series_uid(1),
         number: 1,
         modality: CT,
-        description: "Axial 2.75 mm",
+        description: "Axial 2.25 mm",
         started: Moment::new(2026, 1, 15, 10, 32),
         body_part: HEAD,
         location: Location::A,
@@ -171,7 +171,7 @@ fn coronal(resolution: Resolution) -> Series {
         uid: series_uid(2),
         number: 2,
         modality: CT,
-        description: "Coronal 4.1 mm",
+        description: "Coronal 3.25 mm",
         started: Moment::new(2026, 1, 15, 10, 40),
         body_part: HEAD,
         location: Location::B,
@@ -397,6 +397,26 @@ mod tests {
             text(&first, tags::FRAME_OF_REFERENCE_UID),
             text(&second, tags::FRAME_OF_REFERENCE_UID)
         );
+    }
+
+    #[test]
+    fn each_slice_shows_some_of_the_head() {
+        let (root, _) = generated(SMALL);
+        for file in files(root.path())
+            .keys()
+            .filter(|name| !name.ends_with("series-3-001.dcm"))
+        {
+            let object = open_file(root.path().join(file)).expect("a file");
+            let pixels = object.element(tags::PIXEL_DATA).expect("pixels");
+            let pixels = pixels.to_multi_int::<i16>().expect("values");
+            let [slope, intercept] =
+                [tags::RESCALE_SLOPE, tags::RESCALE_INTERCEPT].map(|tag| numbers(&object, tag)[0]);
+            let of_head = pixels
+                .iter()
+                .filter(|pixel| f64::from(**pixel) * slope + intercept > -500.0);
+            let share = of_head.count() as f64 / pixels.len() as f64;
+            assert!(share > 0.08, "{}: {share}", file.display());
+        }
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl InstanceFrames {
     /// The number of frames.
     #[must_use]
     pub fn count(&self) -> u32 {
-        self.index.layout.frames(&self.index.geometry)
+        self.index.layout.frames()
     }
 
     /// Whether the frames are encapsulated.
@@ -285,7 +285,7 @@ impl InstanceFrames {
     fn expected_bytes(&self, number: u32) -> u64 {
         let plain = self.index.geometry.frame_bits().div_ceil(8);
         let expected = match &self.index.layout {
-            Layout::Native(_) => plain,
+            Layout::Native(native) => native.frame_bits.div_ceil(8),
             Layout::Encapsulated(encapsulated) => {
                 let at = (number as usize).saturating_sub(1);
                 let span = encapsulated.spans.get(at);

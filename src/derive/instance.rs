@@ -10,8 +10,8 @@ use crate::hop::Hop;
 use crate::instance::{Instance, Listing};
 use crate::pixels::Pool;
 use crate::resource::Target;
-use crate::retrieve::{self, Job, Missing, Plan, Retriever};
-use crate::source::Source;
+use crate::retrieve::{self, Job, Missing, PatientCheck, Plan, Retriever};
+use crate::source::{self, Source};
 
 /// The means to open and decode instances for one response.
 #[derive(Debug, Clone)]
@@ -42,6 +42,7 @@ pub struct SelectedInstance {
     source: Arc<Source>,
     listing: Arc<Listing>,
     uid: SopInstanceUid,
+    patient: Option<Arc<PatientCheck>>,
 }
 
 /// Instances in the order of their manifest. Only the series whose turn it is takes memory.
@@ -71,6 +72,7 @@ impl Context {
             source: Arc::clone(&job.source),
             listing: Arc::clone(&job.listing),
             uid,
+            patient: job.patient.clone(),
         }
     }
 
@@ -196,6 +198,11 @@ impl SelectedInstance {
     /// Why neither a tier nor its source gives it.
     pub async fn open(&self) -> Result<Instance, Error> {
         if let Some(instance) = self.source.at_hand(&self.target()).await {
+            let (source, patient) = (&self.source, self.patient.as_ref());
+            let retriever = &self.context.retriever;
+            if !retriever.admits(source, patient, &instance.identity) {
+                return Err(retrieve::Error::Source(source::Error::OtherPatient).into());
+            }
             return Ok(instance);
         }
         self.fetch(TransferSyntaxes::AsStored).await
@@ -211,6 +218,7 @@ impl SelectedInstance {
             source: Arc::clone(&self.source),
             listing: Arc::clone(&self.listing),
             only: Some(self.uid.clone()),
+            patient: self.patient.clone(),
         });
         let mut retrieval = self.context.retriever.start(plan, accepted).await?;
         let first = retrieval.instances.next().await?;

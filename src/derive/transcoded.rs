@@ -195,7 +195,7 @@ async fn decoded(selected: &SelectedInstance, instance: Instance) -> Result<Inst
     // The small share is taken first: a task that waits for it holds no large one.
     let share = context.share(LEAST_KEPT).await?;
     let first = frames.samples(1).await?;
-    let decoded = DecodedPixels::new(frames.geometry(), first.is_rgb)?;
+    let decoded = DecodedPixels::new(frames.geometry(), frames.count(), first.is_rgb)?;
     if first.bytes.len() != decoded.frame {
         return Err(object::Error::Pixels("a frame has another length than it says").into());
     }

@@ -50,7 +50,7 @@ pub enum OpenedValue {
     },
     /// Encapsulated pixel data: each frame is a part (PS3.18 10.4.1.1.6). The instance is still
     /// open.
-    Frames(Instance, Box<InstanceFrames>),
+    Frames(Box<Instance>, Box<InstanceFrames>),
 }
 
 /// Opens the value at a path of the metadata.
@@ -68,7 +68,7 @@ pub async fn open_value(instance: &SelectedInstance, path: &str) -> Result<Opene
         Value::Frames => {
             drop(skimmed);
             let (opened, frames) = InstanceFrames::open(instance).await?;
-            return Ok(OpenedValue::Frames(opened, Box::new(frames)));
+            return Ok(OpenedValue::Frames(Box::new(opened), Box::new(frames)));
         }
         Value::Bytes(bytes) => {
             let media_type = media_type_at(&skimmed, path);

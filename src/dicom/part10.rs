@@ -7,6 +7,7 @@ use dicom_core::Tag;
 use flate2::{Decompress, FlushDecompress, Status};
 
 use super::dataset::{self, DataSet};
+use super::patient::{PatientElements, PatientIds};
 use super::transfer_syntax::{Encoding, TransferSyntax};
 use super::uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use super::value_representation;
@@ -104,6 +105,8 @@ pub struct Identity {
     pub series: SeriesInstanceUid,
     /// Transfer syntax (0002,0010).
     pub transfer_syntax: TransferSyntax,
+    /// Patient ID (0010,0020) and Other Patient IDs Sequence (0010,1002), with their issuers.
+    pub patient: PatientIds,
 }
 
 impl Identity {
@@ -142,6 +145,7 @@ impl Identity {
 
     fn of(set: DataSet<'_>, transfer_syntax: TransferSyntax) -> Result<Self, Error> {
         let mut found = Uids::default();
+        let mut patient = PatientElements::default();
         for element in set.elements() {
             let element = element?;
             let text = element.ascii().unwrap_or_default();
@@ -161,10 +165,20 @@ impl Identity {
                 }
                 PIXEL_DATA => return Err(Error::Unidentified),
                 // Elements are sorted (PS3.5 7.1), but not by every writer.
-                _ => continue,
+                // Patient ID is lower than Series Instance UID where elements are sorted; where
+                // they are not, what comes later does not count.
+                _ => {
+                    patient.note(element);
+                    continue;
+                }
             }
             if found.is_whole() {
-                return found.identity(transfer_syntax).ok_or(Error::Unidentified);
+                let patient = PatientIds::read(&set, &patient);
+                let identity = found.identity(transfer_syntax).ok_or(Error::Unidentified)?;
+                return Ok(Self {
+                    patient,
+                    ..identity
+                });
             }
         }
         // The prefix ended between two elements.
@@ -196,6 +210,7 @@ impl Uids {
             study: self.study?,
             series: self.series?,
             transfer_syntax,
+            patient: PatientIds::default(),
         })
     }
 }

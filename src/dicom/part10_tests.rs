@@ -101,6 +101,10 @@ fn identity(syntax: &str) -> Identity {
         study: StudyInstanceUid::parse("1.2.3").expect("a UID"),
         series: SeriesInstanceUid::parse("1.2.3.4").expect("a UID"),
         transfer_syntax: syntax_of(syntax),
+        patient: super::super::PatientId::new("P1", None)
+            .into_iter()
+            .collect::<Vec<_>>()
+            .into(),
     }
 }
 
@@ -199,9 +203,11 @@ fn bytes_behind_the_data_set_are_not_part_of_it() {
         let encoding = syntax_of(syntax).encoding();
         for behind in [&b"\r\n"[..], &[0; 7], &[0; 64], &[0; 513]] {
             let set = [&data_set(encoding)[..], behind].concat();
-            let bytes = match encoding {
-                Encoding::Deflated => file_of(syntax, &deflate(&set)),
-                _ => file_of(syntax, &set),
+            let is_deflated = encoding == Encoding::Deflated;
+            let bytes = if is_deflated {
+                file_of(syntax, &deflate(&set))
+            } else {
+                file_of(syntax, &set)
             };
             let file = File::open(&bytes).expect("a file");
             assert_eq!(file.data_set().elements().count(), 6, "{syntax} {behind:?}");

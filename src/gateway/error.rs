@@ -291,8 +291,9 @@ impl Error {
             if let source::Error::Overloaded { retry_after } = error {
                 return Some(retry_after.unwrap_or(SOON));
             }
-            if let source::Error::Resting { retry_after } | source::Error::Crowded { retry_after } =
-                error
+            if let source::Error::Resting { retry_after }
+            | source::Error::NoToken { retry_after, .. }
+            | source::Error::Crowded { retry_after } = error
             {
                 return Some(*retry_after);
             }
@@ -395,11 +396,13 @@ fn of_source(error: &source::Error) -> StatusCode {
         source::Error::Status(508) => StatusCode::LOOP_DETECTED,
         source::Error::Overloaded { .. }
         | source::Error::Resting { .. }
+        | source::Error::NoToken { .. }
         | source::Error::Crowded { .. } => StatusCode::SERVICE_UNAVAILABLE,
         source::Error::NotModified
         | source::Error::Status(_)
         | source::Error::Malformed(_)
         | source::Error::Unreachable
+        | source::Error::OtherPatient
         | source::Error::HungUp => StatusCode::BAD_GATEWAY,
         source::Error::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         source::Error::BrokeOff(error) => of_body(error),
@@ -412,7 +415,8 @@ fn of_pixels(error: &pixels::Error) -> StatusCode {
         pixels::Error::Damaged(_)
         | pixels::Error::Unsupported(_)
         | pixels::Error::TooLarge
-        | pixels::Error::Exhausted => StatusCode::UNPROCESSABLE_ENTITY,
+        | pixels::Error::Exhausted
+        | pixels::Error::Forbidden => StatusCode::UNPROCESSABLE_ENTITY,
         pixels::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

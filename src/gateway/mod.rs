@@ -45,7 +45,7 @@ use edge::forwarded::{PublicUrl, Route};
 use edge::hosts::Hosts;
 use edge::observe::{self, Observed, Transaction};
 use edge::per_client::PerClient;
-use edge::response::{allow, harden};
+use edge::response::{RESOURCE_POLICY, allow, harden};
 use edge::upload;
 
 /// Answers the requests of the public listener and of the listener for partners. Built once; every
@@ -221,6 +221,8 @@ impl Gateway {
         let mut response = outcome.unwrap_or_else(|error| self.refuse(peer, route.client, &error));
         harden(response.headers_mut(), exchange.as_ref());
         if peer.door == Door::Public {
+            let policy = self.cors.resource_policy();
+            response.headers_mut().insert(RESOURCE_POLICY, policy);
             self.cors.mark(&head.headers, response.headers_mut());
         }
         let observed = Observed {
@@ -287,6 +289,7 @@ impl Gateway {
             Resource::Manifest(id) => self.show(exchange, id).await,
             Resource::Viewers(id) => self.viewers(exchange, id).await,
             Resource::Viewer(id, viewer) => self.viewer(exchange, id, viewer).await,
+            Resource::Root(root) => self.capabilities(exchange, root).await,
             Resource::Search(root, scope) => self.search(exchange, root, &scope).await,
             Resource::Retrieve(root, target) => self.retrieve(exchange, root, &target).await,
             Resource::Wado(root) => self.wado_uri(exchange, root).await,
@@ -295,7 +298,6 @@ impl Gateway {
                     .await
             }
             Resource::XcWado(request) => self.xc_wado(exchange, &request).await,
-            resource @ Resource::Root(_) => Err(Error::Method(methods(&resource))),
         }
     }
 
@@ -331,7 +333,7 @@ fn methods(resource: &Resource) -> &'static str {
     match resource {
         Resource::Manifests => "GET, HEAD, POST",
         Resource::Manifest(_) => "GET, HEAD, DELETE",
-        Resource::Root(_) => "OPTIONS",
+        Resource::Root(_) => "GET, HEAD, OPTIONS",
         Resource::Viewers(_)
         | Resource::Viewer(..)
         | Resource::Search(..)

@@ -8,13 +8,13 @@ use tokio::task::spawn_blocking;
 use super::edge::exchange::Exchange;
 use super::{Error, Gateway};
 use crate::community::Registry;
-use crate::dicom::StudyInstanceUid;
+use crate::dicom::{PatientIds, StudyInstanceUid};
 use crate::ihe::{HomeCommunityId, Location};
 use crate::library::Library;
-use crate::manifest::{Disagreement, Holding, Id, Place, Registered, SeriesSelection};
+use crate::manifest::{Disagreement, Holding, Id, Patient, Place, Registered, SeriesSelection};
 use crate::request::Root;
 use crate::resource::Target;
-use crate::retrieve::{Job, Plan};
+use crate::retrieve::{Job, PatientCheck, Plan};
 use crate::source::{Kind, Source};
 
 /// The warning of the root over all manifests where they disagree on the patient.
@@ -95,6 +95,47 @@ impl Gateway {
         Ok(self.read(move |library| library.load(id)).await??)
     }
 
+    /// The patient that instances of a study must be of, below a root. Below the root of one
+    /// manifest, the study may have been registered for another patient before.
+    pub(crate) async fn patient(
+        &self,
+        root: Root,
+        holding: &Holding,
+        study: &StudyInstanceUid,
+    ) -> Result<Arc<PatientCheck>, Error> {
+        let ids = match root {
+            Root::Manifest(_) => self.library.of_study(study),
+            Root::All => Vec::new(),
+        };
+        if ids.len() < 2 {
+            return Ok(PatientCheck::new(expected(holding, study), Vec::new()));
+        }
+        let united = self.united(study, ids).await?;
+        let disagree = |one: &Arc<Patient>| {
+            let mine = holding.patients(study).iter();
+            mine.into_iter().any(|other| one.disagrees_with(other))
+        };
+        let earlier = if united.patients(study).iter().any(disagree) {
+            expected(&united, study)
+        } else {
+            Vec::new()
+        };
+        Ok(PatientCheck::new(expected(holding, study), earlier))
+    }
+
+    /// The patient for whom a study is registered, if it is.
+    pub(crate) async fn registered_patient(
+        &self,
+        study: &StudyInstanceUid,
+    ) -> Option<Arc<PatientCheck>> {
+        let ids = self.library.of_study(study);
+        if ids.is_empty() {
+            return None;
+        }
+        let holding = self.united(study, ids).await.ok()?;
+        Some(PatientCheck::new(expected(&holding, study), Vec::new()))
+    }
+
     /// The selected instances of a target, and their sources.
     pub(crate) fn plan(
         &self,
@@ -113,6 +154,7 @@ impl Gateway {
                     source,
                     listing,
                     only,
+                    patient: None,
                 }),
                 None => plan.not_locatable += only.map_or(listing.instances.len(), |_one| 1),
             }
@@ -169,6 +211,12 @@ impl Gateway {
         let reading = spawn_blocking(move || read(&library));
         reading.await.map_err(|_panic| Error::Internal)
     }
+}
+
+/// The identifiers of the patients that a holding names for a study.
+pub(crate) fn expected(holding: &Holding, study: &StudyInstanceUid) -> Vec<PatientIds> {
+    let patients = holding.patients(study).iter();
+    patients.map(|patient| patient.identifiers()).collect()
 }
 
 /// A function that resolves the locations of a manifest to a place.

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::model::{Patient, PatientId};
+use crate::dicom::{self, PatientIds};
 
 /// The limit for compared identifiers of one patient; a manifest may list thousands.
 const MOST_COMPARED: usize = 64;
@@ -20,6 +21,14 @@ enum Verdict {
 }
 
 impl Patient {
+    /// The identifiers, as instances are compared with them.
+    #[must_use]
+    pub fn identifiers(&self) -> PatientIds {
+        let ids = self.ids.iter();
+        let ids = ids.filter_map(|id| dicom::PatientId::new(&id.value, id.issuer.as_deref()));
+        ids.collect::<Vec<_>>().into()
+    }
+
     /// Whether this is certainly, or most probably, another patient.
     ///
     /// An identifier is unique only together with its issuer (PS3.3 C.7.1.1): equal identifiers of

@@ -111,7 +111,7 @@ pub(super) fn is_pixel_data(tag: Tag) -> bool {
 
 /// Whether a tag is that of a palette or an offset table.
 fn is_table(Tag(group, element): Tag) -> bool {
-    (group == 0x0028 && (0x1201..=0x1203).contains(&element))
+    (group == 0x0028 && matches!(element, 0x1201..=0x1203 | 0x1221..=0x1223))
         || (group == 0x7FE0 && (1..=2).contains(&element))
 }
 

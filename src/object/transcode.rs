@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dicom_core::{Tag, VR};
 
 use super::inflate::inflated;
-use super::layout::{PIXEL_DATA, swapped_bytes, u16_of};
+use super::layout::{NUMBER_OF_FRAMES, PIXEL_DATA, swapped_bytes, u16_of};
 use super::reader::Reader;
 use super::skim::{Large, Skim, is_pixel_data, start};
 use super::{Error, LEAST_KEPT};
@@ -52,20 +52,24 @@ impl DecodedPixels {
     ///
     /// # Errors
     /// If Explicit VR Little Endian cannot hold them.
-    pub fn new(geometry: &Geometry, is_rgb: bool) -> Result<Self, Error> {
+    pub fn new(geometry: &Geometry, frames: u32, is_rgb: bool) -> Result<Self, Error> {
         let Geometry {
             rows,
             columns,
             samples,
             bits_allocated,
-            frames,
             ..
         } = *geometry;
-        if !matches!(bits_allocated, 8 | 16 | 32) {
+        let bits = u64::from(rows)
+            .saturating_mul(columns.into())
+            .saturating_mul(samples.into())
+            .saturating_mul(bits_allocated.into());
+        // Single bits of a frame would begin within a byte.
+        let is_whole = bits_allocated == 1 && (frames == 1 || bits.is_multiple_of(8));
+        if !is_whole && !matches!(bits_allocated, 8 | 16 | 32) {
             return Err(Error::Pixels("samples are not whole bytes"));
         }
-        let sample = u64::from(samples) * u64::from(bits_allocated / 8);
-        let frame = u64::from(rows) * u64::from(columns) * sample;
+        let frame = bits.div_ceil(8);
         let all = frame.saturating_mul(frames.into());
         match (usize::try_from(frame), u32::try_from(all)) {
             // PS3.5 7.1.2: the length is an even number of 32 bits, and 0xFFFFFFFF is reserved.
@@ -202,6 +206,8 @@ struct Rewriter {
     bits_allocated: u32,
     /// The pixel data that replace compressed ones.
     decoded: Option<DecodedPixels>,
+    /// Whether Number of Frames has been written, or is not needed.
+    has_frames: bool,
     ready: Vec<u8>,
 }
 
@@ -212,6 +218,7 @@ impl Rewriter {
             is_signed: false,
             bits_allocated: 0,
             decoded,
+            has_frames: false,
             ready: Vec::new(),
         }
     }
@@ -264,12 +271,36 @@ impl Rewriter {
         if let Some(bits) = u16_of(&set, BITS_ALLOCATED) {
             self.bits_allocated = u32::from(bits);
         }
-        if let Some(decoded) = self.decoded
-            && self.described_anew(&set, decoded)
-        {
-            return Ok(());
+        if let Some(decoded) = self.decoded {
+            self.number_frames(&set, decoded);
+            if self.described_anew(&set, decoded) {
+                return Ok(());
+            }
         }
         Ok(explicit::write(&set, &mut self.is_signed, &mut self.ready)?)
+    }
+
+    /// Writes Number of Frames in its place, in front of the first element behind it. It may be no
+    /// number, or missing.
+    fn number_frames(&mut self, set: &DataSet<'_>, decoded: DecodedPixels) {
+        let Some(Ok(element)) = set.elements().next() else {
+            return;
+        };
+        if self.has_frames || element.tag < NUMBER_OF_FRAMES {
+            return;
+        }
+        self.has_frames = true;
+        if element.tag == NUMBER_OF_FRAMES || decoded.frames > 1 {
+            self.text(NUMBER_OF_FRAMES, VR::IS, &decoded.frames.to_string());
+        }
+    }
+
+    fn text(&mut self, tag: Tag, vr: VR, text: &str) {
+        let mut value = text.as_bytes().to_vec();
+        value.resize(value.len().next_multiple_of(2), b' ');
+        let length = u32::try_from(value.len()).unwrap_or(0);
+        explicit::head(tag, vr, length, &mut self.ready);
+        self.ready.extend_from_slice(&value);
     }
 
     /// Writes an element whose value changes with decoding.
@@ -278,7 +309,7 @@ impl Rewriter {
             return false;
         };
         match element.tag {
-            tag if is_offset_table(tag) => {}
+            tag if is_offset_table(tag) || tag == NUMBER_OF_FRAMES => {}
             PHOTOMETRIC => {
                 let photometric = element.ascii().unwrap_or_default();
                 let now = match photometric {
@@ -287,11 +318,7 @@ impl Rewriter {
                     "YBR_FULL_422" | "YBR_PARTIAL_422" => "YBR_FULL",
                     other => other,
                 };
-                let mut value = now.as_bytes().to_vec();
-                value.resize(value.len().next_multiple_of(2), b' ');
-                let length = u32::try_from(value.len()).unwrap_or(0);
-                explicit::head(PHOTOMETRIC, VR::CS, length, &mut self.ready);
-                self.ready.extend_from_slice(&value);
+                self.text(PHOTOMETRIC, VR::CS, now);
             }
             PLANAR_CONFIGURATION => {
                 explicit::head(PLANAR_CONFIGURATION, VR::US, 2, &mut self.ready);

@@ -2,12 +2,14 @@
 //!
 //! Decoders do not run in the gateway's own process: they parse untrusted bytes, take time and
 //! memory, and some are not safe Rust. They run in child processes ([`Pool`]) with limits on memory
-//! and time, so a crash or a time-out costs one frame and not the gateway.
+//! and time, so a crash or a time-out costs one frame and not the gateway, and in a [`Sandbox`], so
+//! that a process which a frame has taken over reaches nothing else.
 
 mod codec;
 mod lettering;
 mod pool;
 mod render;
+mod sandbox;
 mod window;
 mod worker;
 
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use codec::decodable;
 pub use pool::{COMMAND, Pool, Settings};
+pub use sandbox::Sandbox;
 pub use worker::run;
 
 /// The most pixels of a frame that is decoded.
@@ -36,14 +39,16 @@ pub struct Geometry {
     pub bits_allocated: u32,
     /// Bits Stored (0028,0101).
     pub bits_stored: u32,
+    /// High Bit (0028,0102): the place of the highest stored bit.
+    pub high_bit: u32,
     /// Whether samples have a sign (0028,0103).
     pub is_signed: bool,
     /// Whether each sample has a plane of its own (0028,0006).
     pub is_planar: bool,
     /// Photometric Interpretation (0028,0004).
     pub photometric: String,
-    /// Number of Frames (0028,0008), at least 1.
-    pub frames: u32,
+    /// Number of Frames (0028,0008), if it is a number.
+    pub frames: Option<u32>,
     /// Whether samples are floating-point numbers (7FE0,0008 and 7FE0,0009).
     pub is_float: bool,
 }
@@ -220,6 +225,9 @@ pub enum Error {
     /// The decoder exceeded its limit of time or memory.
     #[error("the decoder exceeded its limit of time or memory")]
     Exhausted,
+    /// The kernel has killed the decoder for a system call that decoders do not make.
+    #[error("the decoder was stopped: it tried to leave its sandbox")]
+    Forbidden,
     /// The queue for decoders is full.
     #[error("the queue for decoders is full")]
     Busy,
@@ -235,23 +243,51 @@ impl Geometry {
             samples: 1,
             bits_allocated,
             bits_stored,
+            high_bit: bits_stored - 1,
             is_signed: false,
             is_planar: false,
             photometric: "MONOCHROME2".to_owned(),
-            frames: 1,
+            frames: Some(1),
             is_float: false,
         }
+    }
+
+    /// The place of the lowest stored bit (PS3.5 8.1.1). A High Bit that leaves no room for the
+    /// stored bits, or lies beyond those allocated, is none.
+    #[must_use]
+    pub fn lowest_bit(&self) -> u32 {
+        let is_possible = self.high_bit < self.bits_allocated;
+        let lowest = (self.high_bit + 1).checked_sub(self.bits_stored);
+        lowest.filter(|_| is_possible).unwrap_or(0)
+    }
+
+    /// Whether two pixels share their colour samples (PS3.3 C.7.6.3.1.2).
+    #[must_use]
+    pub fn is_subsampled(&self) -> bool {
+        let photometric = self.photometric.as_str();
+        self.samples == 3 && matches!(photometric, "YBR_FULL_422" | "YBR_PARTIAL_422")
     }
 
     /// The bits of one uncompressed frame.
     #[must_use]
     pub fn frame_bits(&self) -> u64 {
-        let pixels = u64::from(self.rows) * u64::from(self.columns);
-        // PS3.3 C.7.6.3.1.2: 4:2:2 has two samples for each pixel.
-        let samples = match (self.photometric.as_str(), self.samples) {
-            ("YBR_FULL_422" | "YBR_PARTIAL_422", 3) => 2,
-            (_, samples) => samples,
+        // 4:2:2 has two samples for each pixel.
+        let samples = if self.is_subsampled() {
+            2
+        } else {
+            self.samples
         };
+        self.bits_of(samples)
+    }
+
+    /// The bits of one uncompressed frame with all samples of each pixel.
+    #[must_use]
+    pub fn full_frame_bits(&self) -> u64 {
+        self.bits_of(self.samples)
+    }
+
+    fn bits_of(&self, samples: u32) -> u64 {
+        let pixels = u64::from(self.rows) * u64::from(self.columns);
         pixels * u64::from(samples) * u64::from(self.bits_allocated)
     }
 

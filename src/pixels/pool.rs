@@ -1,19 +1,22 @@
 //! The pool of decoder processes, on the gateway's side.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::worker::{header, lengths};
-use super::{Error, MOST_BYTES, Product, Task};
+use super::{Error, MOST_BYTES, Product, Sandbox, Task};
 use crate::budget::{self, Bounds, Fair, Share};
 
 /// `[rendering]`.
@@ -41,6 +44,8 @@ impl Default for Settings {
 
 /// The most bytes of JSON in the reply of a decoder.
 const MOST_REPLY_JSON: u64 = 64 << 10;
+/// How long the kernel may take to end a process that has closed its output.
+const END: Duration = Duration::from_secs(1);
 
 /// A pool of decoder processes.
 #[derive(Debug, Clone)]
@@ -53,6 +58,8 @@ struct Inner {
     /// One for each process; clients take turns.
     seats: Fair,
     idle: Mutex<Vec<Worker>>,
+    /// That of the first process, once it is in the log.
+    sandbox: OnceLock<Sandbox>,
 }
 
 #[derive(Debug)]
@@ -67,6 +74,8 @@ struct Worker {
 enum Failure {
     /// The process has exited, or its reply is malformed.
     Ended,
+    /// The kernel has killed the process for a system call.
+    Forbidden,
     /// The process exceeded the time-out.
     Late,
     /// The budget has no memory for the reply.
@@ -92,6 +101,7 @@ impl Pool {
                 waiting_each: settings.queue.div_ceil(2),
             }),
             idle: Mutex::default(),
+            sandbox: OnceLock::new(),
             program,
             settings,
         }))
@@ -137,9 +147,36 @@ impl Pool {
                 outcome => return outcome.map_err(Failure::error),
             }
         }
-        let worker = Worker::start(&self.0.program).ok_or(Error::Busy)?;
+        let worker = self.start().await?;
         let outcome = self.run_on(worker, task, frame, share).await;
         outcome.map_err(Failure::error)
+    }
+
+    /// Starts a process, which enters its sandbox before it reads a frame.
+    async fn start(&self) -> Result<Worker, Error> {
+        let mut worker = Worker::start(&self.0.program).ok_or(Error::Busy)?;
+        let time = Duration::from_secs(self.0.settings.seconds);
+        let said = timeout(time, worker.reply::<Sandbox>()).await;
+        let Ok(Ok((sandbox, 0))) = said else {
+            tracing::error!("a decoder did not enter its sandbox");
+            return Err(Error::Busy);
+        };
+        self.0.sandbox.get_or_init(|| {
+            sandbox.log();
+            sandbox
+        });
+        Ok(worker)
+    }
+
+    /// Starts a process to find out how the kernel confines it, unless that is known.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if it does not start.
+    pub async fn sandbox(&self) -> Result<Sandbox, Error> {
+        if self.0.sandbox.get().is_none() {
+            self.start().await?;
+        }
+        self.0.sandbox.get().cloned().ok_or(Error::Busy)
     }
 
     /// An idle process that has not exited.
@@ -166,7 +203,10 @@ impl Pool {
         share: &mut Share,
     ) -> Result<Product, Failure> {
         let time = Duration::from_secs(self.0.settings.seconds);
-        let (said, bytes) = timeout(time, worker.ask(task, frame)).await??;
+        let (said, bytes) = match timeout(time, worker.ask(task, frame)).await? {
+            Err(Failure::Ended) => return Err(worker.cause().await),
+            outcome => outcome?,
+        };
         let needed = (frame.len() + bytes) as u64;
         share.grow(needed).await.map_err(Failure::NoMemory)?;
         let mut made = vec![0; bytes];
@@ -182,6 +222,7 @@ impl Failure {
     fn error(self) -> Error {
         match self {
             Self::Ended | Self::Late => Error::Exhausted,
+            Self::Forbidden => Error::Forbidden,
             Self::NoMemory(budget::Error::Busy) => Error::Busy,
             Self::NoMemory(budget::Error::TooLarge) => Error::TooLarge,
             Self::Frame(error) => error,
@@ -235,6 +276,11 @@ impl Worker {
         self.input.write_all(&json).await?;
         self.input.write_all(frame).await?;
         self.input.flush().await?;
+        self.reply().await
+    }
+
+    /// The head of a message: its JSON, and how many bytes follow.
+    async fn reply<T: DeserializeOwned>(&mut self) -> Result<(T, usize), Failure> {
         let mut head = [0; 8];
         self.output.read_exact(&mut head).await?;
         let (json, bytes) = lengths(head);
@@ -245,5 +291,19 @@ impl Worker {
         self.output.read_exact(&mut said).await?;
         let said = serde_json::from_slice(&said).map_err(io::Error::from)?;
         Ok((said, bytes))
+    }
+
+    /// Why a process has ended.
+    async fn cause(mut self) -> Failure {
+        let status = timeout(END, self.child.wait()).await;
+        let signal = status
+            .ok()
+            .and_then(Result::ok)
+            .and_then(|status| status.signal());
+        if signal != Some(Signal::SYS.as_raw()) {
+            return Failure::Ended;
+        }
+        tracing::error!("a decoder made a system call that decoders do not make, and was killed");
+        Failure::Forbidden
     }
 }

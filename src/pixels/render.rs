@@ -119,10 +119,10 @@ fn value_at(samples: &Samples, geometry: &Geometry, index: usize) -> f64 {
     }
 }
 
-/// The number in a stored value. The bits above Bits Stored are undefined.
+/// The number in a stored value. The bits beside the stored ones are undefined, or overlays.
 fn meant(raw: u64, geometry: &Geometry) -> f64 {
     let bits = geometry.bits_stored.clamp(1, 63);
-    let kept = raw & ((1 << bits) - 1);
+    let kept = raw >> geometry.lowest_bit().min(63) & ((1 << bits) - 1);
     let sign = 1 << (bits - 1);
     if geometry.is_signed && kept & sign != 0 {
         (kept as i64 - (1 << bits)) as f64

@@ -12,8 +12,20 @@ impl Lut {
     }
 
     /// The largest possible entry.
-    pub(super) fn largest(&self) -> f64 {
+    fn largest(&self) -> f64 {
         f64::from((1u32 << self.bits.clamp(1, 16)) - 1)
+    }
+
+    /// The entry that is white. Tables of up to 14 bits that say 16 never reach the largest
+    /// possible entry; their largest one is meant.
+    fn white(&self) -> f64 {
+        let largest = self.entries.iter().max().copied().unwrap_or(0);
+        let is_narrow = self.bits >= 16 && (1..1 << 14).contains(&largest);
+        if is_narrow {
+            f64::from(largest)
+        } else {
+            self.largest()
+        }
     }
 
     /// The entry of a value, scaled to eight bits.
@@ -34,6 +46,8 @@ impl Window {
             function,
         } = self;
         match function {
+            // C.11.2.1.2.1 forbids less than 1, and what is meant is C.11.2.1.3.2.
+            Function::Linear if width < 1.0 => ((value - center) / width + 0.5).clamp(0.0, 1.0),
             Function::Linear if width <= 1.0 => f64::from(u8::from(value > center - 0.5)),
             Function::Linear => ((value - (center - 0.5)) / (width - 1.0) + 0.5).clamp(0.0, 1.0),
             Function::LinearExact => ((value - center) / width + 0.5).clamp(0.0, 1.0),
@@ -62,22 +76,38 @@ impl<'a> Grey<'a> {
             is_inverse: rendering.is_inverse ^ (geometry.photometric == "MONOCHROME1"),
         };
         if grey.window.is_none() && rendering.voi_lut.is_none() {
-            let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
-            for value in values.filter(|value| value.is_finite()) {
-                if grey.is_padding(value) {
-                    continue;
-                }
-                let value = grey.modality(value);
-                (least, most) = (least.min(value), most.max(value));
-            }
-            let width = (most - least).max(f64::MIN_POSITIVE);
-            grey.window = Some(Window {
-                center: least + width / 2.0,
-                width,
-                function: Function::LinearExact,
-            });
+            grey.window = Some(grey.whole(geometry, values));
         }
         grey
+    }
+
+    /// The window without one: eight bits are shown as they are, others from the least value of
+    /// the frame to the largest.
+    fn whole(&self, geometry: &Geometry, values: impl Iterator<Item = f64>) -> Window {
+        let rendering = self.rendering;
+        let is_plain = rendering
+            .rescale
+            .is_none_or(|rescale| rescale == (1.0, 0.0))
+            && rendering.modality_lut.is_none();
+        let is_eight = geometry.bits_stored <= 8 && !geometry.is_signed && !geometry.is_float;
+        let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+        if is_plain && is_eight {
+            (least, most) = (0.0, f64::from((1u32 << geometry.bits_stored.min(8)) - 1));
+        } else {
+            for value in values.filter(|value| value.is_finite()) {
+                if self.is_padding(value) {
+                    continue;
+                }
+                let value = self.modality(value);
+                (least, most) = (least.min(value), most.max(value));
+            }
+        }
+        let width = (most - least).max(f64::MIN_POSITIVE);
+        Window {
+            center: least + width / 2.0,
+            width,
+            function: Function::LinearExact,
+        }
     }
 
     pub(super) fn level(&self, stored: f64) -> u8 {
@@ -87,7 +117,7 @@ impl<'a> Grey<'a> {
         let value = self.modality(stored);
         let shade = match (self.window, &self.rendering.voi_lut) {
             (Some(window), _) => window.of(value),
-            (None, Some(lut)) => lut.of(value) / lut.largest(),
+            (None, Some(lut)) => (lut.of(value) / lut.white()).min(1.0),
             (None, None) => 0.0,
         };
         let shade = if self.is_inverse { 1.0 - shade } else { shade };
@@ -138,6 +168,33 @@ mod tests {
         let sigmoid = window(10.0, 4.0, Function::Sigmoid);
         assert_eq!(sigmoid.of(10.0), 0.5);
         assert!(sigmoid.of(-1e9) < 1e-9 && sigmoid.of(1e9) > 0.999);
+    }
+
+    #[test]
+    fn widths_below_one_are_exact() {
+        let narrow = window(0.25, 0.5, Function::Linear);
+        assert_eq!(
+            (narrow.of(0.0), narrow.of(0.25), narrow.of(0.5)),
+            (0.0, 0.5, 1.0)
+        );
+    }
+
+    #[test]
+    fn the_largest_entry_of_a_table_that_says_16_bits_is_white() {
+        let white = |bits, largest| {
+            let entries = vec![0, largest];
+            let first = 0;
+            let lut = Lut {
+                first,
+                bits,
+                entries,
+            };
+            lut.white()
+        };
+        assert_eq!(white(16, 4095), 4095.0);
+        assert_eq!(white(16, 60000), 65535.0);
+        assert_eq!(white(12, 2000), 4095.0);
+        assert_eq!(white(16, 0), 65535.0);
     }
 
     #[test]

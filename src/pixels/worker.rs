@@ -6,8 +6,9 @@ use std::io::{self, Read, Write};
 use rustix::process::{
     Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit,
 };
+use serde::Serialize;
 
-use super::{Error, Output, Task, codec, render};
+use super::{Error, Output, Sandbox, Task, codec, render};
 
 /// The memory limit of a decoder: a frame, its samples, and working memory.
 const MOST_MEMORY: u64 = 1 << 30;
@@ -18,10 +19,11 @@ pub(super) struct Message {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Serves the tasks of the process `parent`, one after the other.
+/// Enters the sandbox, tells the process `parent` about it, and serves the tasks of `parent`, one
+/// after the other.
 ///
 /// # Errors
-/// If input or output fail, or `parent` has exited.
+/// If input or output fail, `parent` has exited, or the kernel refuses a limit.
 pub fn run(parent: u32) -> io::Result<()> {
     // A busy decoder does not see the end of its input when the gateway is killed.
     set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -38,18 +40,23 @@ pub fn run(parent: u32) -> io::Result<()> {
     // A panic message is of no use to the parent, and may hold bytes of the frame.
     std::panic::set_hook(Box::new(|_quietly| {}));
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    write(&mut output, &Sandbox::enter()?, &[])?;
     while let Some(message) = read(&mut input)? {
         let (outcome, bytes) = match done(&message) {
             Ok((bytes, is_rgb)) => (Ok(is_rgb), bytes),
             Err(error) => (Err(error), Vec::new()),
         };
-        let json = serde_json::to_vec(&outcome)?;
-        output.write_all(&header(json.len(), bytes.len()))?;
-        output.write_all(&json)?;
-        output.write_all(&bytes)?;
-        output.flush()?;
+        write(&mut output, &outcome, &bytes)?;
     }
     Ok(())
+}
+
+fn write(output: &mut impl Write, said: &impl Serialize, bytes: &[u8]) -> io::Result<()> {
+    let json = serde_json::to_vec(said)?;
+    output.write_all(&header(json.len(), bytes.len()))?;
+    output.write_all(&json)?;
+    output.write_all(bytes)?;
+    output.flush()
 }
 
 fn done(message: &Message) -> Result<(Vec<u8>, bool), Error> {

@@ -1,88 +1,107 @@
-//! *Retrieve Capabilities* (PS3.18 8.9): the resources of a DICOMweb root, as WADL or JSON.
+//! *Retrieve Capabilities* (PS3.18 8.9): the resources of a DICOMweb root, as WADL or JSON. Pure.
 
 use serde_json::{Value, json};
 
-/// A resource, as a path below the root with its variables in braces.
+use super::xml::escaped;
+
+/// Paths below the root, with their variables in braces, that have the same representations.
 struct Served {
-    path: &'static str,
+    paths: &'static [&'static str],
     media_types: &'static [&'static str],
 }
 
-const INSTANCES: &[&str] = &["multipart/related; type=\"application/dicom\""];
-const ATTRIBUTES: &[&str] = &[
-    "application/dicom+json",
-    "multipart/related; type=\"application/dicom+xml\"",
-];
-const BULK_DATA: &[&str] = &[
-    "multipart/related; type=\"application/octet-stream\"",
-    "application/octet-stream",
-];
-
 const SERVED: &[Served] = &[
+    // Search.
     Served {
-        path: "studies",
+        paths: &[
+            "studies",
+            "series",
+            "instances",
+            "studies/{study}/series",
+            "studies/{study}/instances",
+            "studies/{study}/series/{series}/instances",
+        ],
         media_types: ATTRIBUTES,
     },
     Served {
-        path: "series",
-        media_types: ATTRIBUTES,
+        paths: &["studies/{study}", "studies/{study}/series/{series}"],
+        media_types: &["multipart/related; type=\"application/dicom\""],
     },
     Served {
-        path: "instances",
-        media_types: ATTRIBUTES,
-    },
-    Served {
-        path: "studies/{study}",
-        media_types: INSTANCES,
-    },
-    Served {
-        path: "studies/{study}/metadata",
-        media_types: ATTRIBUTES,
-    },
-    Served {
-        path: "studies/{study}/series",
-        media_types: ATTRIBUTES,
-    },
-    Served {
-        path: "studies/{study}/instances",
-        media_types: ATTRIBUTES,
-    },
-    Served {
-        path: "studies/{study}/series/{series}",
-        media_types: INSTANCES,
-    },
-    Served {
-        path: "studies/{study}/series/{series}/metadata",
-        media_types: ATTRIBUTES,
-    },
-    Served {
-        path: "studies/{study}/series/{series}/instances",
-        media_types: ATTRIBUTES,
-    },
-    Served {
-        path: "studies/{study}/series/{series}/instances/{instance}",
+        paths: &["studies/{study}/series/{series}/instances/{instance}"],
         media_types: &[
             "multipart/related; type=\"application/dicom\"",
             "application/dicom",
         ],
     },
     Served {
-        path: "studies/{study}/series/{series}/instances/{instance}/metadata",
+        paths: &[
+            "studies/{study}/metadata",
+            "studies/{study}/series/{series}/metadata",
+            "studies/{study}/series/{series}/instances/{instance}/metadata",
+        ],
         media_types: ATTRIBUTES,
     },
     Served {
-        path: "studies/{study}/series/{series}/instances/{instance}/frames/{frames}",
-        media_types: BULK_DATA,
+        paths: &[
+            "studies/{study}/pixeldata",
+            "studies/{study}/series/{series}/pixeldata",
+            "studies/{study}/series/{series}/instances/{instance}/pixeldata",
+            "studies/{study}/bulkdata",
+            "studies/{study}/series/{series}/bulkdata",
+            "studies/{study}/series/{series}/instances/{instance}/bulkdata",
+        ],
+        media_types: &["multipart/related; type=\"application/octet-stream\""],
     },
     Served {
-        path: "studies/{study}/series/{series}/instances/{instance}/pixeldata",
-        media_types: BULK_DATA,
+        paths: &[
+            "studies/{study}/series/{series}/instances/{instance}/frames/{frames}",
+            "studies/{study}/series/{series}/instances/{instance}/bulkdata/{path}",
+        ],
+        media_types: &[
+            "multipart/related; type=\"application/octet-stream\"",
+            "application/octet-stream",
+        ],
     },
     Served {
-        path: "studies/{study}/series/{series}/instances/{instance}/bulkdata/{path}",
-        media_types: BULK_DATA,
+        paths: &[
+            "studies/{study}/rendered",
+            "studies/{study}/series/{series}/rendered",
+            "studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered",
+            "studies/{study}/thumbnail",
+            "studies/{study}/series/{series}/thumbnail",
+            "studies/{study}/series/{series}/instances/{instance}/thumbnail",
+            "studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail",
+        ],
+        media_types: PICTURES,
+    },
+    Served {
+        paths: &["studies/{study}/series/{series}/instances/{instance}/rendered"],
+        media_types: &[
+            "image/jpeg",
+            "image/png",
+            "image/gif",
+            "text/html",
+            "text/plain",
+            "application/pdf",
+            "video/mp4",
+        ],
+    },
+    // WADO-URI (PS3.18 9).
+    Served {
+        paths: &[
+            "wado?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}",
+            "?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}",
+        ],
+        media_types: &["image/jpeg", "image/png", "image/gif", "application/dicom"],
     },
 ];
+
+const ATTRIBUTES: &[&str] = &[
+    "application/dicom+json",
+    "multipart/related; type=\"application/dicom+xml\"",
+];
+const PICTURES: &[&str] = &["image/jpeg", "image/png", "image/gif"];
 
 /// The media type of [`wadl`].
 pub const WADL: &str = "application/vnd.sun.wadl+xml";
@@ -94,13 +113,15 @@ pub fn wadl(root: &str) -> String {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <application xmlns=\"http://wadl.dev.java.net/2009/02\">\n",
     );
-    let root = root.replace('&', "&amp;");
-    out.push_str(&format!("  <resources base=\"{root}/\">\n"));
-    for served in SERVED {
-        out.push_str(&format!("    <resource path=\"{}\">\n", served.path));
-        out.push_str("      <method name=\"GET\">\n        <response status=\"200\">\n");
-        for media_type in served.media_types {
-            let media_type = media_type.replace('"', "&quot;");
+    out.push_str(&format!("  <resources base=\"{}/\">\n", escaped(root)));
+    for (path, media_types) in each() {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        out.push_str(&format!("    <resource path=\"{path}\">\n"));
+        out.push_str("      <method name=\"GET\">\n");
+        out.push_str(&parameters(query));
+        out.push_str("        <response status=\"200\">\n");
+        for media_type in media_types {
+            let media_type = escaped(media_type);
             out.push_str(&format!(
                 "          <representation mediaType=\"{media_type}\"/>\n"
             ));
@@ -111,15 +132,63 @@ pub fn wadl(root: &str) -> String {
     out
 }
 
+/// The parameters of a query, each of which a request needs.
+fn parameters(query: &str) -> String {
+    let pairs: Vec<String> = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| {
+            let fixed = match value {
+                "WADO" => " fixed=\"WADO\"",
+                _ => "",
+            };
+            format!("          <param name=\"{name}\" style=\"query\" required=\"true\"{fixed}/>\n")
+        })
+        .collect();
+    match pairs.concat() {
+        none if none.is_empty() => none,
+        some => format!("        <request>\n{some}        </request>\n"),
+    }
+}
+
 /// The resources below `root` as JSON.
 #[must_use]
 pub fn json(root: &str) -> Value {
-    let resources = SERVED.iter().map(|served| {
+    let resources = each().map(|(path, media_types)| {
         json!({
-            "path": served.path,
+            "path": path,
             "methods": ["GET", "HEAD", "OPTIONS"],
-            "media_types": served.media_types,
+            "media_types": media_types,
         })
     });
-    json!({ "base": format!("{root}/"), "resources": resources.collect::<Vec<_>>() })
+    json!({
+        "service": "DICOMweb (PS3.18), by xcwado",
+        "base": format!("{root}/"),
+        "resources": resources.collect::<Vec<_>>(),
+    })
+}
+
+fn each() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    let served = SERVED.iter();
+    served.flat_map(|served| served.paths.iter().map(|path| (*path, served.media_types)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wadl_document_names_paths_and_parameters_apart() {
+        let wadl = wadl("https://h.example/a&b");
+        for expected in [
+            "<resources base=\"https://h.example/a&amp;b/\">",
+            "<resource path=\"studies/{study}/series/{series}/rendered\">",
+            "<resource path=\"wado\">",
+            "<param name=\"requestType\" style=\"query\" required=\"true\" fixed=\"WADO\"/>",
+            "<param name=\"objectUID\" style=\"query\" required=\"true\"/>",
+        ] {
+            assert!(wadl.contains(expected), "{expected}\n{wadl}");
+        }
+        assert!(!wadl.contains('?') || wadl.matches('?').count() == 2);
+    }
 }

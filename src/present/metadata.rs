@@ -138,12 +138,13 @@ pub fn rooted(described: &Bytes, root: &str) -> Bytes {
         return described.clone();
     }
     let mut out = Vec::with_capacity(described.len() + 256);
-    for (index, piece) in described.split(|&byte| byte == 0).enumerate() {
-        if index > 0 {
-            out.extend_from_slice(root.as_bytes());
-        }
-        out.extend_from_slice(piece);
+    let mut copied = 0;
+    for at in memchr::memchr_iter(0, described) {
+        out.extend_from_slice(&described[copied..at]);
+        out.extend_from_slice(root.as_bytes());
+        copied = at + 1;
     }
+    out.extend_from_slice(&described[copied..]);
     out.into()
 }
 

@@ -27,7 +27,12 @@ impl Kind {
             Self::Text => return Some(cut(64)),
             Self::ShortText => return Some(cut(16)),
             Self::Uid => value.len() <= 64,
-            Self::Date => value.len() == 8 && value.bytes().all(|byte| byte.is_ascii_digit()),
+            // The schema calls a date a year, and years of so many digits begin with none.
+            Self::Date => {
+                value.len() == 8
+                    && !value.starts_with('0')
+                    && value.bytes().all(|byte| byte.is_ascii_digit())
+            }
             Self::Time => is_time(&value),
             Self::Sex => matches!(value.as_str(), "M" | "F" | "O"),
             Self::Code => {
@@ -117,7 +122,11 @@ const INSTANCE: Tagged = Tagged {
     ],
 };
 
-/// The start of a manifest: Weasis requests the listed instances from the root.
+/// The start of a manifest. Weasis appends the `DirectDownloadFile` of an instance to the root, or
+/// asks the root itself with a WADO-URI query.
+///
+/// There is no `queryMode`: with `DICOM_WEB`, Weasis 4.7 takes nothing but multipart answers for
+/// the instances that a manifest lists, and older versions do not know it.
 #[must_use]
 pub fn beginning(id: &str, root: &str) -> String {
     let mut out = String::from(
@@ -127,7 +136,6 @@ pub fn beginning(id: &str, root: &str) -> String {
     );
     attribute(&mut out, "arcId", id);
     attribute(&mut out, "baseUrl", root);
-    attribute(&mut out, "queryMode", "DICOM_WEB");
     out.push_str(">\n");
     out
 }
@@ -152,11 +160,22 @@ pub fn series(row: &Row) -> String {
     out
 }
 
-/// An instance.
+/// An instance, which every version of Weasis downloads from below the root: WADO-URI gives the
+/// bare file whatever the client accepts, and Weasis knows how to ask it for another transfer
+/// syntax.
 #[must_use]
 pub fn instance(row: &Row) -> String {
     let mut out = String::new();
     element(&mut out, &INSTANCE, row);
+    let uid = |tag| text_of(row, tag).unwrap_or_default();
+    let file = format!(
+        "?requestType=WADO&studyUID={}&seriesUID={}&objectUID={}\
+         &contentType=application%2Fdicom&transferSyntax=*",
+        uid("0020000D"),
+        uid("0020000E"),
+        uid("00080018")
+    );
+    attribute(&mut out, "DirectDownloadFile", &file);
     out.push_str("/>\n");
     out
 }
@@ -217,6 +236,8 @@ mod tests {
             "00200011": {"vr": "IS", "Value": [7]},
         }));
         let of_instance = row(json!({
+            "0020000D": {"vr": "UI", "Value": ["1.2"]},
+            "0020000E": {"vr": "UI", "Value": ["1.2.3"]},
             "00080018": {"vr": "UI", "Value": ["1.2.3.4"]},
             "00200013": {"vr": "IS", "Value": [1]},
         }));
@@ -233,7 +254,9 @@ mod tests {
             // The schema requires it even if it is unknown.
             "<Patient PatientID=\"\" PatientName=",
             "<Series SeriesInstanceUID=\"1.2.3\" SeriesNumber=\"7\" WadoTransferSyntaxUID=\"*\">",
-            "<Instance SOPInstanceUID=\"1.2.3.4\" InstanceNumber=\"1\"/>",
+            "<Instance SOPInstanceUID=\"1.2.3.4\" InstanceNumber=\"1\" \
+             DirectDownloadFile=\"?requestType=WADO&amp;studyUID=1.2&amp;seriesUID=1.2.3\
+             &amp;objectUID=1.2.3.4&amp;contentType=application%2Fdicom&amp;transferSyntax=*\"/>",
         ] {
             assert!(text.contains(expected), "{expected}\n{text}");
         }
@@ -260,6 +283,7 @@ mod tests {
         }
         assert_eq!(said(Kind::Date, "20240131").as_deref(), Some("20240131"));
         assert_eq!(said(Kind::Date, "2024.01.31"), None);
+        assert_eq!(said(Kind::Date, "02240131"), None);
         assert_eq!(said(Kind::Sex, "U"), None);
         assert_eq!(said(Kind::Code, "CT").as_deref(), Some("CT"));
         assert_eq!(said(Kind::Code, "ct"), None);

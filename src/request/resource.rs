@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::Error;
 use super::query::decode;
 use super::search::Scope;
+use super::wado_uri::is_wado_uri;
 use super::xc_wado::{Tolerance, XcWado};
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::manifest::Id;
@@ -28,7 +29,7 @@ pub enum Resource {
     Root(Root),
     /// Something to search for below a DICOMweb root.
     Search(Root, Scope),
-    /// WADO-URI over a DICOMweb root (PS3.18 9).
+    /// WADO-URI over a DICOMweb root (PS3.18 9): `wado` beside or below it, or the root itself.
     Wado(Root),
     /// Instances to retrieve below a DICOMweb root.
     Retrieve(Root, Target),
@@ -89,7 +90,16 @@ impl Grammar {
                 let request = XcWado::parse(path, query, self.tolerance)?;
                 Ok(Resource::XcWado(Box::new(request)))
             }
-            None => Resource::parse(path),
+            None => {
+                let resource = Resource::parse(path)?;
+                // Weasis and others append the query to the address that they have of a server.
+                if let Resource::Root(root) = resource
+                    && is_wado_uri(query)
+                {
+                    return Ok(Resource::Wado(root));
+                }
+                Ok(resource)
+            }
         }
     }
 }

@@ -97,6 +97,12 @@ impl WadoUri {
     }
 }
 
+/// Whether a query is one of WADO-URI, complete or not.
+pub(super) fn is_wado_uri(query: Option<&str>) -> bool {
+    let mut pairs = pairs(query.unwrap_or_default());
+    pairs.any(|(name, _value)| name.eq_ignore_ascii_case("requestType"))
+}
+
 impl<'a> Parameters<'a> {
     fn read(query: &'a str) -> Result<Self, Error> {
         let mut read: Vec<(String, Cow<'a, str>)> = Vec::new();

@@ -23,7 +23,7 @@ const MOST_OF_A_SERIES: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct Absences(Cache<Key, Arc<Absent>>);
 
-type Key = (Arc<str>, SeriesInstanceUid);
+pub(super) type Key = (Arc<str>, SeriesInstanceUid);
 
 /// The instances that a source lacks of one series.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +47,7 @@ impl Absences {
     }
 
     pub(super) fn remember_series(&self, source: &Source, series: &SeriesInstanceUid) {
-        self.change(source, series, |absent| absent.series = true);
+        self.change(key(source, series), |absent| absent.series = true);
     }
 
     pub(super) fn remember(
@@ -57,20 +57,20 @@ impl Absences {
         instance: &SopInstanceUid,
         form: Representation,
     ) {
-        self.change(source, series, |absent| {
+        self.remember_at(key(source, series), instance, form);
+    }
+
+    /// Remembers an instance of a series under a name of its own.
+    pub(super) fn remember_at(&self, name: Key, instance: &SopInstanceUid, form: Representation) {
+        self.change(name, |absent| {
             if absent.instances.len() < MOST_OF_A_SERIES {
                 absent.instances.insert((instance.clone(), form));
             }
         });
     }
 
-    fn change(
-        &self,
-        source: &Source,
-        series: &SeriesInstanceUid,
-        change: impl FnOnce(&mut Absent),
-    ) {
-        self.0.entry(key(source, series)).and_compute_with(|known| {
+    fn change(&self, name: Key, change: impl FnOnce(&mut Absent)) {
+        self.0.entry(name).and_compute_with(|known| {
             let known = known.map(|entry| Absent::clone(entry.value()));
             let mut absent = known.unwrap_or_default();
             change(&mut absent);
@@ -79,7 +79,11 @@ impl Absences {
     }
 
     pub(super) fn of(&self, source: &Source, series: &SeriesInstanceUid) -> Option<Arc<Absent>> {
-        self.0.get(&key(source, series))
+        self.at(&key(source, series))
+    }
+
+    pub(super) fn at(&self, name: &Key) -> Option<Arc<Absent>> {
+        self.0.get(name)
     }
 }
 

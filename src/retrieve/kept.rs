@@ -7,11 +7,11 @@ use http::HeaderValue;
 
 use super::crossing::Question;
 use super::learned::SourceTrait;
-use super::{Job, Missing, Plan, Retriever};
+use super::{Job, Missing, PatientCheck, Plan, Retriever};
 use crate::body::Body;
 use crate::cache::disk::Stored;
 use crate::cache::{Content, Entry, Flight, Hit, Key};
-use crate::dicom::{SopInstanceUid, TransferSyntaxes};
+use crate::dicom::{PatientIds, SopInstanceUid, TransferSyntaxes};
 use crate::digest::LazyBlake3;
 use crate::instance::{Instance, Listing, Way};
 use crate::resource::Target;
@@ -70,6 +70,10 @@ impl Retriever {
         if !accepted.permit(&entry.identity.transfer_syntax) {
             return None;
         }
+        // A mismatch takes the long way, which counts and reports it.
+        if !self.is_beyond_doubt(job.patient.as_ref(), &entry.identity.patient) {
+            return None;
+        }
         self.cache.given(&key, &entry);
         let instance = in_memory(&entry, Way::Memory);
         self.count_lookup(&instance);
@@ -84,12 +88,18 @@ impl Retriever {
         source: &Source,
         listing: &Listing,
         uid: &SopInstanceUid,
+        patient: &Arc<PatientCheck>,
     ) -> Option<Bytes> {
         let key = key(source, listing, uid, Representation::AsStored);
         let in_memory = self.cache.memory().peek(&key);
+        let is_certain = |ids: &PatientIds| self.is_beyond_doubt(Some(patient), ids);
         let digest = match in_memory {
-            Some(entry) => entry.blake3.get()?,
-            None => self.cache.disk()?.find(&key)?.blake3,
+            Some(entry) if is_certain(&entry.identity.patient) => entry.blake3.get()?,
+            Some(_) => return None,
+            None => {
+                let stored = self.cache.disk()?.find(&key)?;
+                is_certain(&stored.patient).then_some(stored.blake3)?
+            }
         };
         self.cache.derived().metadata(&digest)
     }
@@ -220,11 +230,18 @@ impl Retriever {
     }
 
     fn absent(&self, job: &Job) -> usize {
-        let Some(absent) = self.absences.of(&job.source, &job.listing.series) else {
-            return 0;
-        };
+        let (source, series) = (&job.source, &job.listing.series);
+        let refused = self.refused(source, job.patient.as_ref(), series);
+        let absent = self.absences.of(source, series).unwrap_or_default();
         let form = Representation::AsStored;
         let is_absent = |uid: &SopInstanceUid| {
+            let told = (uid.clone(), form);
+            if refused
+                .as_ref()
+                .is_some_and(|refused| refused.instances.contains(&told))
+            {
+                return true;
+            }
             let is_told = absent.series || absent.instances.contains(&(uid.clone(), form));
             is_told && !self.holds(&job.source, &key(&job.source, &job.listing, uid, form))
         };

@@ -14,6 +14,7 @@ mod kept;
 mod learned;
 mod on_disk;
 mod pass_through;
+mod patient;
 mod plan;
 mod repair;
 mod tally;
@@ -27,6 +28,7 @@ use serde::Deserialize;
 
 pub use absence::Absences;
 pub use pass_through::Forwarded;
+pub use patient::{PatientCheck, PatientPolicy};
 pub use plan::{Job, Missing, Plan, RelayRequest, Retrieval};
 
 use crate::cache::Cache;
@@ -54,6 +56,8 @@ pub struct Settings {
     pub fetches: usize,
     /// Seconds for which the gateway remembers that a source lacks an instance.
     pub absence_seconds: u64,
+    /// What happens to an instance of another patient than the manifest's.
+    pub patient_mismatch: PatientPolicy,
 }
 
 impl Default for Settings {
@@ -65,6 +69,7 @@ impl Default for Settings {
             streams_per_client: 256,
             fetches: 1024,
             absence_seconds: 60,
+            patient_mismatch: PatientPolicy::ByCertainty,
         }
     }
 }
@@ -91,6 +96,9 @@ pub struct Components {
     metrics: Metrics,
     cache: Cache,
     absences: Absences,
+    /// Instances of other patients: those refused, and those delivered with a warning.
+    refusals: Absences,
+    doubts: Absences,
     crossings: Crossings,
     ahead: Ahead,
     traits: SourceTraits,
@@ -109,13 +117,16 @@ impl Retriever {
     #[must_use]
     pub fn new(settings: Settings, cache: Cache, metrics: Metrics) -> Self {
         let (mode, bytes) = cache.look_ahead();
-        let absences = Absences::new(Duration::from_secs(settings.absence_seconds));
+        let [absences, refusals, doubts] =
+            [(); 3].map(|()| Absences::new(Duration::from_secs(settings.absence_seconds)));
         let crossings = Crossings::new(settings.fetches);
         Self(Arc::new(Components {
             settings,
             metrics,
             cache,
             absences,
+            refusals,
+            doubts,
             crossings,
             ahead: Ahead::new(mode, bytes),
             traits: SourceTraits::new(),

@@ -1,8 +1,11 @@
 //! Pass-through of resources other than instances to a client that may be slow.
 
+use std::time::Instant;
+
 use url::Url;
 
 use super::Retriever;
+
 use crate::body::{self, Body, Emitter};
 use crate::dicom::MediaType;
 use crate::source::{self, Answer, Claim, ResourceRequest, Seat, Source};
@@ -31,7 +34,10 @@ impl Retriever {
         wanted: &ResourceRequest<'_>,
     ) -> Result<Forwarded, source::Error> {
         let seat = self.seat_at(source, Claim::New).await?;
-        let answer = self.counted(source, source.ask_for(wanted)).await?;
+        let began = Instant::now();
+        let answer = source.ask_for(wanted).await;
+        self.count(source, began, answer.as_ref().err());
+        let answer = answer?;
         let (document, media_type) = (answer.document.clone(), answer.media_type.clone());
         Ok(Forwarded {
             document,

@@ -9,6 +9,8 @@ use crate::instance::{Instance, Instances, Listing};
 use crate::resource::Target;
 use crate::source::Source;
 
+use super::PatientCheck;
+
 /// The instances to fetch for one answer, and their sources.
 #[derive(Debug)]
 pub struct Plan {
@@ -30,6 +32,8 @@ pub struct Job {
     pub listing: Arc<Listing>,
     /// The one selected instance; `None` for all.
     pub only: Option<SopInstanceUid>,
+    /// The patient that its instances must be of.
+    pub patient: Option<Arc<PatientCheck>>,
 }
 
 /// A request for all instances of a target that one source holds, without a manifest.
@@ -41,6 +45,8 @@ pub struct RelayRequest {
     pub source: Arc<Source>,
     /// The requested target.
     pub target: Target,
+    /// The patient for whom the study is registered here.
+    pub patient: Option<Arc<PatientCheck>>,
 }
 
 /// An answer that has begun.
@@ -91,6 +97,15 @@ impl Plan {
                 selected: missing + self.count(),
             },
         }
+    }
+
+    /// The same, for instances of one patient.
+    #[must_use]
+    pub fn of_patient(mut self, patient: &Arc<PatientCheck>) -> Self {
+        for job in &mut self.jobs {
+            job.patient = Some(Arc::clone(patient));
+        }
+        self
     }
 
     /// The number of instances that its jobs select.

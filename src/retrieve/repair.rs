@@ -61,6 +61,9 @@ impl Backoff {
                 retry_after: Some(after),
             }
             | source::Error::Resting { retry_after: after }
+            | source::Error::NoToken {
+                retry_after: after, ..
+            }
             | source::Error::Crowded { retry_after: after } => Some(self.jittered().max(*after)),
             // The source would contradict itself again.
             source::Error::BrokeOff(body::Error::Conflicting) => None,
@@ -74,6 +77,7 @@ impl Backoff {
             source::Error::NotFound
             | source::Error::NotModified
             | source::Error::Gone
+            | source::Error::OtherPatient
             | source::Error::BadRequest
             | source::Error::InstancesOnly
             | source::Error::NotAcceptable

@@ -56,34 +56,27 @@ impl Retriever {
         source: &Source,
         ask: &InstanceRequest<'_>,
     ) -> Result<Arrivals, source::Error> {
-        let opened = self.counted(source, source.open(ask)).await;
+        let began = Instant::now();
+        let opened = source.open(ask).await;
+        self.count(source, began, opened.as_ref().err());
         self.count_instances(source);
         opened
     }
 
-    /// Runs a request to a source and counts its outcome.
-    pub(super) async fn counted<T>(
-        &self,
-        source: &Source,
-        asking: impl Future<Output = Result<T, source::Error>>,
-    ) -> Result<T, source::Error> {
+    /// Counts the outcome of a request to a source. It does not take the request: a future that is
+    /// a parameter has a second place in the future of the function, and all of them move.
+    pub(super) fn count(&self, source: &Source, began: Instant, error: Option<&source::Error>) {
         let location = &*source.alias;
-        let began = Instant::now();
-        let opened = asking.await;
-        match &opened {
-            Ok(_) => {
-                let metrics = self.metrics.of_source(&source.alias);
-                metrics.answered.inc();
-                let seconds = began.elapsed().as_secs_f64();
-                metrics.first_byte_seconds.observe(seconds);
-            }
-            Err(error) => {
-                let requests = &self.metrics.source_requests;
-                requests.with_label_values(&[location, error.name()]).inc();
-                tracing::info!(location, %error, "a request to a source failed");
-            }
-        }
-        opened
+        let Some(error) = error else {
+            let metrics = self.metrics.of_source(&source.alias);
+            metrics.answered.inc();
+            let seconds = began.elapsed().as_secs_f64();
+            metrics.first_byte_seconds.observe(seconds);
+            return;
+        };
+        let requests = &self.metrics.source_requests;
+        requests.with_label_values(&[location, error.name()]).inc();
+        tracing::info!(location, %error, "a request to a source failed");
     }
 
     /// A seat for asking a source; `None` once another request asks the same question. A worker

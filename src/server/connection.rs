@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
@@ -84,10 +85,10 @@ where
         let exchange = activity.begin();
         let response = answer(Arc::clone(&peer), request);
         // It is boxed because HTTP/1.1 keeps the place of a response while there is none.
-        Box::pin(async move {
-            let response = response.await;
-            Ok::<_, Infallible>(response.map(|body| exchange.answering(body)))
-        })
+        Box::pin(
+            response
+                .map(|response| Ok::<_, Infallible>(response.map(|body| exchange.answering(body)))),
+        )
     });
     let mut seated = Seated {
         occupant,

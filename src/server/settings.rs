@@ -46,6 +46,8 @@ pub struct Settings {
     pub private_key: Option<PathBuf>,
     /// PEM file of the authorities for client certificates.
     pub client_authorities: Option<PathBuf>,
+    /// Certificate revocation lists of these authorities, in PEM or DER.
+    pub revocation_lists: Vec<PathBuf>,
 }
 
 impl Default for Settings {
@@ -65,6 +67,7 @@ impl Default for Settings {
             certificate: None,
             private_key: None,
             client_authorities: None,
+            revocation_lists: Vec::new(),
         }
     }
 }
@@ -83,6 +86,9 @@ pub struct GatewaySettings {
     pub private_key: PathBuf,
     /// PEM file of the authorities for partners' certificates.
     pub client_authorities: PathBuf,
+    /// Certificate revocation lists of these authorities, in PEM or DER.
+    #[serde(default)]
+    pub revocation_lists: Vec<PathBuf>,
     /// Concurrent connections of partners; more are refused.
     #[serde(default = "connections")]
     pub connections: usize,
@@ -111,13 +117,17 @@ impl Settings {
     /// The TLS files for viewers, if TLS is on.
     ///
     /// # Errors
-    /// [`credentials::Error::Half`].
+    /// [`credentials::Error::Half`] or [`credentials::Error::ListsAlone`].
     pub fn credentials(&self) -> Result<Option<ServerFiles>, credentials::Error> {
+        if self.client_authorities.is_none() && !self.revocation_lists.is_empty() {
+            return Err(credentials::Error::ListsAlone);
+        }
         match (&self.certificate, &self.private_key) {
             (Some(certificate), Some(private_key)) => Ok(Some(ServerFiles {
                 certificate: certificate.clone(),
                 private_key: private_key.clone(),
                 client_authorities: self.client_authorities.clone(),
+                revocation_lists: self.revocation_lists.clone(),
             })),
             (None, None) if self.client_authorities.is_none() => Ok(None),
             (None | Some(_), _) => Err(credentials::Error::Half),
@@ -163,6 +173,7 @@ impl GatewaySettings {
             certificate: self.certificate.clone(),
             private_key: self.private_key.clone(),
             client_authorities: Some(self.client_authorities.clone()),
+            revocation_lists: self.revocation_lists.clone(),
         }
     }
 

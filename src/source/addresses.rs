@@ -252,6 +252,10 @@ impl<T> Question<'_, T> {
     ) -> Result<SourceAnswer, Error> {
         let uri = (self.uri)(address)?;
         let asked = client.get(&uri, self.accept, self.had, self.hop).await;
+        // The server has not been asked: that says nothing about its address.
+        if let Err(error @ Error::NoToken { .. }) = asked {
+            return Err(error);
+        }
         let report = permit.record(outcome(&asked), Instant::now());
         Ok(SourceAnswer {
             response: asked?,
@@ -274,6 +278,9 @@ async fn probe(client: Client, uri: Uri, permit: Permit) {
     let asking = client.get(&uri, &whatever, None, None);
     let asked = timeout(PROBE, asking).await;
     let asked = asked.unwrap_or(Err(Error::TimedOut));
+    if matches!(asked, Err(Error::NoToken { .. })) {
+        return;
+    }
     permit.record(outcome(&asked), Instant::now());
 }
 
@@ -297,9 +304,11 @@ fn outcome(asked: &Result<Response, Error>) -> Outcome {
 
 /// Whether no other address could lead to another answer.
 fn is_definite(outcome: &Result<SourceAnswer, Error>) -> bool {
-    outcome
-        .as_ref()
-        .is_ok_and(|answered| !cannot_help(answered.response.status))
+    match outcome {
+        Ok(answered) => !cannot_help(answered.response.status),
+        // All addresses of a source take the same token.
+        Err(error) => matches!(error, Error::NoToken { .. }),
+    }
 }
 
 /// The statuses of a proxy in front of a failed server.

@@ -110,6 +110,9 @@ pub enum Error {
     /// The cached copy is still current.
     #[error("the source reports no change")]
     NotModified,
+    /// The source gives an instance of another patient.
+    #[error("the instance at the source names another patient than the manifest, so it is refused")]
+    OtherPatient,
     /// The source has deleted it.
     #[error("the source has deleted it")]
     Gone,
@@ -134,6 +137,14 @@ pub enum Error {
     /// The breakers of all its addresses are open.
     #[error("the circuit breaker of the source is open")]
     Resting {
+        /// The time until the next attempt.
+        retry_after: Duration,
+    },
+    /// The authorization server issues no access token for the source.
+    #[error("there is no access token for the source: {failure}")]
+    NoToken {
+        /// Why.
+        failure: client::Failure,
         /// The time until the next attempt.
         retry_after: Duration,
     },
@@ -175,8 +186,10 @@ impl Error {
             Self::InstancesOnly => "instances_only",
             Self::NotAcceptable => "not_acceptable",
             Self::Forbidden => "forbidden",
+            Self::OtherPatient => "other_patient",
             Self::Overloaded { .. } => "overloaded",
             Self::Resting { .. } => "resting",
+            Self::NoToken { .. } => "no_token",
             Self::Status(_) => "status",
             Self::Malformed(_) => "malformed",
             Self::Crowded { .. } => "crowded",
@@ -195,12 +208,14 @@ impl Error {
             Self::NotFound
             | Self::NotModified
             | Self::Gone
+            | Self::OtherPatient
             | Self::BadRequest
             | Self::InstancesOnly
             | Self::NotAcceptable
             | Self::Forbidden
             | Self::Overloaded { .. }
             | Self::Resting { .. }
+            | Self::NoToken { .. }
             | Self::Status(_)
             | Self::Malformed(_)
             | Self::Crowded { .. }

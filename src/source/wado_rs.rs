@@ -115,7 +115,8 @@ impl WadoRs {
         let uri = probe(base)?;
         let accept = HeaderValue::from_static("application/dicom+json");
         let response = self.client.get(&uri, &accept, None, None).await?;
-        if response.status.is_server_error() {
+        let is_refused = response.status == StatusCode::UNAUTHORIZED;
+        if is_refused || response.status.is_server_error() {
             return Err(Error::Status(response.status.as_u16()));
         }
         Ok(())

@@ -38,6 +38,7 @@ export function configuration(root) {
     enableStudyLazyLoad: true,
     omitQuotationForMultipartRequest: true,
     bulkDataURI: { enabled: true },
+    singlepart: 'video,pdf',
   };
   return {
     routerBasename: '/',

@@ -21,12 +21,12 @@ use super::{Key, Stored, Validity};
 use crate::body::Wait;
 use crate::dicom::part10::Identity;
 use crate::dicom::{
-    SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntax,
+    PatientIds, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, TransferSyntax,
 };
 use crate::source::Representation;
 
 // Ends with the version of the format. Files of other versions are deleted at the start.
-const MAGIC: &[u8; 8] = b"XCWADO\x00\x03";
+const MAGIC: &[u8; 8] = b"XCWADO\x00\x04";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
@@ -37,6 +37,8 @@ struct Header {
     sop_instance: String,
     sop_class: String,
     transfer_syntax: String,
+    #[serde(default, skip_serializing_if = "PatientIds::is_empty")]
+    patient: PatientIds,
     length: u64,
     blake3: String,
     /// The digest of the table of digests.
@@ -69,6 +71,7 @@ pub(super) fn page(stored: &Stored, name: Name, table: &[u8]) -> io::Result<Vec<
         sop_instance: key.instance.as_str().to_owned(),
         sop_class: stored.sop_class.as_str().to_owned(),
         transfer_syntax: stored.transfer_syntax.as_str().to_owned(),
+        patient: stored.patient.clone(),
         length: stored.length,
         blake3: HEXLOWER.encode(&stored.blake3),
         digests: HEXLOWER.encode(&seal.table(table).to_le_bytes()),
@@ -79,7 +82,9 @@ pub(super) fn page(stored: &Stored, name: Name, table: &[u8]) -> io::Result<Vec<
     serde_json::to_writer(&mut page, &header)?;
     let size = usize::try_from(BODY_AT - DIGEST).map_err(io::Error::other)?;
     if page.len() > size {
-        return Err(io::Error::other("its entity tag is too long"));
+        return Err(io::Error::other(
+            "its entity tag or the identifiers of its patient are too long",
+        ));
     }
     page.resize(size, b' ');
     let digest = seal.page(&page);
@@ -182,6 +187,7 @@ impl Header {
             study: StudyInstanceUid::parse(&self.study).ok()?,
             series: SeriesInstanceUid::parse(&self.series).ok()?,
             transfer_syntax: TransferSyntax::parse(&self.transfer_syntax).ok()?,
+            patient: self.patient,
         };
         let key = Key {
             place: self.place.into(),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Key, Limits, Stored, header};
-use crate::dicom::{SeriesInstanceUid, SopClassUid, StudyInstanceUid, TransferSyntax};
+use crate::dicom::{PatientIds, SeriesInstanceUid, SopClassUid, StudyInstanceUid, TransferSyntax};
 
 /// Bytes of an entry besides [`Stored`] and the UID of its instance: its slot in the table, its
 /// places in two trees that are two thirds full, and the overhead of two allocations.
@@ -209,6 +209,7 @@ impl Index {
         key.study = word(&mut words.studies, &key.study);
         key.series = word(&mut words.series, &key.series);
         stored.sop_class = word(&mut words.classes, &stored.sop_class);
+        stored.patient = word(&mut words.patients, &stored.patient);
         stored.transfer_syntax = word(&mut words.syntaxes, &stored.transfer_syntax);
         stored
     }
@@ -233,6 +234,7 @@ struct Words {
     series: HashSet<SeriesInstanceUid>,
     classes: HashSet<SopClassUid>,
     syntaxes: HashSet<TransferSyntax>,
+    patients: HashSet<PatientIds>,
 }
 
 fn word<T: Clone + Eq + Hash>(known: &mut HashSet<T>, value: &T) -> T {

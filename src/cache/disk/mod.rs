@@ -32,7 +32,7 @@ use std::time::{Duration, SystemTime};
 use super::{Key, Validity};
 use crate::body::Wait;
 use crate::dicom::part10::Identity;
-use crate::dicom::{SopClassUid, TransferSyntax};
+use crate::dicom::{PatientIds, SopClassUid, TransferSyntax};
 use crate::digest::Blake3;
 use crate::metrics::Metrics;
 use index::Index;
@@ -92,6 +92,8 @@ pub struct Stored {
     pub sop_class: SopClassUid,
     /// Its transfer syntax.
     pub transfer_syntax: TransferSyntax,
+    /// The patient that its bytes name.
+    pub patient: PatientIds,
     /// Bytes of its body.
     pub length: u64,
     /// The BLAKE3 of its body.
@@ -341,6 +343,7 @@ impl Stored {
             key,
             sop_class: identity.sop_class.clone(),
             transfer_syntax: identity.transfer_syntax.clone(),
+            patient: identity.patient.clone(),
             length: 0,
             blake3: [0; 32],
             stored_at: SystemTime::now(),
@@ -360,6 +363,7 @@ impl Stored {
             study: self.key.study.clone(),
             series: self.key.series.clone(),
             transfer_syntax: self.transfer_syntax.clone(),
+            patient: self.patient.clone(),
         }
     }
 

@@ -40,7 +40,7 @@ impl Gateway {
                 let numbers: Vec<u32> = (1..=frames.count().min(most)).collect();
                 let list = Frames::of(&numbers).ok_or(Error::Internal)?;
                 return self
-                    .opened_frames(exchange, opened, *frames, &list, locator)
+                    .opened_frames(exchange, *opened, *frames, &list, locator)
                     .await;
             }
         };

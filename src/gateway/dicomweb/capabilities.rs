@@ -5,13 +5,14 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::body::Body;
 use crate::gateway::edge::exchange::Exchange;
-use crate::gateway::edge::response::allow;
+use crate::gateway::edge::response::{allow, json_document};
 use crate::gateway::{Error, Gateway};
 use crate::present::capabilities;
 use crate::request::{Root, accept};
 
 impl Gateway {
-    /// The capabilities of a DICOMweb root.
+    /// The capabilities of a DICOMweb root, for `OPTIONS` and, because people open the address of a
+    /// root in a browser, for `GET`.
     pub(crate) async fn capabilities(
         &self,
         exchange: &Exchange<'_>,
@@ -27,10 +28,10 @@ impl Gateway {
         } else {
             (capabilities::wadl(base.root()), capabilities::WADL)
         };
-        let mut response = Response::new(Body::full(text));
+        let mut response = json_document(text);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-        allow(&mut response, "OPTIONS");
+        allow(&mut response, "GET, HEAD, OPTIONS");
         Ok(response)
     }
 }

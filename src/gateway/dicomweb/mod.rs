@@ -11,6 +11,7 @@ pub(crate) mod passed_through;
 pub(crate) mod rendered;
 pub(crate) mod retrieve;
 pub(crate) mod search;
+pub(crate) mod source_patient;
 pub(crate) mod wado_uri;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use http::header::CACHE_CONTROL;
 use super::edge::conditional::{self, EntityTag};
 use super::edge::exchange::Exchange;
 use super::edge::link::Locator;
-use super::edge::response::{boundary, response};
+use super::edge::response::{boundary, response, warn_of_patient};
 use super::{Error, Gateway};
 use crate::body::Body;
 use crate::derive::{Context, PIXEL_DATA, SelectedInstances, ValueFilter};
@@ -42,7 +43,8 @@ impl Gateway {
         sub_resource: &SubResource,
     ) -> Result<Response<Body>, Error> {
         let holding = self.holding(root, target.study()).await?;
-        let plan = self.plan(&holding, target, exchange)?;
+        let patient = self.patient(root, &holding, target.study()).await?;
+        let plan = self.plan(&holding, target, exchange)?.of_patient(&patient);
         let locator = Locator {
             base: exchange.base_url(root),
             target: target.clone(),
@@ -56,7 +58,9 @@ impl Gateway {
         }
         let context = self.context(exchange);
         let selected = SelectedInstances { plan, context };
-        self.derived(exchange, selected, &locator).await
+        let mut response = self.derived(exchange, selected, &locator).await?;
+        warn_of_patient(&mut response, &patient)?;
+        Ok(response)
     }
 
     /// A sub-resource that the gateway makes of instances.

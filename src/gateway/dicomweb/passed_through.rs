@@ -9,6 +9,7 @@ use crate::body::Body;
 use crate::budget::Share;
 use crate::derive::SelectedInstances;
 use crate::gateway::dicomweb::metadata::SourceMetadata;
+use crate::gateway::dicomweb::source_patient::patient_of;
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::Locator;
 use crate::gateway::edge::response::{SANDBOX, boundary, response};
@@ -41,11 +42,23 @@ impl Gateway {
         let mut share = selected.context.account.share(LEAST_KEPT).await.ok()?;
         for job in &plan.jobs {
             let json = self.metadata_of(job, plan, &mut share).await?;
-            described.extend(adopt(&json, job, root)?);
+            let adopted = adopt(&json, job, root)?;
+            // In doubt, the instances themselves tell.
+            if !adopted.iter().all(|json| self.is_of_patient(job, json)) {
+                return None;
+            }
+            described.extend(adopted);
             let held: usize = described.iter().map(Bytes::len).sum();
             share.shrink(held as u64);
         }
         Some(SourceMetadata { described, share })
+    }
+
+    fn is_of_patient(&self, job: &Job, json: &[u8]) -> bool {
+        patient_of(json).is_some_and(|found| {
+            let patient = job.patient.as_ref();
+            self.retriever.is_beyond_doubt(patient, &found)
+        })
     }
 
     /// The metadata of one series, as its source sends them.

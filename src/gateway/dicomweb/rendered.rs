@@ -123,7 +123,7 @@ impl Gateway {
         let (digest, count) = match style.format {
             Format::Gif => {
                 let (opened, frames) = InstanceFrames::open(&instance).await?;
-                (opened.digest(), frames.geometry().frames)
+                (opened.digest(), frames.count())
             }
             Format::Jpeg | Format::Png => (None, 1),
         };

@@ -10,7 +10,9 @@ use crate::derive;
 use crate::gateway::edge::conditional::{self, EntityTag};
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::BaseUrl;
-use crate::gateway::edge::response::{CACHE_STATUS, HIT, MISS, boundary, response, warn};
+use crate::gateway::edge::response::{
+    CACHE_STATUS, HIT, MISS, boundary, response, warn, warn_of_patient,
+};
 use crate::gateway::selection::LEFT_OUT;
 use crate::gateway::{Error, Gateway};
 use crate::instance::{Instance, Instances, Way};
@@ -29,7 +31,8 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let acceptable = acceptable(exchange, target)?;
         let holding = self.holding(root, target.study()).await?;
-        let plan = self.plan(&holding, target, exchange)?;
+        let patient = self.patient(root, &holding, target.study()).await?;
+        let plan = self.plan(&holding, target, exchange)?.of_patient(&patient);
         let base = exchange.base_url(root);
         let mut response = if exchange.is_head_of_many(target) {
             let location = base.of(target);
@@ -40,6 +43,7 @@ impl Gateway {
             self.instances(exchange, retrieval, acceptable.payload, base, target)
                 .await?
         };
+        warn_of_patient(&mut response, &patient)?;
         if holding.excluded(target.study()) > 0 {
             warn(&mut response, LEFT_OUT)?;
         }

@@ -5,6 +5,7 @@ use http::Response;
 use crate::body::Body;
 use crate::derive::{self, Renderer, SelectedInstances, Style};
 use crate::gateway::edge::exchange::Exchange;
+use crate::gateway::edge::response::warn_of_patient;
 use crate::gateway::{Error, Gateway};
 use crate::request::wado_uri::{Content, Refusal, WadoUri};
 use crate::request::{Payload, Root};
@@ -22,10 +23,11 @@ impl Gateway {
             Refusal::NotAcceptable(error) => error.into(),
         })?;
         let holding = self.holding(root, target.study()).await?;
-        let plan = self.plan(&holding, &target, exchange)?;
+        let patient = self.patient(root, &holding, target.study()).await?;
+        let plan = self.plan(&holding, &target, exchange)?.of_patient(&patient);
         let base = exchange.base_url(root);
         let context = self.context(exchange);
-        match content {
+        let mut response = match content {
             Content::Dicom(syntaxes) => {
                 let retrieval = derive::transcoded(context, plan, &syntaxes).await?;
                 self.instances(exchange, retrieval, Payload::Single, base, &target)
@@ -47,6 +49,8 @@ impl Gateway {
                 self.pictures(exchange, renderer, &[frame], &base.of(&target))
                     .await
             }
-        }
+        }?;
+        warn_of_patient(&mut response, &patient)?;
+        Ok(response)
     }
 }

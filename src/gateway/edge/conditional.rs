@@ -8,7 +8,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_range_header::parse_range_header;
-use sha2::{Digest, Sha256};
 
 use crate::body::Body;
 use crate::cache::IN_PARTS;
@@ -56,14 +55,13 @@ impl EntityTag {
     /// The tag of any other representation derived from an instance with this digest. It depends on
     /// the version of the gateway, because a later one may derive other bytes.
     pub(crate) fn made(digest: [u8; 32], representation: &str) -> Self {
-        let mut hash = Sha256::new();
-        for part in [&digest, env!("CARGO_PKG_VERSION").as_bytes(), b"\0"] {
+        let mut hash = blake3::Hasher::new();
+        let version = env!("CARGO_PKG_VERSION").as_bytes();
+        for part in [&digest, version, b"\0", representation.as_bytes()] {
             hash.update(part);
         }
-        hash.update(representation);
-        let opaque: [u8; 32] = hash.finalize().into();
         Self {
-            opaque: HEXLOWER.encode(&opaque),
+            opaque: HEXLOWER.encode(hash.finalize().as_bytes()),
             is_weak: true,
         }
     }

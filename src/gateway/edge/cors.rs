@@ -96,6 +96,16 @@ impl Settings {
         is_named.then(|| origin.clone())
     }
 
+    /// The value of `Cross-Origin-Resource-Policy` (WHATWG Fetch): viewers of other origins show
+    /// pictures and video by elements that send no `Origin`, so it is strict only where the settings
+    /// name no origin.
+    pub(crate) fn resource_policy(&self) -> HeaderValue {
+        HeaderValue::from_static(match self.origins[..] {
+            [] => "same-origin",
+            _ => "cross-origin",
+        })
+    }
+
     /// The response to a preflight request; `None` if the request is not one.
     pub(crate) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response<Body>> {
         let is_one = *method == Method::OPTIONS

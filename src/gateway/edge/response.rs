@@ -14,18 +14,26 @@ use crate::hop;
 use crate::multipart::Boundary;
 use crate::present::Presented;
 use crate::random;
-use crate::retrieve::Missing;
+use crate::retrieve::{Missing, PatientCheck};
 
 /// RFC 9211.
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub(crate) const HIT: &str = "xcwado; hit";
 pub(crate) const MISS: &str = "xcwado; fwd=miss";
 
+/// WHATWG Fetch.
+pub(crate) const RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
+
 /// Content of a source runs no script here and loads nothing.
 pub(crate) const SANDBOX: (HeaderName, HeaderValue) = (
     CONTENT_SECURITY_POLICY,
     HeaderValue::from_static("default-src 'none'; sandbox"),
 );
+
+/// Data are no page: nothing in them runs, loads or is framed by another origin. Pictures, video and
+/// PDF in the elements of a page are not bound by this.
+const DATA: &str = "default-src 'none'; frame-ancestors 'self'; sandbox";
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
 const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
@@ -60,6 +68,24 @@ pub(crate) fn warn(response: &mut Response<Body>, text: &str) -> Result<(), Erro
     let warning = value(&format!("299 xcwado \"{text}\""))?;
     response.headers_mut().append(WARNING, warning);
     Ok(())
+}
+
+/// Warns of instances that name another patient than their manifest, as far as they are known.
+pub(crate) fn warn_of_patient(
+    response: &mut Response<Body>,
+    patient: &PatientCheck,
+) -> Result<(), Error> {
+    match patient.mismatches() {
+        0 => Ok(()),
+        1 => warn(
+            response,
+            "1 instance names another patient than the manifest",
+        ),
+        some => {
+            let text = format!("{some} instances name another patient than the manifest");
+            warn(response, &text)
+        }
+    }
 }
 
 pub(crate) fn value(text: &str) -> Result<HeaderValue, Error> {
@@ -141,6 +167,9 @@ pub(crate) fn harden(headers: &mut HeaderMap, exchange: Option<&Exchange<'_>>) {
     headers.extend(exchange.map(|exchange| (hop::REQUEST_ID, exchange.hop.request_id.value())));
     headers.insert(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // A document that has rules of its own keeps them: a report has styles.
+    let rules = headers.entry(CONTENT_SECURITY_POLICY);
+    rules.or_insert(HeaderValue::from_static(DATA));
 }
 
 /// States the methods of a resource (RFC 9110 10.2.1).

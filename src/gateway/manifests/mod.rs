@@ -201,7 +201,12 @@ fn entry(listed: &ManifestEntry, all: &str) -> Value {
 }
 
 pub(crate) fn links(manifest: &str) -> Value {
-    json!({ "manifest": manifest, "dicomweb": format!("{manifest}/dicomweb") })
+    json!({
+        "manifest": manifest,
+        "dicomweb": format!("{manifest}/dicomweb"),
+        "wado_uri": format!("{manifest}/wado"),
+        "viewers": format!("{manifest}/viewers"),
+    })
 }
 
 /// Only media types that a page of a foreign origin cannot send without asking first. A form can

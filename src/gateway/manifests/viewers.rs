@@ -17,7 +17,8 @@ use crate::gateway::manifests::summary::with_list;
 use crate::gateway::{Error, Gateway};
 use crate::manifest::{Id, Registered, Series, instance_row, series_row, study_row};
 use crate::present::document::{Writer, document};
-use crate::present::{metadata, viewers, weasis};
+use crate::present::viewers::{self, OhifInstance};
+use crate::present::{metadata, weasis};
 use crate::request::{Root, Viewer, accept};
 use crate::resource::Target;
 use crate::retrieve::{Missing, Plan};
@@ -65,6 +66,8 @@ impl Gateway {
         }
         let mut document = json!({
             "dicomweb": base.root(),
+            "wado_uri": format!("{}/wado", exchange.manifest_url(id)),
+            "needs": needs(base.root(), exchange.base_url(Root::All).root()),
             "ohif": ohif,
             "weasis": {
                 "manifest": for_weasis,
@@ -100,7 +103,7 @@ impl Gateway {
                     viewers::ohif_proxy(&root, &format!("{}/wado", exchange.manifest_url(id)));
                 Ok(json_document(format!("{document:#}\n")))
             }
-            Viewer::OhifJson => self.ohif_json(exchange, manifest, root),
+            Viewer::OhifJson => self.ohif_json(exchange, manifest, root).await,
             Viewer::Weasis => {
                 let body = document(|writer| for_weasis(manifest, root, writer));
                 streamed_document(body, "application/xml").await
@@ -109,7 +112,7 @@ impl Gateway {
     }
 
     /// Everything that is selected, with the metadata of each instance, written while it comes.
-    fn ohif_json(
+    async fn ohif_json(
         &self,
         exchange: &Exchange<'_>,
         manifest: Arc<Registered>,
@@ -117,11 +120,13 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let mut plans = Vec::new();
         for study in &manifest.holding.studies {
+            let root = Root::Manifest(manifest.id);
+            let patient = self.patient(root, &manifest.holding, &study.uid).await?;
             for one in &study.series {
                 let target = Target::Series(study.uid.clone(), one.uid.clone());
                 let mut plan = match self.plan(&manifest.holding, &target, exchange) {
                     Err(Error::NotListed) => Plan::new(Arc::clone(&exchange.hop)),
-                    plan => plan?,
+                    plan => plan?.of_patient(&patient),
                 };
                 // The document contains listed instances only, and cannot state that the manifest
                 // declares more.
@@ -155,13 +160,20 @@ impl Ohif {
         writer.text("{\"studies\":[").await?;
         let mut before_study = "";
         for study in &self.manifest.holding.studies {
-            let of_study = viewers::ohif_study(&study_row(study, root));
+            let given = study.series.iter().zip(plans.as_slice());
+            let given: Vec<&Series> = given
+                // OHIF would wait for a series without a source.
+                .filter(|(_, plan)| !plan.jobs.is_empty())
+                .map(|(series, _)| series)
+                .collect();
+            let instances = given.iter().map(|series| series.instances.len()).sum();
+            let row = study_row(study, root);
+            let of_study = viewers::ohif_study(&row, instances, &modalities(&given));
             let head = with_list(&of_study.into(), "series");
             writer.text(&format!("{before_study}{head}")).await?;
             before_study = ",";
             let mut before = "";
             for (series, plan) in study.series.iter().zip(plans.by_ref()) {
-                // OHIF would wait for a series without a source.
                 if plan.jobs.is_empty() {
                     continue;
                 }
@@ -190,18 +202,21 @@ impl Ohif {
         }
         let mut before = "";
         while let Some(instance) = retrieval.instances.next().await? {
-            let path = instance.identity.target().path();
+            let address = format!("{root}/{}", instance.identity.target().path());
+            let transfer_syntax = instance.identity.transfer_syntax.clone();
             let mut described = described(context, instance).await?;
             let most = metadata::most_of_text(&described.json);
             described.share.grow(most).await?;
             let json = metadata::rooted(&described.json, root);
-            let natural = natural(&json)?;
-            let url =
-                format!("dicomweb:{root}/{path}?accept=application/dicom%3B%20transfer-syntax%3D*");
-            let one = json!({ "metadata": natural, "url": url });
-            let one = format!("{before}{one}").into();
+            let broken = body::Error::Malformed("the metadata are no JSON");
+            let set: Map<String, Value> = serde_json::from_slice(&json).map_err(|_ours| broken)?;
+            let instance = OhifInstance::new(&set, &address, &transfer_syntax);
+            let one = format!("{before}{}", instance.entry()).into();
             writer.body(Body::full(described.share.hold(one))).await?;
             before = ",";
+            for entry in instance.further_entries() {
+                writer.text(&format!(",{entry}")).await?;
+            }
         }
         Ok(())
     }
@@ -238,15 +253,37 @@ async fn for_weasis(
     Ok(writer)
 }
 
-fn natural(json: &[u8]) -> Result<Value, body::Error> {
-    let broken = body::Error::Malformed("the metadata are no JSON");
-    let set: Map<String, Value> = serde_json::from_slice(json).map_err(|_ours| broken)?;
-    Ok(viewers::naturalized(&set).into())
+/// The modalities of these series, each once.
+fn modalities<'a>(series: &[&'a Series]) -> Vec<&'a str> {
+    let mut modalities = Vec::new();
+    for modality in series
+        .iter()
+        .filter_map(|series| series.modality.as_deref())
+    {
+        if !modalities.contains(&modality) {
+            modalities.push(modality);
+        }
+    }
+    modalities
 }
 
 fn studies(manifest: &Registered) -> Vec<String> {
     let studies = manifest.holding.studies.iter();
     studies.map(|study| study.uid.to_string()).collect()
+}
+
+/// Whatever each link needs besides the gateway, for the person who sets a viewer up.
+fn needs(root: &str, root_of_all: &str) -> Value {
+    json!({
+        "ohif": "an OHIF with the data sources dicomwebproxy and dicomjson, its address in \
+                 viewers.ohif_url, its origin in cors.origins",
+        "weasis": "Weasis 4, installed where the link is opened, and able to reach this gateway",
+        "invoke_image_display": format!(
+            "an image display with IHE Invoke Image Display (RAD-106), its address in \
+             viewers.invoke_image_display_url. The link names studies only: the display must have \
+             {root_of_all} (all manifests) or {root} (this one) as its DICOMweb server"
+        ),
+    })
 }
 
 // RAD TF-2 4.106.4.1.2: study level, with the UIDs of the studies.

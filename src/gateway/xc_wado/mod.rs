@@ -15,6 +15,7 @@ use crate::body::Body;
 use crate::community::{NotLocated, Offered};
 use crate::gateway::dicomweb::retrieve::acceptable;
 use crate::gateway::edge::exchange::Exchange;
+use crate::gateway::edge::response::warn_of_patient;
 use crate::gateway::{Error, Gateway};
 use crate::ihe::HomeCommunityId;
 use crate::request::xc_wado::Tolerance;
@@ -146,21 +147,22 @@ impl Gateway {
         holder: Holder,
     ) -> Result<Response<Body>, Error> {
         let acceptable = acceptable(exchange, &request.target)?;
+        let patient = self.registered_patient(request.target.study()).await;
         let relay = RelayRequest {
             hop: Arc::clone(&exchange.hop),
             source: holder.source,
             target: request.target.clone(),
+            patient: patient.clone(),
         };
         let relaying = self.retriever.relay(relay, acceptable.syntaxes.clone());
         let retrieval = relaying.await.map_err(Error::between_communities)?;
         let base = self.xc_wado_base(exchange, request);
-        self.instances(
-            exchange,
-            retrieval,
-            acceptable.payload,
-            base,
-            &request.target,
-        )
-        .await
+        let (payload, target) = (acceptable.payload, &request.target);
+        let instances = self.instances(exchange, retrieval, payload, base, target);
+        let mut response = instances.await?;
+        if let Some(patient) = patient {
+            warn_of_patient(&mut response, &patient)?;
+        }
+        Ok(response)
     }
 }

@@ -143,6 +143,13 @@ impl Holding {
         series.iter()
     }
 
+    /// The patients that the manifests of a study name; no two of them disagree.
+    #[must_use]
+    pub fn patients(&self, study: &StudyInstanceUid) -> &[Arc<Patient>] {
+        let index = self.index.get(study);
+        index.map_or(&[], |index| &index.patients)
+    }
+
     /// The number of manifests excluded from a study because they name another patient.
     #[must_use]
     pub fn excluded(&self, study: &StudyInstanceUid) -> usize {

@@ -15,6 +15,8 @@ use crate::pixels::Geometry;
 const EXTENDED_OFFSET_TABLE: Tag = Tag(0x7FE0, 0x0001);
 /// The most frames of an instance: an index takes 16 bytes for each.
 const MOST_FRAMES: u32 = 1 << 20;
+/// The most frames of an instance that does not tell their number.
+const MOST_COUNTED: u32 = 1 << 16;
 /// The memory for each frame during the search: offsets, starts and a span.
 const BYTES_PER_FRAME: u64 = 64;
 /// An item's tag and length.
@@ -27,11 +29,11 @@ impl Skimmed {
         large: &Large,
         body: Body,
     ) -> Result<Encapsulated, Error> {
-        if geometry.frames > MOST_FRAMES {
+        let room = geometry.frames.unwrap_or(MOST_COUNTED);
+        if room > MOST_FRAMES {
             return Err(Error::Pixels("too many frames"));
         }
-        let frames = u64::from(geometry.frames);
-        self.make_room(frames * BYTES_PER_FRAME).await?;
+        self.make_room(u64::from(room) * BYTES_PER_FRAME).await?;
         let mut reader = Reader::new(plain(body, &self.transfer_syntax).await?);
         reader
             .skip(large.offset.saturating_sub(reader.position()))
@@ -48,21 +50,29 @@ impl Skimmed {
         reader.take(length, &mut table).await?;
         let first = reader.position();
         // A video is one bit stream, whatever its Number of Frames.
-        if geometry.frames == 1 || self.transfer_syntax.is_video() {
+        if geometry.frames == Some(1) || self.transfer_syntax.is_video() {
             let spans = vec![Span {
                 start: first,
                 end: None,
             }];
             return Ok(Encapsulated { first, spans });
         }
+        let mut fragments = Fragments::new(reader, &self.transfer_syntax, room);
         let basic = offsets(&table);
         let extended = self.extended_offsets();
         for offsets in [extended, basic].into_iter().flatten() {
-            if let Some(spans) = spans_of(first, &offsets, geometry.frames) {
+            let counted = u32::try_from(offsets.len()).unwrap_or(u32::MAX).min(room);
+            let frames = geometry.frames.unwrap_or(counted);
+            let Some(spans) = spans_of(first, &offsets, frames) else {
+                continue;
+            };
+            // A table is false from the second frame on if its writer counted otherwise.
+            let second = spans.get(1).map_or(first, |span| span.start);
+            if fragments.begins_at(second).await? {
                 return Ok(Encapsulated { first, spans });
             }
         }
-        counted(reader, geometry.frames, &self.transfer_syntax).await
+        fragments.counted(geometry.frames).await
     }
 
     /// The Extended Offset Table (7FE0,0001), unless it was too large to be kept.
@@ -87,12 +97,14 @@ impl Skimmed {
 pub async fn recounted(
     body: Body,
     first: u64,
-    frames: u32,
+    frames: Option<u32>,
     transfer_syntax: &TransferSyntax,
 ) -> Result<Encapsulated, Error> {
     let mut reader = Reader::new(body);
     reader.skip(first).await?;
-    counted(reader, frames, transfer_syntax).await
+    let room = frames.unwrap_or(MOST_COUNTED);
+    let mut fragments = Fragments::new(reader, transfer_syntax, room);
+    fragments.counted(frames).await
 }
 
 /// The bytes of a compressed frame: its fragments without their item heads. The head of the first
@@ -224,57 +236,120 @@ fn spans_of(first: u64, offsets: &[u64], frames: u32) -> Option<Vec<Span>> {
     spans.collect()
 }
 
-/// Walks over all fragments. A frame is one fragment, or all fragments up to the next start of a
-/// codestream.
-async fn counted(
-    mut reader: Reader,
-    frames: u32,
-    transfer_syntax: &TransferSyntax,
-) -> Result<Encapsulated, Error> {
-    let first = reader.position();
-    // Of all fragments, of those that are not empty, and of those that begin a codestream.
-    let mut all = Starts::of(frames);
-    let (mut filled, mut begun) = (Starts::of(frames), Starts::of(frames));
-    let end = loop {
-        let start = reader.position();
-        let Some(length) = fragment(&mut reader).await? else {
-            break start;
-        };
-        reader.fill(4.min(length as usize)).await?;
-        all.add(start);
-        if length > 0 {
-            filled.add(start);
-        }
-        if begins_codestream(reader.here(), transfer_syntax) {
-            begun.add(start);
-        }
-        reader.skip(length.into()).await?;
-    };
-    let unclear = Error::Pixels("fragments cannot be assigned to frames");
-    let starts = all.whole().or(filled.whole()).or(begun.whole());
-    let starts = starts.ok_or(unclear)?;
-    let ends = starts.iter().skip(1).copied().chain([end]);
-    let spans = starts.iter().zip(ends).map(|(&start, end)| Span {
-        start,
-        end: Some(end),
-    });
-    Ok(Encapsulated {
-        first,
-        spans: spans.collect(),
-    })
+/// The fragments as far as they have been walked over. A frame is one fragment, or all fragments up
+/// to the next start of a codestream.
+struct Fragments {
+    reader: Reader,
+    /// The offset of the first one.
+    begin: u64,
+    transfer_syntax: TransferSyntax,
+    /// All of them, those that are not empty, and those that begin a codestream.
+    all: Starts,
+    filled: Starts,
+    begun: Starts,
+    /// The start of the last one.
+    last: Option<u64>,
+    is_whole: bool,
 }
 
-/// Possible starts of frames; only as many as there are frames are kept.
+impl Fragments {
+    fn new(reader: Reader, transfer_syntax: &TransferSyntax, most: u32) -> Self {
+        Self {
+            begin: reader.position(),
+            reader,
+            transfer_syntax: transfer_syntax.clone(),
+            all: Starts::of(most),
+            filled: Starts::of(most),
+            begun: Starts::of(most),
+            last: None,
+            is_whole: false,
+        }
+    }
+
+    /// Walks over all of them, or up to the first one that begins at `until` or behind it.
+    async fn walk(&mut self, until: Option<u64>) -> Result<&Self, Error> {
+        while !self.is_whole && until.is_none_or(|until| self.last < Some(until)) {
+            let start = self.reader.position();
+            let Some(length) = fragment(&mut self.reader).await? else {
+                self.last = Some(start);
+                self.is_whole = true;
+                break;
+            };
+            self.reader.fill(8.min(length as usize)).await?;
+            self.last = Some(start);
+            self.all.add(start);
+            if length > 0 {
+                self.filled.add(start);
+            }
+            if begins_codestream(self.reader.here(), &self.transfer_syntax) {
+                self.begun.add(start);
+            }
+            self.reader.skip(length.into()).await?;
+        }
+        Ok(self)
+    }
+
+    /// Whether a fragment begins at this offset.
+    async fn begins_at(&mut self, offset: u64) -> Result<bool, Error> {
+        self.walk(Some(offset)).await?;
+        let is_last = self.last == Some(offset) && !self.is_whole;
+        Ok(is_last || self.all.first.binary_search(&offset).is_ok())
+    }
+
+    /// The frames, of which there are so many, if that is known.
+    async fn counted(&mut self, frames: Option<u32>) -> Result<Encapsulated, Error> {
+        let all = self.walk(None).await?;
+        match frames {
+            Some(frames) => all.of(frames),
+            None => all.begun_or_all(),
+        }
+    }
+
+    /// The frames, of which there are so many.
+    fn of(&self, frames: u32) -> Result<Encapsulated, Error> {
+        let mut starts = [&self.all, &self.filled, &self.begun].into_iter();
+        let starts = starts.find(|starts| starts.count == frames as usize);
+        let unclear = Error::Pixels("fragments cannot be assigned to frames");
+        self.spans(starts.ok_or(unclear)?)
+    }
+
+    /// The frames, however many there are.
+    fn begun_or_all(&self) -> Result<Encapsulated, Error> {
+        let starts = if self.begun.count > 0 {
+            &self.begun
+        } else {
+            &self.filled
+        };
+        if starts.count == 0 || starts.count > starts.most {
+            return Err(Error::Pixels("the number of frames is none"));
+        }
+        self.spans(starts)
+    }
+
+    fn spans(&self, starts: &Starts) -> Result<Encapsulated, Error> {
+        let ends = starts.first.iter().skip(1).copied().chain(self.last);
+        let spans = starts.first.iter().zip(ends).map(|(&start, end)| Span {
+            start,
+            end: Some(end),
+        });
+        Ok(Encapsulated {
+            first: self.begin,
+            spans: spans.collect(),
+        })
+    }
+}
+
+/// Possible starts of frames; only as many as there may be frames are kept.
 struct Starts {
-    frames: usize,
+    most: usize,
     first: Vec<u64>,
     count: usize,
 }
 
 impl Starts {
-    fn of(frames: u32) -> Self {
+    fn of(most: u32) -> Self {
         Self {
-            frames: frames as usize,
+            most: most as usize,
             first: Vec::new(),
             count: 0,
         }
@@ -282,21 +357,19 @@ impl Starts {
 
     fn add(&mut self, start: u64) {
         self.count += 1;
-        if self.count <= self.frames {
+        if self.count <= self.most {
             self.first.push(start);
         }
     }
-
-    /// The starts, if there is one for each frame.
-    fn whole(self) -> Option<Vec<u64>> {
-        (self.count == self.frames).then_some(self.first)
-    }
 }
 
-// JPEG and JPEG-LS begin with SOI, JPEG 2000 with SOC and SIZ.
+// JPEG and JPEG-LS begin with SOI, JPEG 2000 with SOC and SIZ, RLE with the number of its segments
+// and the place of the first (PS3.5 G.5).
 fn begins_codestream(bytes: &[u8], transfer_syntax: &TransferSyntax) -> bool {
     match transfer_syntax.as_str() {
-        "1.2.840.10008.1.2.5" => false,
+        "1.2.840.10008.1.2.5" => {
+            matches!(bytes, [1..=15, 0, 0, 0, 64, 0, 0, 0, ..])
+        }
         _ => bytes.starts_with(&[0xFF, 0xD8, 0xFF]) || bytes.starts_with(&[0xFF, 0x4F, 0xFF, 0x51]),
     }
 }

@@ -3,13 +3,13 @@
 mod encapsulated;
 mod native;
 
-use dicom_core::Tag;
+use dicom_core::{Tag, VR};
 
 use super::Error;
 use super::skim::{Large, Skimmed};
 use crate::body::Body;
 use crate::dicom::Encoding;
-use crate::dicom::dataset::DataSet;
+use crate::dicom::dataset::{DataSet, Element};
 use crate::dicom::json::{implicit_vr, width};
 use crate::pixels::Geometry;
 
@@ -18,6 +18,8 @@ pub use native::{native_frame, swapped};
 
 /// Pixel Data.
 pub const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
+/// Number of Frames.
+pub(super) const NUMBER_OF_FRAMES: Tag = Tag(0x0028, 0x0008);
 const FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0008);
 const DOUBLE_FLOAT_PIXEL_DATA: Tag = Tag(0x7FE0, 0x0009);
 
@@ -37,6 +39,8 @@ pub struct Native {
     pub offset: u64,
     /// Its length.
     pub length: u64,
+    /// The number of frames.
+    pub frames: u32,
     /// Bits of one frame.
     pub frame_bits: u64,
     /// The bytes of a number in a big-endian value; 1 in little endian.
@@ -75,23 +79,47 @@ pub fn geometry(skimmed: &Skimmed) -> Result<Geometry, Error> {
         Some(DOUBLE_FLOAT_PIXEL_DATA) => 64,
         _ => needed(0x0100)?,
     };
-    let frames = set.element(Tag(0x0028, 0x0008));
-    let frames = frames.and_then(|frames| frames.ascii()?.trim().parse().ok());
+    let bits_stored = number(0x0101).unwrap_or(bits_allocated);
     Ok(Geometry {
         rows: needed(0x0010)?,
         columns: needed(0x0011)?,
         samples: number(0x0002).unwrap_or(1).max(1),
         bits_allocated,
-        bits_stored: number(0x0101).unwrap_or(bits_allocated),
+        bits_stored,
+        high_bit: number(0x0102).unwrap_or(bits_stored.saturating_sub(1)),
         is_signed: number(0x0103) == Some(1),
         is_planar: number(0x0006) == Some(1),
         photometric: set
             .element(Tag(0x0028, 0x0004))
             .and_then(|element| element.ascii().map(str::to_owned))
             .unwrap_or_default(),
-        frames: frames.unwrap_or(1u32).max(1),
+        frames: set
+            .element(NUMBER_OF_FRAMES)
+            .and_then(|element| number_of_frames(&element)),
         is_float: tag.is_some_and(|tag| tag != PIXEL_DATA),
     })
+}
+
+/// The number in Number of Frames. It is a text of digits (IS), and some writers have `4.0`, repeat
+/// it, or write a binary number.
+fn number_of_frames(element: &Element<'_>) -> Option<u32> {
+    if let Some(VR::US | VR::SS | VR::UL | VR::SL) = element.vr() {
+        let mut bytes = element.bytes().to_vec();
+        if element.is_big_endian() {
+            bytes.reverse();
+        }
+        bytes.resize(4, 0);
+        let bytes = bytes.first_chunk()?;
+        return Some(u32::from_le_bytes(*bytes)).filter(|&number| number > 0);
+    }
+    let number = |text: &str| {
+        let number: f64 = text.trim().parse().ok()?;
+        let is_number = number.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&number);
+        is_number.then_some(number as u32)
+    };
+    let mut numbers = element.ascii()?.split('\\').map(number);
+    let first = numbers.next()??;
+    numbers.all(|other| other == Some(first)).then_some(first)
 }
 
 /// The first number of an element.
@@ -125,24 +153,66 @@ impl Skimmed {
 
     fn native(&self, geometry: &Geometry, large: &Large, length: u64) -> Result<Native, Error> {
         let bits = geometry.bits_allocated;
-        let frame_bits = geometry.frame_bits();
-        if frame_bits == 0 {
-            return Err(Error::Pixels("a frame has no pixels"));
-        }
-        let needed = frame_bits
-            .checked_mul(u64::from(geometry.frames))
-            .ok_or(Error::Pixels("too many frames"))?;
-        if needed.div_ceil(8) > length {
-            return Err(Error::Pixels("they are shorter than their frames"));
-        }
+        let (frames, frame_bits) = self.native_frames(geometry, length)?;
         let is_big = self.transfer_syntax.encoding() == Encoding::ExplicitBig;
         let width = swapped_bytes(large, bits);
         Ok(Native {
             offset: large.offset,
             length,
+            frames,
             frame_bits,
             swapped: if is_big { width } else { 1 },
         })
+    }
+}
+
+impl Skimmed {
+    /// The number of uncompressed frames, and the bits of one.
+    fn native_frames(&self, geometry: &Geometry, length: u64) -> Result<(u32, u64), Error> {
+        let (short, full) = (geometry.frame_bits(), geometry.full_frame_bits());
+        if short == 0 {
+            return Err(Error::Pixels("a frame has no pixels"));
+        }
+        // Some writers declare subsampled colours and write all samples.
+        let declared = u64::from(geometry.frames.unwrap_or(1));
+        let bytes = |bits: u64| Some(declared.checked_mul(bits)?.div_ceil(8).next_multiple_of(2));
+        let bits = if bytes(full) == Some(length) {
+            full
+        } else {
+            short
+        };
+        let frames = match geometry.frames {
+            Some(frames) => frames,
+            None => self.counted_by_length(bits, length)?,
+        };
+        let needed = u64::from(frames)
+            .checked_mul(bits)
+            .ok_or(Error::Pixels("too many frames"))?
+            .div_ceil(8);
+        // Some writers leave out the last sample.
+        let sample = u64::from(geometry.bits_allocated / 8);
+        if needed > length + sample || length == 0 {
+            return Err(Error::Pixels("they are shorter than their frames"));
+        }
+        Ok((frames, bits))
+    }
+
+    /// The number of frames where Number of Frames is none.
+    fn counted_by_length(&self, bits: u64, length: u64) -> Result<u32, Error> {
+        let is_padded = |frames: u64| (frames * bits).div_ceil(8).next_multiple_of(2) == length;
+        let counted = length.saturating_mul(8) / bits;
+        if is_padded(1) {
+            return Ok(1);
+        }
+        if is_padded(counted) {
+            return u32::try_from(counted).map_err(|_many| Error::Pixels("too many frames"));
+        }
+        let set = self.data_set();
+        let declared = set.element(NUMBER_OF_FRAMES);
+        if declared.is_some_and(|element| element.text().is_some()) {
+            return Err(Error::Pixels("the number of frames is none"));
+        }
+        Ok(1)
     }
 }
 
@@ -159,9 +229,9 @@ pub fn swapped_bytes(large: &Large, bits_allocated: u32) -> usize {
 impl Layout {
     /// The number of frames.
     #[must_use]
-    pub fn frames(&self, geometry: &Geometry) -> u32 {
+    pub fn frames(&self) -> u32 {
         match self {
-            Self::Native(_) => geometry.frames,
+            Self::Native(native) => native.frames,
             Self::Encapsulated(encapsulated) => {
                 u32::try_from(encapsulated.spans.len()).unwrap_or(u32::MAX)
             }

@@ -13,7 +13,9 @@ pub fn native_frame(body: Body, native: Native, number: u32) -> Body {
     let length = native.frame_bits.div_ceil(8);
     let is_whole = first_bit.is_multiple_of(8) && native.frame_bits.is_multiple_of(8);
     if is_whole && native.swapped == 1 {
-        return body.slice(native.offset + first_bit / 8, length);
+        let there = length.min(native.length.saturating_sub(first_bit / 8));
+        let body = body.slice(native.offset + first_bit / 8, there);
+        return filled(body, there, length);
     }
     // Single bits, or retired big endian: bytes are swapped, then bits are shifted.
     let width = native.swapped as u64;
@@ -29,6 +31,20 @@ pub fn native_frame(body: Body, native: Native, number: u32) -> Body {
     );
     let body = body.slice(before / 8, end - start - before / 8);
     moved(body, before % 8, native.frame_bits)
+}
+
+/// The body with zeros in place of its last sample, if that is missing.
+fn filled(mut body: Body, there: u64, length: u64) -> Body {
+    if there == length {
+        return body;
+    }
+    let missing = usize::try_from(length - there).unwrap_or(0);
+    Body::generate(Some(length), move |out| async move {
+        while let Some(chunk) = body.chunk().await? {
+            out.emit(chunk).await?;
+        }
+        out.emit(vec![0; missing].into()).await
+    })
 }
 
 /// `count` bits of a body from bit `first` of its first byte on, chunk by chunk.
@@ -141,10 +157,20 @@ mod tests {
         let native = Native {
             offset: 2,
             length: 8,
+            frames: 4,
             frame_bits: 16,
             swapped: 2,
         };
         assert_eq!(read(native_frame(body(), native, 2)).await, [4, 3]);
+        let short = Native {
+            frame_bits: 48,
+            swapped: 1,
+            ..native
+        };
+        assert_eq!(
+            read(native_frame(body(), short, 2)).await,
+            [7, 8, 0, 0, 0, 0]
+        );
         let bits = Native {
             frame_bits: 12,
             swapped: 1,

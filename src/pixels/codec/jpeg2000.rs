@@ -22,6 +22,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     if components.iter().any(|one| one.precision() > bits) {
         return Err(damaged("the codestream has more bits than the image"));
     }
+    let precision = components.iter().map(|one| one.precision()).max();
     let planes: Vec<&[i32]> = components.iter().map(|one| one.data()).collect();
     let mut bytes = Vec::with_capacity(pixels * planes.len() * bits as usize / 8);
     for pixel in 0..pixels {
@@ -45,6 +46,7 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     Ok(Samples {
         bytes,
         bits,
+        precision,
         is_rgb: is_rgb && geometry.samples == 3,
     })
 }

@@ -2,7 +2,6 @@
 
 mod jpeg;
 mod jpeg2000;
-mod jpeg_extended;
 mod jpeg_ls;
 mod rle;
 mod samples;
@@ -13,6 +12,8 @@ pub(super) use samples::{Samples, damaged};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Codec {
+    /// Uncompressed frames in fragments.
+    None,
     Rle,
     Jpeg,
     JpegLs,
@@ -20,7 +21,8 @@ pub(super) enum Codec {
 }
 
 /// The codec of each transfer syntax.
-const CODECS: [(&str, Codec); 12] = [
+const CODECS: [(&str, Codec); 13] = [
+    ("1.2.840.10008.1.2.1.98", Codec::None),
     ("1.2.840.10008.1.2.5", Codec::Rle),
     ("1.2.840.10008.1.2.4.50", Codec::Jpeg),
     ("1.2.840.10008.1.2.4.51", Codec::Jpeg),
@@ -53,13 +55,14 @@ pub(super) fn decode(
     frame: &[u8],
 ) -> Result<Samples, Error> {
     geometry.check()?;
-    let samples = match compressed {
+    let mut samples = match compressed {
         None => native(geometry, frame)?,
         Some(syntax) => match codec(syntax).ok_or(Error::NoDecoder)? {
+            Codec::None => native(geometry, frame)?,
             Codec::Rle => rle::decode(geometry, frame)?,
-            Codec::Jpeg => jpeg::decode(geometry, frame)?,
-            Codec::JpegLs => jpeg_ls::decode(geometry, frame)?,
-            Codec::Jpeg2000 => jpeg2000::decode(geometry, frame)?,
+            Codec::Jpeg => jpeg::decode(geometry, frame)?.placed(geometry)?,
+            Codec::JpegLs => jpeg_ls::decode(geometry, frame)?.placed(geometry)?,
+            Codec::Jpeg2000 => jpeg2000::decode(geometry, frame)?.placed(geometry)?,
         },
     };
     let pixels = geometry.rows as usize * geometry.columns as usize;
@@ -67,6 +70,8 @@ pub(super) fn decode(
     if samples.bytes.len() < expected {
         return Err(damaged("there are fewer samples than pixels"));
     }
+    // A fragment has an even length.
+    samples.bytes.truncate(expected);
     Ok(samples)
 }
 
@@ -75,11 +80,8 @@ fn native(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error> {
     if !matches!(bits, 1 | 8 | 16 | 32 | 64) {
         return Err(Error::Unsupported(format!("{bits} bits for a sample")));
     }
-    let subsampled = matches!(
-        geometry.photometric.as_str(),
-        "YBR_FULL_422" | "YBR_PARTIAL_422"
-    );
-    let bytes = if subsampled && geometry.samples == 3 && bits == 8 {
+    let is_full = frame.len() as u64 * 8 >= geometry.full_frame_bits();
+    let bytes = if geometry.is_subsampled() && bits == 8 && !is_full {
         upsampled(frame)
     } else if geometry.is_planar && geometry.samples > 1 && bits >= 8 {
         interleaved(frame, geometry.samples as usize, bits as usize / 8)
@@ -89,6 +91,7 @@ fn native(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error> {
     Ok(Samples {
         bytes,
         bits,
+        precision: None,
         is_rgb: false,
     })
 }

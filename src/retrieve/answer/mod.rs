@@ -164,7 +164,9 @@ fn more_telling(one: Option<source::Error>, other: source::Error) -> source::Err
         source::Error::TimedOut => 5,
         source::Error::Overloaded { .. }
         | source::Error::Resting { .. }
+        | source::Error::NoToken { .. }
         | source::Error::Crowded { .. } => 6,
+        source::Error::OtherPatient => 7,
     };
     match one {
         Some(one) if rank(&one) >= rank(&other) => one,

@@ -18,6 +18,10 @@ pub(crate) struct Progress<'a> {
     pub(crate) left: usize,
     /// Instances delivered.
     pub(crate) given: usize,
+    /// Instances of another patient: all that were refused, and those of them that the head of the
+    /// response could not report.
+    pub(crate) refused: usize,
+    pub(crate) withheld: usize,
     pub(crate) tally: Tally,
     /// Instances that the source sent and that were dropped before this answer read them.
     lost: HashSet<SopInstanceUid>,
@@ -30,6 +34,8 @@ impl<'a> Progress<'a> {
             off: vec![false; job.count()],
             left: job.count(),
             given: 0,
+            refused: 0,
+            withheld: 0,
             tally: Tally::of(&job.source, metrics),
             lost: HashSet::new(),
         }
@@ -126,6 +132,7 @@ pub(crate) mod test {
             source: Arc::new(Source::new("here", Kind::Folder(folder), Terms::default())),
             listing: Arc::new(listing(instances)),
             only,
+            patient: None,
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use super::delivery::{Delivery, Stop};
 use crate::body;
 use crate::cache::Key;
+use crate::dicom::part10::Identity;
 use crate::dicom::{TransferSyntax, TransferSyntaxes};
 use crate::digest::Digest;
 use crate::instance::Instance;
@@ -45,6 +46,10 @@ pub(crate) struct Relay {
     /// 16 bytes.
     known: HashSet<Digest>,
     given: usize,
+    /// Instances of another patient that were refused.
+    refused: usize,
+    /// Those of them that the head of the response could not report.
+    withheld: usize,
 }
 
 /// Why a relay stops early.
@@ -71,6 +76,8 @@ impl Relay {
             to_decode: Vec::new(),
             known: HashSet::new(),
             given: 0,
+            refused: 0,
+            withheld: 0,
         }
     }
 
@@ -85,6 +92,10 @@ impl Relay {
         let failed = match outcome {
             Err(Halt::ClientLeft) => return,
             Err(Halt::Failed(error)) => Some(error),
+            Ok(()) if self.opened.is_some() && self.refused > 0 => {
+                Some(source::Error::OtherPatient)
+            }
+            Ok(()) if self.withheld > 0 => Some(source::Error::OtherPatient),
             Ok(()) => None,
         };
         // A client that has disconnected needs no report.
@@ -111,7 +122,7 @@ impl Relay {
     async fn all_of(&mut self, target: &Target, form: Representation) -> Result<(), Halt> {
         let mut question = self.question(target, form);
         match self.look(&question, Knowledge::Nothing).await {
-            CacheLookup::Here(instance) => return self.give(*instance).await,
+            CacheLookup::Here(instance) => return self.give_kept(*instance).await,
             CacheLookup::NotAccepted => return self.ask_decoded(target.clone()),
             CacheLookup::Stale(tags) => question.had = Some(tags),
             CacheLookup::Nowhere => {}
@@ -119,7 +130,7 @@ impl Relay {
         let mut following = self.retriever.follow(&question, self.claim()).await;
         if let Err(source::Error::NotModified) = &following {
             match self.look(&question, Knowledge::Confirmed).await {
-                CacheLookup::Here(instance) => return self.give(*instance).await,
+                CacheLookup::Here(instance) => return self.give_kept(*instance).await,
                 CacheLookup::NotAccepted => return self.ask_decoded(target.clone()),
                 // The instance was evicted in the meantime.
                 CacheLookup::Stale(_) | CacheLookup::Nowhere => {
@@ -194,7 +205,9 @@ impl Relay {
             if self.is_full() {
                 return Err(TOO_MANY.into());
             }
-            if self.accepted.permit(&arrived.identity.transfer_syntax) {
+            if !self.is_of_patient(&arrived.identity) {
+                follower.pass_over(&arrived);
+            } else if self.accepted.permit(&arrived.identity.transfer_syntax) {
                 self.arrived(&arrived, follower, form).await?;
             } else {
                 follower.pass_over(&arrived);
@@ -271,16 +284,24 @@ impl Relay {
     }
 
     async fn decoded(&mut self, target: &Target) -> Result<(), Halt> {
-        let before = self.given;
+        let before = self.given + self.refused;
         self.all_of(target, Representation::ExplicitVrLittleEndian)
             .await?;
-        if self.given > before {
+        if self.given + self.refused > before {
             Ok(())
         } else {
             // The source sent nothing, or again a transfer syntax that the client does not accept.
             self.to_decode.clear();
             Err(Halt::Failed(source::Error::NotAcceptable))
         }
+    }
+
+    /// Delivers an instance that was looked up by its name.
+    async fn give_kept(&mut self, instance: Instance) -> Result<(), Halt> {
+        if !self.is_of_patient(&instance.identity) {
+            return Ok(());
+        }
+        self.give(instance).await
     }
 
     async fn give(&mut self, instance: Instance) -> Result<(), Halt> {
@@ -292,6 +313,20 @@ impl Relay {
         self.given += 1;
         self.retriever.count_lookup(&instance);
         Ok(self.delivery.instance(instance, &self.tally).await?)
+    }
+
+    /// Whether an instance is of the patient for whom its study is registered.
+    fn is_of_patient(&mut self, identity: &Identity) -> bool {
+        let (source, patient) = (&self.request.source, self.request.patient.as_ref());
+        if self.retriever.admits(source, patient, identity) {
+            return true;
+        }
+        self.refused += 1;
+        match self.opened {
+            Some(_) => self.is_partial = true,
+            None => self.withheld += 1,
+        }
+        false
     }
 
     fn claim(&self) -> Claim {

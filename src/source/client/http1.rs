@@ -75,13 +75,17 @@ impl Pool {
         };
         let connection = match idle {
             Some(connection) => connection,
-            None => {
-                let stream = self.connector.connect(request.uri()).await;
-                Connection::open(stream.map_err(Error::Connect)?).await?
-            }
+            // It is boxed because every request has a place for it, and few connect.
+            None => Box::pin(self.connect(request.uri())).await?,
         };
         let idle = Arc::clone(&self.idle);
         Ok(connection.send(request, Home { idle, place }).await?)
+    }
+
+    async fn connect(&self, uri: &Uri) -> Result<Connection, Error> {
+        let stream = self.connector.connect(uri).await;
+        let stream = stream.map_err(Error::Connect)?;
+        Ok(Connection::open(stream).await?)
     }
 
     /// An idle connection that the server has not closed.

@@ -153,15 +153,26 @@ impl Lanes {
         if let Some(reserved) = self.reserve(&place, since) {
             return Ok(reserved);
         }
+        // It is boxed because every request has a place for it, and few connect.
+        Box::pin(self.further(request, &place, since)).await
+    }
+
+    /// A new connection, or one that another request opens meanwhile.
+    async fn further(
+        &self,
+        request: &Request<Full<Bytes>>,
+        place: &Place,
+        since: Option<Instant>,
+    ) -> Result<Connection, Error> {
         if self.lane.most_streams == 1 {
-            return self.connect(request, &place).await;
+            return self.connect(request, place).await;
         }
-        let turn = self.turn(&place);
+        let turn = self.turn(place);
         // Should the other request take too long, this one connects too.
         let _turn = timeout(self.patience, turn.lock()).await;
-        match self.reserve(&place, since) {
+        match self.reserve(place, since) {
             Some(reserved) => Ok(reserved),
-            None => self.connect(request, &place).await,
+            None => self.connect(request, place).await,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The HTTP client for sources: one pool for each, TLS, limits. It follows no redirects, uses no
 //! proxies from the environment, and forwards nothing of a client's request but its [`Hop`].
 
+mod authorization;
 mod connector;
 mod error;
 mod http1;
@@ -13,34 +14,40 @@ mod shelves;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, Request, Uri};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::Full;
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
+pub use authorization::Failure;
 pub use response::{Response, ResponseBody};
-pub use settings::{HttpVersion, Settings, UnknownVersion};
+pub use settings::{
+    AuthorizationSettings, Basic, ClientCredentials, HttpVersion, Settings, UnknownVersion,
+};
 
 pub(super) use connector::server_name;
 
 use super::Error;
 use super::resolver::Resolver;
-use crate::credentials::{self, Certificate, Loaded, TokenSource, Watched};
+use crate::credentials::{self, Certificate, Loaded, RevocationList, TokenSource, Watched};
 use crate::hop::Hop;
 use crate::metrics::Metrics;
+use authorization::{Authorization, Shown, Tokens};
 use patience::Patience;
 use pool::Pool;
 use response::Incoming;
 
 /// A client for one source.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     access: Arc<Watched<Access>>,
+    tokens: Arc<Tokens>,
     resolver: Resolver,
     pub(super) connect: Duration,
     pub(super) first_byte: Duration,
@@ -51,7 +58,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Access {
     pool: Pool,
-    authorization: Option<HeaderValue>,
+    authorization: Authorization,
     tls: Arc<ClientConfig>,
 }
 
@@ -89,23 +96,30 @@ impl Client {
         let files = settings.credentials();
         let names = resolver.clone();
         let connect = Duration::from_secs(settings.connect_seconds);
-        let paths = files
-            .paths()
-            .chain(token.iter().filter_map(TokenSource::file));
-        let access = Watched::load(name, paths.cloned().collect(), move || {
-            let tls = files.load()?;
-            let authorization = token.as_ref().map(TokenSource::load).transpose()?;
+        let authorization = settings.authorization.clone();
+        let authorization = authorization.or_else(|| token.map(AuthorizationSettings::Token));
+        let secrets = authorization.iter().flat_map(AuthorizationSettings::paths);
+        let paths = files.paths().chain(secrets).cloned().collect();
+        let tokens = Arc::new(Tokens::new(name));
+        let shared = Arc::clone(&tokens);
+        let access = Watched::load(name, paths, move || {
+            let mut tls = files.load()?;
+            let authorization = Authorization::load(authorization.as_ref(), &shared)?;
+            tls.revocation_lists
+                .extend(authorization.revocation_lists());
             Ok(Loaded {
                 certificate: tls.certificate,
+                revocation_lists: tls.revocation_lists,
                 value: Access {
                     pool: Pool::new(version, names.clone(), tls.value.clone(), connect),
-                    authorization: authorization.map(|token| token.authorization()),
+                    authorization,
                     tls: Arc::new(tls.value),
                 },
             })
         })?;
         Ok(Self {
             access: Arc::new(access),
+            tokens,
             resolver,
             connect,
             first_byte: Duration::from_secs(settings.first_byte_seconds),
@@ -116,9 +130,12 @@ impl Client {
         })
     }
 
-    /// Watches its credentials, and uses new ones for new connections.
+    /// Watches its credentials, and uses new ones for new connections. Fetches the first access
+    /// token, if the server needs one.
     pub fn watch(&self, metrics: &Metrics) {
         self.access.watch(metrics);
+        self.tokens.watch(metrics);
+        self.access.current().value.authorization.prepare();
     }
 
     /// The resolver for its server's name.
@@ -131,6 +148,12 @@ impl Client {
     #[must_use]
     pub fn certificate(&self) -> Option<Certificate> {
         self.access.current().certificate.clone()
+    }
+
+    /// The certificate revocation lists for its server's certificate.
+    #[must_use]
+    pub fn revocation_lists(&self) -> Vec<RevocationList> {
+        self.access.current().revocation_lists.clone()
     }
 
     /// Its TLS configuration.
@@ -159,10 +182,11 @@ impl Client {
         self.send(request).await
     }
 
-    /// Sends a request that contains nothing of a client's.
+    /// Sends a request that contains nothing of a client's. A rejected access token is replaced
+    /// once, and the request repeated once.
     ///
     /// # Errors
-    /// As [`Client::get`].
+    /// As [`Client::get`]; [`Error::NoToken`] without an access token.
     pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response, Error> {
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
@@ -172,7 +196,30 @@ impl Client {
             authorization,
             ..
         } = &current.value;
-        headers.extend(authorization.clone().map(|value| (AUTHORIZATION, value)));
+        let Shown { value, token } = authorization.show().await?;
+        let repeated = token.map(|_issued| request.clone());
+        let response = self.send_as(value, pool, request).await?;
+        match repeated {
+            Some(again) if response.status == StatusCode::UNAUTHORIZED => {
+                // It is boxed because every request has a place for it, and few need it.
+                let renewing = Box::pin(authorization.renew(token));
+                match renewing.await {
+                    Some(renewed) => Box::pin(self.send_as(renewed.value, pool, again)).await,
+                    None => Ok(response),
+                }
+            }
+            Some(_) | None => Ok(response),
+        }
+    }
+
+    async fn send_as(
+        &self,
+        authorization: Option<HeaderValue>,
+        pool: &Pool,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response, Error> {
+        let headers = request.headers_mut();
+        headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
         // A server can close an idle connection just as it is reused, and some servers crash on a
         // request and restart. One retry is cheap, because no byte has been delivered yet.
         let again = request.clone();
@@ -203,6 +250,14 @@ impl Client {
             Ok(outcome) => Ok(outcome?),
             Err(_elapsed) => Err(Error::TimedOut),
         }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("access", &self.access)
+            .finish_non_exhaustive()
     }
 }
 

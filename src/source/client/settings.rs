@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::credentials::ClientFiles;
+use crate::credentials::{ClientFiles, TokenSource};
 use crate::network::Network;
 
 /// The connection settings of a source.
@@ -26,6 +26,12 @@ pub struct Settings {
     pub certificate: Option<PathBuf>,
     /// PEM file of its private key.
     pub private_key: Option<PathBuf>,
+    /// Certificate revocation lists of the authorities, in PEM or DER.
+    pub revocation_lists: Vec<PathBuf>,
+    /// What we send with each request, if the server requires it.
+    pub authorization: Option<AuthorizationSettings>,
+    /// Whether that may be sent over http too.
+    pub authorization_in_clear: bool,
     /// Internal networks that its name may resolve to.
     pub allow_networks: Vec<Network>,
 }
@@ -40,6 +46,9 @@ impl Default for Settings {
             authorities: None,
             certificate: None,
             private_key: None,
+            revocation_lists: Vec::new(),
+            authorization: None,
+            authorization_in_clear: false,
             allow_networks: Vec::new(),
         }
     }
@@ -53,7 +62,27 @@ impl Settings {
             &mut self.certificate,
             &mut self.private_key,
         ];
-        files.into_iter().flatten()
+        files
+            .into_iter()
+            .flatten()
+            .chain(&mut self.revocation_lists)
+            .chain(
+                self.authorization
+                    .iter_mut()
+                    .flat_map(AuthorizationSettings::paths_mut),
+            )
+    }
+
+    /// Whether a secret would travel without TLS to one of these servers or to the authorization
+    /// server, and the settings do not allow that.
+    #[must_use]
+    pub fn would_tell_secrets<'a>(&'a self, servers: impl IntoIterator<Item = &'a str>) -> bool {
+        let Some(authorization) = &self.authorization else {
+            return false;
+        };
+        let mut all = servers.into_iter().chain(authorization.token_url());
+        let is_clear = |url: &str| !url.trim_start().to_ascii_lowercase().starts_with("https:");
+        !self.authorization_in_clear && all.any(is_clear)
     }
 
     /// The files for TLS.
@@ -63,7 +92,105 @@ impl Settings {
             authorities: self.authorities.clone(),
             certificate: self.certificate.clone(),
             private_key: self.private_key.clone(),
+            revocation_lists: self.revocation_lists.clone(),
         }
+    }
+}
+
+/// What a client sends to identify itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum AuthorizationSettings {
+    /// A bearer token that stays the same.
+    Token(TokenSource),
+    /// HTTP basic authentication (RFC 7617).
+    Basic(Basic),
+    /// An access token from an authorization server.
+    ClientCredentials(Box<ClientCredentials>),
+}
+
+/// A user and a password.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Basic {
+    /// The user.
+    pub user: String,
+    /// The place of the password.
+    pub password: TokenSource,
+}
+
+/// The settings of OAuth 2 client credentials.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCredentials {
+    /// The token endpoint; also the audience of assertions.
+    pub token_url: String,
+    /// Our client id.
+    pub client_id: String,
+    /// The scopes to ask for, separated by blanks.
+    pub scope: Option<String>,
+    /// PEM file of the private key for assertions (`private_key_jwt`).
+    pub private_key: Option<PathBuf>,
+    /// The `kid` of this key.
+    pub key_id: Option<String>,
+    /// The client secret instead (`client_secret_basic`).
+    pub client_secret: Option<TokenSource>,
+    /// PEM file of the authorities for the endpoint's certificate; the system's when absent.
+    pub authorities: Option<PathBuf>,
+    /// Certificate revocation lists of these authorities.
+    #[serde(default)]
+    pub revocation_lists: Vec<PathBuf>,
+    /// Internal networks that the endpoint's name may resolve to.
+    #[serde(default)]
+    pub allow_networks: Vec<Network>,
+}
+
+impl AuthorizationSettings {
+    /// Its files.
+    pub fn paths(&self) -> Vec<&PathBuf> {
+        match self {
+            Self::Token(token) => token.file().into_iter().collect(),
+            Self::Basic(basic) => basic.password.file().into_iter().collect(),
+            Self::ClientCredentials(settings) => settings.paths(),
+        }
+    }
+
+    /// Its files, mutable.
+    pub fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::Token(token) => token.file_mut().into_iter().collect(),
+            Self::Basic(basic) => basic.password.file_mut().into_iter().collect(),
+            Self::ClientCredentials(settings) => settings.paths_mut(),
+        }
+    }
+
+    /// The URL of the authorization server, if there is one.
+    #[must_use]
+    pub fn token_url(&self) -> Option<&str> {
+        match self {
+            Self::Token(_) | Self::Basic(_) => None,
+            Self::ClientCredentials(settings) => Some(&settings.token_url),
+        }
+    }
+}
+
+impl ClientCredentials {
+    fn paths(&self) -> Vec<&PathBuf> {
+        let secret = self.client_secret.as_ref().and_then(TokenSource::file);
+        let files = [&self.private_key, &self.authorities];
+        files
+            .into_iter()
+            .flatten()
+            .chain(secret)
+            .chain(&self.revocation_lists)
+            .collect()
+    }
+
+    fn paths_mut(&mut self) -> Vec<&mut PathBuf> {
+        let secret = self.client_secret.as_mut().and_then(TokenSource::file_mut);
+        let files = [&mut self.private_key, &mut self.authorities];
+        let files = files.into_iter().flatten().chain(secret);
+        files.chain(&mut self.revocation_lists).collect()
     }
 }
 

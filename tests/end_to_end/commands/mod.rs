@@ -4,5 +4,5 @@ mod check;
 mod demo;
 mod fetch;
 mod privacy;
-mod process;
+pub(crate) mod process;
 mod usage;

@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &[&str]) -> (i32, String, String) {
     outcome(&command(arguments).output().expect("the program runs"))
 }
 
-pub(super) fn outcome(output: &Output) -> (i32, String, String) {
+pub(crate) fn outcome(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let code = output.status.code().expect("it was not killed");
     (code, text(&output.stdout), text(&output.stderr))
@@ -95,7 +95,7 @@ impl Drop for Running {
 }
 
 /// Runs the program while servers of this test answer it.
-pub(super) async fn run_beside(arguments: &[&str]) -> Output {
+pub(crate) async fn run_beside(arguments: &[&str]) -> Output {
     let mut command = command(arguments);
     let running = tokio::task::spawn_blocking(move || command.output().expect("it runs"));
     running.await.expect("no panic")

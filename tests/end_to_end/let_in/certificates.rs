@@ -19,15 +19,24 @@ const LONG: Duration = Duration::from_secs(60);
 const BETWEEN: Duration = Duration::from_millis(50);
 
 /// A listener for two partners, and a source whose answers stop in the middle until the gate opens.
-struct Listening {
-    rig: Rig,
-    study: Study,
-    gate: Gate,
+pub(super) struct Listening {
+    pub(super) rig: Rig,
+    pub(super) study: Study,
+    pub(super) gate: Gate,
     _origin: Origin,
 }
 
 impl Listening {
     async fn new(authority: &Authority, client_authorities: &std::path::Path) -> Self {
+        Self::with(authority, client_authorities, "").await
+    }
+
+    /// As [`Listening::new`], with further keys of the listener.
+    pub(super) async fn with(
+        authority: &Authority,
+        client_authorities: &std::path::Path,
+        further: &str,
+    ) -> Self {
         let study = Study::new(1).with_series(at(10), vec![(EXPLICIT, 200_000); 2]);
         let (held, gate) = (study.instances(), Gate::new());
         let shut = gate.clone();
@@ -40,7 +49,7 @@ impl Listening {
         };
         let rig = Rig::start(&format!(
             "[gateway_listen]\naddress = \"127.0.0.1:0\"\nclient_authorities = {client_authorities:?}\n\
-             {}{}{}{}",
+             {further}{}{}{}{}",
             authority.issue("127.0.0.1").settings(),
             partner(2, "b.example"),
             partner(3, "c.example"),
@@ -58,12 +67,12 @@ impl Listening {
         self.rig.gateways.expect("a listener for partners")
     }
 
-    fn client(&self, server: &Authority, shown: &Issued) -> TlsClient {
+    pub(super) fn client(&self, server: &Authority, shown: &Issued) -> TlsClient {
         TlsClient::new(self.address(), server, Some(shown))
     }
 
     /// A stream that is under way in each version of HTTP.
-    async fn under_way(&self, server: &Authority, shown: &Issued) -> Vec<Stream> {
+    pub(super) async fn under_way(&self, server: &Authority, shown: &Issued) -> Vec<Stream> {
         let path = rad_160(HERE, &location_uid(10), &self.study.path());
         let mut streams = Vec::new();
         for protocol in ["http/1.1", "h2"] {
@@ -77,7 +86,7 @@ impl Listening {
     }
 
     /// Waits until so many connections were closed for their certificates.
-    async fn closed(&self, count: f64) {
+    pub(super) async fn closed(&self, count: f64) {
         let name = "xcwado_closed_connections_total{listener=\"gateway\",reason=\"certificate\"}";
         let closed = async {
             while self.rig.metric(name).await < count {
@@ -90,7 +99,7 @@ impl Listening {
     }
 }
 
-async fn are_cut(streams: Vec<Stream>) {
+pub(super) async fn are_cut(streams: Vec<Stream>) {
     for stream in streams {
         let answer = timeout(LONG, stream.read()).await.expect("it ends");
         assert!(!answer.is_whole());

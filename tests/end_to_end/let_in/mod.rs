@@ -6,3 +6,4 @@ mod heads;
 mod hosts;
 mod origins;
 mod resolution;
+mod revocation;

@@ -89,12 +89,22 @@ async fn a_root_tells_what_it_can() {
         assert_eq!(answer.field("content-type"), "application/vnd.sun.wadl+xml");
         assert!(answer.text().contains("studies/{study}/metadata"));
         let json = [("accept", "application/json")];
-        let answer = rig.ask(Method::OPTIONS, &path, &json, Bytes::new()).await;
-        assert!(
-            answer.json()["resources"]
-                .as_array()
-                .is_some_and(|all| all.len() > 10)
-        );
+        for method in [Method::OPTIONS, Method::GET] {
+            let answer = rig.ask(method, &path, &json, Bytes::new()).await;
+            assert_eq!(answer.field("allow"), "GET, HEAD, OPTIONS");
+            let told = answer.json();
+            let paths = told["resources"].as_array().expect("a list");
+            assert!(paths.len() > 20, "{told:#}");
+        }
+        // A browser that somebody points at a root.
+        let answer = rig.get(&path, &[("accept", "text/html,*/*;q=0.8")]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert_eq!(answer.field("content-type"), "application/vnd.sun.wadl+xml");
+        let answer = rig.ask(Method::HEAD, &path, &[], Bytes::new()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert!(answer.body.is_empty());
+        let answer = rig.ask(Method::DELETE, &path, &[], Bytes::new()).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
     }
     let answer = rig
         .ask(
@@ -107,8 +117,48 @@ async fn a_root_tells_what_it_can() {
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
     assert_eq!(answer.field("allow"), "GET, HEAD");
     let nobody = format!("/manifests/{}/dicomweb", "0".repeat(32));
-    let answer = rig.ask(Method::OPTIONS, &nobody, &[], Bytes::new()).await;
-    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    for method in [Method::OPTIONS, Method::GET] {
+        let answer = rig.ask(method, &nobody, &[], Bytes::new()).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    }
+    // The root over all manifests too.
+    let answer = rig.get("/dicomweb", &[]).await;
+    assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_root_answers_wado_uri_as_the_address_beside_it_does() {
+    let (rig, manifest, study, _origin) = rig("").await;
+    let instance = &study.instances()[0];
+    let query = format!(
+        "studyUID={}&seriesUID={}&objectUID={}&contentType=application%2Fdicom&transferSyntax=*",
+        instance.study, instance.series, instance.uid
+    );
+    let root = manifest.root.trim_end_matches('/');
+    let manifest = root.trim_end_matches("/dicomweb");
+    let roots = [
+        root.to_owned(),
+        format!("{root}/"),
+        format!("{root}/wado"),
+        format!("{manifest}/wado"),
+        "/dicomweb".to_owned(),
+        "/dicomweb/wado".to_owned(),
+    ];
+    for path in &roots {
+        for request in ["requestType=WADO", "REQUESTTYPE=wado"] {
+            let path = format!("{path}?{request}&{query}");
+            let answer = rig.get(&path, &[("accept", "text/html")]).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}");
+            let media_type = answer.field("content-type");
+            assert!(media_type.starts_with("application/dicom;"), "{media_type}");
+            assert_eq!(answer.body, instance.bytes);
+        }
+        let answer = rig.get(&format!("{path}?requestType=WADO"), &[]).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        let strange = query.replace(&instance.uid, "1.2.3.4");
+        let path = format!("{path}?requestType=WADO&{strange}");
+        assert_eq!(rig.get(&path, &[]).await.status, StatusCode::NOT_FOUND);
+    }
 }
 
 #[tokio::test]
@@ -134,6 +184,27 @@ async fn hand_offs_lead_to_the_root_of_the_manifest() {
             study.uid
         )
     );
+    let needs = viewers["needs"]["invoke_image_display"].as_str();
+    let needs = needs.expect("a text");
+    assert!(needs.contains(&manifest.root.trim_end_matches('/').to_owned()));
+    assert!(
+        needs.contains("viewers.invoke_image_display_url"),
+        "{needs}"
+    );
+    let links = &rig
+        .get(&format!("/manifests/{}", manifest.id), &[])
+        .await
+        .json()["links"];
+    let listed = &rig.get("/manifests", &[]).await.json()["manifests"][0]["links"];
+    assert_eq!(links, listed);
+    for (name, path) in [
+        ("viewers", "viewers"),
+        ("wado_uri", "wado"),
+        ("dicomweb", "dicomweb"),
+    ] {
+        let url = format!("http://{}/manifests/{}/{path}", rig.public, manifest.id);
+        assert_eq!(links[name], Value::from(url), "{links}");
+    }
     let proxy = rig
         .get(&format!("{base}/ohif-dicomwebproxy.json"), &[])
         .await
@@ -177,14 +248,14 @@ async fn hand_offs_lead_to_the_root_of_the_manifest() {
 }
 
 /// OHIF and the browser that opens it.
-struct Ohif {
+pub(super) struct Ohif {
     dist: PathBuf,
-    playwright: PathBuf,
+    pub(super) playwright: PathBuf,
 }
 
 impl Ohif {
     /// `None` if something is missing; standard error names it.
-    fn find() -> Option<Self> {
+    pub(super) fn find() -> Option<Self> {
         let path = |name| std::env::var_os(name).map(PathBuf::from);
         let (Some(dist), Some(playwright)) = (path("OHIF_DIST"), path("PLAYWRIGHT")) else {
             left_out(
@@ -198,10 +269,15 @@ impl Ohif {
 
     /// Opens a study, and reports what the browser shows.
     fn view(&self, root: &str, name: &str, options: &[&str]) -> Value {
+        self.run("view.mjs", root, name, options)
+    }
+
+    /// What a script of `tests/ohif` reports; its pictures are in `target/screenshots`.
+    pub(super) fn run(&self, script: &str, root: &str, name: &str, options: &[&str]) -> Value {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let shots = here.join("target/screenshots").join(name);
         let output = Command::new("node")
-            .arg(here.join("tests/ohif/view.mjs"))
+            .arg(here.join("tests/ohif").join(script))
             .args([self.dist.as_os_str(), OsStr::new(root), shots.as_os_str()])
             .args(options)
             .env("PLAYWRIGHT", &self.playwright)
@@ -215,14 +291,14 @@ impl Ohif {
 }
 
 /// The demonstration: two communities, between them nothing but *Get Instances* over XC-WADO.
-struct Demo {
+pub(super) struct Demo {
     child: Child,
-    root: String,
+    pub(super) root: String,
     manifest: PathBuf,
 }
 
 impl Demo {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_xcwado"))
             .args(["demo", "--port", "0"])
             .stdout(Stdio::piped())
@@ -258,7 +334,7 @@ impl Drop for Demo {
     }
 }
 
-fn fetch(url: &str) -> Value {
+pub(super) fn fetch(url: &str) -> Value {
     let output = Command::new("curl")
         .args(["-sS", "--fail", "--noproxy", "*", url])
         .output()
@@ -358,4 +434,45 @@ fn ohif_lists_only_the_series_that_were_selected() {
         &["--study", &uid(0, "0020000D"), "--series", "2"],
     );
     all_is_drawn(&seen, &[AXIAL, CORONAL]);
+}
+
+#[test]
+fn dwv_draws_instances_and_series_by_wado_rs_and_wado_uri() {
+    let path = |name| std::env::var_os(name).map(PathBuf::from);
+    let (Some(modules), Some(playwright)) = (path("DWV"), path("PLAYWRIGHT")) else {
+        left_out("dwv", "DWV and PLAYWRIGHT are not set; tests/run sets them");
+        return;
+    };
+    let demo = Demo::start();
+    let listed = fetch(&format!("{}/instances", demo.root));
+    let uid = |tag: &str| listed[30][tag]["Value"][0].as_str().expect("a uid");
+    let instance = uid("00081190");
+    let (series, _) = instance.split_once("/instances").expect("a series");
+    let manifest = demo.root.trim_end_matches("/dicomweb");
+    let wado_uri = format!(
+        "{manifest}/wado?requestType=WADO&studyUID={}&seriesUID={}&objectUID={}\
+         &contentType=application/dicom&transferSyntax=*",
+        uid("0020000D"),
+        uid("0020000E"),
+        uid("00080018")
+    );
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (name, url) in [
+        ("instance", instance),
+        ("series", series),
+        ("wado-uri", &wado_uri),
+    ] {
+        let shot = here.join(format!("target/screenshots/dwv-{name}.png"));
+        let output = Command::new("node")
+            .arg(here.join("tests/ohif/dwv.mjs"))
+            .args([modules.as_os_str(), shot.as_os_str(), OsStr::new(url)])
+            .env("PLAYWRIGHT", &playwright)
+            .output()
+            .expect("node runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let seen: Value = serde_json::from_str(text.trim()).unwrap_or_default();
+        assert_eq!(seen["errors"], serde_json::json!([]), "{name}: {output:?}");
+        assert_eq!(seen["events"][0][0], "load", "{name}: {seen:#}");
+        assert!(seen["levels"].as_u64() > Some(50), "{name}: {seen:#}");
+    }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -31,6 +32,7 @@ pub(crate) struct Issued {
     pem: String,
     key: KeyPair,
     file: PathBuf,
+    serial_number: SerialNumber,
 }
 
 /// When a certificate is valid.
@@ -46,6 +48,10 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
+        // No two authorities have one name: a revocation list belongs to its issuer's name.
+        let digits = xcwado::random::bytes::<8>().expect("random digits");
+        let name = data_encoding::HEXLOWER.encode(&digits);
+        params.distinguished_name.push(DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(params, key).expect("an authority");
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join("authority.pem"), issuer.pem()).expect("written");
@@ -108,6 +114,9 @@ impl Authority {
     fn issue_with(&self, mut params: CertificateParams, [from, to]: [OffsetDateTime; 2]) -> Issued {
         params.not_before = from;
         params.not_after = to;
+        let digits = xcwado::random::bytes::<15>().expect("random digits");
+        let serial_number = SerialNumber::from_slice(&[&[1], digits.as_slice()].concat());
+        params.serial_number = Some(serial_number.clone());
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         let pem = certificate.pem() + &key.serialize_pem();
@@ -120,7 +129,29 @@ impl Authority {
             pem,
             key,
             file,
+            serial_number,
         }
+    }
+
+    /// A revocation list in PEM, valid for these days from now on; `-1`: until yesterday.
+    pub(crate) fn revoke(&self, revoked: &[&Issued], days: i64) -> String {
+        let now = OffsetDateTime::now_utc();
+        let revoked = revoked.iter().map(|issued| RevokedCertParams {
+            serial_number: issued.serial_number.clone(),
+            revocation_time: now - time::Duration::days(5),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: now - time::Duration::days(5),
+            next_update: now + time::Duration::days(days),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.issuer).expect("a list");
+        list.pem().expect("PEM")
     }
 }
 

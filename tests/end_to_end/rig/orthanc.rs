@@ -175,7 +175,8 @@ impl Orthanc {
         assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Answer {
+    /// Asks its own interface.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Bytes) -> Answer {
         let request = request(method, path, &[], self.address, body);
         open(self.address, request).await.read().await
     }

@@ -59,12 +59,16 @@ pub(crate) fn native(frames: usize, bits: u16, pixels: &[u8]) -> Vec<u8> {
     [image(frames, bits), long(0x7FE0_0010, b"OW", pixels)].concat()
 }
 
-/// Encapsulated pixel data: an offset table, and fragments.
+/// An image whose frames are encapsulated: an offset table, and fragments.
 pub(crate) fn encapsulated(frames: usize, table: &[u32], fragments: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = image(frames, 8);
-    bytes.extend([
+    [image(frames, 8), pixel_data(table, fragments)].concat()
+}
+
+/// Encapsulated pixel data: an offset table, and fragments.
+pub(crate) fn pixel_data(table: &[u32], fragments: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = vec![
         0xE0, 0x7F, 0x10, 0, b'O', b'B', 0, 0, 0xFF, 0xFF, 0xFF, 0xFF,
-    ]);
+    ];
     let table: Vec<u8> = table
         .iter()
         .flat_map(|offset| offset.to_le_bytes())

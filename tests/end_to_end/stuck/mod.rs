@@ -7,6 +7,7 @@ mod forgotten;
 mod heads;
 mod lists;
 mod memory;
+mod sandbox;
 mod silence;
 mod sources;
 mod turns;

@@ -5,6 +5,7 @@ mod damaged_files;
 mod disagreements;
 mod keys;
 mod nothing_kept;
+mod patients;
 mod promised;
 mod tags;
 mod whole;

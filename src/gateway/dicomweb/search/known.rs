@@ -7,11 +7,12 @@ use serde_json::{Map, Value};
 
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::gateway::Gateway;
+use crate::gateway::selection::expected;
 use crate::instance::Listing;
 use crate::manifest::Holding;
 use crate::present::metadata::rooted;
 use crate::resource::Target;
-use crate::retrieve::Retriever;
+use crate::retrieve::{PatientCheck, Retriever};
 use crate::search::{Include, Row};
 use crate::source::Source;
 
@@ -24,6 +25,7 @@ const OF_INSTANCES: [&str; 4] = ["00280008", "00280010", "00280011", "00280100"]
 struct LocatedListing {
     source: Arc<Source>,
     listing: Arc<Listing>,
+    patient: Arc<PatientCheck>,
 }
 
 /// The cached metadata of some series.
@@ -42,12 +44,17 @@ impl Gateway {
         let mut series: HashMap<_, Vec<_>> = HashMap::new();
         for study in studies {
             let target = Target::Study(study.clone());
+            let patient = PatientCheck::new(expected(holding, study), Vec::new());
             let located = self.located(holding, &target);
             for (selected, source) in located.into_iter().flatten() {
                 if let Some(source) = source {
                     let uid = selected.listing.series.clone();
                     let listing = selected.listing;
-                    let located = LocatedListing { source, listing };
+                    let located = LocatedListing {
+                        source,
+                        listing,
+                        patient: Arc::clone(&patient),
+                    };
                     series.entry(uid).or_default().push(located);
                 }
             }
@@ -109,8 +116,13 @@ impl KnownInstances {
         located: &LocatedListing,
         uid: &SopInstanceUid,
     ) -> Option<Map<String, Value>> {
-        let LocatedListing { source, listing } = located;
-        let json = self.retriever.known_metadata(source, listing, uid)?;
+        let LocatedListing {
+            source,
+            listing,
+            patient,
+        } = located;
+        let known = self.retriever.known_metadata(source, listing, uid, patient);
+        let json = known?;
         // Links are skipped, so their root does not matter.
         serde_json::from_slice(&rooted(&json, "")).ok()
     }

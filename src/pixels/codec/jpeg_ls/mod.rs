@@ -16,7 +16,7 @@ use coder::Coder;
 use header::{Interleave, Preset, frame_header, marker, parameters, scan_header, segment};
 
 pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error> {
-    let planes = planes(geometry, frame)?;
+    let (precision, planes) = planes(geometry, frame)?;
     let pixels = geometry.rows as usize * geometry.columns as usize;
     let bits = if geometry.bits_allocated <= 8 { 8 } else { 16 };
     let mut bytes = Vec::with_capacity(pixels * planes.len() * bits as usize / 8);
@@ -32,12 +32,13 @@ pub(super) fn decode(geometry: &Geometry, frame: &[u8]) -> Result<Samples, Error
     Ok(Samples {
         bytes,
         bits,
+        precision: Some(precision),
         is_rgb: false,
     })
 }
 
-/// The samples of each component.
-fn planes(geometry: &Geometry, frame: &[u8]) -> Result<Vec<Vec<u16>>, Error> {
+/// The bits of a sample, and the samples of each component.
+fn planes(geometry: &Geometry, frame: &[u8]) -> Result<(u32, Vec<Vec<u16>>), Error> {
     let components = geometry.samples as usize;
     let (width, height) = (geometry.columns as usize, geometry.rows as usize);
     let mut planes = vec![Vec::new(); components];
@@ -74,7 +75,8 @@ fn planes(geometry: &Geometry, frame: &[u8]) -> Result<Vec<Vec<u16>>, Error> {
             _ => {}
         }
     }
-    Ok(planes)
+    let precision = precision.ok_or_else(|| damaged("the JPEG-LS stream has no frame header"))?;
+    Ok((precision, planes))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::{AnswerEnd, FirstOutcome, Worker};
 use crate::body;
+use crate::dicom::part10::Identity;
 use crate::instance::Instance;
 use crate::retrieve::answer::delivery::Stop;
 use crate::retrieve::answer::progress::Progress;
@@ -70,6 +71,10 @@ impl Worker {
         progress: &mut Progress<'_>,
     ) -> Result<(), Stop> {
         let uid = &arrived.identity.sop_instance;
+        if !self.is_of_patient(&arrived.identity, progress) {
+            follower.pass_over(arrived);
+            return Ok(());
+        }
         let question = follower.question();
         let mend = |flight| self.retriever.mended(&flight, question);
         let Some(body) = arrived.flight().and_then(mend) else {
@@ -83,6 +88,28 @@ impl Worker {
         progress.take_uid(uid);
         let instance = follower.instance(arrived, body);
         self.give_instance(instance, progress).await
+    }
+
+    /// Whether an instance is of the patient of its manifest; if not, and if it is to be refused, it
+    /// is missing.
+    pub(super) fn is_of_patient(
+        &mut self,
+        identity: &Identity,
+        progress: &mut Progress<'_>,
+    ) -> bool {
+        let (source, patient) = (&progress.job.source, progress.job.patient.as_ref());
+        if self.retriever.admits(source, patient, identity) {
+            return true;
+        }
+        if progress.take_uid(&identity.sop_instance) {
+            progress.refused += 1;
+            match self.opened {
+                Some(_) => self.missing += 1,
+                None => progress.withheld += 1,
+            }
+        }
+        self.failed(source::Error::OtherPatient);
+        false
     }
 
     pub(super) fn broke_off(&mut self, error: body::Error, progress: &Progress<'_>) -> AnswerEnd {

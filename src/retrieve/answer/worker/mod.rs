@@ -150,6 +150,7 @@ impl Worker {
             Some(
                 source::Error::Unreachable
                     | source::Error::Resting { .. }
+                    | source::Error::NoToken { .. }
                     | source::Error::Crowded { .. }
             )
         );
@@ -183,7 +184,7 @@ impl Worker {
             None => self.series(progress).await,
         };
         done?;
-        self.account(progress.left)
+        self.account(progress.left + progress.withheld)
     }
 
     /// Accounts for the instances still missing at the end of a job: if the head of the response
@@ -202,10 +203,18 @@ impl Worker {
     /// Takes the instances that the source is known to lack off the list.
     fn leave_out_absent(&mut self, progress: &mut Progress<'_>) {
         let job = progress.job;
-        let absent = match &job.only {
-            Some(_) => None,
-            None => self.retriever.absences.of(&job.source, &job.listing.series),
-        };
+        if job.only.is_some() {
+            return;
+        }
+        let (source, series) = (&job.source, &job.listing.series);
+        let refused = self.retriever.refused(source, job.patient.as_ref(), series);
+        for (uid, _form) in refused.iter().flat_map(|refused| &refused.instances) {
+            if progress.take_uid(uid) {
+                self.missing += 1;
+                self.last_error = Some(source::Error::OtherPatient);
+            }
+        }
+        let absent = self.retriever.absences.of(source, series);
         let Some(absent) = absent else { return };
         if absent.series {
             self.missing += progress.take_all();
@@ -251,16 +260,25 @@ impl Worker {
     }
 }
 
+/// Whether the source denies that it has the target.
+fn is_absence(error: &source::Error) -> bool {
+    matches!(error, source::Error::NotFound | source::Error::Gone)
+}
+
 /// Whether an early retry is pointless.
 fn is_definite(error: &source::Error) -> bool {
     match error {
-        source::Error::NotFound | source::Error::Gone | source::Error::NotAcceptable => true,
+        source::Error::NotFound
+        | source::Error::Gone
+        | source::Error::NotAcceptable
+        | source::Error::OtherPatient => true,
         source::Error::NotModified
         | source::Error::BadRequest
         | source::Error::InstancesOnly
         | source::Error::Forbidden
         | source::Error::Overloaded { .. }
         | source::Error::Resting { .. }
+        | source::Error::NoToken { .. }
         | source::Error::Crowded { .. }
         | source::Error::Status(_)
         | source::Error::Malformed(_)

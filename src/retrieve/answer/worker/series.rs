@@ -1,6 +1,6 @@
 //! A series as a whole: which instances the source is asked for, and the steps after its answer.
 
-use super::{AnswerEnd, Worker, is_definite};
+use super::{AnswerEnd, Worker, is_absence, is_definite};
 use crate::dicom::{SopInstanceUid, TransferSyntax};
 use crate::retrieve::Job;
 use crate::retrieve::answer::delivery::Stop;
@@ -44,8 +44,11 @@ impl Worker {
                 self.give_kept(progress).await?;
                 self.each(progress).await
             }
+            Err(error) if is_absence(&error) => {
+                self.failed(error);
+                self.unknown_series(progress).await
+            }
             Err(error) => {
-                self.retriever.heed(&question, Some(&error));
                 if is_definite(&error) && wanting == job.listing.instances.len() {
                     let absences = &self.retriever.absences;
                     absences.remember_series(&job.source, &job.listing.series);
@@ -54,6 +57,23 @@ impl Worker {
                 self.without_source(progress).await
             }
         }
+    }
+
+    /// Delivers what a source has of a series that it does not know: some servers find instances
+    /// only, so nothing is absent before it was asked for by itself.
+    async fn unknown_series(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
+        self.give_kept(progress).await?;
+        let job = progress.job;
+        let searched = progress.left;
+        let given = progress.given;
+        self.each(progress).await?;
+        // Of a long series only some of the absences are remembered one by one.
+        let is_absent = self.last_error.as_ref().is_some_and(is_absence);
+        if is_absent && progress.given == given && searched == job.listing.instances.len() {
+            let absences = &self.retriever.absences;
+            absences.remember_series(&job.source, &job.listing.series);
+        }
+        Ok(())
     }
 
     /// Delivers the answer of the source, then the instances that it lacked.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{AnswerEnd, NotKept, Worker, is_definite};
+use super::{AnswerEnd, NotKept, Worker, is_absence, is_definite};
 use crate::body;
 use crate::dicom::SopInstanceUid;
 use crate::retrieve::Job;
@@ -20,6 +20,9 @@ const TRIES: usize = 4;
 /// The same limit after the first delivery: this answer is broken anyway, but the next one profits
 /// from the known absences.
 const LATE_TRIES: usize = 64;
+/// Absences in a row after which the rest of a series is assumed to be absent too. An absence is a
+/// definite and quick answer, so there may be more of them than of failures.
+const ABSENCES: usize = 1_000;
 /// Instances requested in parallel ahead of the awaited one.
 const AHEAD: usize = 4;
 
@@ -105,10 +108,10 @@ impl Worker {
             awaited,
             begun: VecDeque::new(),
         };
-        let mut in_vain = 0;
+        let (mut in_vain, mut absent) = (0, 0);
         let mut outcome = AnswerEnd::Complete;
         while let Some(uid) = queue.awaited.pop_front() {
-            let given = progress.given;
+            let before = progress.given + progress.refused;
             let is_asked_again = queue.not_asked == 0;
             let asked = self.begin_next(&mut queue, progress.job, &uid, form);
             // After several failures in a row, the worker waits for the source itself; and for an
@@ -127,14 +130,20 @@ impl Worker {
                 }
                 self.last_error = Some(source::Error::NotAcceptable);
             }
-            let is_given = progress.given > given;
-            in_vain = if is_given { 0 } else { in_vain + 1 };
+            let is_given = progress.given + progress.refused > before;
+            let is_absent = end.is_none() && self.last_error.as_ref().is_some_and(is_absence);
+            (in_vain, absent) = match (is_given, is_absent) {
+                (true, _) => (0, 0),
+                (false, true) => (in_vain, absent + 1),
+                (false, false) => (in_vain + 1, absent),
+            };
             let may_come = in_vain > 0 && self.opened.is_none() && self.may_come();
             if may_come && !is_patient {
                 queue.awaited.push_back(uid);
                 continue;
             }
-            if in_vain >= self.most_tries() || self.is_hopeless() || may_come {
+            let is_in_vain = in_vain >= self.most_tries() || absent >= ABSENCES;
+            if is_in_vain || self.is_hopeless() || may_come {
                 break;
             }
         }
@@ -236,7 +245,7 @@ impl Worker {
         asked: Option<Follower>,
     ) -> Result<Option<AnswerEnd>, Stop> {
         let job = progress.job;
-        let given = progress.given;
+        let before = progress.given + progress.refused;
         let question = || self.question(job, job.listing.instance(uid), form);
         let answer = match asked {
             Some(follower) => self.answer_of(follower, question).await,
@@ -261,7 +270,7 @@ impl Worker {
             answer => answer,
         };
         let end = self.settle(progress, uid, form, answer).await?;
-        if end == Some(AnswerEnd::Complete) && progress.given == given {
+        if end == Some(AnswerEnd::Complete) && progress.given + progress.refused == before {
             self.last_error = Some(if progress.was_lost(uid) {
                 body::Error::Abandoned.into()
             } else {
@@ -370,6 +379,9 @@ impl Worker {
             CacheLookup::Stale(tags) => return Ok(Err(NotKept { had: Some(tags) })),
             CacheLookup::Nowhere => return Ok(Err(NotKept { had: None })),
         };
+        if !self.is_of_patient(&instance.identity, progress) {
+            return Ok(Ok(AnswerEnd::Complete));
+        }
         progress.take_uid(uid);
         self.give_instance(instance, progress).await?;
         Ok(Ok(AnswerEnd::Complete))

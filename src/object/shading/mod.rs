@@ -1,10 +1,14 @@
 //! The grey-scale and colour transformations that an instance declares for its frames.
 
+mod segmented;
+mod tables;
+
 use dicom_core::Tag;
 
 use super::skim::Skimmed;
 use crate::dicom::dataset::{DataSet, Element};
-use crate::pixels::{Format, Function, Geometry, Lettering, Lut, Rendering, Viewport, Window};
+use crate::pixels::{Format, Function, Geometry, Lettering, Rendering, Viewport, Window};
+use tables::{Input, lut, numbers, palette};
 
 const SHARED_FUNCTIONAL_GROUPS: Tag = Tag(0x5200, 0x9229);
 const PER_FRAME_FUNCTIONAL_GROUPS: Tag = Tag(0x5200, 0x9230);
@@ -21,22 +25,25 @@ pub fn shading(skimmed: &Skimmed, geometry: &Geometry, number: u32) -> Rendering
     let voi = functional_group(&set, FRAME_VOI_LUT, number).unwrap_or(set);
     let values = functional_group(&set, PIXEL_VALUE_TRANSFORMATION, number).unwrap_or(set);
     let first_item = |tag| set.items(tag).next().and_then(Result::ok);
-    let modality_lut = first_item(MODALITY_LUT).and_then(|item| lut(&item, geometry));
-    let voi_lut = first_item(VOI_LUT).and_then(|item| lut(&item, geometry));
     let slope = decimal(&values, Tag(0x0028, 0x1053));
     let intercept = decimal(&values, Tag(0x0028, 0x1052));
     let rescale = slope
         .or(intercept)
         .map(|_| (slope.unwrap_or(1.0), intercept.unwrap_or(0.0)));
+    let rescale = rescale.filter(|(slope, _)| *slope != 0.0);
+    let stored = Input::stored(geometry);
+    let modality_lut = first_item(MODALITY_LUT).and_then(|item| lut(&item, stored));
+    let shown = stored.transformed(modality_lut.as_ref(), rescale);
+    let voi_lut = first_item(VOI_LUT).and_then(|item| lut(&item, shown));
     let shape = text(&set, Tag(0x2050, 0x0020));
     Rendering {
         format: Format::Jpeg,
         quality: DEFAULT_QUALITY,
-        rescale: rescale.filter(|(slope, _)| *slope != 0.0),
+        rescale,
         modality_lut,
         window: window(&voi),
         voi_lut,
-        palette: palette(skimmed),
+        palette: palette(&set, geometry),
         padding: padding(&set, geometry),
         is_inverse: shape == Some("INVERSE") && geometry.photometric == "MONOCHROME2",
         viewport: Viewport::default(),
@@ -93,62 +100,6 @@ fn padding(set: &DataSet<'_>, geometry: &Geometry) -> Option<(i32, i32)> {
     let one = value(0x0120)?;
     let other = value(0x0121).unwrap_or(one);
     Some((one.min(other), one.max(other)))
-}
-
-// PS3.3 C.7.6.3.1.5 and C.7.6.3.1.6.
-fn palette(skimmed: &Skimmed) -> Option<[Lut; 3]> {
-    let set = skimmed.data_set();
-    let lut = |colour: u16| {
-        let descriptor = set.element(Tag(0x0028, 0x1100 + colour))?;
-        let data = set.element(Tag(0x0028, 0x1200 + colour))?;
-        table(&descriptor, &data, false)
-    };
-    Some([lut(1)?, lut(2)?, lut(3)?])
-}
-
-// PS3.3 C.11.1 and C.11.2.
-fn lut(item: &DataSet<'_>, geometry: &Geometry) -> Option<Lut> {
-    let descriptor = item.element(Tag(0x0028, 0x3002))?;
-    let data = item.element(Tag(0x0028, 0x3006))?;
-    table(&descriptor, &data, geometry.is_signed)
-}
-
-fn table(descriptor: &Element<'_>, data: &Element<'_>, is_signed: bool) -> Option<Lut> {
-    let [count, first, bits] = numbers(descriptor).try_into().ok()?;
-    let count = if count == 0 {
-        1 << 16
-    } else {
-        usize::from(count)
-    };
-    let first = if is_signed {
-        i32::from(first.cast_signed())
-    } else {
-        i32::from(first)
-    };
-    let bytes = data.bytes();
-    let entries = if bytes.len() == count || (bits <= 8 && bytes.len() < 2 * count) {
-        bytes.iter().map(|&byte| u16::from(byte)).collect()
-    } else {
-        numbers(data)
-    };
-    (!entries.is_empty()).then_some(Lut {
-        first,
-        bits: u32::from(bits),
-        entries,
-    })
-}
-
-fn numbers(element: &Element<'_>) -> Vec<u16> {
-    let (numbers, _) = element.bytes().as_chunks::<2>();
-    let is_big = element.is_big_endian();
-    let number = |bytes: &[u8; 2]| {
-        if is_big {
-            u16::from_be_bytes(*bytes)
-        } else {
-            u16::from_le_bytes(*bytes)
-        }
-    };
-    numbers.iter().map(number).collect()
 }
 
 fn number(element: &Element<'_>) -> Option<u16> {

@@ -1,4 +1,5 @@
-use super::block::{Transform, ZIGZAG};
+use super::super::block::{Transform, ZIGZAG};
+use super::super::segments::header;
 use super::*;
 
 fn geometry(rows: u32, columns: u32) -> Geometry {

@@ -1,45 +1,47 @@
 //! JPEG with twelve bits (ISO 10918-1, extended sequential with Huffman coding), which no Rust
 //! library decodes. It has one component, as PS3.5 §8.2.1 requires for more than eight bits.
 
-mod block;
-mod entropy;
-mod segments;
-#[cfg(test)]
-mod tests;
-
-use super::samples::{Samples, damaged};
+use super::super::samples::Samples;
+use super::block::{BLOCK, Transform, coefficients};
+use super::entropy::Bits;
+use super::segments::{Frame, Scan, Stream, Tables};
 use crate::pixels::{Error, Geometry};
-use block::{BLOCK, Transform, coefficients};
-use entropy::Bits;
-use segments::{Headers, Scan};
 
-pub(super) use segments::{Frame, header};
+impl Frame {
+    /// Whether this module decodes the frame.
+    pub(super) fn is_extended(&self) -> bool {
+        self.process == 0xc1 && self.precision == 12
+    }
+}
 
 pub(super) fn decode(geometry: &Geometry, jpeg: &[u8]) -> Result<Samples, Error> {
-    let headers = Headers::read(jpeg)?;
-    let frame = headers.frame;
-    if (u32::from(frame.rows), u32::from(frame.columns)) != (geometry.rows, geometry.columns) {
-        return Err(damaged("the JPEG and the image differ in size"));
-    }
-    if frame.components != 1 || geometry.samples != 1 {
+    let mut stream = Stream::new(jpeg);
+    let scan = stream.next_scan()?;
+    let frame = stream.frame()?;
+    frame.check_size(geometry)?;
+    if frame.components.len() != 1 || geometry.samples != 1 {
         return Err(Error::Unsupported(
             "colours in a JPEG of 12 bits".to_owned(),
         ));
     }
     Ok(Samples {
-        bytes: samples(frame, &headers.scan()?, headers.data)?,
+        bytes: samples(frame, &scan, stream.tables())?,
         bits: 16,
+        precision: Some(12),
         is_rgb: false,
     })
 }
 
 /// Decodes the blocks of a scan, from left to right and from top to bottom.
-fn samples(frame: Frame, scan: &Scan<'_>, data: &[u8]) -> Result<Vec<u8>, Error> {
+fn samples(frame: &Frame, scan: &Scan<'_>, tables: &Tables) -> Result<Vec<u8>, Error> {
+    let component = scan.components[0];
+    let (dc, ac) = (tables.dc(component)?, tables.ac(component)?);
+    let quantization = tables.quantization(frame.components[component.place])?;
     let (rows, columns) = (usize::from(frame.rows), usize::from(frame.columns));
     let (down, across) = (rows.div_ceil(BLOCK), columns.div_ceil(BLOCK));
-    let interval = scan.restart_interval;
+    let interval = tables.restart_interval;
     let transform = Transform::new();
-    let mut bits = Bits::new(data);
+    let mut bits = Bits::new(scan.data);
     let mut samples = vec![0; rows * columns * 2];
     let mut predicted = 0;
     for at in 0..down * across {
@@ -47,8 +49,8 @@ fn samples(frame: Frame, scan: &Scan<'_>, data: &[u8]) -> Result<Vec<u8>, Error>
             bits.restart()?;
             predicted = 0;
         }
-        let mut block = coefficients(&mut bits, scan.dc, scan.ac, &mut predicted)?;
-        for (coefficient, step) in block.iter_mut().zip(scan.quantization) {
+        let mut block = coefficients(&mut bits, dc, ac, &mut predicted)?;
+        for (coefficient, step) in block.iter_mut().zip(quantization) {
             *coefficient *= f32::from(*step);
         }
         transform.invert(&mut block);
@@ -65,3 +67,7 @@ fn samples(frame: Frame, scan: &Scan<'_>, data: &[u8]) -> Result<Vec<u8>, Error>
     }
     Ok(samples)
 }
+
+#[cfg(test)]
+#[path = "extended_tests.rs"]
+mod tests;
