@@ -47,9 +47,7 @@ impl HomeCommunityId {
     /// # Errors
     /// [`NotAnOid`] if the rest is not an OID.
     pub fn parse(text: &str) -> Result<Self, NotAnOid> {
-        Uid::parse(&normal_form(text))
-            .map(Self)
-            .map_err(|_not_a_uid| NotAnOid)
+        oid(&normal_form(text)).map(Self)
     }
 
     /// The bare OID.
@@ -78,6 +76,14 @@ impl Location {
     }
 }
 
+/// An OID. Devices write leading zeros into UIDs; the settings of communities have none.
+fn oid(text: &str) -> Result<Uid, NotAnOid> {
+    match Uid::parse(text) {
+        Ok(uid) if !uid.has_leading_zero() => Ok(uid),
+        Ok(_) | Err(_) => Err(NotAnOid),
+    }
+}
+
 /// The unreserved characters of a query: RFC 3986 2.3.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -100,10 +106,10 @@ impl RetrieveLocationUid {
     /// [`NotAnOid`] if it is neither an OID nor a short name.
     pub fn parse(text: &str) -> Result<Self, NotAnOid> {
         let text = normal_form(text);
-        match Uid::parse(&text) {
-            Ok(uid) => Ok(Self::Oid(uid)),
-            Err(_not_a_uid) if is_opaque(&text) => Ok(Self::Opaque(text.into())),
-            Err(_not_a_uid) => Err(NotAnOid),
+        match oid(&text) {
+            Ok(oid) => Ok(Self::Oid(oid)),
+            Err(NotAnOid) if is_opaque(&text) => Ok(Self::Opaque(text.into())),
+            Err(NotAnOid) => Err(NotAnOid),
         }
     }
 

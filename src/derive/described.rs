@@ -1,9 +1,10 @@
 //! The metadata of an instance (PS3.18 10.4.1.1.2).
 
 use super::{Context, Error};
+use crate::body;
 use crate::instance::Instance;
-use crate::object::{Extent, LEAST_KEPT, skim};
-use crate::present::metadata::{Described, describe};
+use crate::object::{self, Extent, LEAST_KEPT, skim};
+use crate::present::metadata::{Described, describe, named};
 
 /// The metadata of an instance: cached, or read from its data set and then cached.
 ///
@@ -17,7 +18,11 @@ pub async fn described(context: &Context, instance: Instance) -> Result<Describe
     {
         // The text stays in memory while it is sent, even if the cache evicts it.
         let share = context.share(json.len() as u64).await?;
-        return Ok(Described { json, share });
+        return Ok(Described {
+            json,
+            share,
+            is_read: true,
+        });
     }
     let target = instance.identity.target();
     let digest = instance.digest();
@@ -30,4 +35,36 @@ pub async fn described(context: &Context, instance: Instance) -> Result<Describe
         derived.keep_metadata(digest, described.json.clone());
     }
     Ok(described)
+}
+
+/// The metadata of one of several instances. One whose data set cannot be read is named, so that it
+/// does not close the others' answer, and is not left out silently.
+///
+/// # Errors
+/// Why the instance broke off, or that the budget has no memory.
+pub async fn described_or_named(context: &Context, instance: Instance) -> Result<Described, Error> {
+    let identity = instance.identity.clone();
+    match described(context, instance).await {
+        Err(Error::Instance(error)) if is_unreadable(&error) => {
+            tracing::warn!(%error, "an instance cannot be read: its metadata name it only");
+            Ok(named(&identity, context.share(LEAST_KEPT).await?))
+        }
+        outcome => outcome,
+    }
+}
+
+/// Whether the bytes of the instance are at fault, rather than their way here.
+fn is_unreadable(error: &object::Error) -> bool {
+    match error {
+        object::Error::Body(error) => matches!(error, body::Error::Malformed(_)),
+        object::Error::Memory(_) => false,
+        object::Error::Part10(_)
+        | object::Error::DataSet(_)
+        | object::Error::TooLarge
+        | object::Error::NoPixelData
+        | object::Error::NoFrame(_)
+        | object::Error::Pixels(_)
+        | object::Error::Offsets
+        | object::Error::NoValue => true,
+    }
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
 use super::{Error, SelectedInstance};
 use crate::body::{self, Body};
 use crate::cache::Frames as FrameIndex;
 use crate::dicom::TransferSyntax;
 use crate::instance::Instance;
-use crate::object::{self, Extent, LEAST_KEPT, Layout, Skimmed, layout, plain, skim};
+use crate::object::{self, Encapsulated, Extent, LEAST_KEPT, Layout, Skimmed, layout, plain, skim};
 use crate::pixels::{self, Geometry, MOST_BYTES, Output, Product, Task, is_decodable};
 use crate::present::parts::{Part, Parts, with_syntax};
 use crate::request::accept_bulk::{OCTET_STREAM, Representation, Stored, media_type_of};
@@ -28,6 +30,10 @@ pub struct InstanceFrames {
     instance: SelectedInstance,
     stored: TransferSyntax,
     index: Arc<FrameIndex>,
+    /// The key of the index in the cache.
+    key: Option<[u8; 32]>,
+    /// The index without the offset table, once that has turned out to be false.
+    recounted: Arc<OnceCell<Arc<FrameIndex>>>,
 }
 
 impl InstanceFrames {
@@ -42,7 +48,7 @@ impl InstanceFrames {
         let key = opened.layout_key();
         let stored = opened.identity.transfer_syntax.clone();
         if let Some(index) = key.and_then(|key| derived.frames(&key)) {
-            return Ok((opened, Self::new(instance, stored, index)));
+            return Ok((opened, Self::new(instance, stored, index, key)));
         }
         let mut skimmed = skimmed(instance, opened.body, Extent::ToPixelData).await?;
         let frames = Self::of_skimmed(instance, &mut skimmed, key).await?;
@@ -60,7 +66,7 @@ impl InstanceFrames {
         let stored = skimmed.transfer_syntax.clone();
         let derived = instance.context().retriever.cache().derived();
         if let Some(index) = key.and_then(|key| derived.frames(&key)) {
-            return Ok(Self::new(instance, stored, index));
+            return Ok(Self::new(instance, stored, index, key));
         }
         if skimmed.pixel_data().is_none() {
             return Err(object::Error::NoPixelData.into());
@@ -72,14 +78,21 @@ impl InstanceFrames {
         if let Some(key) = key {
             derived.keep_frames(key, Arc::clone(&index));
         }
-        Ok(Self::new(instance, stored, index))
+        Ok(Self::new(instance, stored, index, key))
     }
 
-    fn new(instance: &SelectedInstance, stored: TransferSyntax, index: Arc<FrameIndex>) -> Self {
+    fn new(
+        instance: &SelectedInstance,
+        stored: TransferSyntax,
+        index: Arc<FrameIndex>,
+        key: Option<[u8; 32]>,
+    ) -> Self {
         Self {
             instance: instance.clone(),
             stored,
             index,
+            key,
+            recounted: Arc::default(),
         }
     }
 
@@ -132,11 +145,58 @@ impl InstanceFrames {
             _ if number == 0 || number > all => Err(object::Error::NoFrame(all).into()),
             Layout::Native(native) => Ok(layout::native_frame(body, *native, number)),
             Layout::Encapsulated(encapsulated) => {
-                let span = encapsulated.spans.get(number as usize - 1);
-                let span = *span.ok_or(object::Error::NoFrame(all))?;
-                Ok(layout::compressed_frame(body, span))
+                let opened = self.fragments(body, encapsulated, number).await;
+                let Err(Error::Instance(object::Error::Offsets)) = opened else {
+                    return opened;
+                };
+                let index = self.recounted(encapsulated.first).await?;
+                let Layout::Encapsulated(counted) = &index.layout else {
+                    return Err(Error::Internal);
+                };
+                let again = self.open_plain().await?;
+                self.fragments(again, counted, number).await
             }
         }
+    }
+
+    /// The fragments of a frame. Those of an offset table are checked before any of them is given.
+    async fn fragments(
+        &self,
+        body: Body,
+        encapsulated: &Encapsulated,
+        number: u32,
+    ) -> Result<Body, Error> {
+        let span = encapsulated.spans.get(number as usize - 1);
+        let span = *span.ok_or(object::Error::NoFrame(self.count()))?;
+        let first = layout::compressed_frame(body, span).await?;
+        if first.is_first_of_many() {
+            let checked = layout::compressed_frame(self.open_plain().await?, span).await?;
+            checked.check().await?;
+        }
+        Ok(first.into_body())
+    }
+
+    async fn open_plain(&self) -> Result<Body, Error> {
+        let opened = self.instance.open().await?;
+        Ok(plain(opened.body, &self.stored).await?)
+    }
+
+    /// The index without the offset table.
+    async fn recounted(&self, first: u64) -> Result<&Arc<FrameIndex>, Error> {
+        let counting = || async {
+            let body = self.open_plain().await?;
+            let geometry = self.index.geometry.clone();
+            let frames = geometry.frames;
+            let counted = layout::recounted(body, first, frames, &self.stored).await?;
+            let layout = Layout::Encapsulated(counted);
+            let index = Arc::new(FrameIndex { geometry, layout });
+            if let Some(key) = self.key {
+                let derived = self.instance.context().retriever.cache().derived();
+                derived.keep_frames(key, Arc::clone(&index));
+            }
+            Ok(index)
+        };
+        self.recounted.get_or_try_init(counting).await
     }
 
     /// The stored bytes of a frame; the instance is opened anew.
@@ -171,6 +231,8 @@ impl InstanceFrames {
             instance: self.instance.patient(),
             stored: self.stored.clone(),
             index: Arc::clone(&self.index),
+            key: self.key,
+            recounted: Arc::clone(&self.recounted),
         }
     }
 

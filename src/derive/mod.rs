@@ -15,7 +15,7 @@ mod transcoded;
 mod values;
 
 pub use all_values::{AllValues, ValueFilter, ValuePart};
-pub use described::described;
+pub use described::{described, described_or_named};
 pub use error::Error;
 pub use frames::{FrameParts, InstanceFrames};
 pub use instance::{Context, InOrder, SelectedInstance, SelectedInstances};

@@ -52,11 +52,18 @@ fn requested(accepted: &TransferSyntaxes) -> TransferSyntaxes {
         TransferSyntax::EXPLICIT_VR_BIG_ENDIAN,
         TransferSyntax::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     ];
+    let more = REWRITTEN.into_iter().chain(decodable()).map(str::to_owned);
     match accepted {
         TransferSyntaxes::OneOf(uids) if accepts_explicit(uids) => {
-            let more = REWRITTEN.into_iter().chain(decodable());
-            let more = more.map(str::to_owned);
             TransferSyntaxes::OneOf(uids.iter().cloned().chain(more).collect())
+        }
+        TransferSyntaxes::Default => {
+            let explicit = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN.to_owned();
+            let lossy = LOSSY
+                .iter()
+                .chain(VIDEO)
+                .map(|name| format!("{PREFIX}{name}"));
+            TransferSyntaxes::OneOf([explicit].into_iter().chain(more).chain(lossy).collect())
         }
         TransferSyntaxes::AsStored | TransferSyntaxes::OneOf(_) => accepted.clone(),
     }
@@ -95,27 +102,44 @@ impl Transcoder {
             let body = object::explicit_little(instance.body, share);
             return Ok(rewritten(Instance { body, ..instance }));
         }
+        let is_default = self.accepted == TransferSyntaxes::Default;
         if self.accepted.permit(stored) || !is_decodable(stored.as_str()) {
             return Ok(instance);
         }
         let selected = self.selected(&instance).ok_or(Error::Internal)?;
+        let may_leave = is_default && is_lossy(stored);
+        match self.decompress(&selected, instance).await {
+            Err(error) if may_leave && is_of_instance(&error) => {
+                tracing::info!(%error, "an instance leaves as it is stored");
+                selected.open().await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn decompress(
+        &self,
+        selected: &SelectedInstance,
+        instance: Instance,
+    ) -> Result<Instance, Error> {
+        let converted = match &self.accepted {
+            TransferSyntaxes::Default => {
+                let explicit = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN;
+                TransferSyntaxes::OneOf(vec![explicit.to_owned()])
+            }
+            named @ (TransferSyntaxes::AsStored | TransferSyntaxes::OneOf(_)) => named.clone(),
+        };
         // An instance that no tier keeps would be fetched again for each frame.
         if instance.way == Way::PassedOn && !selected.is_local() {
-            return selected.fetch(self.accepted.clone()).await;
+            return selected.fetch(converted).await;
         }
-        match decoded(&selected, instance).await {
-            Ok(decoded) => Ok(decoded),
-            Err(
-                error @ (Error::BrokeOff(_)
-                | Error::Memory(_)
-                | Error::Instance(object::Error::Memory(_))
-                | Error::Pixels(pixels::Error::Busy)),
-            ) => Err(error),
-            // The source may have a better decoder.
-            Err(error) => {
+        match decoded(selected, instance).await {
+            Err(error) if is_of_instance(&error) => {
+                // The source may have a better decoder.
                 tracing::info!(%error, "an instance cannot be decoded here");
-                selected.fetch(self.accepted.clone()).await
+                selected.fetch(converted).await
             }
+            outcome => outcome,
         }
     }
 
@@ -126,6 +150,33 @@ impl Transcoder {
         let job = jobs.find(|job| job.listing.number(identity).is_some())?;
         Some(self.context.instance(job, identity.sop_instance.clone()))
     }
+}
+
+/// Whether the instance is at fault, rather than its way here or the memory of the gateway.
+fn is_of_instance(error: &Error) -> bool {
+    !matches!(
+        error,
+        Error::BrokeOff(_)
+            | Error::Memory(_)
+            | Error::Instance(object::Error::Memory(_) | object::Error::Body(_))
+            | Error::Pixels(pixels::Error::Busy)
+    )
+}
+
+/// The beginning of the UIDs of compressed transfer syntaxes.
+const PREFIX: &str = "1.2.840.10008.1.2.4.";
+/// Those of pictures with loss.
+const LOSSY: &[&str] = &["50", "51", "81", "91", "93", "112", "203", "205"];
+/// Those of videos.
+const VIDEO: &[&str] = &[
+    "100", "100.1", "101", "101.1", "102", "102.1", "103", "103.1", "104", "104.1", "105", "105.1",
+    "106", "106.1", "107", "108",
+];
+
+/// Whether a transfer syntax is that of pictures with loss.
+fn is_lossy(syntax: &TransferSyntax) -> bool {
+    let name = syntax.as_str().strip_prefix(PREFIX);
+    name.is_some_and(|name| LOSSY.contains(&name))
 }
 
 /// The instance with its frames decoded. The first frame is decoded before any byte is given.

@@ -50,7 +50,7 @@ pub enum OpenedValue {
     },
     /// Encapsulated pixel data: each frame is a part (PS3.18 10.4.1.1.6). The instance is still
     /// open.
-    Frames(Box<Instance>, InstanceFrames),
+    Frames(Box<Instance>, Box<InstanceFrames>),
 }
 
 /// Opens the value at a path of the metadata.
@@ -68,11 +68,12 @@ pub async fn open_value(instance: &SelectedInstance, path: &str) -> Result<Opene
         Value::Frames => {
             drop(skimmed);
             let (opened, frames) = InstanceFrames::open(instance).await?;
-            return Ok(OpenedValue::Frames(Box::new(opened), frames));
+            return Ok(OpenedValue::Frames(Box::new(opened), Box::new(frames)));
         }
         Value::Bytes(bytes) => {
+            let media_type = media_type_at(&skimmed, path);
             let bytes = skimmed.into_share().hold(bytes);
-            (Body::full(bytes), OCTET_STREAM)
+            (Body::full(bytes), media_type)
         }
         Value::Range(range) => {
             let media_type = media_type_at(&skimmed, path);
@@ -106,13 +107,21 @@ pub(super) fn find(skimmed: &Skimmed, path: &str) -> Result<Value, object::Error
         return Ok(match large.length {
             Some(length) => Value::Range(ByteRange {
                 offset: large.offset,
-                length,
+                length: match first {
+                    ENCAPSULATED_DOCUMENT => document_length(skimmed, length),
+                    _ => length,
+                },
                 width: width_at(skimmed, path),
             }),
             None => Value::Frames,
         });
     }
-    find_kept(skimmed, first, &rest).map(Value::Bytes)
+    let mut bytes = find_kept(skimmed, first, &rest)?;
+    if first == ENCAPSULATED_DOCUMENT {
+        let length = document_length(skimmed, bytes.len() as u64);
+        bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+    }
+    Ok(Value::Bytes(bytes))
 }
 
 /// A value that was read together with the data set; `rest` leads through sequences.
@@ -174,7 +183,7 @@ fn width_at(skimmed: &Skimmed, path: &str) -> usize {
 pub struct EncapsulatedDocument {
     /// Its media type (PS3.3 C.24.2).
     pub media_type: &'static str,
-    range: ByteRange,
+    value: Value,
 }
 
 impl EncapsulatedDocument {
@@ -183,39 +192,67 @@ impl EncapsulatedDocument {
     /// # Errors
     /// Why the data set cannot be read.
     pub async fn find(instance: &SelectedInstance, body: Body) -> Result<Option<Self>, Error> {
-        let skimmed = skimmed(instance, body, Extent::ToPixelData).await?;
-        Ok(skimmed.large(ENCAPSULATED_DOCUMENT).map(|large| Self {
-            media_type: document_type(&skimmed),
-            range: ByteRange {
-                offset: large.offset,
-                length: large.length.unwrap_or(0),
-                width: 1,
-            },
-        }))
+        let mut skimmed = skimmed(instance, body, Extent::ToPixelData).await?;
+        skimmed.make_room(skimmed.bytes()).await?;
+        let media_type = document_type(&skimmed);
+        let value = match find(&skimmed, &digits(ENCAPSULATED_DOCUMENT)) {
+            Err(object::Error::NoValue) => return Ok(None),
+            found => found?,
+        };
+        // A small document was read together with the data set.
+        let value = match value {
+            Value::Bytes(bytes) => Value::Bytes(skimmed.into_share().hold(bytes)),
+            Value::Range(_) | Value::Frames => value,
+        };
+        Ok(Some(Self { media_type, value }))
     }
 
-    /// Its bytes; the instance is opened anew.
+    /// Its bytes; the instance is opened anew if they are many.
     ///
     /// # Errors
     /// Why the instance cannot be opened.
     pub async fn open(
-        &self,
+        self,
         instance: &SelectedInstance,
         stored: &TransferSyntax,
     ) -> Result<Body, Error> {
-        open_range(instance, stored, self.range).await
+        match self.value {
+            Value::Range(range) => open_range(instance, stored, range).await,
+            Value::Bytes(bytes) => Ok(Body::full(bytes)),
+            Value::Frames => Err(object::Error::NoValue.into()),
+        }
     }
 }
 
-/// The media type that an encapsulated document declares (PS3.3 C.24.2).
+/// The length of an encapsulated document, which is stored with `stored` bytes: one that is odd is
+/// padded (PS3.3 C.24.2, Encapsulated Document Length).
+fn document_length(skimmed: &Skimmed, stored: u64) -> u64 {
+    const DOCUMENT_LENGTH: Tag = Tag(0x0042, 0x0015);
+    let set = skimmed.data_set();
+    let element = set.element(DOCUMENT_LENGTH);
+    let declared = element.and_then(|element| {
+        let bytes = little_endian(&element);
+        bytes.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+    });
+    match declared.map(u64::from) {
+        Some(declared) if declared + 1 == stored => declared,
+        Some(_) | None => stored,
+    }
+}
+
+/// The media type that an encapsulated document declares (PS3.3 C.24.2), in any case.
 fn document_type(skimmed: &Skimmed) -> &'static str {
     const MIME_TYPE: Tag = Tag(0x0042, 0x0012);
     let set = skimmed.data_set();
     let declared = set.element(MIME_TYPE);
-    match declared.as_ref().and_then(|element| element.ascii()) {
-        Some("application/pdf") => "application/pdf",
-        Some("text/xml" | "application/xml") => "text/xml",
-        Some(_) | None => OCTET_STREAM,
+    let declared = declared.as_ref().and_then(|element| element.ascii());
+    match declared.unwrap_or_default().to_ascii_lowercase().as_str() {
+        "application/pdf" => "application/pdf",
+        "text/xml" | "application/xml" => "text/xml",
+        "model/stl" | "application/sla" => "model/stl",
+        "model/obj" => "model/obj",
+        "model/mtl" => "model/mtl",
+        _ => OCTET_STREAM,
     }
 }
 

@@ -2,9 +2,9 @@
 
 use dicom_core::{Tag, VR};
 
+use super::TransferSyntax;
 use super::dataset::{DataSet, Element, Error, has_short_length};
 use super::json::{little_endian, vr_of};
-use super::{Encoding, TransferSyntax};
 
 const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
 const PREAMBLE: usize = 128;
@@ -82,15 +82,14 @@ pub fn sequence(
 ///
 /// # Errors
 /// Why `meta` is malformed.
-pub fn file_meta(meta: &[u8]) -> Result<Vec<u8>, Error> {
-    let elements = meta.get(PREAMBLE + 4..).unwrap_or_default();
+pub fn file_meta(meta: &DataSet<'_>) -> Result<Vec<u8>, Error> {
     let mut rest = Vec::new();
-    for element in DataSet::new(elements, Encoding::ExplicitLittle).elements() {
+    for element in meta.elements() {
         let element = element?;
         if element.tag.element() == 0 {
             continue;
         }
-        let vr = element.vr().unwrap_or(VR::UN);
+        let vr = vr_of(&element, false);
         let value = if element.tag == TRANSFER_SYNTAX_UID {
             let mut uid = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN
                 .as_bytes()
@@ -140,6 +139,7 @@ fn marker(element: u16, length: u32, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::Encoding;
 
     fn written(bytes: &[u8], encoding: Encoding) -> Vec<u8> {
         let mut out = Vec::new();

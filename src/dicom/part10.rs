@@ -10,6 +10,7 @@ use super::dataset::{self, DataSet};
 use super::patient::{PatientElements, PatientIds};
 use super::transfer_syntax::{Encoding, TransferSyntax};
 use super::uid::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
+use super::value_representation;
 
 /// The limit of a file that is read as a whole, and of the inflated size of a deflated one.
 pub const MAX_FILE: usize = 64 << 20;
@@ -19,7 +20,9 @@ pub const MAX_FILE: usize = 64 << 20;
 pub const MAX_HEAD: usize = 1 << 20;
 
 const PREAMBLE: usize = 128;
+const MAGIC: &[u8; 4] = b"DICM";
 const TRANSFER_SYNTAX_UID: Tag = Tag(0x0002, 0x0010);
+const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 const SOP_CLASS_UID: Tag = Tag(0x0008, 0x0016);
 const SOP_INSTANCE_UID: Tag = Tag(0x0008, 0x0018);
 const STUDY_INSTANCE_UID: Tag = Tag(0x0020, 0x000D);
@@ -28,7 +31,7 @@ const SERIES_INSTANCE_UID: Tag = Tag(0x0020, 0x000E);
 /// Why bytes are not a usable Part 10 file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The preamble is not followed by `DICM`.
+    /// It does not begin with file meta information, with or without a preamble and `DICM`.
     #[error("not a DICOM Part 10 file")]
     NotPart10,
     /// The file meta information names no transfer syntax.
@@ -85,7 +88,7 @@ impl<'a> File<'a> {
     /// Its data set.
     #[must_use]
     pub fn data_set(&self) -> DataSet<'_> {
-        DataSet::new(&self.bytes, self.transfer_syntax.encoding())
+        DataSet::new(&self.bytes, self.transfer_syntax.encoding()).without_tail()
     }
 }
 
@@ -141,46 +144,71 @@ impl Identity {
     }
 
     fn of(set: DataSet<'_>, transfer_syntax: TransferSyntax) -> Result<Self, Error> {
-        let (mut sop_class, mut sop_instance, mut study) = (None, None, None);
+        let mut found = Uids::default();
         let mut patient = PatientElements::default();
         for element in set.elements() {
             let element = element?;
-            let text = || element.ascii().unwrap_or_default();
+            let text = element.ascii().unwrap_or_default();
+            let no_uid = |_malformed| Error::Unidentified;
             match element.tag {
-                SOP_CLASS_UID => sop_class = SopClassUid::parse(text()).ok(),
-                SOP_INSTANCE_UID => sop_instance = SopInstanceUid::parse(text()).ok(),
-                STUDY_INSTANCE_UID => study = StudyInstanceUid::parse(text()).ok(),
-                SERIES_INSTANCE_UID => {
-                    // Elements are sorted (PS3.5 7.1), so the others came earlier.
-                    let series = SeriesInstanceUid::parse(text()).ok();
-                    let patient = PatientIds::read(&set, &patient);
-                    return Self::whole(sop_class, sop_instance, study, series, transfer_syntax)
-                        .map(|identity| Self {
-                            patient,
-                            ..identity
-                        })
-                        .ok_or(Error::Unidentified);
+                SOP_CLASS_UID => {
+                    found.sop_class = SopClassUid::parse(text).map(Some).map_err(no_uid)?
                 }
-                tag if tag > SERIES_INSTANCE_UID => return Err(Error::Unidentified),
-                _ => patient.note(element),
+                SOP_INSTANCE_UID => {
+                    found.sop_instance = SopInstanceUid::parse(text).map(Some).map_err(no_uid)?;
+                }
+                STUDY_INSTANCE_UID => {
+                    found.study = StudyInstanceUid::parse(text).map(Some).map_err(no_uid)?;
+                }
+                SERIES_INSTANCE_UID => {
+                    found.series = SeriesInstanceUid::parse(text).map(Some).map_err(no_uid)?;
+                }
+                PIXEL_DATA => return Err(Error::Unidentified),
+                // Elements are sorted (PS3.5 7.1), but not by every writer.
+                // Patient ID is lower than Series Instance UID where elements are sorted; where
+                // they are not, what comes later does not count.
+                _ => {
+                    patient.note(element);
+                    continue;
+                }
+            }
+            if found.is_whole() {
+                let patient = PatientIds::read(&set, &patient);
+                let identity = found.identity(transfer_syntax).ok_or(Error::Unidentified)?;
+                return Ok(Self {
+                    patient,
+                    ..identity
+                });
             }
         }
         // The prefix ended between two elements.
         Err(dataset::Error::Truncated.into())
     }
+}
 
-    fn whole(
-        sop_class: Option<SopClassUid>,
-        sop_instance: Option<SopInstanceUid>,
-        study: Option<StudyInstanceUid>,
-        series: Option<SeriesInstanceUid>,
-        transfer_syntax: TransferSyntax,
-    ) -> Option<Self> {
-        Some(Self {
-            sop_class: sop_class?,
-            sop_instance: sop_instance?,
-            study: study?,
-            series: series?,
+/// The UIDs of an instance, as far as they have been found.
+#[derive(Default)]
+struct Uids {
+    sop_class: Option<SopClassUid>,
+    sop_instance: Option<SopInstanceUid>,
+    study: Option<StudyInstanceUid>,
+    series: Option<SeriesInstanceUid>,
+}
+
+impl Uids {
+    fn is_whole(&self) -> bool {
+        self.sop_class.is_some()
+            && self.sop_instance.is_some()
+            && self.study.is_some()
+            && self.series.is_some()
+    }
+
+    fn identity(self, transfer_syntax: TransferSyntax) -> Option<Identity> {
+        Some(Identity {
+            sop_class: self.sop_class?,
+            sop_instance: self.sop_instance?,
+            study: self.study?,
+            series: self.series?,
             transfer_syntax,
             patient: PatientIds::default(),
         })
@@ -194,6 +222,9 @@ pub struct Meta {
     pub transfer_syntax: TransferSyntax,
     /// The offset of the data set.
     pub end: usize,
+    /// The offset of the first element.
+    start: usize,
+    encoding: Encoding,
 }
 
 impl Meta {
@@ -203,14 +234,12 @@ impl Meta {
     /// [`dataset::Error::Truncated`] if it does not end in them, or why it is malformed.
     // PS3.10 7.1. The group length (0002,0000) is ignored: some writers get it wrong.
     pub fn read(bytes: &[u8]) -> Result<Self, Error> {
-        let head = bytes.get(..PREAMBLE + 4).ok_or_else(|| short(bytes))?;
-        if &head[PREAMBLE..] != b"DICM" {
-            return Err(Error::NotPart10);
-        }
-        let start = PREAMBLE + 4;
+        let head = bytes.first_chunk().ok_or(dataset::Error::Truncated)?;
+        let start = start_of_meta(head).ok_or(Error::NotPart10)?;
+        let encoding = encoding_of_meta(&bytes[start..]).ok_or(dataset::Error::Truncated)?;
         let mut end = start;
         let mut transfer_syntax = None;
-        let meta = DataSet::new(&bytes[start..], Encoding::ExplicitLittle);
+        let meta = DataSet::new(&bytes[start..], encoding);
         for element in meta.elements() {
             // The data set may have another encoding, so only its first tag is read.
             if bytes.get(end..end + 2).is_some_and(|group| group != [2, 0]) {
@@ -231,15 +260,43 @@ impl Meta {
         Ok(Self {
             transfer_syntax,
             end,
+            start,
+            encoding,
         })
+    }
+
+    /// Its elements, in the file that it was read from.
+    #[must_use]
+    pub fn elements<'b>(&self, file: &'b [u8]) -> DataSet<'b> {
+        let bytes = file.get(self.start..self.end).unwrap_or_default();
+        DataSet::new(bytes, self.encoding)
     }
 }
 
-fn short(bytes: &[u8]) -> Error {
-    match bytes.get(PREAMBLE..) {
-        Some(magic) if !b"DICM".starts_with(magic) => Error::NotPart10,
-        Some(_) | None => dataset::Error::Truncated.into(),
+/// The first bytes of a file, which tell where its file meta information starts.
+pub(super) const START: usize = PREAMBLE + MAGIC.len();
+
+/// Where the file meta information starts. Some files have no preamble, or nothing before it.
+pub(super) fn start_of_meta(file: &[u8; START]) -> Option<usize> {
+    match file {
+        _ if file.ends_with(MAGIC) => Some(START),
+        _ if file.starts_with(MAGIC) => Some(MAGIC.len()),
+        // Group length, version, SOP class and instance, or transfer syntax.
+        [2, 0, 0..=3 | 0x10, 0, ..] => Some(0),
+        _ => None,
     }
+}
+
+/// The encoding of file meta information; `None` if its first head has not arrived. It ought to be
+/// explicit; some is implicit.
+pub(super) fn encoding_of_meta(bytes: &[u8]) -> Option<Encoding> {
+    let [_, _, _, _, a, b, c, d] = *bytes.first_chunk::<8>()?;
+    let is_length = value_representation([a, b]).is_none() && [c, d] == [0, 0];
+    Some(if is_length {
+        Encoding::ImplicitLittle
+    } else {
+        Encoding::ExplicitLittle
+    })
 }
 
 fn offset_in(whole: &[u8], part: &[u8]) -> usize {

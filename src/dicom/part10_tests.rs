@@ -164,28 +164,69 @@ fn identifies_an_instance_as_soon_as_it_can_and_for_good() {
 }
 
 #[test]
-fn refuses_what_has_no_preamble_or_prefix() {
+fn refuses_what_has_no_file_meta_information() {
     for bytes in [&[0; 132][..], b"DICM", &[b'{'; 4000]] {
         assert!(File::open(bytes).is_err());
     }
-    let no_preamble = &whole_file(ENCODINGS[1])[PREAMBLE..];
-    assert_eq!(File::open(no_preamble).map(|_| ()), Err(Error::NotPart10));
-    // One wrong byte is enough to tell.
     let mut bytes = vec![0; PREAMBLE];
-    bytes.extend(b"DI");
+    bytes.extend(b"DIC");
     assert_eq!(Identity::read(&bytes), Ok(None));
     bytes.extend(b"X");
     assert_eq!(Identity::read(&bytes), Err(Error::NotPart10));
 }
 
 #[test]
-fn refuses_garbage_behind_the_data_set() {
-    for syntax in &ENCODINGS[..3] {
-        for garbage in [&b"\r\n"[..], &[0; 7], &[0xFF; 12], b"--boundary--"] {
-            let bytes = [&whole_file(syntax)[..], garbage].concat();
-            assert!(File::open(&bytes).is_err(), "{syntax} {garbage:?}");
+fn the_preamble_may_be_missing_and_the_file_meta_information_implicit() {
+    for syntax in ENCODINGS {
+        let file = whole_file(syntax);
+        let plain = element(
+            Tag(0x0002, 0x0010),
+            b"UI",
+            syntax.as_bytes(),
+            Encoding::ImplicitLittle,
+        );
+        let start = Meta::read(&file).expect("a file").end;
+        let head = [&[0; PREAMBLE][..], b"DICM"].concat();
+        let implicit = [&head[..], &plain, &file[start..]].concat();
+        let forms = [&file[PREAMBLE..], &file[PREAMBLE + 4..], &implicit];
+        for bytes in forms.into_iter().filter(|bytes| bytes.len() >= START) {
+            let read = Identity::read(bytes).expect("a good file");
+            assert_eq!(read, Some(identity(syntax)), "{syntax}");
+            assert!(File::open(bytes).is_ok(), "{syntax}");
         }
     }
+}
+
+#[test]
+fn bytes_behind_the_data_set_are_not_part_of_it() {
+    for syntax in ENCODINGS {
+        let encoding = syntax_of(syntax).encoding();
+        for behind in [&b"\r\n"[..], &[0; 7], &[0; 64], &[0; 513]] {
+            let set = [&data_set(encoding)[..], behind].concat();
+            let is_deflated = encoding == Encoding::Deflated;
+            let bytes = if is_deflated {
+                file_of(syntax, &deflate(&set))
+            } else {
+                file_of(syntax, &set)
+            };
+            let file = File::open(&bytes).expect("a file");
+            assert_eq!(file.data_set().elements().count(), 6, "{syntax} {behind:?}");
+        }
+    }
+    for garbage in [&[0xFF; 12][..], b"--boundary--", &[0x10; 5]] {
+        let bytes = [&whole_file(ENCODINGS[1])[..], garbage].concat();
+        assert!(File::open(&bytes).is_err(), "{garbage:?}");
+    }
+}
+
+#[test]
+fn identifies_an_instance_whose_elements_are_not_sorted() {
+    let encoding = Encoding::ExplicitLittle;
+    let set = data_set(encoding);
+    let rows = set.len() - 10;
+    let unsorted = [&set[rows..], &set[..rows]].concat();
+    let read = Identity::read(&file_of(ENCODINGS[1], &unsorted));
+    assert_eq!(read, Ok(Some(identity(ENCODINGS[1]))));
 }
 
 #[test]
@@ -241,8 +282,12 @@ fn refuses_an_instance_that_does_not_say_who_it_is() {
     let set = data_set(encoding);
     let series = set.len() - 10 - 16;
     let without_series = [&set[..series], &set[set.len() - 10..]].concat();
-    let bytes = file_of(ENCODINGS[1], &without_series);
+    let pixels = element(Tag(0x7FE0, 0x0010), b"US", b"12", encoding);
+    let bytes = file_of(ENCODINGS[1], &[without_series.clone(), pixels].concat());
     assert_eq!(Identity::read(&bytes), Err(Error::Unidentified));
+    // It may still follow.
+    let bytes = file_of(ENCODINGS[1], &without_series);
+    assert_eq!(Identity::read(&bytes), Ok(None));
     let no_uid = element(SERIES_INSTANCE_UID, b"UI", b"../..", encoding);
     let bytes = file_of(ENCODINGS[1], &[&set[..series], &no_uid].concat());
     assert_eq!(Identity::read(&bytes), Err(Error::Unidentified));

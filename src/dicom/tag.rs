@@ -1,6 +1,8 @@
 //! Tags in the notation of names and paths.
 
-use dicom_core::Tag;
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::StandardDataDictionary;
 
 /// Parses a tag of eight hexadecimal digits, `7FE00010` (PS3.18 F.2.2).
 #[must_use]
@@ -16,4 +18,13 @@ pub fn tag(text: &str) -> Option<Tag> {
 #[must_use]
 pub fn digits(Tag(group, element): Tag) -> String {
     format!("{group:04X}{element:04X}")
+}
+
+/// Whether an attribute is an address: of the representation UR, except that of a coding scheme,
+/// which is public.
+#[must_use]
+pub fn is_address(tag: Tag) -> bool {
+    const CODING_SCHEME_URL: Tag = Tag(0x0008, 0x010E);
+    let entry = StandardDataDictionary.by_tag(tag);
+    tag != CODING_SCHEME_URL && entry.is_some_and(|entry| entry.vr() == VirtualVr::Exact(VR::UR))
 }

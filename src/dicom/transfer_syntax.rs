@@ -80,6 +80,9 @@ impl TransferSyntax {
 pub enum TransferSyntaxes {
     /// The stored transfer syntax, whichever it is: `transfer-syntax=*`.
     AsStored,
+    /// Explicit VR Little Endian, because the client names none. It has not excluded what cannot be
+    /// converted (PS3.18 8.7.3.4, note 2).
+    Default,
     /// One of these UIDs.
     OneOf(Vec<String>),
 }
@@ -90,6 +93,7 @@ impl TransferSyntaxes {
     pub fn permit(&self, transfer_syntax: &TransferSyntax) -> bool {
         match self {
             Self::AsStored => true,
+            Self::Default => transfer_syntax.as_str() == TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN,
             Self::OneOf(uids) => uids.iter().any(|uid| uid == transfer_syntax.as_str()),
         }
     }

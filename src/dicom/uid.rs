@@ -6,13 +6,15 @@ use std::sync::Arc;
 /// A DICOM UID: dot-separated numbers, at most 64 characters (PS3.5 9.1).
 ///
 /// Only the form is checked. ISO 8824 requires a first arc of 0, 1 or 2, but the standard's own
-/// examples violate that (`5.6.7.8`), see [`Uid::has_registrable_root`].
+/// examples violate that (`5.6.7.8`), see [`Uid::has_registrable_root`]. A UID is the text that it
+/// is: `1.02` and `1.2` are two, although PS3.5 9.1 has no leading zeros, because some devices write
+/// them; see [`Uid::has_leading_zero`].
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Uid(Arc<str>);
 
 /// The text is not a UID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a DICOM UID (digits and dots, at most 64 characters, no leading zeros)")]
+#[error("not a DICOM UID (numbers and dots, at most 64 characters)")]
 pub struct NotAUid;
 
 impl Uid {
@@ -39,20 +41,22 @@ impl Uid {
     pub fn has_registrable_root(&self) -> bool {
         matches!(self.0.split('.').next(), Some("0" | "1" | "2"))
     }
+
+    /// Whether a component begins with a zero that PS3.5 9.1 forbids.
+    #[must_use]
+    pub fn has_leading_zero(&self) -> bool {
+        let mut components = self.0.split('.');
+        components.any(|component| component.len() > 1 && component.starts_with('0'))
+    }
 }
 
-// PS3.5 9.1: components of digits without leading zeros, at most 64 characters in all. A UID has at
-// least two components.
+// PS3.5 9.1: components of digits, at most 64 characters in all. A UID has at least two components.
 fn is_uid(text: &str) -> bool {
     text.len() <= 64 && text.contains('.') && text.split('.').all(is_component)
 }
 
 fn is_component(component: &str) -> bool {
-    match component.as_bytes() {
-        [] => false,
-        [b'0'] => true,
-        [first, rest @ ..] => (b'1'..=b'9').contains(first) && rest.iter().all(u8::is_ascii_digit),
-    }
+    !component.is_empty() && component.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl fmt::Display for Uid {
@@ -151,6 +155,7 @@ mod tests {
             "0.0",
             "1.2.840.10008.1.2",
             "5.6.7.8",
+            "2.25.79.040.1",
             longest.as_str(),
         ] {
             assert!(Uid::parse(text).is_ok(), "{text}");
@@ -167,7 +172,6 @@ mod tests {
             "1.",
             ".1",
             "1..2",
-            "1.02",
             "1.2a",
             " 1.2",
             "1.2\0",
@@ -177,6 +181,14 @@ mod tests {
         ] {
             assert_eq!(Uid::parse(text), Err(NotAUid), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_leading_zero_is_kept_and_told() {
+        let (with, without) = (Uid::parse("1.02.0"), Uid::parse("1.2.0"));
+        assert_ne!(with, without);
+        assert!(with.is_ok_and(|uid| uid.has_leading_zero() && uid.as_str() == "1.02.0"));
+        assert!(without.is_ok_and(|uid| !uid.has_leading_zero()));
     }
 
     #[test]

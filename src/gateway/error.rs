@@ -439,7 +439,8 @@ fn of_instance(error: &object::Error) -> StatusCode {
         object::Error::Part10(_)
         | object::Error::DataSet(_)
         | object::Error::TooLarge
-        | object::Error::Pixels(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        | object::Error::Pixels(_)
+        | object::Error::Offsets => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
 

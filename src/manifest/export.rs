@@ -38,7 +38,7 @@ fn key_object(
 ) -> Result<Vec<u8>, part10::Error> {
     let file = File::open(document)?;
     let meta = Meta::read(document)?;
-    let mut out = explicit::file_meta(&document[..meta.end])?;
+    let mut out = explicit::file_meta(&meta.elements(document))?;
     let address = format!("{root}/");
     let writer = EvidenceWriter {
         series,

@@ -54,6 +54,9 @@ pub enum Error {
     /// Its pixel data contradict its attributes.
     #[error("the pixel data contradict their attributes: {0}")]
     Pixels(&'static str),
+    /// Its offset table leads elsewhere than to its frames.
+    #[error("the offset table of the pixel data is false")]
+    Offsets,
     /// It lacks the requested value.
     #[error("the instance has no such value")]
     NoValue,
@@ -67,9 +70,11 @@ impl From<Error> for body::Error {
             Error::Part10(_) | Error::DataSet(_) => Self::Malformed("an instance cannot be read"),
             Error::TooLarge => Self::Malformed("a data set is too large"),
             Error::Memory(error) => Self::Memory(error),
-            Error::NoPixelData | Error::NoFrame(_) | Error::Pixels(_) | Error::NoValue => {
-                Self::Malformed("an instance has no such frame")
-            }
+            Error::NoPixelData
+            | Error::NoFrame(_)
+            | Error::Pixels(_)
+            | Error::Offsets
+            | Error::NoValue => Self::Malformed("an instance has no such frame"),
         }
     }
 }

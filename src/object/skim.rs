@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::{Error, LEAST_KEPT, MOST_KEPT};
 use crate::body::{self, Body};
 use crate::budget::{self, Share};
-use crate::dicom::dataset::{self, DataSet, Head};
+use crate::dicom::dataset::{self, DataSet, Head, Order, encoding_of_item};
 use crate::dicom::json::{Linked, MOST_INLINE, implicit_vr, is_binary};
 use crate::dicom::{Encoding, TransferSyntax, part10};
 
@@ -131,7 +131,8 @@ pub async fn skim(
     } else {
         Reader::new(body)
     };
-    let (transfer_syntax, _meta) = start(&mut reader).await?;
+    let (meta, _bytes) = start(&mut reader).await?;
+    let transfer_syntax = meta.transfer_syntax;
     let encoding = transfer_syntax.encoding();
     let mut skim = Skim::new(encoding, share);
     let blake3 = if encoding == Encoding::Deflated {
@@ -170,8 +171,8 @@ pub async fn plain(body: Body, transfer_syntax: &TransferSyntax) -> Result<Body,
     Ok(inflated(reader).after(Bytes::from(vec![0; before])))
 }
 
-/// Reads the file meta information: the transfer syntax, and all bytes from the preamble on.
-pub(super) async fn start(reader: &mut Reader) -> Result<(TransferSyntax, Bytes), Error> {
+/// Reads the file meta information, and all bytes of the file up to its end.
+pub(super) async fn start(reader: &mut Reader) -> Result<(part10::Meta, Bytes), Error> {
     let mut wanted = 1024;
     loop {
         let is_more = reader.fill(wanted).await?;
@@ -179,7 +180,7 @@ pub(super) async fn start(reader: &mut Reader) -> Result<(TransferSyntax, Bytes)
             Ok(meta) => {
                 let bytes = Bytes::copy_from_slice(&reader.here()[..meta.end]);
                 reader.skip(meta.end as u64).await?;
-                return Ok((meta.transfer_syntax, bytes));
+                return Ok((meta, bytes));
             }
             Err(part10::Error::DataSet(dataset::Error::Truncated))
                 if is_more && wanted < part10::MAX_HEAD =>
@@ -194,15 +195,24 @@ pub(super) async fn start(reader: &mut Reader) -> Result<(TransferSyntax, Bytes)
 /// Separates large values from the rest of a data set.
 pub(super) struct Skim {
     encoding: Encoding,
+    order: Order,
     kept: Vec<u8>,
     large: Vec<Large>,
     share: Share,
+}
+
+/// A sequence or an item of undefined length.
+#[derive(Clone, Copy)]
+struct Open {
+    is_item: bool,
+    encoding: Encoding,
 }
 
 impl Skim {
     pub(super) fn new(encoding: Encoding, share: Share) -> Self {
         Self {
             encoding,
+            order: Order::new(encoding),
             kept: Vec::new(),
             large: Vec::new(),
             share,
@@ -248,14 +258,21 @@ impl Skim {
         Ok(())
     }
 
-    /// Keeps the next element, or skips the head of a large one; `None` at the end.
+    /// Keeps the next element, or skips the head of a large one; `None` at the end of the data set.
     pub(super) async fn next(&mut self, reader: &mut Reader) -> Result<Option<Head>, Error> {
-        let Some(head) = self.head(reader, self.encoding).await? else {
+        let mut head = self.head_at_top(reader).await?;
+        // Some writers put a delimiter behind a sequence that has a length.
+        while let Some(delimiter) = head.filter(Head::is_delimiter) {
+            reader.skip(delimiter.size as u64).await?;
+            head = self.head_at_top(reader).await?;
+        }
+        let Some(head) = head else {
             return Ok(None);
         };
         if head.is_item() {
             return Err(dataset::Error::Malformed("an item stands outside a sequence").into());
         }
+        self.order.pass(head.tag);
         if self.is_large(&head) {
             self.large.push(Large {
                 tag: head.tag,
@@ -272,6 +289,17 @@ impl Skim {
             }
         }
         Ok(Some(head))
+    }
+
+    /// The next head at the top level; `None` at the end of the data set, whatever follows it.
+    async fn head_at_top(&self, reader: &mut Reader) -> Result<Option<Head>, Error> {
+        let is_more = reader.fill(12).await?;
+        match Head::read(reader.here(), self.encoding) {
+            Ok(head) if !head.is_item() && self.order.is_foreign(head.tag, head.vr) => Ok(None),
+            Ok(head) => Ok(Some(head)),
+            Err(_short) if !is_more && self.order.ends_before(reader.here()) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The next head; `None` at the end.
@@ -309,47 +337,81 @@ impl Skim {
 
     /// Keeps a sequence of undefined length, delimiters included.
     async fn keep_items(&mut self, reader: &mut Reader, sequence: &Head) -> Result<(), Error> {
-        let mut open = vec![self.inner(self.encoding, sequence)];
-        while let Some(&encoding) = open.last() {
+        let mut open = vec![self.opened(reader, self.encoding, sequence).await?];
+        while let Some(&Open { is_item, encoding }) = open.last() {
             let head = self.head(reader, encoding).await?;
             let head = head.ok_or(dataset::Error::Truncated)?;
             self.keep(reader, head.size as u64).await?;
-            if head.is_delimiter() {
+            // The delimiter of an item may be missing.
+            if is_item && (head.begins_item() || head.ends_sequence()) {
                 open.pop();
-                continue;
             }
+            let ends_nothing = !is_item && head.is_delimiter() && !head.ends_sequence();
             match head.length {
+                _ if ends_nothing => {}
+                _ if head.is_delimiter() => drop(open.pop()),
                 Some(length) => self.keep(reader, length.into()).await?,
                 None if open.len() > 2 * dataset::MAX_DEPTH => {
                     return Err(dataset::Error::TooDeep.into());
                 }
-                None => open.push(self.inner(encoding, &head)),
+                None => open.push(self.opened(reader, encoding, &head).await?),
             }
         }
         Ok(())
     }
 
-    /// The encoding of the elements in the sequence or item of `head` (CP-246).
-    fn inner(&self, around: Encoding, head: &Head) -> Encoding {
-        match head.vr {
+    /// The sequence or item of `head`, whose content is next.
+    async fn opened(
+        &self,
+        reader: &mut Reader,
+        around: Encoding,
+        head: &Head,
+    ) -> Result<Open, Error> {
+        let is_item = head.begins_item();
+        let encoding = match head.vr {
+            _ if is_item => {
+                reader.fill(8).await?;
+                encoding_of_item(reader.here(), around)
+            }
+            // CP-246.
             Some(VR::UN) => Encoding::ImplicitLittle,
             Some(_) | None => around,
-        }
+        };
+        Ok(Open { is_item, encoding })
     }
 
     pub(super) async fn skip_fragments(&self, reader: &mut Reader) -> Result<(), Error> {
-        loop {
-            let head = self.head(reader, self.encoding).await?;
-            let head = head.ok_or(body::Error::Truncated)?;
-            reader.skip(head.size as u64).await?;
-            match head.length {
-                _ if head.is_delimiter() => return Ok(()),
-                Some(length) if head.is_item() => reader.skip(length.into()).await?,
-                Some(_) | None => {
-                    let what = "pixel data fragments hold something other than items";
-                    return Err(dataset::Error::Malformed(what).into());
-                }
-            }
+        while let Some(length) = fragment(reader).await? {
+            reader.skip(length.into()).await?;
         }
+        Ok(())
+    }
+}
+
+/// The length of the next fragment, whose head is skipped; `None` at their end. Whoever gave the
+/// instance has checked that it is whole, so their delimiter may be missing there.
+pub(super) async fn fragment(reader: &mut Reader) -> Result<Option<u32>, Error> {
+    let not_an_item = Error::Pixels("fragments hold something other than items");
+    if !reader.fill(8).await? {
+        let is_end = reader.here().iter().all(|byte| *byte == 0);
+        return if is_end {
+            Ok(None)
+        } else {
+            Err(body::Error::Truncated.into())
+        };
+    }
+    // Heads of items are little endian.
+    let head = Head::read(reader.here(), Encoding::ExplicitLittle)?;
+    if head.tag.group() == 0 {
+        return Ok(None);
+    }
+    if !head.is_item() {
+        return Err(not_an_item);
+    }
+    reader.skip(head.size as u64).await?;
+    match head.length {
+        _ if head.is_delimiter() => Ok(None),
+        Some(length) => Ok(Some(length)),
+        None => Err(not_an_item),
     }
 }

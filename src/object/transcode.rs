@@ -126,9 +126,10 @@ where
     D: Future<Output = Result<Bytes, body::Error>>,
 {
     let mut reader = Reader::new(body);
-    let (transfer_syntax, meta) = start(&mut reader).await?;
-    out.emit(explicit::file_meta(&meta)?.into()).await?;
-    let encoding = transfer_syntax.encoding();
+    let (meta, bytes) = start(&mut reader).await?;
+    let elements = explicit::file_meta(&meta.elements(&bytes))?;
+    out.emit(elements.into()).await?;
+    let encoding = meta.transfer_syntax.encoding();
     let mut reader = match encoding {
         Encoding::Deflated => Reader::new(inflated(reader)),
         Encoding::ImplicitLittle | Encoding::ExplicitLittle | Encoding::ExplicitBig => reader,

@@ -10,7 +10,7 @@ use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::forwarded::Unsuitable;
-use crate::dicom::SopInstanceUid;
+use crate::dicom::{SopInstanceUid, is_address, tag};
 use crate::resource::Target;
 
 const SOP_INSTANCE_UID: &str = "00080018";
@@ -59,10 +59,10 @@ impl<'de, F: Fn(&str) -> Option<Target>> Visitor<'de> for InstancesVisitor<'_, F
                 return Err(A::Error::custom("an instance of another series"));
             }
             let own = format!("{}/{}", self.0, target.path());
+            relink(&mut instance, &format!("{own}/bulkdata/"));
             if let Some(attribute) = instance.get_mut(RETRIEVE_URL) {
                 *attribute = serde_json::json!({ "vr": "UR", "Value": [own] });
             }
-            relink(&mut instance, &format!("{own}/bulkdata/"));
             adopted.insert(uid.clone(), Value::Object(instance).to_string().into());
         }
         Ok(adopted)
@@ -79,8 +79,13 @@ fn relink(attributes: &mut Map<String, Value>, link: &str) {
         let Some(attribute) = attribute.as_object_mut() else {
             continue;
         };
-        if let Some(uri) = attribute.get_mut("BulkDataURI") {
-            *uri = format!("{link}{tag}").into();
+        // PS3.18 F.2.2: a value in fragments, some of which may be links.
+        let is_fragmented = attribute.remove("DataFragment").is_some();
+        if is_fragmented || attribute.contains_key("BulkDataURI") {
+            attribute.insert("BulkDataURI".into(), format!("{link}{tag}").into());
+        }
+        if is_foreign_address(tag, attribute) {
+            attribute.remove("Value");
         }
         let Some(items) = attribute.get_mut("Value").and_then(Value::as_array_mut) else {
             continue;
@@ -89,12 +94,19 @@ fn relink(attributes: &mut Map<String, Value>, link: &str) {
             let Some(item) = item.as_object_mut() else {
                 continue;
             };
-            if let Some(elsewhere) = item.get_mut(RETRIEVE_URL).and_then(Value::as_object_mut) {
-                elsewhere.remove("Value");
-            }
             relink(item, &format!("{link}{tag}/{number}/"));
         }
     }
+}
+
+/// Whether an attribute is an address that only its source knows.
+fn is_foreign_address(name: &str, attribute: &Map<String, Value>) -> bool {
+    let is_private = name
+        .get(..4)
+        .and_then(|group| u16::from_str_radix(group, 16).ok());
+    let is_private = is_private.is_some_and(|group| group % 2 == 1);
+    let says_so = attribute.get("vr").and_then(Value::as_str) == Some("UR");
+    tag(name).is_some_and(is_address) || (is_private && says_so)
 }
 
 #[cfg(test)]
@@ -118,6 +130,50 @@ mod tests {
             "0020000D": { "vr": "UI", "Value": ["1.2"] },
             "0020000E": { "vr": "UI", "Value": ["1.3"] },
         })
+    }
+
+    /// The attributes of PS3.6 and PS3.18 that hold addresses, and how they are written.
+    #[test]
+    fn no_address_of_a_source_is_left_wherever_it_stands() {
+        let address = "http://inner.example/x";
+        for tag in [
+            "00081190", // Retrieve URL
+            "0040E010", // Retrieve URI
+            "00287FE0", // Pixel Data Provider URL
+            "0074100A", // Contact URI
+            "00091001", // private
+        ] {
+            let attribute = json!({ "vr": "UR", "Value": [address] });
+            assert_hidden(tag, &attribute, address);
+        }
+        for attribute in [
+            json!({ "vr": "OB", "BulkDataURI": address }),
+            json!({ "vr": "OB", "DataFragment": [{}, { "BulkDataURI": address }] }),
+            json!({ "vr": "OB", "DataFragment": [null, { "BulkDataURI": address, "BulkDataLength": 3 }] }),
+        ] {
+            assert_hidden("7FE00010", &attribute, address);
+        }
+        let scheme = json!({ "vr": "UR", "Value": ["http://loinc.org"] });
+        let mut one = instance("1.4");
+        one["00080110"] = json!({ "vr": "SQ", "Value": [{ "0008010E": scheme.clone() }] });
+        let adopted = adopted(json!([one]).to_string().as_bytes(), "r", target).expect("metadata");
+        let text = String::from_utf8_lossy(adopted.values().next().expect("one")).into_owned();
+        assert!(text.contains("http://loinc.org"), "a public address stays");
+    }
+
+    fn assert_hidden(tag: &str, attribute: &Value, address: &str) {
+        let mut one = instance("1.4");
+        one[tag] = attribute.clone();
+        one["00081140"] = json!({ "vr": "SQ", "Value": [{ tag: attribute.clone(), "00400275": {
+            "vr": "SQ", "Value": [{ tag: attribute.clone() }] } }] });
+        let document = json!([one]).to_string();
+        let adopted = adopted(document.as_bytes(), "https://ours/p", target).expect("metadata");
+        let text = String::from_utf8_lossy(adopted.values().next().expect("one")).into_owned();
+        assert!(!text.contains(address), "{tag}: {text}");
+        if attribute["vr"] == "OB" {
+            let link = format!("/bulkdata/00081140/1/00400275/1/{tag}");
+            assert!(text.contains(&link), "{text}");
+        }
     }
 
     #[test]

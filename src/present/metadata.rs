@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::{Presented, xml};
 use crate::body::{self, Body, Emitter};
 use crate::budget::Share;
+use crate::dicom::part10::Identity;
 use crate::dicom::{json, most_written};
 use crate::instance::{Instance, Instances};
 use crate::multipart::{Boundary, Joiner};
@@ -62,6 +63,27 @@ pub struct Described {
     pub json: Bytes,
     /// The memory of the object.
     pub share: Share,
+    /// Whether the instance could be read, rather than only named.
+    pub is_read: bool,
+}
+
+/// Names an instance whose data set cannot be read: its UIDs, and that it is unavailable.
+#[must_use]
+pub fn named(identity: &Identity, share: Share) -> Described {
+    let uid = |uid: &str| serde_json::json!({ "vr": "UI", "Value": [uid] });
+    let json = serde_json::json!({
+        "00080016": uid(identity.sop_class.as_str()),
+        "00080018": uid(identity.sop_instance.as_str()),
+        // Instance Availability.
+        "00080056": { "vr": "CS", "Value": ["UNAVAILABLE"] },
+        "0020000D": uid(identity.study.as_str()),
+        "0020000E": uid(identity.series.as_str()),
+    });
+    Described {
+        json: json.to_string().into(),
+        share,
+        is_read: false,
+    }
 }
 
 /// Describes an instance. The memory of the description is reserved before it is written.
@@ -80,7 +102,11 @@ pub async fn describe(mut skimmed: Skimmed, target: &Target) -> Result<Described
     let json = Bytes::from(out);
     let mut share = skimmed.into_share();
     share.shrink(json.len() as u64);
-    Ok(Described { json, share })
+    Ok(Described {
+        json,
+        share,
+        is_read: true,
+    })
 }
 
 /// The pieces between placeholders of the root.
@@ -198,7 +224,9 @@ pub fn rows(format: Format, rows: impl Iterator<Item = Bytes> + Send + 'static) 
 
 /// Limits metadata to the attributes of `include` and those that identify the instance.
 fn only(json: &Bytes, include: &Include) -> Result<Bytes, body::Error> {
-    const IDENTIFYING: [&str; 5] = ["00080005", "00080016", "00080018", "0020000D", "0020000E"];
+    const IDENTIFYING: [&str; 6] = [
+        "00080005", "00080016", "00080018", "00080056", "0020000D", "0020000E",
+    ];
     let mut attributes: BTreeMap<&str, &RawValue> =
         serde_json::from_slice(json).map_err(|_ours| NOT_JSON)?;
     attributes.retain(|tag, _| include.has(tag) || IDENTIFYING.contains(tag));
@@ -283,7 +311,9 @@ impl Writer {
         root: &str,
         out: &Emitter,
     ) -> Result<(), body::Error> {
-        let Described { json, mut share } = described;
+        let Described {
+            json, mut share, ..
+        } = described;
         match self {
             Self::Json { has_some } if json.len() > SHORT => {
                 let is_first = !std::mem::replace(has_some, true);

@@ -82,6 +82,13 @@ impl Acceptable {
             .filter(|range| range.quality() == 0)
             .filter_map(|range| range.parameter("transfer-syntax"))
             .collect();
+        let names_one = |range: &MediaType| range.parameter("transfer-syntax").is_some();
+        if !ranges.iter().any(names_one) {
+            return Some(Self {
+                payload: best.payload,
+                syntaxes: TransferSyntaxes::Default,
+            });
+        }
         let mut syntaxes = Vec::new();
         for range in ranges.iter().filter(|range| range.quality() > 0) {
             match Offer::of(range, is_instance) {

@@ -339,7 +339,7 @@ mod tests {
             "studies/1.2%00",
             "studies/1.2%5c",
             "studies/%201.2",
-            "studies/1.2/series/1.03",
+            "studies/1.2/series/1..3",
             "studies/1.2/series/1.3/instances/*",
         ] {
             assert!(matches!(under_root(rest), Err(Error::NotAUid(_))), "{rest}");

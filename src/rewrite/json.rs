@@ -1,7 +1,7 @@
 //! Rewrites the links in a stream of the DICOM JSON Model (PS3.18 Annex F).
 //!
-//! A link is every string below a member `BulkDataURI`, or below the `Value` of the attribute
-//! (0008,1190) Retrieve URL, at any level. All other bytes pass unchanged.
+//! A link is every string below a member `BulkDataURI`, or below the `Value` of an attribute that is
+//! an address (UR), at any level. All other bytes pass unchanged.
 //!
 //! Memory: 64 levels, and the current link up to its limit. A longer link cannot lead to the
 //! gateway. The output of a chunk exceeds the chunk only by the greater length of the new links.
@@ -12,6 +12,7 @@ use super::Links;
 use super::error::{DEEPEST, NotJson};
 use super::scalar::Scalar;
 use super::text::{Text, quoted};
+use crate::dicom::{is_address, tag};
 
 /// Rewrites one document. Push the chunks as they arrive and send the output of each; the document
 /// is complete only if [`JsonLinks::finish`] succeeds.
@@ -60,8 +61,8 @@ enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Other,
-    /// The attribute (0008,1190).
-    RetrieveUrl,
+    /// An attribute that is an address: (0008,1190) and the like.
+    Address,
     /// A link, or an array or object of links.
     Link,
 }
@@ -283,9 +284,9 @@ impl Role {
     fn of_member(self, key: Option<&str>) -> Self {
         match (self, key) {
             (Self::Link, _) | (_, Some("BulkDataURI")) => Self::Link,
-            (Self::RetrieveUrl, Some("Value")) => Self::Link,
-            (_, Some("00081190")) => Self::RetrieveUrl,
-            (Self::Other | Self::RetrieveUrl, _) => Self::Other,
+            (Self::Address, Some("Value")) => Self::Link,
+            (_, Some(key)) if tag(key).is_some_and(is_address) => Self::Address,
+            (Self::Other | Self::Address, _) => Self::Other,
         }
     }
 
@@ -293,7 +294,7 @@ impl Role {
     fn of_element(self) -> Self {
         match self {
             Self::Link => Self::Link,
-            Self::Other | Self::RetrieveUrl => Self::Other,
+            Self::Other | Self::Address => Self::Other,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use dicom_core::{Tag, VR};
 
+use super::form::syntax_of_item;
 use super::header::Header;
 use super::syntax::Syntax;
 use super::{Error, ITEM, ITEM_END, MAX_DEPTH, PIXEL_DATA, SEQUENCE_END};
@@ -73,18 +74,29 @@ pub(super) fn walk(
         let Some(level) = stack.last() else {
             return Ok((at, at));
         };
-        if level.end == Some(at) {
+        if level.end == Some(at) || (is_last(level) && stack.len() == 1 && at == bytes.len()) {
             stack.pop();
             continue;
         }
         let header = Header::read(bytes, at, level.syntax)?;
-        if level.end.is_none() && header.tag == level.container.delimiter() {
-            stack.pop();
-            if stack.is_empty() {
-                return Ok((at, header.value));
+        match level.at(&header) {
+            Step::Enter => {}
+            Step::Skip => {
+                at = level.within(header.value)?;
+                continue;
             }
-            at = header.value;
-            continue;
+            Step::End => {
+                stack.pop();
+                if stack.is_empty() {
+                    return Ok((at, header.value));
+                }
+                at = header.value;
+                continue;
+            }
+            Step::EndBefore => {
+                stack.pop();
+                continue;
+            }
         }
         let opened = level.open(&header, mode)?;
         let end = level.end_within(bytes, &header)?;
@@ -92,6 +104,10 @@ pub(super) fn walk(
             (None, Some(end)) => end,
             (None, None) => return Err(Error::Malformed("a plain value has an undefined length")),
             (Some((container, syntax)), end) => {
+                let syntax = match container {
+                    Container::Item => syntax_of_item(&bytes[header.value..], syntax),
+                    Container::Sequence | Container::Fragments => syntax,
+                };
                 // An item and its sequence count as one level.
                 if depth + stack.len().div_ceil(2) > MAX_DEPTH {
                     return Err(Error::TooDeep);
@@ -105,6 +121,12 @@ pub(super) fn walk(
             }
         };
     }
+}
+
+/// Whether a level may end with the bytes: those of a sequence end where it does, also if the
+/// delimiter of its last item is missing.
+fn is_last(level: &Level) -> bool {
+    level.container == Container::Item && level.end.is_none()
 }
 
 impl Header {
@@ -122,19 +144,45 @@ impl Header {
     }
 }
 
+/// What comes of a head.
+enum Step {
+    /// It is an element or an item.
+    Enter,
+    /// It is a delimiter that ends nothing: some writers put one into what has a length.
+    Skip,
+    /// It ends the level.
+    End,
+    /// The level ends before it: its own delimiter is missing.
+    EndBefore,
+}
+
 impl Level {
+    fn at(&self, header: &Header) -> Step {
+        match (self.container, self.end, header.tag) {
+            (container, None, tag) if tag == container.delimiter() => Step::End,
+            (Container::Item, None, ITEM | SEQUENCE_END) => Step::EndBefore,
+            (Container::Sequence, _, ITEM_END) => Step::Skip,
+            (Container::Item | Container::Sequence, Some(_), ITEM_END | SEQUENCE_END) => Step::Skip,
+            _ => Step::Enter,
+        }
+    }
+
+    /// An offset on this level.
+    fn within(&self, at: usize) -> Result<usize, Error> {
+        match self.end {
+            Some(end) if at > end => Err(Error::Malformed(
+                "a length exceeds the enclosing item or sequence",
+            )),
+            Some(_) | None => Ok(at),
+        }
+    }
+
     /// The end of the value of `header`, by its length.
     fn end_within(&self, bytes: &[u8], header: &Header) -> Result<Option<usize>, Error> {
         let Some(length) = header.length else {
             return Ok(None);
         };
-        let end = end_of(bytes, header.value, length)?;
-        match self.end {
-            Some(limit) if end > limit => Err(Error::Malformed(
-                "a length exceeds the enclosing item or sequence",
-            )),
-            Some(_) | None => Ok(Some(end)),
-        }
+        self.within(end_of(bytes, header.value, length)?).map(Some)
     }
 
     /// The container that `header` opens on this level; `None` for a value to skip.

@@ -4,6 +4,7 @@ use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::StandardDataDictionary;
 
+use super::form::HeadForm;
 use super::syntax::Syntax;
 use super::{Error, ITEM, ITEM_END, SEQUENCE_END};
 use crate::dicom::transfer_syntax::Encoding;
@@ -39,6 +40,18 @@ impl Head {
         })
     }
 
+    /// Whether it begins an item.
+    #[must_use]
+    pub fn begins_item(&self) -> bool {
+        self.tag == ITEM
+    }
+
+    /// Whether it ends a sequence of undefined length, or fragments.
+    #[must_use]
+    pub fn ends_sequence(&self) -> bool {
+        self.tag == SEQUENCE_END
+    }
+
     /// Whether it is an item, or a delimiter.
     #[must_use]
     pub fn is_item(&self) -> bool {
@@ -67,18 +80,21 @@ impl Header {
         let head: [u8; 8] = take(bytes, at)?;
         let [t0, t1, t2, t3, l0, l1, l2, l3] = head;
         let tag = Tag(syntax.u16([t0, t1]), syntax.u16([t2, t3]));
-        if tag.group() == ITEM.group() || syntax == Syntax::ImplicitLittle {
-            return Ok(Self::new(tag, None, syntax.u32([l0, l1, l2, l3]), at + 8));
-        }
         let vr = value_representation([l0, l1]);
-        if vr.is_none() && !(l0.is_ascii_uppercase() && l1.is_ascii_uppercase()) {
-            return Err(Error::Malformed("an element has no value representation"));
+        match HeadForm::of(tag.group(), [l0, l1, l2, l3], syntax) {
+            HeadForm::Plain => {
+                let length = syntax.u32([l0, l1, l2, l3]);
+                Ok(Self::new(tag, None, length, at + 8))
+            }
+            HeadForm::Short => {
+                let length = u32::from(syntax.u16([l2, l3]));
+                Ok(Self::new(tag, vr, length, at + 8))
+            }
+            HeadForm::Long => {
+                let length = take(bytes, at + 8)?;
+                Ok(Self::new(tag, vr, syntax.u32(length), at + 12))
+            }
         }
-        if vr.is_some_and(has_short_length) {
-            return Ok(Self::new(tag, vr, u32::from(syntax.u16([l2, l3])), at + 8));
-        }
-        let length = take(bytes, at + 8)?;
-        Ok(Self::new(tag, vr, syntax.u32(length), at + 12))
     }
 
     fn new(tag: Tag, vr: Option<VR>, length: u32, value: usize) -> Self {
@@ -90,6 +106,10 @@ impl Header {
         }
     }
 
+    pub(super) fn is_delimiter(&self) -> bool {
+        self.tag == ITEM_END || self.tag == SEQUENCE_END
+    }
+
     pub(super) fn is_sequence(&self, syntax: Syntax) -> bool {
         match self.vr {
             Some(vr) => vr == VR::SQ,
@@ -97,34 +117,6 @@ impl Header {
             None => false,
         }
     }
-}
-
-// PS3.5 table 7.1-2: all other representations, also future ones, have the long form.
-pub(in crate::dicom) fn has_short_length(vr: VR) -> bool {
-    matches!(
-        vr,
-        VR::AE
-            | VR::AS
-            | VR::AT
-            | VR::CS
-            | VR::DA
-            | VR::DS
-            | VR::DT
-            | VR::FL
-            | VR::FD
-            | VR::IS
-            | VR::LO
-            | VR::LT
-            | VR::PN
-            | VR::SH
-            | VR::SL
-            | VR::SS
-            | VR::ST
-            | VR::TM
-            | VR::UI
-            | VR::UL
-            | VR::US
-    )
 }
 
 pub(super) fn is_sequence_by_dictionary(tag: Tag) -> bool {

@@ -6,7 +6,9 @@
 //! another error if they would not.
 
 mod extent;
+mod form;
 mod header;
+mod order;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -17,8 +19,10 @@ use super::transfer_syntax::Encoding;
 use extent::{Container, Level, Traversal, end_of, end_of_undefined, walk};
 use header::{Header, is_sequence_by_dictionary};
 
+pub use form::encoding_of_item;
+pub(super) use form::{HeadForm, has_short_length, syntax_of_item};
 pub use header::Head;
-pub(super) use header::has_short_length;
+pub use order::Order;
 pub(super) use syntax::Syntax;
 
 /// The limit on nested sequences. Real objects nest less than ten deep.
@@ -71,6 +75,39 @@ impl<'a> DataSet<'a> {
             bytes,
             syntax: Syntax::of(encoding),
             depth: 0,
+        }
+    }
+
+    /// The data set without bytes that follow it: zeros, or bytes that are no element. The view of
+    /// a whole file starts with it.
+    #[must_use]
+    pub fn without_tail(self) -> Self {
+        let mut order = Order::of(self.syntax);
+        let mut elements = self.elements();
+        loop {
+            let rest = &self.bytes[elements.at..];
+            let Ok(header) = Header::read(rest, 0, self.syntax) else {
+                let end = if order.ends_before(rest) {
+                    elements.at
+                } else {
+                    self.bytes.len()
+                };
+                return self.up_to(end);
+            };
+            if !header.is_delimiter() && order.is_foreign(header.tag, header.vr) {
+                return self.up_to(elements.at);
+            }
+            match elements.next() {
+                Some(Ok(element)) => order.pass(element.tag),
+                Some(Err(_)) | None => return self,
+            }
+        }
+    }
+
+    fn up_to(self, end: usize) -> Self {
+        Self {
+            bytes: &self.bytes[..end],
+            ..self
         }
     }
 
@@ -154,7 +191,10 @@ impl<'a> Element<'a> {
             Some(VR::SQ) => true,
             Some(VR::UN) => !self.has_length,
             Some(_) => false,
-            None if self.has_length => is_sequence_by_dictionary(self.tag),
+            // What has an odd representation has the length of a text.
+            None if self.has_length => {
+                self.syntax == Syntax::ImplicitLittle && is_sequence_by_dictionary(self.tag)
+            }
             None => self.tag != PIXEL_DATA,
         }
     }
@@ -210,6 +250,7 @@ impl<'a> Iterator for Elements<'a> {
     type Item = Result<Element<'a>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.at = past_delimiters(self.set.bytes, self.at, self.set.syntax);
         if self.at >= self.set.bytes.len() {
             return None;
         }
@@ -229,7 +270,7 @@ impl<'a> Elements<'a> {
             depth,
         } = self.set;
         let header = Header::read(bytes, self.at, syntax)?;
-        if header.tag.group() == ITEM.group() {
+        if header.tag == ITEM {
             return Err(Error::Malformed("an item stands outside a sequence"));
         }
         let (end, next) = match header.length {
@@ -271,19 +312,17 @@ impl<'a> Items<'a> {
         }
     }
 
-    fn read(&mut self) -> Result<Option<DataSet<'a>>, Error> {
+    fn read(&mut self) -> Result<DataSet<'a>, Error> {
         if self.depth > MAX_DEPTH {
             return Err(Error::TooDeep);
         }
         let header = Header::read(self.bytes, self.at, self.syntax)?;
-        if header.tag == SEQUENCE_END {
-            return Ok(None);
-        }
         if header.tag != ITEM {
             return Err(Error::Malformed(
                 "a sequence holds something other than items",
             ));
         }
+        let syntax = syntax_of_item(&self.bytes[header.value..], self.syntax);
         let (end, next) = match header.length {
             Some(length) => {
                 let end = end_of(self.bytes, header.value, length)?;
@@ -293,18 +332,18 @@ impl<'a> Items<'a> {
                 let level = Level {
                     container: Container::Item,
                     end: None,
-                    syntax: self.syntax,
+                    syntax,
                 };
                 walk(self.bytes, header.value, level, self.depth, Traversal::Skip)?
             }
         };
         self.at = next;
         let bytes = &self.bytes[header.value..end];
-        Ok(Some(DataSet {
+        Ok(DataSet {
             bytes,
-            syntax: self.syntax,
+            syntax,
             depth: self.depth,
-        }))
+        })
     }
 }
 
@@ -312,13 +351,24 @@ impl<'a> Iterator for Items<'a> {
     type Item = Result<DataSet<'a>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.at = past_delimiters(self.bytes, self.at, self.syntax);
         if self.at >= self.bytes.len() {
             return None;
         }
-        let item = self.read().transpose();
-        if !matches!(item, Some(Ok(_))) {
+        let item = self.read();
+        if item.is_err() {
             self.at = self.bytes.len();
         }
-        item
+        Some(item)
     }
+}
+
+/// The offset behind delimiters at `at`. Some writers put one into what has a length, or behind it.
+fn past_delimiters(bytes: &[u8], mut at: usize, syntax: Syntax) -> usize {
+    while let Ok(header) = Header::read(bytes, at, syntax)
+        && header.is_delimiter()
+    {
+        at = header.value;
+    }
+    at
 }

@@ -47,9 +47,12 @@ pub fn is_binary(vr: VR) -> bool {
 /// The explicit value representation of an element, else that of the dictionary.
 #[must_use]
 pub fn vr_of(element: &Element<'_>, is_signed: bool) -> VR {
-    element
-        .vr()
-        .unwrap_or_else(|| implicit_vr(element.tag, is_signed))
+    let vr = element.vr();
+    match vr.unwrap_or_else(|| implicit_vr(element.tag, is_signed)) {
+        // What has an odd representation has the length of a text.
+        VR::SQ if !element.is_sequence() => VR::UN,
+        vr => vr,
+    }
 }
 
 /// The value representation of the dictionary, or of PS3.5 A.1 if that leaves a choice.

@@ -91,6 +91,43 @@ fn numbers_keep_their_digits() {
 }
 
 #[test]
+fn numbers_that_no_double_holds_are_texts() {
+    for text in [
+        "1e400",
+        "-1E+999",
+        "1e-400",
+        "99999999999999999999",
+        "1.2.3",
+        "1,5",
+        "--1",
+        "inf",
+        "NaN",
+        "0x10",
+        "1e",
+        "12 34",
+    ] {
+        for vr in [b"DS", b"IS"] {
+            let expected =
+                json!({"vr": std::str::from_utf8(vr).expect("ascii"), "Value": [text, 1]});
+            let bytes = format!("{text}\\1");
+            assert_eq!(value(vr, bytes.as_bytes()), expected, "{text}");
+        }
+    }
+    for (text, number) in [
+        ("1e308", 1e308),
+        ("-0", -0.0),
+        ("0e999", 0.0),
+        ("5e-324", 5e-324),
+    ] {
+        assert_eq!(
+            value(b"DS", text.as_bytes())["Value"],
+            json!([number]),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn large_values_become_links_also_in_items() {
     let large = element(Tag(0x5400, 0x1010), b"OW", &[7; 2000]);
     let mut item = vec![0xFE, 0xFF, 0, 0xE0];

@@ -151,22 +151,34 @@ fn texts(vr: VR, bytes: &[u8], characters: CharacterSet, values: &mut Values<'_>
     }
 }
 
-/// A number with its digits unchanged; a text if it is not a number.
+/// A number with its digits unchanged; a text if it is not a number, or one that a double cannot
+/// hold.
 fn decimal(text: &str, values: &mut Values<'_>) {
-    if is_json_number(text) {
-        values.next().push_str(text);
-        return;
-    }
     let plain = text.strip_prefix('+').unwrap_or(text);
-    if let Ok(value) = plain.parse::<i64>() {
-        return values.number(value);
-    }
-    match plain.parse::<f64>() {
-        Ok(value) if value.is_finite() && !plain.contains(['i', 'I', 'n', 'N']) => {
-            values.real(true, value, value);
+    let is_plain = plain
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    match (plain.parse::<i64>(), plain.parse::<f64>()) {
+        (Ok(_), _) if is_json_number(text) => values.next().push_str(text),
+        (Ok(value), _) => values.number(value),
+        (Err(_), Ok(value)) if is_plain && is_held(plain, value) => {
+            if is_json_number(text) {
+                values.next().push_str(text);
+            } else {
+                values.real(true, value, value);
+            }
         }
-        Ok(_) | Err(_) => values.text(text),
+        (Err(_), _) => values.text(text),
     }
+}
+
+/// Whether a double is the number of `text`, as far as doubles go: neither infinite, nor zero for
+/// one that is not, nor an integer that has lost digits.
+fn is_held(text: &str, value: f64) -> bool {
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let is_zero = !mantissa.bytes().any(|byte| (b'1'..=b'9').contains(&byte));
+    let is_integer = mantissa.len() == text.len() && !text.contains('.');
+    value.is_finite() && (value != 0.0 || is_zero) && !is_integer
 }
 
 // RFC 8259 6.

@@ -119,10 +119,11 @@ impl PixelDeclaration {
         }
     }
 
-    /// Counts an item of the encapsulated pixel data. The first one is the basic offset table.
+    /// Counts an item of the encapsulated pixel data. The first one is the basic offset table; an
+    /// empty one holds no frame.
     pub(super) fn fragment(&mut self, length: u32) {
         if std::mem::replace(&mut self.has_table, true) {
-            self.fragments += 1;
+            self.fragments += u64::from(length > 0);
         } else if length > 0 {
             self.offsets = Some(u64::from(length) / 4);
         }

@@ -1,15 +1,14 @@
 //! Walks over the elements of a data set.
 
-use dicom_core::dictionary::DataDictionary;
 use dicom_core::{Tag, VR};
-use dicom_dictionary_std::StandardDataDictionary;
 
 use super::declared::PixelDeclaration;
 use super::head::{Head, LONGEST, PartialHead, SHORTEST};
 use super::verdict::{NotWhole, Tail};
-use crate::dicom::dataset::{ITEM, ITEM_END, MAX_DEPTH, PIXEL_DATA, SEQUENCE_END, Syntax};
+use crate::dicom::dataset::{
+    ITEM, ITEM_END, MAX_DEPTH, Order, PIXEL_DATA, SEQUENCE_END, Syntax, syntax_of_item,
+};
 use crate::dicom::transfer_syntax::Encoding;
-use crate::dicom::value_representation;
 
 #[derive(Debug)]
 pub(super) struct Elements {
@@ -19,8 +18,8 @@ pub(super) struct Elements {
     head: PartialHead,
     /// The remaining bytes of the current value.
     skip: u64,
-    /// The greatest tag so far at the top level.
-    last: Tag,
+    /// That of the top level.
+    order: Order,
     declared: PixelDeclaration,
     /// The bytes behind the data set, once that has ended.
     tail: Option<Tail>,
@@ -44,10 +43,10 @@ impl Elements {
     pub(super) fn new(encoding: Encoding) -> Self {
         Self {
             syntax: Syntax::of(encoding),
+            order: Order::new(encoding),
             open: Vec::new(),
             head: PartialHead::default(),
             skip: 0,
-            last: Tag(0, 0),
             declared: PixelDeclaration::default(),
             tail: None,
         }
@@ -114,7 +113,7 @@ impl Elements {
         match self.open.last() {
             None | Some(Level::Fragments) => self.syntax,
             Some(Level::Sequence(syntax)) => *syntax,
-            Some(Level::Item { syntax, is_fresh }) if *is_fresh => written(bytes, *syntax),
+            Some(Level::Item { syntax, is_fresh }) if *is_fresh => syntax_of_item(bytes, *syntax),
             Some(Level::Item { syntax, .. }) => *syntax,
         }
     }
@@ -141,32 +140,16 @@ impl Elements {
         match head.tag {
             ITEM_END | SEQUENCE_END => Ok(head.size),
             _ if head.is_item() => Err(NotWhole::StrayItem),
-            tag if self.is_foreign(tag, Some(head.vr)) => {
+            tag if self.order.is_foreign(tag, head.vr) => {
                 self.tail = Some(Tail::default());
                 Ok(0)
             }
             tag => {
-                self.last = self.last.max(tag);
+                self.order.pass(tag);
                 self.declared.element(tag, head.length);
                 self.begin(head, self.syntax)
             }
         }
-    }
-
-    /// Whether a tag cannot belong to an element here. Elements are sorted (PS3.5 7.1), and few
-    /// follow pixel data; a tag out of order must be in the dictionary or have a known
-    /// representation.
-    fn is_foreign(&self, tag: Tag, vr: Option<Option<VR>>) -> bool {
-        let (is_sorted, is_behind_pixels) = (tag >= self.last, self.last >= PIXEL_DATA);
-        let is_private = tag.group() % 2 == 1;
-        let is_known = match vr {
-            Some(vr) if self.syntax != Syntax::ImplicitLittle => vr.is_some(),
-            Some(_) | None if is_private => is_sorted || !is_behind_pixels,
-            Some(_) | None => StandardDataDictionary.by_tag(tag).is_some(),
-        };
-        // PS3.5 7.1: data sets do not contain groups 0000 and 0002.
-        let is_expected = is_sorted && !is_behind_pixels;
-        tag.group() == 0 || !(is_expected || is_known)
     }
 
     fn in_sequence(&mut self, head: &Head, syntax: Syntax) -> Result<usize, NotWhole> {
@@ -201,7 +184,7 @@ impl Elements {
     }
 
     fn in_fragments(&mut self, head: &Head) -> Result<usize, NotWhole> {
-        let is_top = self.open.len() == 1 && self.last == PIXEL_DATA;
+        let is_top = self.open.len() == 1 && self.order.last() == PIXEL_DATA;
         match (head.tag, head.length) {
             (ITEM, Some(length)) => {
                 if is_top {
@@ -259,38 +242,16 @@ impl Elements {
     /// Classifies the last bytes, which are fewer than the head of an element.
     fn rest(&self) -> Result<Tail, NotWhole> {
         let rest = self.head.bytes();
-        let is_padding = match rest {
-            // The first byte of a group in big endian, in nearly every case.
-            [0] => self.syntax != Syntax::ExplicitBig,
-            _ => rest.iter().all(|byte| *byte == 0),
+        // Behind fragments, the same bytes may be the head of another one.
+        let is_behind = match self.open.as_slice() {
+            [] => self.order.ends_before(rest),
+            _ => rest.iter().all(|byte| *byte == 0) || matches!(rest, b"\n" | b"\r\n"),
         };
-        let is_foreign = match *rest {
-            [b'\n'] | [b'\r', b'\n'] => true,
-            [a, b, c, d, ..] if rest.len() < SHORTEST && self.open.is_empty() => {
-                let tag = Tag(self.syntax.u16([a, b]), self.syntax.u16([c, d]));
-                let vr = rest.get(4..6).and_then(|vr| vr.first_chunk());
-                self.is_foreign(tag, vr.map(|vr| value_representation(*vr)))
-            }
-            _ => false,
-        };
-        if !is_padding && !is_foreign {
+        if !is_behind {
             return Err(NotWhole::HeadCut);
         }
         let mut tail = Tail::default();
         tail.add(rest);
         Ok(tail)
     }
-}
-
-/// The encoding of an item whose first element begins with these bytes. Some writers copy items in
-/// Implicit VR into data sets in Explicit VR: then a length is in place of the value
-/// representation.
-fn written(bytes: &[u8; LONGEST], syntax: Syntax) -> Syntax {
-    let [_, _, _, _, length @ .., _, _, _, _] = *bytes;
-    let is_length = matches!(length, [_, 0, 0, 0] | [0xFF, 0xFF, 0xFF, 0xFF]);
-    let is_delimiter = bytes.starts_with(&[0xFE, 0xFF]);
-    if syntax == Syntax::ExplicitLittle && is_length && !is_delimiter {
-        return Syntax::ImplicitLittle;
-    }
-    syntax
 }

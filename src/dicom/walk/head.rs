@@ -2,7 +2,7 @@
 
 use dicom_core::{Tag, VR};
 
-use crate::dicom::dataset::{Syntax, has_short_length};
+use crate::dicom::dataset::{HeadForm, ITEM, Syntax};
 use crate::dicom::value_representation;
 
 /// The longest head of an element.
@@ -11,7 +11,6 @@ pub(super) const LONGEST: usize = 12;
 /// The shortest head, and that of every item and delimiter (PS3.5 7.5).
 pub(super) const SHORTEST: usize = 8;
 
-const ITEMS: u16 = 0xFFFE;
 const UNDEFINED: u32 = 0xFFFF_FFFF;
 
 /// The head of an element, an item or a delimiter.
@@ -30,7 +29,7 @@ impl Head {
     pub(super) fn read(bytes: &[u8; LONGEST], syntax: Syntax) -> Self {
         let [t0, t1, t2, t3, l0, l1, l2, l3, rest @ ..] = *bytes;
         let tag = Tag(syntax.u16([t0, t1]), syntax.u16([t2, t3]));
-        let (vr, length, size) = match HeadForm::of([l0, l1], tag.group(), syntax) {
+        let (vr, length, size) = match HeadForm::of(tag.group(), [l0, l1, l2, l3], syntax) {
             HeadForm::Plain => (None, syntax.u32([l0, l1, l2, l3]), SHORTEST),
             HeadForm::Short => {
                 let length = syntax.u16([l2, l3]).into();
@@ -48,38 +47,12 @@ impl Head {
 
     /// Whether it is an item or a delimiter.
     pub(super) fn is_item(&self) -> bool {
-        self.tag.group() == ITEMS
+        self.tag.group() == ITEM.group()
     }
 
     /// The length of the head that begins with these bytes.
     pub(super) fn size(bytes: &[u8; LONGEST], syntax: Syntax) -> usize {
         Self::read(bytes, syntax).size
-    }
-}
-
-enum HeadForm {
-    /// A length of four bytes and no value representation.
-    Plain,
-    /// A value representation and a length of two bytes.
-    Short,
-    /// A value representation, two bytes that are reserved, and a length of four.
-    Long,
-}
-
-impl HeadForm {
-    fn of(vr: [u8; 2], group: u16, syntax: Syntax) -> Self {
-        if group == ITEMS || syntax == Syntax::ImplicitLittle {
-            return Self::Plain;
-        }
-        match value_representation(vr) {
-            Some(vr) if has_short_length(vr) => Self::Short,
-            Some(_) => Self::Long,
-            // PS3.5 7.1.2: future representations have the long form.
-            None if vr.iter().all(u8::is_ascii_uppercase) => Self::Long,
-            // Writers put blanks, question marks or NULs for an unknown representation, which they
-            // treat like text.
-            None => Self::Short,
-        }
     }
 }
 

@@ -6,10 +6,9 @@ use super::declared::ValueBuffer;
 use super::head::{Head, PartialHead, SHORTEST};
 use super::verdict::NotWhole;
 use crate::dicom::dataset::Syntax;
+use crate::dicom::part10;
 use crate::dicom::transfer_syntax::{Encoding, TransferSyntax};
 
-const PREAMBLE: usize = 128;
-const MAGIC: &[u8; 4] = b"DICM";
 /// The bytes of the group of the file meta information.
 const GROUP: [u8; 2] = [2, 0];
 const TRANSFER_SYNTAX_UID: Tag = Tag(0x0002, 0x0010);
@@ -19,8 +18,10 @@ const LONGEST_UID: usize = 64;
 /// group length is ignored.
 #[derive(Debug, Default)]
 pub(super) struct FileMeta {
-    /// The bytes of preamble and magic that have passed.
-    passed: usize,
+    /// The first bytes of the file: a preamble and `DICM`, unless they are missing.
+    first: Vec<u8>,
+    /// The encoding of its elements, once one has arrived.
+    syntax: Option<Syntax>,
     head: PartialHead,
     /// The remaining bytes of the current value.
     skip: u64,
@@ -32,7 +33,7 @@ pub(super) struct FileMeta {
 pub(super) struct DataSetStart<'b> {
     pub(super) encoding: Encoding,
     /// Its first bytes, which were read to detect it.
-    pub(super) group: [u8; 2],
+    pub(super) first: Vec<u8>,
     pub(super) rest: &'b [u8],
 }
 
@@ -40,9 +41,33 @@ impl FileMeta {
     /// Takes bytes, and returns the start of the data set once it is reached.
     pub(super) fn push<'b>(
         &mut self,
-        mut bytes: &'b [u8],
+        bytes: &'b [u8],
     ) -> Result<Option<DataSetStart<'b>>, NotWhole> {
-        bytes = self.pass_magic(bytes)?;
+        let missing = part10::START.saturating_sub(self.first.len());
+        let (first, rest) = bytes.split_at(missing.min(bytes.len()));
+        self.first.extend_from_slice(first);
+        let Some(head) = self.first.first_chunk().filter(|_| missing > 0) else {
+            return if missing > 0 {
+                Ok(None)
+            } else {
+                self.elements(bytes)
+            };
+        };
+        let start = part10::start_of_meta(head).ok_or(NotWhole::NotPart10)?;
+        let early = self.first[start..].to_vec();
+        let Some(found) = self.elements(&early)? else {
+            return self.elements(rest);
+        };
+        // Without a preamble, the data set may begin in the first bytes.
+        let first = [&found.first, found.rest].concat();
+        Ok(Some(DataSetStart {
+            encoding: found.encoding,
+            first,
+            rest,
+        }))
+    }
+
+    fn elements<'b>(&mut self, mut bytes: &'b [u8]) -> Result<Option<DataSetStart<'b>>, NotWhole> {
         loop {
             bytes = self.pass_value(bytes);
             if bytes.is_empty() {
@@ -56,25 +81,12 @@ impl FileMeta {
             {
                 return Ok(Some(DataSetStart {
                     encoding: self.encoding.ok_or(NotWhole::NoTransferSyntax)?,
-                    group: [a, b],
+                    first: vec![a, b],
                     rest: bytes,
                 }));
             }
             bytes = self.read_head(bytes)?;
         }
-    }
-
-    fn pass_magic<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], NotWhole> {
-        let passed = (PREAMBLE - self.passed.min(PREAMBLE)).min(bytes.len());
-        let (_preamble, bytes) = bytes.split_at(passed);
-        self.passed += passed;
-        let magic = &MAGIC[self.passed.saturating_sub(PREAMBLE)..];
-        let (found, rest) = bytes.split_at(magic.len().min(bytes.len()));
-        if !magic.starts_with(found) {
-            return Err(NotWhole::NotPart10);
-        }
-        self.passed += found.len();
-        Ok(rest)
     }
 
     fn pass_value<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
@@ -91,11 +103,13 @@ impl FileMeta {
     }
 
     fn read_head<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], NotWhole> {
-        let syntax = Syntax::ExplicitLittle;
         let mut rest = self.head.fill(bytes, SHORTEST);
         if self.head.len() < SHORTEST {
             return Ok(rest);
         }
+        let encoding = part10::encoding_of_meta(self.head.padded());
+        let encoding = encoding.unwrap_or(Encoding::ExplicitLittle);
+        let syntax = *self.syntax.get_or_insert(Syntax::of(encoding));
         let size = Head::size(self.head.padded(), syntax);
         rest = self.head.fill(rest, size);
         if self.head.len() == size {

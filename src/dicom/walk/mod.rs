@@ -73,7 +73,7 @@ impl Walk {
                     | Encoding::ExplicitLittle
                     | Encoding::ExplicitBig) => Stage::Plain(Elements::new(encoding)),
                 };
-                self.take(&start.group)?;
+                self.take(&start.first)?;
                 self.take(start.rest)
             }
             Stage::Plain(elements) => elements.push(bytes),

@@ -10,7 +10,7 @@ use crate::dicom::TransferSyntax;
 use crate::gateway::edge::conditional::EntityTag;
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::Locator;
-use crate::gateway::edge::response::{boundary, response};
+use crate::gateway::edge::response::{boundary, lasting_boundary, response};
 use crate::gateway::{Error, Gateway};
 use crate::present::Presented;
 use crate::present::parts::{self, Part, with_syntax};
@@ -40,7 +40,7 @@ impl Gateway {
                 let numbers: Vec<u32> = (1..=frames.count().min(most)).collect();
                 let list = Frames::of(&numbers).ok_or(Error::Internal)?;
                 return self
-                    .opened_frames(exchange, *opened, frames, &list, locator)
+                    .opened_frames(exchange, *opened, *frames, &list, locator)
                     .await;
             }
         };
@@ -59,8 +59,9 @@ impl Gateway {
             location: location.clone(),
             body,
         };
-        let presented = parts::single_part(boundary()?, OCTET_STREAM, part);
-        self.together(exchange, presented, &location, tag.as_ref())
+        let boundary = lasting_boundary(&location, &representation);
+        let presented = parts::single_part(boundary, OCTET_STREAM, part);
+        self.alone(exchange, presented, &location, tag.as_ref())
     }
 
     /// The values of all instances of a target. Instances without any are skipped.

@@ -7,7 +7,7 @@ use crate::derive::{FrameParts, InstanceFrames, SelectedInstance};
 use crate::gateway::edge::conditional::EntityTag;
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::Locator;
-use crate::gateway::edge::response::boundary;
+use crate::gateway::edge::response::{boundary, lasting_boundary};
 use crate::gateway::{Error, Gateway};
 use crate::instance::Instance;
 use crate::object;
@@ -53,9 +53,12 @@ impl Gateway {
         let stored = &opened.identity.transfer_syntax;
         let root = locator.base.root();
         let representation = format!("frames {numbers:?} {given:?} {stored} below {root}");
-        let tag = opened
-            .digest()
-            .map(|digest| EntityTag::made(digest, &representation));
+        // Stored bytes in a lasting wrapper are the same each time, so their tag is strong.
+        let is_exact = is_one && given.is_as_stored;
+        let tag = opened.digest().map(|digest| {
+            let tag = EntityTag::made(digest, &representation);
+            if is_exact { tag.strong() } else { tag }
+        });
         if let Some(unchanged) = self.unchanged(exchange, &location, tag.as_ref())? {
             return Ok(unchanged);
         }
@@ -71,12 +74,13 @@ impl Gateway {
             };
             return self.alone(exchange, presented, &location, tag.as_ref());
         }
-        let (boundary, media_type) = (boundary()?, parts.media_type().to_owned());
-        let presented = if is_one {
-            parts::single_part(boundary, &media_type, first)
-        } else {
-            parts::multipart(boundary, &media_type, Some(first), parts.patient())
-        };
+        let media_type = parts.media_type().to_owned();
+        if is_one {
+            let boundary = lasting_boundary(&location, &representation);
+            let presented = parts::single_part(boundary, &media_type, first);
+            return self.alone(exchange, presented, &location, tag.as_ref());
+        }
+        let presented = parts::multipart(boundary()?, &media_type, Some(first), parts.patient());
         self.together(exchange, presented, &location, tag.as_ref())
     }
 }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 
 use crate::body::{self, Body};
 use crate::budget::Share;
-use crate::derive::{Context, SelectedInstances, described};
+use crate::derive::{Context, SelectedInstances, described, described_or_named};
 use crate::dicom::TransferSyntaxes;
 use crate::gateway::dicomweb::metadata_format;
 use crate::gateway::edge::conditional::{self, EntityTag};
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::Locator;
-use crate::gateway::edge::response::{accepts_gzip, response, state_coding};
+use crate::gateway::edge::response::{accepts_gzip, response, state_coding, warn};
 use crate::gateway::{Error, Gateway};
 use crate::instance::{Instance, Instances};
 use crate::present::Presented;
@@ -73,12 +73,20 @@ impl Gateway {
                 (retrieval.instances, retrieval.missing)
             }
         };
-        let root = locator.base.root().to_owned();
-        let presented = described_all(selected.context, instances, representation, root).await?;
+        let (presented, is_read) =
+            described_all(selected.context, instances, representation, locator).await?;
         let mut response = response(presented, missing, &location)?;
-        self.permit_caching(&mut response, missing);
+        if is_read {
+            self.permit_caching(&mut response, missing);
+        } else {
+            warn(
+                &mut response,
+                "1 instance cannot be read: its metadata name it only",
+            )?;
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
         state_coding(&mut response, gzip);
-        if missing != Missing::Nothing {
+        if missing != Missing::Nothing || !is_read {
             return Ok(response);
         }
         Ok(conditional::whole(
@@ -106,33 +114,32 @@ impl Representation {
     }
 }
 
-/// The metadata of instances, read here. Those of the first are read before the response begins, so
-/// that its fault still has a status.
+/// The metadata of instances, read here, and whether the first one could be read: that is done
+/// before the response begins, so that its fault still has a status.
 async fn described_all(
     context: Arc<Context>,
     mut instances: Instances,
     representation: Representation,
-    root: String,
-) -> Result<Presented, Error> {
+    locator: &Locator,
+) -> Result<(Presented, bool), Error> {
     let first = instances.next().await?.ok_or(body::Error::Missing(1))?;
-    let first = described(&context, first).await?;
+    let first = match locator.target {
+        Target::Instance(..) => described(&context, first).await?,
+        Target::Study(_) | Target::Series(..) => described_or_named(&context, first).await?,
+    };
+    let is_read = first.is_read;
     let context = context.patient();
     let describing = move |instance: Instance| {
         let context = Arc::clone(&context);
-        async move { Ok(described(&context, instance).await?) }
+        async move { Ok(described_or_named(&context, instance).await?) }
     };
     let format = metadata_format(representation.form, representation.gzip)?;
     let view = View {
-        root,
+        root: locator.base.root().to_owned(),
         include: representation.include,
     };
-    Ok(metadata::metadata(
-        Some(first),
-        instances,
-        describing,
-        format,
-        view,
-    ))
+    let presented = metadata::metadata(Some(first), instances, describing, format, view);
+    Ok((presented, is_read))
 }
 
 /// Metadata that sources have described.

@@ -66,6 +66,15 @@ impl EntityTag {
         }
     }
 
+    /// The same for a representation whose bytes are always the same.
+    #[must_use]
+    pub(crate) fn strong(self) -> Self {
+        Self {
+            is_weak: false,
+            ..self
+        }
+    }
+
     fn quoted(&self) -> String {
         format!("\"{}\"", self.opaque)
     }

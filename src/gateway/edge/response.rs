@@ -5,6 +5,7 @@ use http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, VARY, WARNING,
 };
 use http::{HeaderMap, Response, StatusCode};
+use sha2::{Digest, Sha256};
 
 use crate::body::Body;
 use crate::gateway::Error;
@@ -146,6 +147,19 @@ pub(crate) fn state_coding(response: &mut Response<Body>, gzip: bool) {
 pub(crate) fn boundary() -> Result<Boundary, Error> {
     let random = random::bytes().map_err(|_no_random| Error::Internal)?;
     Ok(Boundary::from_random(random))
+}
+
+/// A boundary that is the same each time, so that ranges of several answers fit together. The bytes
+/// of an instance cannot contain it by chance, and whoever makes them on purpose harms them alone.
+pub(crate) fn lasting_boundary(location: &str, representation: &str) -> Boundary {
+    let mut hash = Sha256::new();
+    for part in [location, "\0", representation] {
+        hash.update(part.as_bytes());
+    }
+    let hash: [u8; 32] = hash.finalize().into();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    Boundary::from_random(bytes)
 }
 
 /// The fields that keep browsers from guessing and from telling others.

@@ -321,7 +321,7 @@ mod tests {
     fn stops_at_the_first_fault_and_says_where() {
         for (json, what, path) in [
             (
-                r#"[{"uid":"1.2"},{"uid":"1.02"},{"uid":"1.4"}]"#,
+                r#"[{"uid":"1.2"},{"uid":"1..2"},{"uid":"1.4"}]"#,
                 "series instance uid",
                 "[1].uid",
             ),

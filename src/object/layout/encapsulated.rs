@@ -5,11 +5,11 @@ use dicom_core::Tag;
 
 use super::super::Error;
 use super::super::reader::Reader;
-use super::super::skim::{Large, Skimmed, plain};
+use super::super::skim::{Large, Skimmed, fragment, plain};
 use super::{Encapsulated, Span};
 use crate::body::{self, Body};
-use crate::dicom::dataset::{self, Element, Head};
-use crate::dicom::{Encoding, TransferSyntax};
+use crate::dicom::TransferSyntax;
+use crate::dicom::dataset::Element;
 use crate::pixels::Geometry;
 
 const EXTENDED_OFFSET_TABLE: Tag = Tag(0x7FE0, 0x0001);
@@ -39,7 +39,7 @@ impl Skimmed {
             .skip(large.offset.saturating_sub(reader.position()))
             .await?;
         let mut table = Vec::new();
-        let head = item(&mut reader)
+        let head = fragment(&mut reader)
             .await?
             .ok_or(Error::Pixels("no offset table"))?;
         // A.4: 32-bit offsets, one for each frame, or an empty table.
@@ -55,7 +55,7 @@ impl Skimmed {
                 start: first,
                 end: None,
             }];
-            return Ok(Encapsulated { spans });
+            return Ok(Encapsulated { first, spans });
         }
         let mut fragments = Fragments::new(reader, &self.transfer_syntax, room);
         let basic = offsets(&table);
@@ -69,14 +69,10 @@ impl Skimmed {
             // A table is false from the second frame on if its writer counted otherwise.
             let second = spans.get(1).map_or(first, |span| span.start);
             if fragments.begins_at(second).await? {
-                return Ok(Encapsulated { spans });
+                return Ok(Encapsulated { first, spans });
             }
         }
-        let fragments = fragments.walk(None).await?;
-        match geometry.frames {
-            Some(frames) => fragments.of(frames),
-            None => fragments.begun_or_all(),
-        }
+        fragments.counted(geometry.frames).await
     }
 
     /// The Extended Offset Table (7FE0,0001), unless it was too large to be kept.
@@ -93,29 +89,128 @@ impl Skimmed {
     }
 }
 
-/// The bytes of a compressed frame: its fragments without their item heads.
-#[must_use]
-pub fn compressed_frame(body: Body, span: Span) -> Body {
-    Body::generate(None, move |out| async move {
-        let mut reader = Reader::new(body);
-        reader.skip(span.start).await?;
-        loop {
-            if span.end.is_some_and(|end| reader.position() >= end) {
-                return Ok(());
-            }
-            let broken = |_| body::Error::Malformed("a fragment is malformed");
-            let Some(length) = item(&mut reader).await.map_err(broken)? else {
-                return Ok(());
-            };
-            let mut left = u64::from(length);
-            while left > 0 {
-                let bytes = reader.next(left).await?;
-                let bytes = bytes.ok_or(body::Error::Truncated)?;
-                left -= bytes.remaining() as u64;
-                out.emit(bytes).await?;
-            }
+/// Finds the frames without the offset table, which is false. `first` is the offset of the first
+/// fragment in `body`.
+///
+/// # Errors
+/// [`Error::Pixels`] if fragments cannot be assigned to frames.
+pub async fn recounted(
+    body: Body,
+    first: u64,
+    frames: Option<u32>,
+    transfer_syntax: &TransferSyntax,
+) -> Result<Encapsulated, Error> {
+    let mut reader = Reader::new(body);
+    reader.skip(first).await?;
+    let room = frames.unwrap_or(MOST_COUNTED);
+    let mut fragments = Fragments::new(reader, transfer_syntax, room);
+    fragments.counted(frames).await
+}
+
+/// The bytes of a compressed frame: its fragments without their item heads. The head of the first
+/// one is read before, because offset tables may be false.
+///
+/// # Errors
+/// [`Error::Offsets`] if the frame does not begin with a fragment, or its first fragment extends
+/// beyond its end.
+pub async fn compressed_frame(body: Body, span: Span) -> Result<FirstFragment, Error> {
+    let all = body.length();
+    let mut reader = Reader::new(body);
+    let skipped = reader.skip(span.start).await;
+    let first = match skipped {
+        Ok(()) => fragment(&mut reader).await,
+        Err(error) => Err(error.into()),
+    };
+    let length = match first {
+        Ok(Some(length)) => length,
+        // A table may lead beyond the end of a whole instance.
+        Ok(None) | Err(Error::Pixels(_) | Error::Body(body::Error::Truncated)) => {
+            return Err(Error::Offsets);
         }
+        Err(error) => return Err(error),
+    };
+    let end = reader.position() + u64::from(length);
+    if span.end.is_some_and(|last| end > last) {
+        return Err(Error::Offsets);
+    }
+    // Of the last frame: the delimiter, or nothing, is left of the instance.
+    let is_last = span.end.is_none() && [end, end + ITEM_HEAD].map(Some).contains(&all);
+    Ok(FirstFragment {
+        length,
+        is_whole: span.end == Some(end) || is_last,
+        span,
+        reader,
     })
+}
+
+/// A compressed frame whose first fragment is next.
+#[derive(Debug)]
+pub struct FirstFragment {
+    /// The length of the fragment.
+    length: u32,
+    /// Whether it is the whole frame by the offset table.
+    is_whole: bool,
+    span: Span,
+    reader: Reader,
+}
+
+impl FirstFragment {
+    /// Whether the offset table says that there are more, whose heads are to be checked.
+    #[must_use]
+    pub fn is_first_of_many(&self) -> bool {
+        !self.is_whole && self.span.end.is_some()
+    }
+
+    /// Skips the frame, and checks that its fragments end where the next frame begins.
+    ///
+    /// # Errors
+    /// [`Error::Offsets`] if they do not.
+    pub async fn check(mut self) -> Result<(), Error> {
+        let mut length = u64::from(self.length);
+        loop {
+            self.reader.skip(length).await?;
+            match self.span.end {
+                Some(end) if self.reader.position() < end => {}
+                Some(end) if self.reader.position() == end => return Ok(()),
+                Some(_) | None => return Err(Error::Offsets),
+            }
+            length = match fragment(&mut self.reader).await {
+                Ok(Some(length)) => length.into(),
+                Ok(None) | Err(Error::Pixels(_)) => return Err(Error::Offsets),
+                Err(error) => return Err(error),
+            };
+        }
+    }
+
+    /// The bytes of the frame.
+    #[must_use]
+    pub fn into_body(self) -> Body {
+        let Self {
+            length,
+            is_whole,
+            span,
+            mut reader,
+        } = self;
+        let known = is_whole.then(|| u64::from(length));
+        Body::generate(known, move |out| async move {
+            let mut left = u64::from(length);
+            loop {
+                while left > 0 {
+                    let bytes = reader.next(left).await?;
+                    let bytes = bytes.ok_or(body::Error::Truncated)?;
+                    left -= bytes.remaining() as u64;
+                    out.emit(bytes).await?;
+                }
+                if is_whole || span.end.is_some_and(|end| reader.position() >= end) {
+                    return Ok(());
+                }
+                match fragment(&mut reader).await? {
+                    Some(length) => left = length.into(),
+                    None => return Ok(()),
+                }
+            }
+        })
+    }
 }
 
 fn offsets(table: &[u8]) -> Option<Vec<u64>> {
@@ -145,6 +240,8 @@ fn spans_of(first: u64, offsets: &[u64], frames: u32) -> Option<Vec<Span>> {
 /// to the next start of a codestream.
 struct Fragments {
     reader: Reader,
+    /// The offset of the first one.
+    begin: u64,
     transfer_syntax: TransferSyntax,
     /// All of them, those that are not empty, and those that begin a codestream.
     all: Starts,
@@ -158,6 +255,7 @@ struct Fragments {
 impl Fragments {
     fn new(reader: Reader, transfer_syntax: &TransferSyntax, most: u32) -> Self {
         Self {
+            begin: reader.position(),
             reader,
             transfer_syntax: transfer_syntax.clone(),
             all: Starts::of(most),
@@ -172,7 +270,7 @@ impl Fragments {
     async fn walk(&mut self, until: Option<u64>) -> Result<&Self, Error> {
         while !self.is_whole && until.is_none_or(|until| self.last < Some(until)) {
             let start = self.reader.position();
-            let Some(length) = item(&mut self.reader).await? else {
+            let Some(length) = fragment(&mut self.reader).await? else {
                 self.last = Some(start);
                 self.is_whole = true;
                 break;
@@ -196,6 +294,15 @@ impl Fragments {
         self.walk(Some(offset)).await?;
         let is_last = self.last == Some(offset) && !self.is_whole;
         Ok(is_last || self.all.first.binary_search(&offset).is_ok())
+    }
+
+    /// The frames, of which there are so many, if that is known.
+    async fn counted(&mut self, frames: Option<u32>) -> Result<Encapsulated, Error> {
+        let all = self.walk(None).await?;
+        match frames {
+            Some(frames) => all.of(frames),
+            None => all.begun_or_all(),
+        }
     }
 
     /// The frames, of which there are so many.
@@ -226,6 +333,7 @@ impl Fragments {
             end: Some(end),
         });
         Ok(Encapsulated {
+            first: self.begin,
             spans: spans.collect(),
         })
     }
@@ -263,23 +371,5 @@ fn begins_codestream(bytes: &[u8], transfer_syntax: &TransferSyntax) -> bool {
             matches!(bytes, [1..=15, 0, 0, 0, 64, 0, 0, 0, ..])
         }
         _ => bytes.starts_with(&[0xFF, 0xD8, 0xFF]) || bytes.starts_with(&[0xFF, 0x4F, 0xFF, 0x51]),
-    }
-}
-
-/// The length of the next item; `None` at the delimiter, or at the end of a file without one. Item
-/// heads are little endian.
-async fn item(reader: &mut Reader) -> Result<Option<u32>, Error> {
-    if !reader.fill(8).await? {
-        if reader.here().is_empty() {
-            return Ok(None);
-        }
-        return Err(dataset::Error::Truncated.into());
-    }
-    let head = Head::read(reader.here(), Encoding::ExplicitLittle)?;
-    reader.skip(head.size as u64).await?;
-    match head.length {
-        _ if head.is_delimiter() => Ok(None),
-        Some(length) if head.is_item() => Ok(Some(length)),
-        Some(_) | None => Err(Error::Pixels("fragments hold something other than items")),
     }
 }

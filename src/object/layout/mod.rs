@@ -13,7 +13,7 @@ use crate::dicom::dataset::{DataSet, Element};
 use crate::dicom::json::{implicit_vr, width};
 use crate::pixels::Geometry;
 
-pub use encapsulated::compressed_frame;
+pub use encapsulated::{compressed_frame, recounted};
 pub use native::{native_frame, swapped};
 
 /// Pixel Data.
@@ -50,6 +50,8 @@ pub struct Native {
 /// Compressed frames, each in one or several items.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encapsulated {
+    /// The offset of the first fragment.
+    pub first: u64,
     /// The items of each frame.
     pub spans: Vec<Span>,
 }

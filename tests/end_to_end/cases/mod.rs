@@ -47,10 +47,12 @@ impl Instances {
 
     /// Asks for a sub-resource, `""` for the instance itself.
     async fn get(&self, number: u32, rest: &str, accept: &str) -> Answer {
+        self.get_with(number, rest, &[("accept", accept)]).await
+    }
+
+    async fn get_with(&self, number: u32, rest: &str, fields: &[(&str, &str)]) -> Answer {
         let uid = format!("2.25.79.{number}");
         let path = format!("studies/{uid}.1/series/{uid}.2/instances/{uid}.3{rest}");
-        self.rig
-            .get(&format!("{}{path}", self.root), &[("accept", accept)])
-            .await
+        self.rig.get(&format!("{}{path}", self.root), fields).await
     }
 }

@@ -305,7 +305,7 @@ async fn what_is_not_in_the_grammar_is_refused_and_goes_nowhere() {
         "homeCommunityId/{h}/RetrieveLocationUID/{r}/studies/{s}%2F..%2F..",
         "homeCommunityId/{h}/RetrieveLocationUID/{r}/studies/{s}%252F..",
         "homeCommunityId/{h}/RetrieveLocationUID/{r}/studies/{s}%0d%0ahost:%20x",
-        "homeCommunityId/{h}/RetrieveLocationUID/{r}/studies/01.2",
+        "homeCommunityId/{h}/RetrieveLocationUID/{r}/studies/1..2",
         "homeCommunityId/{h}/RetrieveLocationUID/{r}/studies/*",
         "homeCommunityId/{h}/RetrieveLocationUID/{r}/studies?StudyInstanceUID={s}",
         "homeCommunityId/{h}/RetrieveLocationUID/{r}/studies/{s}/series",

@@ -16,7 +16,7 @@ async fn options_that_cannot_be_read_are_refused() {
     for (query, status) in [
         ("series=1.2.3.99", 422),
         ("series=", 400),
-        ("series=1.02", 400),
+        ("series=1..2", 400),
         ("series=..%2f", 400),
         ("serie=1.2", 400),
         ("homeCommunityId=x", 400),
@@ -95,7 +95,7 @@ async fn what_is_no_manifest_is_refused_with_a_sentence() {
 #[tokio::test]
 async fn identifiers_that_are_none_are_refused() {
     let rig = rig();
-    for bad in ["1.02.3", "x", "1..2", "../../etc/passwd", &"1.2".repeat(30)] {
+    for bad in ["1.x.3", "x", "1..2", "../../etc/passwd", &"1.2".repeat(30)] {
         for pointer in [
             "/entry/0/resource/identifier/0/value",
             "/entry/0/resource/series/0/uid",

@@ -232,7 +232,6 @@ fn an_absent_sequence_has_no_items() {
 #[test]
 fn refuses_what_breaks_the_structure() {
     let stray_item = element(ITEM, b"--", b"", LITTLE);
-    let stray_end = element(ITEM_END, b"--", b"", LITTLE);
     let no_item = element(CODES, b"SQ", &name("AB", LITTLE), LITTLE);
     let open_text = undefined(LAST, b"UT", b"", SEQUENCE_END, LITTLE);
     let too_long_inside = {
@@ -241,17 +240,94 @@ fn refuses_what_breaks_the_structure() {
         let item = element(ITEM, b"--", &inner, LITTLE);
         [element(CODES, b"SQ", &item, LITTLE), name("CDEF", LITTLE)].concat()
     };
-    let no_vr = [&[8, 0, 5, 0][..], b"\0\0\0\0"].concat();
-    for bytes in [
-        stray_item,
-        stray_end,
-        no_item,
-        open_text,
-        too_long_inside,
-        no_vr,
-    ] {
+    for bytes in [stray_item, no_item, open_text, too_long_inside] {
         let check = DataSet::new(&bytes, LITTLE).check();
         assert!(matches!(check, Err(Error::Malformed(_))), "{bytes:?}");
+    }
+}
+
+#[test]
+fn odd_value_representations_have_a_short_length() {
+    for vr in [b"  ", b"??", b"--", b"\0\0", b"us", b"U ", b" S", b"RE"] {
+        let odd = [&[0x28, 0, 0x20, 1][..], vr, &[2, 0, 7, 0]].concat();
+        let bytes = [odd, name("AB", LITTLE)].concat();
+        let set = DataSet::new(&bytes, LITTLE);
+        assert_eq!(set.check(), Ok(()), "{vr:?}");
+        let element = set.elements().next().expect("one").expect("an element");
+        assert_eq!((element.vr(), element.bytes()), (None, &[7, 0][..]));
+        assert_eq!(set.text(NAME), Some(&b"AB"[..]), "{vr:?}");
+    }
+    // PS3.5 7.1.2: a representation of the future has the long form.
+    let future = [&[0x28, 0, 0x20, 1][..], b"ZZ\0\0", &[2, 0, 0, 0, 7, 0]].concat();
+    let set = DataSet::new(&future, LITTLE);
+    assert_eq!(set.elements().count(), 1);
+}
+
+#[test]
+fn delimiters_stand_where_they_are_not_needed_and_are_missing_where_they_are() {
+    let end = |tag| element(tag, b"--", b"", LITTLE);
+    let code = || name("AB", LITTLE);
+    let whole = element(ITEM, b"--", &code(), LITTLE);
+    let open = || [header(ITEM, b"--", 0xFFFF_FFFF, LITTLE), code()].concat();
+    let with_length = |value: &[u8]| element(CODES, b"SQ", value, LITTLE);
+    let without = |value: &[u8]| {
+        let head = header(CODES, b"SQ", 0xFFFF_FFFF, LITTLE);
+        [&head[..], value, &end(SEQUENCE_END)].concat()
+    };
+    for (items, bytes) in [
+        (1, with_length(&[whole.clone(), end(SEQUENCE_END)].concat())),
+        (0, with_length(&end(SEQUENCE_END))),
+        (1, with_length(&[whole.clone(), end(ITEM_END)].concat())),
+        (
+            1,
+            with_length(&[open(), end(ITEM_END), end(SEQUENCE_END)].concat()),
+        ),
+        (1, [with_length(&whole), end(SEQUENCE_END)].concat()),
+        (
+            1,
+            with_length(&element(
+                ITEM,
+                b"--",
+                &[code(), end(ITEM_END)].concat(),
+                LITTLE,
+            )),
+        ),
+        (1, without(&[whole.clone(), end(ITEM_END)].concat())),
+        (1, without(&open())),
+        (2, without(&[open(), open()].concat())),
+    ] {
+        let bytes = [bytes, element(LAST, b"UT", b"LAST", LITTLE)].concat();
+        let set = DataSet::new(&bytes, LITTLE);
+        assert_eq!(set.check(), Ok(()), "{bytes:02X?}");
+        let names: Vec<_> = set
+            .items(CODES)
+            .map(|item| item.expect("an item").text(NAME).map(<[u8]>::to_vec))
+            .collect();
+        assert_eq!(names, vec![Some(b"AB".to_vec()); items], "{bytes:02X?}");
+        assert_eq!(set.text(LAST), Some(&b"LAST"[..]), "{bytes:02X?}");
+    }
+}
+
+#[test]
+fn the_items_of_an_unknown_element_are_implicit_unless_they_are_explicit() {
+    for (inner, vr) in [
+        (LITTLE, b"UN"),
+        (Encoding::ImplicitLittle, b"UN"),
+        (Encoding::ImplicitLittle, b"SQ"),
+    ] {
+        for length in [0xFFFF_FFFF, name("AB", inner).len() as u32] {
+            let mut bytes = header(UNKNOWN, vr, 0xFFFF_FFFF, LITTLE);
+            bytes.extend(header(ITEM, b"--", length, LITTLE));
+            bytes.extend(name("AB", inner));
+            if length == 0xFFFF_FFFF {
+                bytes.extend(element(ITEM_END, b"--", b"", LITTLE));
+            }
+            bytes.extend(element(SEQUENCE_END, b"--", b"", LITTLE));
+            let set = DataSet::new(&bytes, LITTLE);
+            assert_eq!(set.check(), Ok(()), "{inner:?} {length}");
+            let item = set.items(UNKNOWN).next().expect("one").expect("an item");
+            assert_eq!(item.text(NAME), Some(&b"AB"[..]), "{inner:?} {length}");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
 use super::*;
-use crate::dicom::TransferSyntax;
+use crate::dicom::{TransferSyntax, part10};
 
 const IMPLICIT: &str = TransferSyntax::IMPLICIT_VR_LITTLE_ENDIAN;
 const EXPLICIT: &str = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN;
@@ -342,8 +342,36 @@ fn the_last_delimiter_may_be_missing_once_all_fragments_are_there() {
 }
 
 #[test]
+fn an_empty_fragment_is_no_frame() {
+    let start = || Set::new(JPEG).named().described(b"3 ");
+    let whole = start().fragments(&[10, 20, 30, 0]).file();
+    assert_eq!(walked(&whole), Ok(NOTHING));
+    let cut = start().fragments(&[10, 20, 0]).file();
+    assert_eq!(walked(&cut), Err(NotWhole::SequenceCut));
+}
+
+#[test]
+fn the_preamble_may_be_missing_and_the_file_meta_information_implicit() {
+    for syntax in SYNTAXES {
+        let file = Set::new(syntax).named().nested().pixels().file();
+        let mut uid = syntax.as_bytes().to_vec();
+        uid.resize(uid.len().next_multiple_of(2), 0);
+        let meta = Set::new(IMPLICIT).element(0x0002_0010, b"UI", &uid).bytes;
+        let data_set = part10::Meta::read(&file).expect("a file").end;
+        let implicit = [&file[..132], &meta, &file[data_set..]].concat();
+        for bytes in [&file[128..], &file[132..], &implicit] {
+            for size in [1, 7, 131, 133, bytes.len()] {
+                assert_eq!(in_chunks(bytes, size), Ok(NOTHING), "{syntax} by {size}");
+            }
+            let cut = &bytes[..bytes.len() - 1];
+            assert!(walked(cut).is_err(), "{syntax}");
+        }
+    }
+}
+
+#[test]
 fn odd_value_representations_have_a_short_length() {
-    for vr in [b"  ", b"??", b"--", b"\0\0", b"us", b"U ", b" S"] {
+    for vr in [b"  ", b"??", b"--", b"\0\0", b"us", b"U ", b" S", b"RE"] {
         let start = Set::new(EXPLICIT).named();
         let set = start.element(0x0028_0120, vr, &[1, 2]).pixels();
         let file = set.file();
@@ -376,6 +404,7 @@ fn sequences_are_read_however_they_are_written() {
         item(item(open(b"SQ"), &code), &code).end(SEQUENCE_END),
         // UN of undefined length, and a copy out of an implicit data set.
         item(open(b"UN"), &implicit).end(ITEM_END).end(SEQUENCE_END),
+        item(open(b"UN"), &code).end(ITEM_END).end(SEQUENCE_END),
         item(open(b"SQ"), &implicit).end(ITEM_END).end(SEQUENCE_END),
         item(open(b"SQ"), &[]).end(ITEM_END).end(SEQUENCE_END),
         open(b"SQ").end(SEQUENCE_END),

@@ -182,7 +182,7 @@ fn refuses_an_index_with_holes() {
             uid("study instance uid", ".identifier"),
         ),
         (
-            with(&format!("{SERIES}/uid"), json!("1.02")),
+            with(&format!("{SERIES}/uid"), json!("1..2")),
             uid("series instance uid", ".series[0].uid"),
         ),
         (
