@@ -67,7 +67,7 @@ pub(in crate::dicom) fn has_short_length(vr: VR) -> bool {
     )
 }
 
-/// The encoding of an item whose first element begins with `head`; see [`syntax_of_item`].
+/// The encoding of an item whose first element begins with `head`.
 #[must_use]
 pub fn encoding_of_item(head: &[u8], around: Encoding) -> Encoding {
     let syntax = Syntax::of(around);
