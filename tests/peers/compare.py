@@ -254,6 +254,9 @@ def rewritten(name, root, entry, ds):
     report["rewritten"] += 1
 
 
+MAY_LEAVE_AS_STORED = {f"1.2.840.10008.1.2.4.{last}" for last in ("50", "51", "81", "91", "203")}
+
+
 # What is compressed comes decoded, as a whole file, to whom takes Explicit VR Little Endian only.
 def transcoded(name, root, entry, ds):
     syntax = ds.file_meta.TransferSyntaxUID
@@ -264,6 +267,14 @@ def transcoded(name, root, entry, ds):
         report["not_compared"].append(f"{name}: transcoded: {status} {json.loads(body).get('detail', '')}")
         return
     theirs = dcmread(BytesIO(body))
+    # PS3.18 8.7.3.4, note 2: what is lossy and cannot be decoded leaves as it is stored.
+    if theirs.file_meta.TransferSyntaxUID == syntax and syntax in MAY_LEAVE_AS_STORED:
+        refused = f"{name}: decoded: 422"
+        is_refused = any(line.startswith(refused) for line in report["not_compared"])
+        if not is_refused or theirs.PixelData != ds.PixelData:
+            return differ(name, "transcoded", "as stored", "decoded")
+        report["not_compared"].append(f"{name}: transcoded: as stored")
+        return
     if theirs.file_meta.TransferSyntaxUID != "1.2.840.10008.1.2.1":
         return differ(name, "transcoded into", theirs.file_meta.TransferSyntaxUID, "Explicit VR Little Endian")
     made_anew = {0x00280004, 0x00280006, 0x7FE00001, 0x7FE00002, 0x7FE00003, 0x7FE00010}
