@@ -69,6 +69,27 @@ impl PatientId {
         Some(id)
     }
 
+    /// An identifier as its attributes tell it: Patient ID, Universal Entity ID, and the names
+    /// besides, Local Namespace Entity ID and Issuer of Patient ID. A name may be an OID or a URI.
+    #[must_use]
+    pub fn of_attributes(
+        value: &str,
+        universal: Option<&str>,
+        names: [Option<&str>; 2],
+    ) -> Option<Self> {
+        let mut id = Self::new(value, None)?;
+        let issuer = |text| text_of(text).map(|text| without_prefix(&text).to_lowercase());
+        id.universal = universal.and_then(issuer).map(Into::into);
+        for name in names.into_iter().flatten().filter_map(issuer) {
+            if id.universal.is_none() && is_universal(&name) {
+                id.universal = Some(name.into());
+            } else {
+                id.local.push(name.into());
+            }
+        }
+        Some(id)
+    }
+
     fn has_issuer(&self) -> bool {
         self.universal.is_some() || !self.local.is_empty()
     }
@@ -197,27 +218,15 @@ impl<'a> PatientElements<'a> {
     }
 
     fn id(&self, set: &DataSet<'_>) -> Option<PatientId> {
-        let mut id = PatientId::new(&decoded(self.id, set)?, None)?;
         let item = self.qualifiers.and_then(|element| element.items().next());
         let qualifiers = item.and_then(Result::ok);
-        let qualifier = |tag| {
-            let element = qualifiers.as_ref()?.element(tag);
-            decoded(element, set)
-        };
-        let universal = qualifier(UNIVERSAL_ENTITY_ID).and_then(|issuer| text_of(&issuer));
-        id.universal = universal.map(|issuer| without_prefix(&issuer).to_lowercase().into());
-        for name in [qualifier(LOCAL_NAMESPACE), decoded(self.label, set)] {
-            let Some(name) = name.as_deref().and_then(text_of) else {
-                continue;
-            };
-            let name = without_prefix(&name).to_lowercase();
-            if id.universal.is_none() && is_universal(&name) {
-                id.universal = Some(name.into());
-            } else {
-                id.local.push(name.into());
-            }
-        }
-        Some(id)
+        let qualifier = |tag| decoded(qualifiers.as_ref()?.element(tag), set);
+        let local = [qualifier(LOCAL_NAMESPACE), decoded(self.label, set)];
+        PatientId::of_attributes(
+            &decoded(self.id, set)?,
+            qualifier(UNIVERSAL_ENTITY_ID).as_deref(),
+            local.each_ref().map(Option::as_deref),
+        )
     }
 }
 

@@ -14,17 +14,7 @@ struct Attributes {
     #[serde(rename = "00100024", default)]
     qualifiers: Values<Qualifiers>,
     #[serde(rename = "00101002", default)]
-    others: Values<Other>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Other {
-    #[serde(rename = "00100020", default)]
-    id: Values<String>,
-    #[serde(rename = "00100021", default)]
-    label: Values<String>,
-    #[serde(rename = "00100024", default)]
-    qualifiers: Values<Qualifiers>,
+    others: Values<Attributes>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,35 +39,33 @@ impl<T> Default for Values<T> {
 
 /// The patient that the metadata of one instance name; `None` if they cannot be read.
 pub(crate) fn patient_of(json: &[u8]) -> Option<PatientIds> {
-    let Attributes {
-        id,
-        label,
-        qualifiers,
-        others,
-    } = serde_json::from_slice(json).ok()?;
-    let first = Other {
-        id,
-        label,
-        qualifiers,
-    };
-    let all = [first].into_iter().chain(others.values);
-    let ids: Vec<_> = all.filter_map(|one| one.id()).collect();
+    let patient: Attributes = serde_json::from_slice(json).ok()?;
+    let all = [&patient].into_iter().chain(&patient.others.values);
+    let ids: Vec<_> = all.filter_map(Attributes::id).collect();
     Some(ids.into())
 }
 
-impl Other {
+impl Attributes {
     fn id(&self) -> Option<PatientId> {
-        let qualifiers = self.qualifiers.values.first();
-        let universal = qualifiers.and_then(|item| item.universal.values.first());
-        let local = qualifiers.and_then(|item| item.local.values.first());
-        let issuer = universal.or(local).or(self.label.values.first());
-        PatientId::new(self.id.values.first()?, issuer.map(String::as_str))
+        let item = self.qualifiers.values.first();
+        PatientId::of_attributes(
+            self.id.first()?,
+            item.and_then(|item| item.universal.first()),
+            [item.and_then(|item| item.local.first()), self.label.first()],
+        )
+    }
+}
+
+impl Values<String> {
+    fn first(&self) -> Option<&str> {
+        self.values.first().map(String::as_str)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::Comparison;
 
     #[test]
     fn metadata_name_their_patient_as_instances_do() {
@@ -91,5 +79,23 @@ mod tests {
         assert_eq!(patient_of(json), Some(ids.into()));
         assert_eq!(patient_of(b"{}"), Some(PatientIds::default()));
         assert_eq!(patient_of(b"{"), None);
+    }
+
+    #[test]
+    fn all_names_of_an_issuer_count() {
+        let json = br#"{
+            "00100020": { "vr": "LO", "Value": ["1"] },
+            "00100021": { "vr": "LO", "Value": ["Hospital"] },
+            "00100024": { "vr": "SQ", "Value": [{ "00400032": { "vr": "UT", "Value": ["1.2"] } }] }
+        }"#;
+        let found = patient_of(json).expect("a patient");
+        for (issuer, expected) in [
+            ("hospital", Comparison::Different),
+            ("1.2", Comparison::Different),
+            ("1.3", Comparison::Open),
+        ] {
+            let other: Vec<_> = PatientId::new("2", Some(issuer)).into_iter().collect();
+            assert_eq!(found.compare(&other.into()), expected, "{issuer}");
+        }
     }
 }
