@@ -59,11 +59,9 @@ fn requested(accepted: &TransferSyntaxes) -> TransferSyntaxes {
         }
         TransferSyntaxes::Default => {
             let explicit = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN.to_owned();
-            let lossy = LOSSY
-                .iter()
-                .chain(VIDEO)
-                .map(|name| format!("{PREFIX}{name}"));
-            TransferSyntaxes::OneOf([explicit].into_iter().chain(more).chain(lossy).collect())
+            let convertible = [explicit].into_iter().chain(more);
+            let all = convertible.chain(TransferSyntax::lossy_and_videos());
+            TransferSyntaxes::OneOf(all.collect())
         }
         TransferSyntaxes::AsStored | TransferSyntaxes::OneOf(_) => accepted.clone(),
     }
@@ -102,12 +100,11 @@ impl Transcoder {
             let body = object::explicit_little(instance.body, share);
             return Ok(rewritten(Instance { body, ..instance }));
         }
-        let is_default = self.accepted == TransferSyntaxes::Default;
         if self.accepted.permit(stored) || !is_decodable(stored.as_str()) {
             return Ok(instance);
         }
         let selected = self.selected(&instance).ok_or(Error::Internal)?;
-        let may_leave = is_default && is_lossy(stored);
+        let may_leave = self.accepted == TransferSyntaxes::Default && stored.is_lossy();
         match self.decompress(&selected, instance).await {
             Err(error) if may_leave && is_of_instance(&error) => {
                 tracing::info!(%error, "an instance leaves as it is stored");
@@ -161,22 +158,6 @@ fn is_of_instance(error: &Error) -> bool {
             | Error::Instance(object::Error::Memory(_) | object::Error::Body(_))
             | Error::Pixels(pixels::Error::Busy)
     )
-}
-
-/// The beginning of the UIDs of compressed transfer syntaxes.
-const PREFIX: &str = "1.2.840.10008.1.2.4.";
-/// Those of pictures with loss.
-const LOSSY: &[&str] = &["50", "51", "81", "91", "93", "112", "203", "205"];
-/// Those of videos.
-const VIDEO: &[&str] = &[
-    "100", "100.1", "101", "101.1", "102", "102.1", "103", "103.1", "104", "104.1", "105", "105.1",
-    "106", "106.1", "107", "108",
-];
-
-/// Whether a transfer syntax is that of pictures with loss.
-fn is_lossy(syntax: &TransferSyntax) -> bool {
-    let name = syntax.as_str().strip_prefix(PREFIX);
-    name.is_some_and(|name| LOSSY.contains(&name))
 }
 
 /// The instance with its frames decoded. The first frame is decoded before any byte is given.

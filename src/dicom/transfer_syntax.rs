@@ -60,6 +60,19 @@ impl TransferSyntax {
         kind.is_some_and(|kind| kind.starts_with(|digit: char| ('0'..='8').contains(&digit)))
     }
 
+    /// Whether its pixel data are pictures with loss.
+    #[must_use]
+    pub fn is_lossy(&self) -> bool {
+        let name = self.as_str().strip_prefix(COMPRESSED);
+        name.is_some_and(|name| LOSSY.contains(&name))
+    }
+
+    /// The transfer syntaxes of pictures with loss, and of videos.
+    pub fn lossy_and_videos() -> impl Iterator<Item = String> {
+        let names = LOSSY.iter().chain(VIDEO);
+        names.map(|name| format!("{COMPRESSED}{name}"))
+    }
+
     /// The encoding of its data sets. An unknown syntax is taken for an encapsulated one; these are
     /// all Explicit VR Little Endian (PS3.5 A.4).
     #[must_use]
@@ -74,6 +87,16 @@ impl TransferSyntax {
         }
     }
 }
+
+/// The beginning of the UIDs of compressed transfer syntaxes.
+const COMPRESSED: &str = "1.2.840.10008.1.2.4.";
+/// Those of pictures with loss.
+const LOSSY: &[&str] = &["50", "51", "81", "91", "93", "112", "203", "205"];
+/// Those of videos.
+const VIDEO: &[&str] = &[
+    "100", "100.1", "101", "101.1", "102", "102.1", "103", "103.1", "104", "104.1", "105", "105.1",
+    "106", "106.1", "107", "108",
+];
 
 /// The transfer syntaxes that a client accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]

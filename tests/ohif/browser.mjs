@@ -26,3 +26,17 @@ export function launch(...more) {
     ],
   });
 }
+
+// Does what a script is for; then prints its report, also of what went wrong, and ends.
+export async function tell(report, { browser, server }, look) {
+  try {
+    await look();
+  } catch (error) {
+    report.errors.push(String(error));
+  } finally {
+    await browser.close();
+    server.close();
+  }
+  console.log(JSON.stringify(report));
+  process.exit(0);
+}

@@ -8,7 +8,7 @@ import { createReadStream } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 
-import { launch } from './browser.mjs';
+import { launch, tell } from './browser.mjs';
 
 const [modules, screenshot, ...urls] = process.argv.slice(2);
 // dwv imports these by name; as they are published, they are scripts that set a global.
@@ -47,7 +47,7 @@ const server = http.createServer((request, response) => {
 await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
 const browser = await launch();
 const report = { events: [], errors: [], failed: [], levels: 0 };
-try {
+await tell(report, { browser, server }, async () => {
   const tab = await browser.newPage({ viewport: { width: 820, height: 820 } });
   tab.on('pageerror', error => report.errors.push(String(error)));
   tab.on('response', response => {
@@ -65,11 +65,4 @@ try {
     return Math.max(0, ...canvases.map(of));
   });
   await tab.screenshot({ path: screenshot });
-} catch (error) {
-  report.errors.push(String(error));
-} finally {
-  await browser.close();
-  server.close();
-}
-console.log(JSON.stringify(report));
-process.exit(0);
+});

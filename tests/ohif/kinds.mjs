@@ -8,7 +8,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { launch } from './browser.mjs';
+import { launch, tell } from './browser.mjs';
 import { serve } from './serve.mjs';
 
 const { values: options, positionals } = parseArgs({
@@ -28,7 +28,7 @@ const server = await serve(dist, root);
 const origin = `http://127.0.0.1:${server.address().port}`;
 const browser = await launch('--autoplay-policy=no-user-gesture-required');
 const report = { failed: [], errors: [], shown: {} };
-try {
+await tell(report, { browser, server }, async () => {
   const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
   const gateway = new URL(root).origin;
   page.on('response', response => {
@@ -68,14 +68,7 @@ try {
     report.shown[name] = seen;
     await page.screenshot({ path: path.join(screenshots, `${at + 1}.png`) });
   }
-} catch (error) {
-  report.errors.push(String(error));
-} finally {
-  await browser.close();
-  server.close();
-}
-console.log(JSON.stringify(report));
-process.exit(0);
+});
 
 // What the page shows, biggest things first.
 async function look() {

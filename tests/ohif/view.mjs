@@ -7,7 +7,7 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { launch } from './browser.mjs';
+import { launch, tell } from './browser.mjs';
 import { serve } from './serve.mjs';
 
 const { values: options, positionals } = parseArgs({
@@ -22,7 +22,7 @@ const origin = `http://127.0.0.1:${server.address().port}`;
 const browser = await launch();
 
 const report = { requests: 0, failed: [], errors: [], series: [] };
-try {
+await tell(report, { browser, server }, async () => {
   const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
   const gateway = new URL(root).origin;
   page.on('response', response => {
@@ -81,14 +81,7 @@ try {
   report.thumbnails = await page
     .locator('[data-cy="study-browser-thumbnail"] img')
     .evaluateAll(images => images.map(image => image.naturalWidth));
-} catch (error) {
-  report.errors.push(String(error));
-} finally {
-  await browser.close();
-  server.close();
-}
-console.log(JSON.stringify(report));
-process.exit(0);
+});
 
 // The picture once it stays as it is, with more than so many grey levels if that ever happens.
 async function drawn(page, levels) {

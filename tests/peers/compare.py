@@ -11,8 +11,6 @@ import html
 import json
 import math
 import sys
-import urllib.error
-import urllib.request
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +21,9 @@ from pydicom import config, dcmread, pixels
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.valuerep import PersonName
+
+sys.dont_write_bytecode = True
+from gateway import get, parts
 
 warnings.simplefilter("ignore")
 config.settings.reading_validation_mode = config.IGNORE
@@ -41,15 +42,6 @@ REFUSED = {
 BINARY = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}
 AS_STORED = "multipart/related; type=application/octet-stream; transfer-syntax=*"
 report = {"metadata": 0, "elements": 0, "frames": 0, "decoded": 0, "transcoded": 0, "rewritten": 0, "rendered": 0, "reports": 0, "syntaxes": [], "differences": [], "not_compared": []}
-
-
-def get(url, accept):
-    request = urllib.request.Request(url, headers={"Accept": accept})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, response.headers, response.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read()
 
 
 def differ(name, what, ours, theirs):
@@ -167,14 +159,6 @@ def dataset(name, where, ours, theirs, big_endian):
         element(name, f"{where} {tag}", ours[tag], wanted[tag], big_endian)
 
 
-def parts(content_type, body):
-    boundary = content_type.split("boundary=")[1].split(";")[0].strip('"').encode()
-    pieces = body.split(b"--" + boundary)[1:-1]
-    for piece in pieces:
-        head, _, data = piece.partition(b"\r\n\r\n")
-        yield head.decode(), data[:-2]
-
-
 def frames(name, root, entry, ds):
     if not any(key in ds for key in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         status, _, _ = get(f"{root}/{entry['path']}/frames/1", AS_STORED)
@@ -188,7 +172,7 @@ def frames(name, root, entry, ds):
     if status != 200:
         report["not_compared"].append(f"{name}: frames: {status} {body[:200]!r}")
         return
-    found = list(parts(headers["content-type"], body))
+    found = list(parts(headers, body))
     if len(found) != len(wanted):
         return differ(name, "frames", len(found), len(wanted))
     from pydicom.encaps import generate_frames
@@ -381,7 +365,7 @@ def decoded(name, root, entry, ds):
         why = json.loads(body).get("detail", "")
         report["not_compared"].append(f"{name}: decoded: {status} {why}")
         return
-    _, mine = next(parts(headers["content-type"], body))
+    _, mine = next(parts(headers, body))
     try:
         theirs = pixels.pixel_array(ds, index=0, raw=not syntax.is_compressed)
     except Exception as error:  # pydicom has no decoder, or finds fault with it

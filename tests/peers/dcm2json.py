@@ -13,25 +13,17 @@ import struct
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 import warnings
 from pathlib import Path
 
 from pydicom import config, dcmread
 
+sys.dont_write_bytecode = True
+from gateway import get
+
 warnings.simplefilter("ignore")
 config.settings.reading_validation_mode = config.IGNORE
 report = {"files": 0, "elements": 0, "differences": [], "not_compared": []}
-
-
-def get(url, accept):
-    request = urllib.request.Request(url, headers={"Accept": accept})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, response.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
 
 
 def differ(name, what, ours, theirs):
@@ -95,7 +87,7 @@ def element(name, where, ours, theirs):
     if "InlineBinary" in theirs:
         data = base64.b64decode(theirs["InlineBinary"])
         if "BulkDataURI" in ours:
-            status, mine = get(ours["BulkDataURI"], "application/octet-stream")
+            status, _, mine = get(ours["BulkDataURI"], "application/octet-stream")
         else:
             status, mine = 200, base64.b64decode(ours.get("InlineBinary", ""))
         if ours.get("vr") == "SQ":
@@ -142,7 +134,7 @@ for entry, root in zip(index, roots):
     if theirs is None:
         report["not_compared"].append(f"{entry['name']}: {why}")
         continue
-    status, body = get(f"{root}/{entry['path']}/metadata", "application/dicom+json")
+    status, _, body = get(f"{root}/{entry['path']}/metadata", "application/dicom+json")
     if status != 200:
         report["not_compared"].append(f"{entry['name']}: {status}")
         continue

@@ -12,8 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -29,6 +27,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 sys.dont_write_bytecode = True
 from encoders import EVEN_CODES, LONG_CODES, lossless_jpeg, rle
+from gateway import get, parts
 
 warnings.simplefilter("ignore")
 config.settings.reading_validation_mode = config.IGNORE
@@ -381,20 +380,6 @@ def by_pydicom(file, ds, scratch):
     return meaning(arrays.reshape(shape), ds), "RGB" if is_cosine else ds.PhotometricInterpretation
 
 
-def get(url, accept):
-    request = urllib.request.Request(url, headers={"Accept": accept})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, response.headers, response.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read()
-
-
-def parts(headers, body):
-    boundary = headers["content-type"].split("boundary=")[1].split(";")[0].strip('"').encode()
-    return [piece.partition(b"\r\n\r\n")[2][:-2] for piece in body.split(b"--" + boundary)[1:-1]]
-
-
 ORACLES = {"dcmtk": by_dcmtk, "gdcm": by_gdcm, "pydicom": by_pydicom}
 
 
@@ -412,7 +397,7 @@ def compare_row(row, folder, root, report):
     frames = ",".join(str(n + 1) for n in range(len(ours)))
     decoded = 'multipart/related; type="application/octet-stream"; transfer-syntax=1.2.840.10008.1.2.1'
     status, headers, body = get(f"{url}/frames/{frames}", decoded)
-    data = b"".join(parts(headers, body)) if status == 200 else b""
+    data = b"".join(data for _, data in parts(headers, body)) if status == 200 else b""
     if status != 200 or data != answer.PixelData[: len(data)] or len(answer.PixelData) - len(data) > 1:
         report["wrong"].append(f"{row['name']}: frames and instance differ: {status}")
         return

@@ -17,6 +17,9 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
+sys.dont_write_bytecode = True
+from gateway import parts
+
 # What is known to differ, and why it stays like that.
 DIFFERENCES = {
     "orthanc refuses the file": "it does not take what it cannot index; the gateway gives what there is",
@@ -132,12 +135,6 @@ def dataset(name, ours, theirs):
             note("missing here" if tag in theirs else "missing in Orthanc", name, f"{tag} {ours.get(tag, theirs.get(tag))}")
 
 
-def parts(headers, body):
-    boundary = headers["content-type"].split("boundary=")[1].split(";")[0].strip('"').encode()
-    for piece in body.split(b"--" + boundary)[1:-1]:
-        yield piece.partition(b"\r\n\r\n")[2][:-2]
-
-
 def frames(name, ours, theirs):
     mine = ask(f"{ours}/frames/1", AS_STORED)
     its = ask(f"{theirs}/frames/1", AS_STORED)
@@ -149,7 +146,7 @@ def frames(name, ours, theirs):
         kind = f"frames: ours {mine[0]}"
         return note(kind, name, mine[2][:80])
     report["frames"] += 1
-    mine, its = next(parts(*mine[1:])), next(parts(*its[1:]))
+    (_, mine), (_, its) = next(parts(*mine[1:])), next(parts(*its[1:]))
     if mine.rstrip(b"\0") != its.rstrip(b"\0"):
         note("frame bytes", name, f"{len(mine)} {len(its)}")
 

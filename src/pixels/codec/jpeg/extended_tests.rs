@@ -1,3 +1,4 @@
+use super::super::bit_writer::{BitWriter, in_bits};
 use super::super::block::{Transform, ZIGZAG};
 use super::super::segments::header;
 use super::*;
@@ -26,36 +27,10 @@ fn code_of(run: u8) -> u32 {
     u32::try_from(place.expect("a run")).expect("small")
 }
 
-#[derive(Default)]
-struct BitWriter {
-    bytes: Vec<u8>,
-    held: u64,
-    count: u32,
-}
-
 impl BitWriter {
-    fn put(&mut self, value: u32, bits: u32) {
-        self.held = self.held << bits | u64::from(value);
-        self.count += bits;
-        while self.count >= 8 {
-            self.count -= 8;
-            let byte = (self.held >> self.count & 0xff) as u8;
-            self.bytes.push(byte);
-            if byte == 0xff {
-                self.bytes.push(0);
-            }
-        }
-    }
-
-    fn number(&mut self, value: i32) -> (u32, u32) {
-        let size = 32 - value.unsigned_abs().leading_zeros();
-        let coded = if value < 0 { value - 1 } else { value };
-        (size, coded.cast_unsigned() & ((1 << size) - 1))
-    }
-
     /// Writes the coefficients of a block, the first as its difference from the block before.
     fn block(&mut self, coefficients: &[i32; 64], before: &mut i32) {
-        let (size, coded) = self.number(coefficients[0] - *before);
+        let (size, coded) = in_bits(coefficients[0] - *before);
         *before = coefficients[0];
         self.put(size, 8);
         self.put(coded, size);
@@ -68,19 +43,13 @@ impl BitWriter {
             for _ in 0..zeros / 16 {
                 self.put(code_of(0xf0), 8);
             }
-            let (size, coded) = self.number(*number);
+            let (size, coded) = in_bits(*number);
             self.put(code_of((zeros % 16) << 4 | size as u8), 8);
             self.put(coded, size);
             zeros = 0;
         }
         if zeros > 0 {
             self.put(code_of(0), 8);
-        }
-    }
-
-    fn end(&mut self) {
-        while self.count > 0 {
-            self.put(1, 1);
         }
     }
 }

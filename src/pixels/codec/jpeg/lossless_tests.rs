@@ -1,3 +1,4 @@
+use super::super::bit_writer::{BitWriter, in_bits};
 use super::*;
 
 /// A lossless JPEG to be written: what varies.
@@ -94,7 +95,7 @@ impl Kind {
     }
 
     fn scan(self, components: &[usize]) -> Vec<u8> {
-        let mut out = Writer::default();
+        let mut out = BitWriter::default();
         let at = |row: usize, column: usize, component| {
             (self.sample(row, column, component) >> self.point_transform) as i32
         };
@@ -145,44 +146,16 @@ fn segment(marker: u8, content: &[u8]) -> Vec<u8> {
     [&[0xff, marker], &length[..], content].concat()
 }
 
-#[derive(Default)]
-struct Writer {
-    bytes: Vec<u8>,
-    held: u64,
-    count: u32,
-}
-
-impl Writer {
-    fn put(&mut self, value: u32, bits: u32) {
-        self.held = self.held << bits | u64::from(value);
-        self.count += bits;
-        while self.count >= 8 {
-            self.count -= 8;
-            let byte = (self.held >> self.count) as u8;
-            self.bytes.push(byte);
-            if byte == 0xff {
-                self.bytes.push(0);
-            }
-        }
-    }
-
+impl BitWriter {
     /// Writes a difference, modulo 2 to the power of 16.
     fn difference(&mut self, difference: i32) {
         let value = (difference & 0xffff) as u16;
         if value == 0x8000 {
             return self.put(16, 5);
         }
-        let value = i32::from(value.cast_signed());
-        let size = 32 - value.unsigned_abs().leading_zeros();
-        let coded = if value < 0 { value - 1 } else { value };
+        let (size, coded) = in_bits(value.cast_signed().into());
         self.put(size, 5);
-        self.put(coded.cast_unsigned() & ((1 << size) - 1), size);
-    }
-
-    fn end(&mut self) {
-        while !self.count.is_multiple_of(8) {
-            self.put(1, 1);
-        }
+        self.put(coded, size);
     }
 }
 

@@ -1,6 +1,8 @@
 //! JPEG (ISO 10918-1): jpeg-decoder, in safe Rust, for eight bits, lossy; own code for the rest.
 
 mod baseline;
+#[cfg(test)]
+mod bit_writer;
 mod block;
 mod entropy;
 mod extended;
