@@ -139,11 +139,12 @@ impl Elements {
     fn at_top(&mut self, head: &Head) -> Result<usize, NotWhole> {
         match head.tag {
             ITEM_END | SEQUENCE_END => Ok(head.size),
-            _ if head.is_item() => Err(NotWhole::StrayItem),
+            // Behind pixel data, an item is one of the bytes that follow the data set.
             tag if self.order.is_foreign(tag, head.vr) => {
                 self.tail = Some(Tail::default());
                 Ok(0)
             }
+            _ if head.is_item() => Err(NotWhole::StrayItem),
             tag => {
                 self.order.pass(tag);
                 self.declared.element(tag, head.length);

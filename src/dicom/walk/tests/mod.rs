@@ -292,6 +292,9 @@ fn bytes_behind_the_data_set_that_are_no_element_are_counted() {
             b"<html>x</html>\r\n",
             &[0xC8; 40],
             b"some more text",
+            // An item in little endian, and a tag like one.
+            &[0xFE, 0xFF, 0x00, 0xE0, 4, 0, 0, 0, 1, 2, 3, 4],
+            &[0xFE, 0xFF, 0x01, 0x00, 0, 0, 0, 0],
         ] {
             let file = [&set.file()[..], trailing].concat();
             let expected = Ok(foreign(trailing.len() as u64));
