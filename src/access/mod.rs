@@ -4,6 +4,7 @@
 //! A partner's certificate must be listed in the settings, by name or by fingerprint; a signature
 //! of an authority is not enough.
 
+mod claims;
 mod partner;
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+pub use claims::{Claims, Code};
 pub use partner::Partner;
 
 use crate::community::{CommunitySettings, Problem, Problems};
