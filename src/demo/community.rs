@@ -9,6 +9,7 @@ use super::certificates;
 use super::model::{Location, LocationIds};
 use crate::config::Config;
 use crate::ihe::HomeCommunityId;
+use crate::library::{Neighbours, View};
 use crate::manifest::{Id, Registration, Submission};
 use crate::start::{self, Failure, Services, Sockets};
 
@@ -211,8 +212,9 @@ impl JoinedCommunity {
             ..Submission::default()
         };
         let store = &self.parts.library;
-        // The manifests of the demonstration cannot disagree, so `Locate` need not find a place.
-        let registered = store.register(manifest, submission, now, &|_, _| None);
+        // The manifests of the demonstration cannot disagree, so nothing is compared.
+        let (view, locate) = (&View::nothing(), &|_: &_, _: Option<&_>| None);
+        let registered = store.register(manifest, submission, now, &Neighbours { view, locate });
         let (manifest, _is_new) = registered.map_err(Failure::new)?;
         Ok(manifest.id)
     }

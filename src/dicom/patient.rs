@@ -130,6 +130,13 @@ impl PatientIds {
         self.0.is_none()
     }
 
+    /// Those whose issuer is named by an OID or a URI: local names may mean another issuer elsewhere.
+    #[must_use]
+    pub fn with_universal_issuers(&self) -> Self {
+        let ids = self.all().iter().filter(|id| id.universal.is_some());
+        ids.cloned().collect::<Vec<_>>().into()
+    }
+
     fn all(&self) -> &[PatientId] {
         self.0.as_deref().unwrap_or_default()
     }

@@ -79,6 +79,14 @@ pub enum Error {
     /// The client has too many requests in progress.
     #[error("this client has too many requests in progress")]
     TooManyAnswers,
+    /// The link waits for its code.
+    #[error(
+        "this link has a one-time code: send it to unlock below the link, as {{\"code\": \"…\"}}"
+    )]
+    Locked,
+    /// There is no new link.
+    #[error(transparent)]
+    Link(#[from] access::LinkError),
     /// The manifest is not registered, or cannot be read back.
     #[error(transparent)]
     Library(#[from] library::Error),
@@ -167,8 +175,11 @@ impl Error {
             Self::Instance(error) => of_instance(error),
             Self::Pixels(error) => of_pixels(error),
             Self::Memory(error) => of_memory(*error),
-            Self::Access(access::Error::Token) => StatusCode::UNAUTHORIZED,
-            Self::Access(access::Error::NotListed)
+            Self::Access(
+                access::Error::Token | access::Error::Unidentified | access::Error::InvalidToken,
+            ) => StatusCode::UNAUTHORIZED,
+            Self::Access(access::Error::NotListed | access::Error::NoRight)
+            | Self::Locked
             | Self::PartnersOnlyRetrieve
             | Self::RetrieveUrlNotAllowed
             | Self::CrossOrigin => StatusCode::FORBIDDEN,
@@ -180,6 +191,7 @@ impl Error {
                 | request::Error::Frames
                 | request::Error::Query(_)
                 | request::Error::UnknownParameter
+                | request::Error::Body(_)
                 | request::Error::XcWado(_),
             )
             | Self::Host(_)
@@ -192,6 +204,7 @@ impl Error {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Library(error) => of_store(error),
+            Self::Link(error) => of_link(error),
             Self::Retrieve(retrieve::Error::NotLocatable) => StatusCode::NOT_FOUND,
             Self::Retrieve(retrieve::Error::Source(error)) => of_source(error),
             Self::BrokeOff(error) => of_body(error),
@@ -243,14 +256,18 @@ impl Error {
     pub(crate) fn event(&self) -> Option<&'static str> {
         match self {
             Self::Access(access::Error::NotListed) => Some("partner_not_listed"),
-            Self::Access(access::Error::Token) => Some("wrong_token"),
+            Self::Access(access::Error::Token | access::Error::InvalidToken) => Some("wrong_token"),
+            Self::Access(access::Error::NoRight) => Some("no_right"),
             Self::PartnersOnlyRetrieve => Some("partner_not_permitted"),
             Self::RetrieveUrlNotAllowed => Some("retrieve_url_not_allowed"),
             Self::Loop(hop::Loop) => Some("loop"),
             Self::Misdirected => Some("foreign_host"),
             Self::CrossOrigin => Some("foreign_origin"),
-            Self::Host(_)
+            Self::Access(access::Error::Unidentified)
+            | Self::Host(_)
             | Self::HeadTooLarge
+            | Self::Locked
+            | Self::Link(_)
             | Self::Request(_)
             | Self::Method(_)
             | Self::NotOffered
@@ -328,6 +345,15 @@ fn conflict(disagreement: &Disagreement) -> Value {
 fn whole_seconds(time: Duration) -> u64 {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     seconds.max(1)
+}
+
+fn of_link(error: &access::LinkError) -> StatusCode {
+    match error {
+        access::LinkError::TooMany => StatusCode::INSUFFICIENT_STORAGE,
+        access::LinkError::Io(_) | access::LinkError::NoRandom(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
 }
 
 fn of_store(error: &library::Error) -> StatusCode {
@@ -455,6 +481,7 @@ fn of_body(error: &body::Error) -> StatusCode {
         | body::Error::Conflicting
         | body::Error::Missing(_)
         | body::Error::Unreadable
+        | body::Error::Revoked
         | body::Error::Abandoned => StatusCode::BAD_GATEWAY,
     }
 }

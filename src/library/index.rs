@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::postings::Rank;
 use super::record::Record;
 use super::studies::{Mention, Studies};
+use super::view::View;
 use crate::manifest::{Id, Outline, PackedOutline};
 
 #[derive(Debug, Default)]
@@ -60,6 +61,12 @@ impl Index {
     pub(super) fn newest_before(&self, sequence: u64) -> impl Iterator<Item = (u64, Id)> {
         let newest_first = self.by_sequence.range(..sequence).rev();
         newest_first.map(|(&sequence, &id)| (sequence, id))
+    }
+
+    /// Whether a manifest is registered and visible.
+    pub(super) fn shows(&self, view: &View, id: Id) -> bool {
+        let record = self.records.get(&id);
+        record.is_some_and(|record| view.shows(id, record))
     }
 
     /// The outline of a study by one of its manifests.

@@ -67,7 +67,8 @@ impl Studies {
                 *self.blocks.entry(block(mention.rank)).or_default() += 1;
                 (mention.rank, self.tokens(outline))
             }
-            [first, ..] => (first.rank, self.modalities(outline).collect()),
+            // A client may see this manifest and not the first.
+            [first, ..] => (first.rank, self.tokens(outline)),
             [] => (mention.rank, Vec::new()),
         }
     }

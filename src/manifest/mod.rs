@@ -22,7 +22,7 @@ pub use model::{
     Study, Warning,
 };
 pub use outline::{Outline, PackedOutline};
-pub use registered::{Registered, Registration, Submission, UnknownSeries};
+pub use registered::{Owner, Registered, Registration, Submission, UnknownSeries};
 pub use rows::{
     instance_row, outline_row, partial_outline_row, series_row, study_row, write_outline_row,
 };

@@ -30,7 +30,7 @@ impl Gateway {
         target: &Target,
     ) -> Result<Response<Body>, Error> {
         let acceptable = acceptable(exchange, target)?;
-        let holding = self.holding(root, target.study()).await?;
+        let holding = self.holding(exchange, root, target.study()).await?;
         let patient = self.patient(root, &holding, target.study()).await?;
         let plan = self.plan(&holding, target, exchange)?.of_patient(&patient);
         let base = exchange.base_url(root);

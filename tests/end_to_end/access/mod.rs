@@ -1,0 +1,4 @@
+//! Who may see what: rules, links, and what clients learn that may not see something.
+
+mod links;
+mod rules;
