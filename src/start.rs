@@ -13,6 +13,7 @@ use rustix::fs::OFlags;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::access::Access;
+use crate::access::token::Tokens;
 use crate::cache::Cache;
 use crate::community::{Problem, Registry};
 use crate::config::{Config, Problems};
@@ -49,6 +50,8 @@ pub(crate) struct Services {
 pub(crate) struct Components {
     pub(crate) registry: Registry,
     access: Access,
+    /// The issuers of access tokens.
+    pub(crate) tokens: Tokens,
     /// Of the listener for viewers.
     pub(crate) tls: Option<Tls>,
     /// Of the listener for partners.
@@ -198,6 +201,7 @@ impl Components {
         };
         let registry = Registry::open(&config.registry()).map_err(&mut told).ok();
         let access = Access::new(&config.communities).map_err(&mut told).ok();
+        let tokens = Tokens::open(&config.issuers).map_err(&mut told).ok();
         let mut tell = |table: &str, error: credentials::Error| {
             problems.0.push(format!("{table}: {error}"));
         };
@@ -218,6 +222,7 @@ impl Components {
         Some(Self {
             registry: registry?,
             access: access?,
+            tokens: tokens?,
             tls: tls?,
             gateway_tls: gateway_tls?,
         })

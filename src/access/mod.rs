@@ -6,6 +6,7 @@
 
 mod claims;
 mod partner;
+pub mod token;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
