@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 use url::Url;
 
+use crate::access::token::IssuerSettings;
 use crate::access::{self, Door, Mode, RuleSettings};
 use crate::community::{self, CommunitySettings, LocationSettings};
 use crate::credentials::TokenSource;
@@ -47,6 +48,8 @@ pub struct Config {
     pub rendering: pixels::Settings,
     /// `[viewers]`.
     pub viewers: ViewersSettings,
+    /// `[[issuer]]`.
+    pub issuers: Vec<IssuerSettings>,
     /// `[[community]]`.
     pub communities: Vec<CommunitySettings>,
     /// `[[location]]`.
@@ -107,6 +110,7 @@ impl Config {
     pub fn access(&self) -> access::Settings<'_> {
         access::Settings {
             communities: &self.communities,
+            issuers: &self.issuers,
             rules: &self.rules,
             public: self.listen.access,
             gateways: self
@@ -151,6 +155,7 @@ impl Config {
             .chain(locations.filter_map(|location| location.http.private_key.as_ref()))
             .chain(communities.filter_map(|community| community.http.private_key.as_ref()))
             .chain(tokens)
+            .chain(self.issuers.iter().flat_map(IssuerSettings::secret_files))
             .map(PathBuf::as_path)
             .collect();
         files.sort();
@@ -182,6 +187,8 @@ impl Config {
             paths.extend(tokens.filter_map(TokenSource::file_mut));
             paths.extend(community.http.files_mut());
         }
+        let issuers = self.issuers.iter_mut();
+        paths.extend(issuers.flat_map(IssuerSettings::files_mut));
         paths
     }
 
@@ -226,6 +233,7 @@ impl Config {
             limits: reader.take("limits").unwrap_or_default(),
             rendering: reader.take("rendering").unwrap_or_default(),
             viewers: reader.take("viewers").unwrap_or_default(),
+            issuers: reader.issuers(),
             communities: reader.communities(),
             locations: reader.locations(),
             rules: reader.rules(),
@@ -320,6 +328,13 @@ impl SettingsReader {
     fn take<T: DeserializeOwned>(&mut self, key: &str) -> Option<T> {
         let value = self.table.remove(key)?;
         self.read(key, value)
+    }
+
+    fn issuers(&mut self) -> Vec<IssuerSettings> {
+        let tables = self.take_tables("issuer").into_iter();
+        tables
+            .map(|(position, read)| IssuerSettings { position, ..read })
+            .collect()
     }
 
     fn communities(&mut self) -> Vec<CommunitySettings> {

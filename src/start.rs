@@ -49,7 +49,7 @@ pub(crate) struct Services {
 #[derive(Debug)]
 pub(crate) struct Components {
     pub(crate) registry: Registry,
-    access: Access,
+    pub(crate) access: Access,
     /// Of the listener for viewers.
     pub(crate) tls: Option<Tls>,
     /// Of the listener for partners.

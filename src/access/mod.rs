@@ -11,6 +11,7 @@ mod claims;
 mod links;
 mod partner;
 mod rules;
+pub mod token;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -26,7 +27,11 @@ pub use links::{
     Entry, Error as LinkError, Grant, GrantedLink, LinkId, LinkTerms, Links, Unlocking,
 };
 pub use partner::Partner;
-pub use rules::{Effect, Manifests, RuleSettings, Rules, Transaction, Unmet, view_of_link};
+use token::{IssuerSettings, Refused, Tokens};
+
+pub use rules::{
+    Effect, Explained, Manifests, RuleSettings, Rules, Transaction, Unmet, view_of_link,
+};
 
 use crate::community::{CommunitySettings, Problem, Problems};
 use crate::credentials::{Certificate, Fingerprint, Name};
@@ -97,8 +102,11 @@ pub enum Error {
     #[error("identify yourself by a bearer token")]
     Unidentified,
     /// The bearer token is not valid.
-    #[error("the bearer token is not valid here")]
-    InvalidToken,
+    #[error("the bearer token is not valid here: {0}")]
+    InvalidToken(Refused),
+    /// Nothing is known about the bearer token, because its issuer does not answer.
+    #[error("the authorization server does not answer")]
+    Unavailable,
     /// No rule permits this to the client.
     #[error("no rule permits this")]
     NoRight,
@@ -119,6 +127,8 @@ pub enum Mode {
 pub struct Settings<'a> {
     /// The partners.
     pub communities: &'a [CommunitySettings],
+    /// The issuers of tokens.
+    pub issuers: &'a [IssuerSettings],
     /// The rules.
     pub rules: &'a [RuleSettings],
     /// The mode of the public listener; by default rules apply if there are any.
@@ -147,6 +157,9 @@ impl Settings<'_> {
 pub struct Access {
     by_name: HashMap<Name, Arc<Partner>>,
     by_fingerprint: HashMap<Fingerprint, Arc<Partner>>,
+    tokens: Tokens,
+    /// `iss` of the tokens.
+    issuers: Vec<String>,
     /// `None`: the listener is open.
     public: Option<Rules>,
     gateways: Option<Rules>,
@@ -164,7 +177,14 @@ impl Access {
             let mut problems = Problems::of("community", community.position, &mut all);
             access.add(community, &mut problems);
         }
-        match Rules::new(settings.rules, &[]) {
+        let issuers = settings.issuers.iter();
+        access.issuers = issuers.clone().map(|one| one.issuer.clone()).collect();
+        match Tokens::open(settings.issuers) {
+            Ok(tokens) => access.tokens = tokens,
+            Err(problems) => all.extend(problems),
+        }
+        let names: Vec<&str> = issuers.map(|one| one.name.as_str()).collect();
+        match Rules::new(settings.rules, &names) {
             Ok(rules) => {
                 let of = |door| (settings.mode(door) == Mode::Rules).then(|| rules.clone());
                 (access.public, access.gateways) = (of(Door::Public), of(Door::Gateway));
@@ -210,8 +230,14 @@ impl Access {
 
     /// The issuers of tokens that are accepted here.
     #[must_use]
-    pub fn issuers(&self) -> Vec<&str> {
-        Vec::new()
+    pub fn issuers(&self) -> &[String] {
+        &self.issuers
+    }
+
+    /// Its tokens.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
     /// Finds out who asks.
@@ -240,10 +266,25 @@ impl Access {
     /// The subject of a bearer token.
     async fn subject(
         &self,
-        _certificate: Option<&Certificate>,
-        _authorization: Option<&str>,
+        certificate: Option<&Certificate>,
+        authorization: Option<&str>,
     ) -> Result<Caller, Error> {
-        Err(Error::InvalidToken)
+        let (scheme, token) = authorization
+            .and_then(|field| field.split_once(' '))
+            .ok_or(Error::InvalidToken(Refused::Malformed))?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Error::InvalidToken(Refused::Malformed));
+        }
+        let token = token.trim();
+        let outcome = match self.tokens.known(token, certificate) {
+            Some(outcome) => outcome,
+            None => self.tokens.ask(token, certificate).await,
+        };
+        match outcome {
+            Ok(claims) => Ok(Caller::Subject(claims)),
+            Err(Refused::Unavailable) => Err(Error::Unavailable),
+            Err(refused) => Err(Error::InvalidToken(refused)),
+        }
     }
 
     /// The partner with this certificate. A certificate that is listed for two communities, by name

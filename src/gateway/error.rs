@@ -176,7 +176,7 @@ impl Error {
             Self::Pixels(error) => of_pixels(error),
             Self::Memory(error) => of_memory(*error),
             Self::Access(
-                access::Error::Token | access::Error::Unidentified | access::Error::InvalidToken,
+                access::Error::Token | access::Error::Unidentified | access::Error::InvalidToken(_),
             ) => StatusCode::UNAUTHORIZED,
             Self::Access(access::Error::NotListed | access::Error::NoRight)
             | Self::Locked
@@ -200,9 +200,10 @@ impl Error {
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UploadSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Busy | Self::TooManyAnswers | Self::ShuttingDown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Access(access::Error::Unavailable)
+            | Self::Busy
+            | Self::TooManyAnswers
+            | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Library(error) => of_store(error),
             Self::Link(error) => of_link(error),
             Self::Retrieve(retrieve::Error::NotLocatable) => StatusCode::NOT_FOUND,
@@ -256,14 +257,16 @@ impl Error {
     pub(crate) fn event(&self) -> Option<&'static str> {
         match self {
             Self::Access(access::Error::NotListed) => Some("partner_not_listed"),
-            Self::Access(access::Error::Token | access::Error::InvalidToken) => Some("wrong_token"),
+            Self::Access(access::Error::Token | access::Error::InvalidToken(_)) => {
+                Some("wrong_token")
+            }
             Self::Access(access::Error::NoRight) => Some("no_right"),
             Self::PartnersOnlyRetrieve => Some("partner_not_permitted"),
             Self::RetrieveUrlNotAllowed => Some("retrieve_url_not_allowed"),
             Self::Loop(hop::Loop) => Some("loop"),
             Self::Misdirected => Some("foreign_host"),
             Self::CrossOrigin => Some("foreign_origin"),
-            Self::Access(access::Error::Unidentified)
+            Self::Access(access::Error::Unidentified | access::Error::Unavailable)
             | Self::Host(_)
             | Self::HeadTooLarge
             | Self::Locked
@@ -317,7 +320,8 @@ impl Error {
         }
         matches!(
             self,
-            Self::Busy
+            Self::Access(access::Error::Unavailable)
+                | Self::Busy
                 | Self::TooManyAnswers
                 | Self::ShuttingDown
                 | Self::Pixels(pixels::Error::Busy)

@@ -26,6 +26,7 @@ pub use edge::upload::UploadPace;
 pub use error::{Error, InvalidHost};
 pub use manifests::forget::Forgotten;
 pub use manifests::viewers::Settings as ViewersSettings;
+pub use permission::{manifest_of, transaction};
 pub use xc_wado::Settings as XcWadoSettings;
 
 use crate::access::{Access, Door, Links, Peer};
@@ -189,6 +190,7 @@ impl Gateway {
     /// old.
     pub fn watch(&self) {
         self.registry.watch(&self.metrics);
+        self.access.tokens().watch(&self.metrics);
         self.retriever.cache().watch();
     }
 

@@ -1,12 +1,13 @@
 //! What the sender of a request may do and see: decided once, before anything is looked up.
 
-use http::Method;
 use http::header::ACCEPT;
 use http::request::Parts;
+use http::{HeaderMap, Method};
 
 use super::edge::exchange::Exchange;
 use super::{Error, Gateway};
-use crate::access::{self, Caller, Door, Transaction, view_of_link};
+use crate::access::{self, Caller, Door, Peer, Transaction, view_of_link};
+use crate::ihe::HomeCommunityId;
 use crate::library::View;
 use crate::manifest::Id;
 use crate::request::wado_uri::{Content, WadoUri};
@@ -80,32 +81,60 @@ impl Gateway {
         is_permitted.then_some(()).ok_or(Error::NotFound)
     }
 
-    /// The transaction of a request, as rules name it; `None` for one that shows nothing.
     fn transaction(&self, head: &Parts, resource: &Resource) -> Option<Transaction> {
-        let method = &head.method;
-        Some(match resource {
-            Resource::ProtectedResource | Resource::Unlock(_) => return None,
-            Resource::Manifests if *method == Method::POST => Transaction::Register,
-            Resource::Manifest(_) if *method == Method::DELETE => Transaction::Register,
-            Resource::Manifests | Resource::Manifest(_) => Transaction::List,
-            Resource::Links(_) | Resource::Link(..) => Transaction::Link,
-            Resource::Root(_) | Resource::Search(..) => Transaction::Search,
-            Resource::Viewers(_) | Resource::Viewer(..) | Resource::Retrieve(..) => {
-                Transaction::Retrieve
-            }
-            Resource::Wado(_) => of_wado_uri(head),
-            Resource::Derive(_, _, resource) => of_sub_resource(resource),
-            Resource::XcWado(request) if self.is_ours(&request.home_community_id) => {
-                Transaction::XcWadoResponding
-            }
-            Resource::XcWado(_) => Transaction::XcWadoInitiating,
-        })
+        transaction(head, resource, |community| self.is_ours(community))
+    }
+
+    /// Whether a client may use the operator listener. Where rules apply, only those on this machine
+    /// may without a token.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub async fn may_operate(&self, peer: &Peer, headers: &HeaderMap) -> Result<(), Error> {
+        let Some(rules) = self.access.rules(Door::Public) else {
+            return Ok(());
+        };
+        if peer.address.to_canonical().is_loopback() {
+            return Ok(());
+        }
+        let caller = self.access.identify(peer, headers).await?;
+        match rules.view(&caller, Transaction::Operate).is_nothing() {
+            true => Err(access::Error::Unidentified.into()),
+            false => Ok(()),
+        }
     }
 
     /// The manifests that the sender of a request may make links to.
     pub(crate) fn linkable(&self, exchange: &Exchange<'_>) -> View {
         self.view(&exchange.caller, exchange.door, Transaction::Link)
     }
+}
+
+/// The transaction of a request, as rules name it; `None` for one that shows nothing.
+#[must_use]
+pub fn transaction(
+    head: &Parts,
+    resource: &Resource,
+    is_ours: impl Fn(&HomeCommunityId) -> bool,
+) -> Option<Transaction> {
+    let method = &head.method;
+    Some(match resource {
+        Resource::ProtectedResource | Resource::Unlock(_) => return None,
+        Resource::Manifests if *method == Method::POST => Transaction::Register,
+        Resource::Manifest(_) if *method == Method::DELETE => Transaction::Register,
+        Resource::Manifests | Resource::Manifest(_) => Transaction::List,
+        Resource::Links(_) | Resource::Link(..) => Transaction::Link,
+        Resource::Root(_) | Resource::Search(..) => Transaction::Search,
+        Resource::Viewers(_) | Resource::Viewer(..) | Resource::Retrieve(..) => {
+            Transaction::Retrieve
+        }
+        Resource::Wado(_) => of_wado_uri(head),
+        Resource::Derive(_, _, resource) => of_sub_resource(resource),
+        Resource::XcWado(request) if is_ours(&request.home_community_id) => {
+            Transaction::XcWadoResponding
+        }
+        Resource::XcWado(_) => Transaction::XcWadoInitiating,
+    })
 }
 
 /// A request that cannot be read shows nothing.
@@ -132,7 +161,8 @@ fn of_sub_resource(resource: &SubResource) -> Transaction {
 }
 
 /// The manifest that a resource belongs to.
-fn manifest_of(resource: &Resource) -> Option<Id> {
+#[must_use]
+pub fn manifest_of(resource: &Resource) -> Option<Id> {
     match resource {
         Resource::Manifest(id)
         | Resource::Viewers(id)

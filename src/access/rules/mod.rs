@@ -17,6 +17,17 @@ use crate::library::{Clause, View, Whose};
 #[derive(Debug, Clone)]
 pub struct Rules(Vec<RuleSettings>);
 
+/// A rule, and what it says of a request.
+#[derive(Debug)]
+pub struct Explained<'a> {
+    /// The rule.
+    pub rule: &'a RuleSettings,
+    /// The first condition that the request does not meet.
+    pub unmet: Option<Unmet>,
+    /// The manifests that it is about.
+    pub covers: View,
+}
+
 /// A condition of a rule that a request does not meet, by its key in the settings.
 pub type Unmet = &'static str;
 
@@ -87,14 +98,25 @@ impl Rules {
         rules.filter(move |rule| unmet(rule, caller, transaction).is_none())
     }
 
-    /// Each rule, with the first condition that a request does not meet, if there is one.
+    /// Each rule, and what it says of a request.
     pub fn explained(
         &self,
         caller: &Caller,
         transaction: Transaction,
-    ) -> impl Iterator<Item = (&RuleSettings, Option<Unmet>)> {
+    ) -> impl Iterator<Item = Explained<'_>> {
         let rules = self.0.iter();
-        rules.map(move |rule| (rule, unmet(rule, caller, transaction)))
+        rules.map(move |rule| {
+            let whose = whose(caller, rule.manifests).into_iter();
+            let clauses = whose.map(|whose| Clause {
+                whose,
+                is_visible: true,
+            });
+            Explained {
+                rule,
+                unmet: unmet(rule, caller, transaction),
+                covers: View::of(clauses.collect()),
+            }
+        })
     }
 }
 

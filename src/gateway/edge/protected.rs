@@ -31,9 +31,9 @@ pub(crate) fn challenge(response: &mut Response<Body>, error: &Error, url: &Publ
     let Error::Access(error) = error else { return };
     let code = match error {
         access::Error::Unidentified => None,
-        access::Error::InvalidToken => Some("invalid_token"),
+        access::Error::InvalidToken(_) => Some("invalid_token"),
         access::Error::NoRight => Some("insufficient_scope"),
-        access::Error::NotListed | access::Error::Token => return,
+        access::Error::NotListed | access::Error::Token | access::Error::Unavailable => return,
     };
     let mut text = format!("Bearer resource_metadata=\"{}{METADATA}\"", url.url);
     if let Some(code) = code {
