@@ -53,6 +53,7 @@ fn identify(access: &Access, peer: &Peer, headers: &HeaderMap) -> Result<Caller,
 fn partners(communities: &[CommunitySettings]) -> Result<Access, Vec<Problem>> {
     Access::new(&Settings {
         communities,
+        issuers: &[],
         rules: &[],
         public: None,
         gateways: None,

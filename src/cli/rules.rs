@@ -126,10 +126,10 @@ async fn question(
     let is_ours = |community: &_| *community == config.home_community_id;
     let transaction = transaction(&head, &resource, is_ours)
         .ok_or_else(|| Failure("this shows nothing, so everybody may ask for it".to_owned()))?;
-    let location = match &resource {
-        Resource::XcWado(request) => request.location.retrieve_location_uid.as_ref(),
-        _ => None,
-    };
+    let mut location = None;
+    if let Resource::XcWado(request) = &resource {
+        location = request.location.retrieve_location_uid.as_ref();
+    }
     Ok(Question {
         caller,
         transaction,

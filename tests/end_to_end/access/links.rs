@@ -7,6 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
+use crate::access::tokens::Shown as Told;
 use crate::rig::origin::{Gate, Origin, honest};
 use crate::rig::study::{Study, at};
 use crate::rig::{AS_STORED, Answer, Registered, Rig, open_as, request};
@@ -76,18 +77,6 @@ impl Shown {
     }
 }
 
-/// All that differs between two answers that should tell the same.
-fn told(answer: &Answer) -> (http::StatusCode, Vec<(String, String)>, Bytes) {
-    let mut fields: Vec<_> = answer
-        .headers
-        .iter()
-        .filter(|(name, _)| !matches!(name.as_str(), "date" | "x-request-id"))
-        .map(|(name, value)| (name.to_string(), format!("{value:?}")))
-        .collect();
-    fields.sort();
-    (answer.status, fields, answer.body.clone())
-}
-
 #[tokio::test]
 async fn a_link_opens_everything_of_its_manifest_and_nothing_else() {
     let shown = Shown::new().await;
@@ -142,15 +131,15 @@ async fn a_link_that_is_unknown_expired_or_revoked_is_one_answer() {
     sleep(Duration::from_millis(1100)).await;
     let guessed = format!("/link/{}", "A".repeat(43));
     for rest in ["", "/dicomweb/studies", &study] {
-        let unknown = told(&shown.get(&format!("{guessed}{rest}")).await);
-        assert_eq!(unknown.0, 404);
+        let unknown = Told::of(&shown.get(&format!("{guessed}{rest}")).await);
+        assert_eq!(unknown.status, 404);
         for link in [&revoked, &expired] {
             let path = below(link, rest);
             let conditional = [AS_STORED, ("if-none-match", "*")];
             let gone = shown.rig.get(&path, &conditional).await;
-            assert_eq!(told(&gone), unknown, "{rest}");
+            assert_eq!(Told::of(&gone), unknown, "{rest}");
             assert_eq!(
-                told(&shown.get(&below(link, rest)).await),
+                Told::of(&shown.get(&below(link, rest)).await),
                 unknown,
                 "{rest}"
             );

@@ -1,4 +1,6 @@
 //! Who may see what: rules, links, and what clients learn that may not see something.
 
 mod links;
+mod matrix;
 mod rules;
+mod tokens;
