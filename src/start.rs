@@ -39,7 +39,7 @@ impl Failure {
 pub(crate) struct Services {
     pub(crate) library: Library,
     pub(crate) cache: Cache,
-    links: Links,
+    pub(crate) links: Links,
     pub(crate) metrics: Metrics,
     pub(crate) opened: Components,
     lock: Lock,

@@ -104,6 +104,15 @@ impl Gateway {
         }
     }
 
+    /// Whether a client that is not identified may retrieve a manifest.
+    pub(crate) fn is_for_everybody(&self, exchange: &Exchange<'_>, id: Id) -> bool {
+        let nobody = Caller::Member {
+            with_certificate: false,
+        };
+        let view = self.view(&nobody, exchange.door, Transaction::Retrieve);
+        self.library.shows(&view, id)
+    }
+
     /// The manifests that the sender of a request may make links to.
     pub(crate) fn linkable(&self, exchange: &Exchange<'_>) -> View {
         self.view(&exchange.caller, exchange.door, Transaction::Link)

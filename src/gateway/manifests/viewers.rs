@@ -92,8 +92,8 @@ impl Gateway {
     /// The address of a manifest for viewers. Where clients have to identify themselves, it is a new
     /// link: viewers cannot send header fields for pictures, video, and documents.
     async fn hand_off_url(&self, exchange: &Exchange<'_>, id: Id) -> Result<String, Error> {
-        let is_open = self.access.rules(exchange.door).is_none() || exchange.link_url.is_some();
-        let makes_links = !is_open && exchange.head.method != Method::HEAD;
+        let is_needed = exchange.link_url.is_none() && !self.is_for_everybody(exchange, id);
+        let makes_links = is_needed && exchange.head.method != Method::HEAD;
         if !makes_links || !self.library.shows(&self.linkable(exchange), id) {
             return Ok(exchange.manifest_url(id));
         }

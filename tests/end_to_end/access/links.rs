@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::access::tokens::Shown as Told;
+use crate::access::tokens::{Issuer, Shown as Told};
 use crate::rig::origin::{Gate, Origin, honest};
 use crate::rig::study::{Study, at};
 use crate::rig::{AS_STORED, Answer, Registered, Rig, open_as, request};
@@ -289,11 +289,16 @@ async fn what_leads_nowhere_is_refused() {
 async fn hand_offs_give_out_links_where_clients_have_to_identify_themselves() {
     let study = Study::new(1).with(2, at(10));
     let origin = Origin::of(&study).await;
-    let rules = RULES.replace("\"link\"]", "\"link\", \"retrieve\"]");
-    let rig = Rig::start(&format!("{}{rules}", origin.location(10)));
-    let registered = rig.register(study.fhir()).await;
+    let issuer = Issuer::new();
+    let rules = "[[rule]]\ntransactions = [\"register\", \"link\", \"retrieve\"]\n";
+    let settings = format!("{}{rules}{}", origin.location(10), issuer.settings());
+    let rig = Rig::start(&settings);
+    let field = format!("Bearer {}", issuer.token("anna", json!({})));
+    let fields = [("authorization", field.as_str())];
+    let registered = rig.post("/manifests", &fields, study.fhir()).await;
+    let registered = Registered::of(&registered);
     let viewers = format!("/manifests/{}/viewers", registered.id);
-    let document = rig.get(&viewers, &[]).await.json();
+    let document = rig.get(&viewers, &fields).await.json();
     let text = document.to_string();
     assert!(
         text.contains("/link/") && !text.contains(&registered.id),
@@ -308,11 +313,10 @@ async fn hand_offs_give_out_links_where_clients_have_to_identify_themselves() {
     // Asking what a hand-off would be makes no link.
     let links = format!("/manifests/{}/links", registered.id);
     let count = async || {
-        rig.get(&links, &[]).await.json()["links"]
-            .as_array()
-            .map(Vec::len)
+        let listed = rig.get(&links, &fields).await.json();
+        listed["links"].as_array().map(Vec::len)
     };
     assert_eq!(count().await, Some(1));
-    rig.head(&viewers, &[]).await;
+    rig.head(&viewers, &fields).await;
     assert_eq!(count().await, Some(1));
 }

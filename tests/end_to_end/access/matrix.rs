@@ -384,12 +384,7 @@ async fn nobody_sees_more_than_the_rules_permit() {
         for kind in &kinds {
             let asked = origin.asked().len();
             let wrong = ask_all(&rig, &issuer, kind, &targets).await;
-            failures.extend(
-                shown
-                    .failures
-                    .into_iter()
-                    .map(|one| format!("{round}: {one}")),
-            );
+            failures.extend(wrong.into_iter().map(|one| format!("{round}: {one}")));
             if !kind.sees_own && !kind.sees_foreign {
                 assert_eq!(
                     origin.asked().len(),
