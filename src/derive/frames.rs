@@ -315,6 +315,8 @@ pub struct FrameParts<N> {
     /// The address of the instance.
     address: String,
     numbers: N,
+    /// The latest number.
+    number: u32,
 }
 
 impl<N: Iterator<Item = u32>> FrameParts<N> {
@@ -337,6 +339,7 @@ impl<N: Iterator<Item = u32>> FrameParts<N> {
             media_type: given.media_type,
             address,
             numbers: numbers.into_iter(),
+            number: 0,
             frames,
         }
     }
@@ -356,6 +359,7 @@ impl<N: Iterator<Item = u32>> FrameParts<N> {
         let Some(number) = self.numbers.next() else {
             return Ok(None);
         };
+        self.number = number;
         let body = match opened {
             _ if self.is_decoded => {
                 drop(opened);
@@ -366,9 +370,14 @@ impl<N: Iterator<Item = u32>> FrameParts<N> {
         };
         Ok(Some(Part {
             content_type: self.content_type.clone(),
-            location: format!("{}/frames/{number}", self.address),
+            location: self.place(),
             body,
         }))
+    }
+
+    /// The address of the latest frame.
+    pub(super) fn place(&self) -> String {
+        format!("{}/frames/{}", self.address, self.number)
     }
 
     /// The same after the head of the response has left; see [`super::Context::patient`].
@@ -383,6 +392,11 @@ impl<N: Iterator<Item = u32>> FrameParts<N> {
 
 impl<N: Iterator<Item = u32> + Send + 'static> Parts for FrameParts<N> {
     async fn next(&mut self) -> Result<Option<Part>, body::Error> {
-        Ok(self.open_next(None).await?)
+        match self.open_next(None).await {
+            Err(error) if error.is_passed_over() => {
+                Ok(Some(Part::stand_in(self.place(), &error.to_string())))
+            }
+            opened => Ok(opened?),
+        }
     }
 }
