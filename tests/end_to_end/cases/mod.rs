@@ -1,5 +1,6 @@
 //! The small inputs of `../shared/cases`, each with the answer that is right.
 
+mod addresses;
 mod manifests;
 mod pictures;
 mod reading;
