@@ -10,7 +10,8 @@ use super::frames::skimmed;
 use super::values::{Value, find, open_range, pixel_path};
 use super::{Error, FrameParts, InOrder, InstanceFrames, SelectedInstance};
 use crate::body::{self, Body};
-use crate::dicom::{TransferSyntax, json, most_written};
+use crate::dicom::json::{self, Beside};
+use crate::dicom::{TransferSyntax, most_written};
 use crate::instance::LeftOut;
 use crate::object::{self, Extent, Skimmed};
 use crate::present::parts::{Part, Parts, with_syntax};
@@ -241,16 +242,13 @@ impl InstanceValues {
         }))
     }
 
-    async fn open(
-        &self,
-        acceptable: &BulkAcceptable,
-        value: Value,
-    ) -> Result<ValuePart, Error> {
+    async fn open(&self, acceptable: &BulkAcceptable, value: Value) -> Result<ValuePart, Error> {
         let plain_syntax = TransferSyntax::explicit_vr_little_endian();
         let as_stored = Stored {
             syntax: &plain_syntax,
             media_type: OCTET_STREAM,
             is_compressed: false,
+            is_decodable: true,
         };
         let multipart = accept_bulk::Default::Multipart;
         let given = acceptable.choose(as_stored, false, multipart)?;
@@ -278,7 +276,11 @@ async fn paths(skimmed: &mut Skimmed) -> Result<Vec<String>, Error> {
     let most = most + skimmed.bytes() + (linked.len() * 256) as u64;
     skimmed.make_room(most).await?;
     let mut text = String::new();
-    let outcome = json::write(&skimmed.data_set(), &linked, "", &mut text);
+    let beside = Beside {
+        linked: &linked,
+        available: None,
+    };
+    let outcome = json::write(&skimmed.data_set(), beside, "", &mut text);
     outcome.map_err(object::Error::from)?;
     let mut links = Links(Vec::new());
     let mut deserializer = serde_json::Deserializer::from_str(&text);

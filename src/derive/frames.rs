@@ -115,6 +115,7 @@ impl InstanceFrames {
             syntax: &self.stored,
             media_type: media_type_of_frames(&self.index.layout, &self.stored),
             is_compressed: self.is_compressed(),
+            is_decodable: is_decodable(self.stored.as_str()),
         }
     }
 

@@ -42,9 +42,7 @@ impl<L: Fn(&Target) -> String + Send + 'static> Parts for InstanceParts<L> {
                 location: (self.located)(&instance.identity.target()),
                 body: instance.body,
             },
-            Item::StandIn(absent) => {
-                Part::stand_in((self.located)(&absent.target), &absent.reason)
-            }
+            Item::StandIn(absent) => Part::stand_in((self.located)(&absent.target), &absent.reason),
         }))
     }
 }

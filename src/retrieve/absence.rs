@@ -67,7 +67,12 @@ impl Absences {
         series: &SeriesInstanceUid,
         instance: &SopInstanceUid,
     ) {
-        self.remember(source, series, instance, Representation::ExplicitVrLittleEndian);
+        self.remember(
+            source,
+            series,
+            instance,
+            Representation::ExplicitVrLittleEndian,
+        );
     }
 
     /// Remembers an instance of a series under a name of its own.

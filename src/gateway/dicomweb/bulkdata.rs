@@ -10,9 +10,7 @@ use crate::dicom::TransferSyntax;
 use crate::gateway::edge::conditional::EntityTag;
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::Locator;
-use crate::gateway::edge::response::{
-    boundary, lasting_boundary, response, warn_of_left_out,
-};
+use crate::gateway::edge::response::{boundary, lasting_boundary, response, warn_of_left_out};
 use crate::gateway::{Error, Gateway};
 use crate::present::Presented;
 use crate::present::parts::{self, Part, with_syntax};
@@ -107,6 +105,7 @@ fn representation(
         syntax: &TransferSyntax::explicit_vr_little_endian(),
         media_type,
         is_compressed: false,
+        is_decodable: true,
     };
     acceptable.choose(as_stored, true, accept_bulk::Default::Single)
 }

@@ -7,3 +7,4 @@ mod offered;
 mod one_bad;
 mod paging;
 mod rendered;
+mod syntaxes;

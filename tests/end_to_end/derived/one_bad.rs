@@ -23,7 +23,20 @@ const RLE: &str = "1.2.840.10008.1.2.5";
 /// A sequence that holds no items.
 fn broken() -> Vec<u8> {
     let value = b"no item at all..";
-    let head = [0x40, 0, 0x75, 2, b'S', b'Q', 0, 0, value.len() as u8, 0, 0, 0];
+    let head = [
+        0x40,
+        0,
+        0x75,
+        2,
+        b'S',
+        b'Q',
+        0,
+        0,
+        value.len() as u8,
+        0,
+        0,
+        0,
+    ];
     [&head[..], value, &native(1, 8, &[9; 8])].concat()
 }
 
@@ -77,7 +90,11 @@ impl Case {
         assert_eq!(answer.field("cache-control"), "private, no-store", "{row}");
         let found = answer.parts();
         assert_eq!(found.len(), parts, "{row}");
-        assert!(found.iter().all(|part| part.head.content_type() != Some(PROBLEM)));
+        assert!(
+            found
+                .iter()
+                .all(|part| part.head.content_type() != Some(PROBLEM))
+        );
     }
 }
 
@@ -113,7 +130,12 @@ async fn bulk_data_of_the_others_are_given() {
     .await;
     let answer = later.of_series("/bulkdata", OCTETS).await;
     later.has_stand_ins(&answer, &[false, true, false], "/bulkdata");
-    let first = Case::of(&[(EXPLICIT, broken()), (EXPLICIT, good(1)), (EXPLICIT, good(3))]).await;
+    let first = Case::of(&[
+        (EXPLICIT, broken()),
+        (EXPLICIT, good(1)),
+        (EXPLICIT, good(3)),
+    ])
+    .await;
     let answer = first.of_series("/bulkdata", OCTETS).await;
     first.lacks_the_first(&answer, 2, "/bulkdata");
     // Frames of compressed pixel data are parts of their own.
@@ -218,7 +240,10 @@ async fn decoded_instances_of_a_series_are_given_without_the_one_that_is_not() {
         let stand_in = stand_ins.find(|part| part.head.content_type() == Some(PROBLEM));
         let stand_in = stand_in.expect("a stand-in");
         let place = stand_in.head.content_location().expect("a place");
-        assert!(place.ends_with(&case.study.instances()[1].path()), "{place}");
+        assert!(
+            place.ends_with(&case.study.instances()[1].path()),
+            "{place}"
+        );
         // Now it is known before the first byte.
         let second = case.of_series("", DECODED).await;
         assert_eq!(second.status, StatusCode::PARTIAL_CONTENT, "{second:?}");
@@ -240,7 +265,8 @@ async fn instances_in_other_transfer_syntaxes_do_not_close_the_series_either() {
         (JPEG_XL, encapsulated(1, &[], &[&[5, 6, 7, 8]])),
     ]);
     let (rig, _origin, root) = without_conversion(&study).await;
-    let accept = format!("multipart/related; type=\"application/dicom\"; transfer-syntax={JPEG_XL}");
+    let accept =
+        format!("multipart/related; type=\"application/dicom\"; transfer-syntax={JPEG_XL}");
     let series = format!("{root}{}", study.series_path(0));
     let answer = rig.get(&series, &[("accept", &accept)]).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -269,7 +295,11 @@ async fn an_implicit_instance_with_an_unreadable_sequence_leaves_with_its_bytes(
     assert_eq!(answer.status, StatusCode::OK);
     let parts = answer.parts();
     assert_eq!(parts.len(), 3);
-    let unknown = [&[0x40, 0, 0x75, 2, b'U', b'N', 0, 0, 16, 0, 0, 0][..], value].concat();
+    let unknown = [
+        &[0x40, 0, 0x75, 2, b'U', b'N', 0, 0, 16, 0, 0, 0][..],
+        value,
+    ]
+    .concat();
     let with = parts
         .iter()
         .filter(|part| memchr::memmem::find(&part.bytes, &unknown).is_some());

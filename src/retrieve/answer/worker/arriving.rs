@@ -142,7 +142,11 @@ impl Worker {
         }
         let location = &*progress.job.source.alias;
         let reason = &*stand_in.reason;
-        tracing::warn!(location, reason, "a stand-in takes the place of an instance");
+        tracing::warn!(
+            location,
+            reason,
+            "a stand-in takes the place of an instance"
+        );
         progress.given += 1;
         self.delivery.stand_in(stand_in).await
     }
