@@ -13,6 +13,8 @@ mod registered;
 pub(crate) mod retrieve_url;
 mod rows;
 
+use crate::dicom::Uid;
+
 pub use conflict::{Conflict, Disagreement, Locate, OnConflict, Place};
 pub use export::export;
 pub use holding::{Holding, SeriesSelection};
@@ -49,13 +51,27 @@ pub enum Error {
 /// # Errors
 /// [`Error`] if it is not a usable manifest. The texts contain no value from the document.
 pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
-    if bytes.get(128..132) == Some(b"DICM") {
-        return Ok(kos::read(bytes)?);
+    let mut manifest = match first_character(bytes) {
+        _ if bytes.get(128..132) == Some(b"DICM") => kos::read(bytes)?,
+        Some(b'{' | b'<') => fhir::read(bytes)?,
+        Some(_) | None => return Err(Error::Unrecognised),
+    };
+    let with_zeros = uids(&manifest).filter(|uid| uid.has_leading_zero()).count();
+    if with_zeros > 0 {
+        manifest.warnings.push(Warning::LeadingZeros(with_zeros));
     }
-    match first_character(bytes) {
-        Some(b'{' | b'<') => Ok(fhir::read(bytes)?),
-        Some(_) | None => Err(Error::Unrecognised),
-    }
+    Ok(manifest)
+}
+
+/// The UIDs that a manifest selects by.
+fn uids(manifest: &Manifest) -> impl Iterator<Item = &Uid> {
+    manifest.studies.iter().flat_map(|study| {
+        let series = study.series.iter().flat_map(|series| {
+            let instances = series.instances.iter().map(|instance| instance.uid.uid());
+            std::iter::once(series.uid.uid()).chain(instances)
+        });
+        std::iter::once(study.uid.uid()).chain(series)
+    })
 }
 
 fn first_character(bytes: &[u8]) -> Option<u8> {

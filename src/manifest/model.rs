@@ -142,8 +142,6 @@ pub struct Series {
     pub laterality: Option<Code>,
     /// The number of instances that the manifest declares; it lists `instances.len()`.
     pub declared_instances: Option<u32>,
-    /// Whether another series lists some of its instances and keeps them.
-    pub is_listed_elsewhere: bool,
     /// The locations, best first. Empty: the gateway cannot locate the series.
     pub locations: Vec<Location>,
     /// The listed instances.
@@ -155,7 +153,7 @@ impl Series {
     /// ImagingStudy.series.instance is 0..*), or at least one. Every response lacks them.
     #[must_use]
     pub fn unlisted(&self) -> usize {
-        if !self.instances.is_empty() || self.is_listed_elsewhere {
+        if !self.instances.is_empty() {
             return 0;
         }
         let declared = self.declared_instances.unwrap_or(1);
@@ -245,10 +243,20 @@ pub enum Warning {
     /// ignored.
     #[error("the Retrieve URL of series {0} addresses another study or series and is ignored")]
     ForeignRetrieveUrl(SeriesInstanceUid),
-    /// The manifest lists instances more than once; the first entry counts. The number of ignored
+    /// A series lists instances more than once; the first entry counts. The number of ignored
     /// entries.
-    #[error("{0} entries list an instance that the manifest already lists")]
+    #[error("{0} entries list an instance that their series already lists")]
     Duplicates(u32),
+    /// Several series list instances with one SOP Instance UID. Each series has its own. The number
+    /// of such UIDs.
+    #[error(
+        "{0} SOP Instance UIDs stand in several series, which DICOM forbids: each series has its own instance"
+    )]
+    InSeveralSeries(usize),
+    /// UIDs of studies, series and instances have leading zeros. They are kept as they are. The
+    /// number of such UIDs.
+    #[error("{0} UIDs have leading zeros, which DICOM forbids: they are kept as they are")]
+    LeadingZeros(usize),
     /// Entries for one study name different patients: the study has no patient.
     #[error("the entries for study {0} name different patients, so the study has none")]
     PatientsDiffer(StudyInstanceUid),

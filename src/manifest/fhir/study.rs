@@ -236,7 +236,6 @@ impl SeriesReader<'_> {
                 .read("laterality", warnings)
                 .and_then(Concept::code),
             declared_instances: count(members.number_of_instances, "number of instances", warnings),
-            is_listed_elsewhere: false,
             locations: endpoints
                 .or(self.endpoints)
                 .locations(self.study, &uid, warnings),

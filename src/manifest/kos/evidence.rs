@@ -40,6 +40,11 @@ impl Evidence {
         if evidence.duplicates > 0 {
             reader.warn(Warning::Duplicates(evidence.duplicates));
         }
+        let studies = evidence.studies.iter();
+        let in_several = studies.map(IndexedStudy::in_several_series).sum();
+        if in_several > 0 {
+            reader.warn(Warning::InSeveralSeries(in_several));
+        }
         Ok(evidence)
     }
 
@@ -160,7 +165,7 @@ impl Evidence {
             title,
             description: text,
         };
-        self.studies[study_at].describe_instance(uid.as_str(), description);
+        self.studies[study_at].describe_instance(uid.as_str(), &description);
         Ok(())
     }
 

@@ -11,6 +11,8 @@ pub(super) struct IndexedStudy {
     pub(super) study: Study,
     series_at: HashMap<SeriesInstanceUid, u32>,
     instance_at: HashMap<SopInstanceUid, (u32, u32)>,
+    /// Further positions of instances that several series list.
+    also_at: HashMap<SopInstanceUid, Vec<(u32, u32)>>,
 }
 
 /// The description of a series; `None` for missing values.
@@ -55,6 +57,7 @@ impl IndexedStudy {
             },
             series_at: HashMap::new(),
             instance_at: HashMap::new(),
+            also_at: HashMap::new(),
         }
     }
 
@@ -63,7 +66,7 @@ impl IndexedStudy {
         self.series_at.get(uid).copied()
     }
 
-    /// The position of the series that lists an instance.
+    /// The position of the first series that lists an instance.
     pub(super) fn find_series_of(&self, instance: &str) -> Option<u32> {
         self.instance_at.get(instance).map(|(series, _)| *series)
     }
@@ -84,19 +87,32 @@ impl IndexedStudy {
         );
     }
 
-    /// Adds a description to an instance.
-    pub(super) fn describe_instance(&mut self, uid: &str, description: InstanceDescription) {
-        let Some(&(series, at)) = self.instance_at.get(uid) else {
-            return;
-        };
-        let instance = &mut self.series(series).instances[at as usize];
-        replace(&mut instance.number, description.number);
-        replace(&mut instance.frames, description.frames);
-        if description.title.is_some() || description.description.is_some() {
-            let key_object: &mut KeyObject = instance.key_object.get_or_insert_default();
-            replace(&mut key_object.title, description.title);
-            replace(&mut key_object.description, description.description);
+    /// Adds a description to an instance, in each series that lists it.
+    pub(super) fn describe_instance(&mut self, uid: &str, description: &InstanceDescription) {
+        let also = self.also_at.get(uid).into_iter().flatten();
+        let places: Vec<_> = self.instance_at.get(uid).into_iter().chain(also).collect();
+        let InstanceDescription {
+            number,
+            frames,
+            title,
+            description,
+        } = description;
+        for &&(series, at) in &places {
+            let series = &mut self.study.series[series as usize];
+            let instance = &mut series.instances[at as usize];
+            replace(&mut instance.number, *number);
+            replace(&mut instance.frames, *frames);
+            if title.is_some() || description.is_some() {
+                let key_object: &mut KeyObject = instance.key_object.get_or_insert_default();
+                replace(&mut key_object.title, title.clone());
+                replace(&mut key_object.description, description.clone());
+            }
         }
+    }
+
+    /// The number of instances that several series list.
+    pub(super) fn in_several_series(&self) -> usize {
+        self.also_at.len()
     }
 
     pub(super) fn series(&mut self, at: u32) -> &mut Series {
@@ -116,26 +132,26 @@ impl IndexedStudy {
             body_site: None,
             laterality: None,
             declared_instances: None,
-            is_listed_elsewhere: false,
             locations: Vec::new(),
             instances: Vec::new(),
         });
         at
     }
 
-    /// Adds an instance; false if the study already lists it.
+    /// Adds an instance; false if the series already lists it. One of another series is another
+    /// instance, although it ought to have another UID.
     pub(super) fn add_instance(
         &mut self,
         series: u32,
         class: SopClassUid,
         uid: &SopInstanceUid,
     ) -> bool {
-        if let Some((known, _)) = self.instance_at.get(uid) {
-            if *known != series {
-                self.series(series).is_listed_elsewhere = true;
-            }
+        let first = self.instance_at.get(uid);
+        let also = self.also_at.get(uid).into_iter().flatten();
+        if first.into_iter().chain(also).any(|place| place.0 == series) {
             return false;
         }
+        let is_known = first.is_some();
         let instances = &mut self.series(series).instances;
         let at = position(instances.len());
         instances.push(Instance {
@@ -145,7 +161,12 @@ impl IndexedStudy {
             frames: None,
             key_object: None,
         });
-        self.instance_at.insert(uid.clone(), (series, at));
+        if is_known {
+            let also = self.also_at.entry(uid.clone()).or_default();
+            also.push((series, at));
+        } else {
+            self.instance_at.insert(uid.clone(), (series, at));
+        }
         true
     }
 }

@@ -149,7 +149,7 @@ impl<'a> Group<'a> {
             reader.malformed("the place of instance descriptors");
             below = preceding;
         }
-        indexed.describe_instance(uid, below);
+        indexed.describe_instance(uid, &below);
     }
 
     fn describe_series(&mut self, content: Content<'a>, study: &mut Study, reader: &mut Reader) {

@@ -1,5 +1,7 @@
 //! The small inputs of `../shared/cases`, each with the answer that is right.
 
+mod addresses;
+mod doubtful;
 mod manifests;
 mod pictures;
 mod reading;

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+use crate::dicom::json::AVAILABLE_TRANSFER_SYNTAX_UID;
+use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntax, digits};
 use crate::gateway::Gateway;
 use crate::gateway::selection::expected;
 use crate::instance::Listing;
@@ -77,6 +78,11 @@ impl KnownInstances {
     ) {
         let mut listings = self.series.get(series).into_iter().flatten();
         let located = listings.find(|located| located.listing.instances.contains_key(uid));
+        if let Some(syntax) = located.and_then(|located| self.syntax(located, uid)) {
+            let tag = digits(AVAILABLE_TRANSFER_SYNTAX_UID);
+            let attribute = json!({ "vr": "UI", "Value": [syntax.available()] });
+            row.insert(tag, attribute);
+        }
         let known = located.and_then(|located| self.metadata(located, uid));
         let Some(known) = known else { return };
         for (tag, attribute) in known {
@@ -109,6 +115,15 @@ impl KnownInstances {
                 *attribute = own;
             }
         }
+    }
+
+    fn syntax(&self, located: &LocatedListing, uid: &SopInstanceUid) -> Option<TransferSyntax> {
+        let LocatedListing {
+            source,
+            listing,
+            patient,
+        } = located;
+        self.retriever.known_syntax(source, listing, uid, patient)
     }
 
     fn metadata(

@@ -238,7 +238,7 @@ fn cuts_a_retrieve_url_before_its_study_and_ignores_a_foreign_one() {
 }
 
 #[test]
-fn an_instance_is_kept_once_in_a_study() {
+fn an_instance_is_kept_once_in_a_series() {
     let twice = json!({ "uid": "1.2.5", "sopClass": { "code": CT } });
     let bundle = with(&format!("{SERIES}/instance/-"), twice.clone());
     let other =
@@ -250,8 +250,11 @@ fn an_instance_is_kept_once_in_a_study() {
         .iter()
         .map(|series| series.instances.len())
         .collect();
-    assert_eq!(listed, [1, 0]);
-    assert_eq!(manifest.warnings, [Warning::Duplicates(2)]);
+    assert_eq!(listed, [1, 1]);
+    assert_eq!(
+        manifest.warnings,
+        [Warning::Duplicates(1), Warning::InSeveralSeries(1)]
+    );
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn merges_the_studies_and_series_of_a_classic_manifest() {
 }
 
 #[test]
-fn a_series_whose_instances_stand_in_another_one_lacks_none() {
+fn each_series_has_its_own_instance_of_one_uid() {
     let listed = [
         series("1.2.3.1", ["1.2.3.1.1"], [location()]),
         series("1.2.3.2", ["1.2.3.1.1"], [location()]),
@@ -80,8 +80,8 @@ fn a_series_whose_instances_stand_in_another_one_lacks_none() {
         .iter()
         .map(|series| (series.instances.len(), series.unlisted()))
         .collect();
-    assert_eq!(unlisted, [(1, 0), (0, 0)]);
-    assert_eq!(manifest.warnings, [Warning::Duplicates(1)]);
+    assert_eq!(unlisted, [(1, 0), (1, 0)]);
+    assert_eq!(manifest.warnings, [Warning::InSeveralSeries(1)]);
 }
 
 #[test]
