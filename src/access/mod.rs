@@ -14,7 +14,9 @@ mod rules;
 pub mod token;
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -112,6 +114,9 @@ pub enum Error {
     NoRight,
 }
 
+/// Ready when a right is revoked.
+pub type Revocation = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Whether rules apply at a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -157,7 +162,7 @@ impl Settings<'_> {
 pub struct Access {
     by_name: HashMap<Name, Arc<Partner>>,
     by_fingerprint: HashMap<Fingerprint, Arc<Partner>>,
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
     /// `iss` of the tokens.
     issuers: Vec<String>,
     /// `None`: the listener is open.
@@ -180,7 +185,7 @@ impl Access {
         let issuers = settings.issuers.iter();
         access.issuers = issuers.clone().map(|one| one.issuer.clone()).collect();
         match Tokens::open(settings.issuers) {
-            Ok(tokens) => access.tokens = tokens,
+            Ok(tokens) => access.tokens = Arc::new(tokens),
             Err(problems) => all.extend(problems),
         }
         let names: Vec<&str> = issuers.map(|one| one.name.as_str()).collect();
@@ -240,6 +245,19 @@ impl Access {
         &self.tokens
     }
 
+    /// Ready when the right of a client to read an answer is revoked; `None` if that is not found out.
+    #[must_use]
+    pub fn revocation(&self, caller: &Caller, headers: &HeaderMap) -> Option<Revocation> {
+        match caller {
+            Caller::Link(grant) => Some(Box::pin(grant.revoked.clone().cancelled_owned())),
+            Caller::Subject(_) => {
+                let revocation = self.tokens.revocation(bearer(authorization(headers)?)?)?;
+                Some(Box::pin(revocation))
+            }
+            Caller::Member { .. } | Caller::Partner(_) => None,
+        }
+    }
+
     /// Finds out who asks.
     ///
     /// # Errors
@@ -269,13 +287,8 @@ impl Access {
         certificate: Option<&Certificate>,
         authorization: Option<&str>,
     ) -> Result<Caller, Error> {
-        let (scheme, token) = authorization
-            .and_then(|field| field.split_once(' '))
-            .ok_or(Error::InvalidToken(Refused::Malformed))?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return Err(Error::InvalidToken(Refused::Malformed));
-        }
-        let token = token.trim();
+        let token = authorization.and_then(bearer);
+        let token = token.ok_or(Error::InvalidToken(Refused::Malformed))?;
         let outcome = match self.tokens.known(token, certificate) {
             Some(outcome) => outcome,
             None => self.tokens.ask(token, certificate).await,
@@ -301,6 +314,12 @@ impl Access {
             .all(|other| other == partner)
             .then(|| Arc::clone(partner))
     }
+}
+
+/// The token in a field.
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 fn authorization(headers: &HeaderMap) -> Option<&str> {

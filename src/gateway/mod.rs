@@ -237,7 +237,10 @@ impl Gateway {
             began,
             exchange: exchange.as_ref(),
         };
-        let revocation = exchange.as_ref().and_then(Exchange::revocation);
+        let revocation = exchange.as_ref().and_then(|exchange| {
+            let headers = exchange.headers();
+            self.access.revocation(&exchange.caller, headers)
+        });
         let response = response.map(|body| match revocation {
             Some(revoked) => body.until(revoked),
             None => body,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::header::ACCEPT;
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::forwarded::PublicUrl;
 use crate::access::{Caller, Door};
@@ -54,15 +53,6 @@ impl Exchange<'_> {
         match &self.caller {
             Caller::Link(grant) => grant.id.to_string(),
             Caller::Member { .. } | Caller::Partner(_) | Caller::Subject(_) => id.to_string(),
-        }
-    }
-
-    /// Ready when the right to read the answer is revoked; `None` if it is not revoked before the
-    /// answer ends.
-    pub(crate) fn revocation(&self) -> Option<WaitForCancellationFutureOwned> {
-        match &self.caller {
-            Caller::Link(grant) => Some(grant.revoked.clone().cancelled_owned()),
-            Caller::Member { .. } | Caller::Partner(_) | Caller::Subject(_) => None,
         }
     }
 

@@ -3,4 +3,5 @@
 mod links;
 mod matrix;
 mod rules;
+mod timing;
 mod tokens;
