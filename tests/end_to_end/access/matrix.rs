@@ -317,7 +317,7 @@ impl Target {
     }
 }
 
-fn document(study: &Study, patient: &str) -> Vec<u8> {
+pub(super) fn document(study: &Study, patient: &str) -> Vec<u8> {
     let mut document = study.fhir_document();
     let entries = document["entry"].as_array_mut().expect("entries");
     let last = entries.last_mut().expect("a patient");
