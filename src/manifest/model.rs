@@ -71,7 +71,7 @@ pub struct PatientId {
 }
 
 /// An accession number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accession {
     /// The number.
     pub value: Box<str>,
@@ -80,7 +80,7 @@ pub struct Accession {
 }
 
 /// A coded concept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {
     /// The code value.
     pub value: Box<str>,
@@ -107,6 +107,10 @@ pub struct Study {
     pub description: Option<Box<str>>,
     /// Accession numbers; several if the study fulfils a group of orders.
     pub accessions: Vec<Accession>,
+    /// The name of the referring physician, in DICOM form.
+    pub referring_physician: Option<Box<str>>,
+    /// Study ID.
+    pub study_id: Option<Box<str>>,
     /// Modalities that the manifest declares for the study, and those of its series.
     pub modalities: Vec<Box<str>>,
     /// Anatomical regions.
@@ -198,6 +202,17 @@ pub struct KeyObject {
     pub title: Option<Code>,
     /// Key Object Description.
     pub description: Option<Box<str>>,
+    /// The flagged instances, as far as the manifest names them (Xt-EHR).
+    pub flagged: Vec<FlaggedInstance>,
+}
+
+/// An instance that a key object selection flags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlaggedInstance {
+    /// SOP Class UID.
+    pub sop_class: SopClassUid,
+    /// SOP Instance UID.
+    pub uid: SopInstanceUid,
 }
 
 /// A tolerated defect of a manifest.

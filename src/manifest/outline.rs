@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Patient, Study};
+use super::model::{Accession, Code, Patient, Study};
 use crate::dicom::StudyInstanceUid;
+
+/// The limit for identifiers, accession numbers and codes of a study. A gateway holds the outlines
+/// of all studies in memory.
+const LONGEST_LIST: usize = 16;
 
 /// A study without its series. Everything except the UID and the counts is patient data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,8 +27,21 @@ pub struct Outline {
     pub timezone: Option<Box<str>>,
     /// Study Description.
     pub description: Option<Box<str>>,
-    /// The accession number, if there is exactly one.
-    pub accession: Option<Box<str>>,
+    /// Accession numbers.
+    #[serde(default)]
+    pub accessions: Vec<Accession>,
+    /// The name of the referring physician.
+    #[serde(default)]
+    pub referring_physician: Option<Box<str>>,
+    /// Study ID.
+    #[serde(default)]
+    pub study_id: Option<Box<str>>,
+    /// Procedure codes.
+    #[serde(default)]
+    pub procedures: Vec<Code>,
+    /// Anatomical regions.
+    #[serde(default)]
+    pub regions: Vec<Code>,
     /// Modalities in the study.
     pub modalities: Vec<Box<str>>,
     /// The number of listed series.
@@ -38,19 +55,18 @@ impl Outline {
     #[must_use]
     pub fn of(study: &Study) -> Self {
         let series = study.series.iter();
-        // A study of several orders does not have a single accession number.
-        let accession = match study.accessions.as_slice() {
-            [accession] => Some(accession.value.clone()),
-            _ => None,
-        };
         Self {
             uid: study.uid.clone(),
-            patient: Arc::clone(&study.patient),
+            patient: patient(&study.patient),
             date: study.date.clone(),
             time: study.time.clone(),
             timezone: study.timezone.clone(),
             description: study.description.clone(),
-            accession,
+            accessions: first(&study.accessions),
+            referring_physician: study.referring_physician.clone(),
+            study_id: study.study_id.clone(),
+            procedures: first(&study.procedures),
+            regions: first(&study.regions),
             modalities: study.modalities.clone(),
             series: study.series.len(),
             instances: series
@@ -58,6 +74,20 @@ impl Outline {
                 .sum(),
         }
     }
+}
+
+fn first<T: Clone>(list: &[T]) -> Vec<T> {
+    list.iter().take(LONGEST_LIST).cloned().collect()
+}
+
+fn patient(patient: &Arc<Patient>) -> Arc<Patient> {
+    if patient.ids.len() <= LONGEST_LIST {
+        return Arc::clone(patient);
+    }
+    Arc::new(Patient {
+        ids: first(&patient.ids),
+        ..(**patient).clone()
+    })
 }
 
 /// An outline in few bytes. A gateway holds one for each registered study: a quarter of the memory

@@ -127,7 +127,7 @@ impl HumanNameMembers {
 }
 
 // A text with carets is a complete DICOM name.
-fn unstructured(text: &str) -> Option<Box<str>> {
+pub(super) fn unstructured(text: &str) -> Option<Box<str>> {
     let name = text.split('^').map(component).collect::<Vec<_>>().join("^");
     (!name.is_empty()).then(|| name.into())
 }

@@ -18,6 +18,9 @@ pub(super) struct Bundle {
     pub(super) resource_type: Member<Box<str>>,
     pub(super) identifier: List<Identifier>,
     pub(super) entry: Member<Entries>,
+    /// Whether the document is no Bundle, but its only study.
+    #[serde(skip)]
+    pub(super) is_lone_study: bool,
 }
 
 /// The entries of a Bundle by kind, up to the first fault, without resources of other types.
@@ -67,6 +70,7 @@ pub(super) struct ImagingStudy {
     pub(super) identifier: List<Identifier>,
     pub(super) subject: Member<Reference>,
     pub(super) based_on: List<Reference>,
+    pub(super) referrer: Member<Reference>,
     pub(super) endpoint: List<Reference>,
     pub(super) modality: List<Concept>,
     pub(super) started: Member<Box<str>>,
@@ -102,6 +106,7 @@ struct ResourceMembers {
     // ImagingStudy
     subject: Member<Reference>,
     based_on: List<Reference>,
+    referrer: Member<Reference>,
     endpoint: List<Reference>,
     modality: List<Concept>,
     started: Member<Box<str>>,
@@ -157,6 +162,20 @@ impl Shape for ContainedResources {
             }
         }
         Ok(Member::Present(Self(entries)))
+    }
+}
+
+impl Bundle {
+    /// A Bundle of one study, which came without one.
+    pub(super) fn of_study(study: Resource) -> Self {
+        let mut entries = Entries::default();
+        entries.fault = entries.count(&study).err();
+        entries.add(study, None, 0);
+        Self {
+            entry: Member::Present(entries),
+            is_lone_study: true,
+            ..Self::default()
+        }
     }
 }
 
@@ -282,6 +301,7 @@ impl ResourceMembers {
             identifier: self.identifier,
             subject: self.subject,
             based_on: self.based_on,
+            referrer: self.referrer,
             endpoint: self.endpoint,
             modality: self.modality,
             started: self.started,
@@ -296,6 +316,7 @@ impl ResourceMembers {
 
     fn endpoint(self) -> Endpoint {
         Endpoint::from(EndpointMembers {
+            identifier: self.identifier,
             extension: self.extension,
             connection_type: self.connection_type,
             payload: self.payload,

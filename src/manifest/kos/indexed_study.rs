@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
-use crate::manifest::model::{Code, Instance, KeyObject, Series, Study};
+use crate::manifest::model::{Code, FlaggedInstance, Instance, KeyObject, Series, Study};
 
 /// A study, with the positions of its series and instances.
 pub(super) struct IndexedStudy {
@@ -33,6 +33,13 @@ pub(super) struct InstanceDescription {
     pub(super) frames: Option<u32>,
     pub(super) title: Option<Code>,
     pub(super) description: Option<Box<str>>,
+    pub(super) flagged: Vec<FlaggedInstance>,
+}
+
+impl InstanceDescription {
+    fn is_of_key_object(&self) -> bool {
+        self.title.is_some() || self.description.is_some() || !self.flagged.is_empty()
+    }
 }
 
 impl IndexedStudy {
@@ -46,6 +53,8 @@ impl IndexedStudy {
                 timezone: None,
                 description: None,
                 accessions: Vec::new(),
+                referring_physician: None,
+                study_id: None,
                 modalities: Vec::new(),
                 regions: Vec::new(),
                 procedures: Vec::new(),
@@ -92,10 +101,11 @@ impl IndexedStudy {
         let instance = &mut self.series(series).instances[at as usize];
         replace(&mut instance.number, description.number);
         replace(&mut instance.frames, description.frames);
-        if description.title.is_some() || description.description.is_some() {
+        if description.is_of_key_object() {
             let key_object: &mut KeyObject = instance.key_object.get_or_insert_default();
             replace(&mut key_object.title, description.title);
             replace(&mut key_object.description, description.description);
+            key_object.flagged.extend(description.flagged);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The small inputs of `../shared/cases`, each with the answer that is right.
 
+mod manifest_reading;
 mod manifests;
 mod pictures;
 mod reading;
