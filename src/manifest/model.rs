@@ -146,8 +146,6 @@ pub struct Series {
     pub laterality: Option<Code>,
     /// The number of instances that the manifest declares; it lists `instances.len()`.
     pub declared_instances: Option<u32>,
-    /// Whether another series lists some of its instances and keeps them.
-    pub is_listed_elsewhere: bool,
     /// The locations, best first. Empty: the gateway cannot locate the series.
     pub locations: Vec<Location>,
     /// The listed instances.
@@ -159,7 +157,7 @@ impl Series {
     /// ImagingStudy.series.instance is 0..*), or at least one. Every response lacks them.
     #[must_use]
     pub fn unlisted(&self) -> usize {
-        if !self.instances.is_empty() || self.is_listed_elsewhere {
+        if !self.instances.is_empty() {
             return 0;
         }
         let declared = self.declared_instances.unwrap_or(1);
@@ -267,6 +265,10 @@ pub enum Warning {
     /// Entries for one study name different patients: the study has no patient.
     #[error("the entries for study {0} name different patients, so the study has none")]
     PatientsDiffer(StudyInstanceUid),
+    /// Several series list the same instances (PS3.3 C.12.1 has one series for an instance; copies
+    /// under a new series happen). Each series has its own.
+    #[error("{0} instances are listed in more than one series")]
+    InSeveralSeries(u32),
     /// The manifest uses temporary or draft codes.
     #[error("the manifest uses temporary or draft codes")]
     OldCodes,

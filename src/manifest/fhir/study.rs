@@ -134,6 +134,7 @@ fn patient_of(
             ..
         }) => {
             let Some(identifier) = identifier else {
+                warnings.add(Warning::UnresolvedReference("patient"));
                 return Patient::default();
             };
             match resolver.identified_patient(&identifier) {
@@ -248,7 +249,6 @@ impl SeriesReader<'_> {
                 .read("laterality", warnings)
                 .and_then(Concept::code),
             declared_instances: count(members.number_of_instances, "number of instances", warnings),
-            is_listed_elsewhere: false,
             locations: endpoints
                 .or(self.endpoints)
                 .locations(self.study, &uid, warnings),

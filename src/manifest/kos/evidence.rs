@@ -40,6 +40,11 @@ impl Evidence {
         if evidence.duplicates > 0 {
             reader.warn(Warning::Duplicates(evidence.duplicates));
         }
+        let shared = evidence.studies.iter().map(IndexedStudy::in_several_series);
+        match u32::try_from(shared.sum::<usize>()).unwrap_or(u32::MAX) {
+            0 => {}
+            shared => reader.warn(Warning::InSeveralSeries(shared)),
+        }
         Ok(evidence)
     }
 
@@ -165,7 +170,7 @@ impl Evidence {
             description,
             flagged,
         };
-        self.studies[study_at].describe_instance(uid.as_str(), description);
+        self.studies[study_at].describe_instance(uid.as_str(), Some(series_at), description);
         Ok(())
     }
 

@@ -173,7 +173,8 @@ impl<'a> Group<'a> {
             reader.malformed("the place of instance descriptors");
             below = preceding;
         }
-        indexed.describe_instance(uid, below);
+        let named = self.series_uid.and_then(|uid| indexed.find_series(uid));
+        indexed.describe_instance(uid, named.or(self.series_of_instances), below);
     }
 
     fn describe_series(&mut self, content: Content<'a>, study: &mut Study, reader: &mut Reader) {

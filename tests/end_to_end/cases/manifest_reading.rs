@@ -1,9 +1,13 @@
 //! Small manifests, each with what a search must find in it.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use xcwado::dicom::json as model;
+use xcwado::dicom::part10::File;
 
 use super::shared_cases;
-use crate::rig::{Registered, Rig};
+use crate::rig::{AS_STORED, Registered, Rig};
 
 const STUDY: &str = "2.25.290256853627840156159700429540135593590";
 const CT: &str = "2.25.311575519897439860388502720294705940320";
@@ -43,8 +47,12 @@ impl Manifests {
     /// All that searches tell of the study, its series and its instances, without links.
     async fn told(&self, file: &str) -> [Vec<Value>; 3] {
         let root = self.register(file).await.root;
+        self.told_below(&root).await
+    }
+
+    async fn told_below(&self, root: &str) -> [Vec<Value>; 3] {
         let of_level = async |level: &str| {
-            let mut rows = self.search(&root, level).await;
+            let mut rows = self.search(root, level).await;
             for row in &mut rows {
                 row.as_object_mut().expect("attributes").remove("00081190");
             }
@@ -56,6 +64,23 @@ impl Manifests {
             of_level(&format!("studies/{STUDY}/instances")).await,
         ]
     }
+}
+
+/// A Key Object Selection document in the DICOM JSON model.
+fn as_json(document: &[u8]) -> String {
+    let file = File::open(document).expect("a file");
+    let mut text = String::new();
+    model::write(&file.data_set(), &[], "", &mut text).expect("a data set");
+    text
+}
+
+/// The addresses of the series of a document.
+fn addresses(document: &[u8]) -> Vec<String> {
+    let manifest = xcwado::manifest::read(document).expect("a manifest");
+    let series = manifest.studies.iter().flat_map(|study| &study.series);
+    let urls = series.map(|series| series.locations[0].retrieve_url.as_deref());
+    urls.map(|url| url.unwrap_or_default().trim_end_matches('/').to_owned())
+        .collect()
 }
 
 fn check(found: &[Value], attributes: &[Attribute], row: &str) {
@@ -191,5 +216,121 @@ async fn the_address_of_a_series_leads_to_its_service() {
     for series in &manifest.studies[0].series {
         let url = series.locations[0].retrieve_url.as_deref();
         assert_eq!(url, Some("https://pacs.example/api/source"));
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_in_any_form_is_handed_out_as_the_document_in_it() {
+    let Some(manifests) = Manifests::open() else {
+        return;
+    };
+    let rig = &manifests.rig;
+    let kos = manifests.told("kos-plain.dcm").await;
+    let fhir = manifests.told("fhir-plain.json").await;
+    let plain = manifests.bytes("kos-plain.dcm");
+    let listed = format!("[{}]", as_json(&plain));
+    let lone = manifests.bytes("imagingstudy-bare.json");
+    let binary = |document: &[u8]| {
+        let data = BASE64_STANDARD.encode(document);
+        json!({ "resourceType": "Binary", "data": data }).to_string()
+    };
+    for (body, sent_as, form, other, told) in [
+        (
+            as_json(&plain).into_bytes(),
+            "application/dicom+json",
+            "application/dicom",
+            "application/fhir+json",
+            &kos,
+        ),
+        (
+            listed.into_bytes(),
+            "application/dicom+json",
+            "application/dicom",
+            "application/dicom+json",
+            &kos,
+        ),
+        (
+            binary(&plain).into_bytes(),
+            "application/fhir+json",
+            "application/dicom",
+            "application/fhir+json",
+            &kos,
+        ),
+        (
+            binary(as_json(&plain).as_bytes()).into_bytes(),
+            "application/fhir+json",
+            "application/dicom",
+            "application/fhir+json",
+            &kos,
+        ),
+        (
+            lone.clone(),
+            "application/fhir+json",
+            "application/fhir+json",
+            "application/dicom",
+            &fhir,
+        ),
+        (
+            binary(&lone).into_bytes(),
+            "application/fhir+json",
+            "application/fhir+json",
+            "application/dicom",
+            &fhir,
+        ),
+    ] {
+        let answer = rig
+            .post("/manifests", &[("content-type", sent_as)], body)
+            .await;
+        let registered = Registered::of(&answer);
+        assert_eq!(&manifests.told_below(&registered.root).await, told);
+        let path = format!("/manifests/{}", registered.id);
+        let refused = rig.get(&path, &[("accept", other)]).await;
+        assert_eq!(refused.status, 406, "{other}");
+        let answer = rig.get(&path, &[("accept", form)]).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.field("content-type")),
+            (200, form)
+        );
+        let address = format!("http://{}{path}/dicomweb", rig.public);
+        assert_eq!(addresses(&answer.body), vec![address; 3]);
+        let again = rig.register(answer.body.clone()).await;
+        assert_eq!(&manifests.told_below(&again.root).await, told);
+    }
+}
+
+#[tokio::test]
+async fn an_instance_in_two_series_is_that_of_each() {
+    let Some(folder) = shared_cases("instances/arguable") else {
+        return;
+    };
+    let file = |name: &str| std::fs::read(folder.join(name)).expect(name);
+    let rig = Rig::start(&format!(
+        "[[location]]\nretrieve_location_uid = \"1.3.6.1.4.1.99999.1.10\"\n\
+         retrieve_urls = [\"http://files.example/rs\"]\nfolder = {folder:?}\n"
+    ));
+    let root = rig.register(file("twice.manifest.json")).await.root;
+    let study = format!("{root}studies/2.25.79.50.1");
+    // From the source, then from the cache.
+    for _ in 0..2 {
+        for (series, expected) in [
+            ("2.25.79.50.2", "twice-a.dcm"),
+            ("2.25.79.50.3", "twice-b.dcm"),
+        ] {
+            for path in [
+                format!("{study}/series/{series}"),
+                format!("{study}/series/{series}/instances/2.25.79.50.9"),
+            ] {
+                let answer = rig.get(&path, &[AS_STORED]).await;
+                assert_eq!(answer.status, 200, "{path}");
+                let parts: Vec<_> = answer.parts().into_iter().map(|part| part.bytes).collect();
+                assert_eq!(parts, [file(expected)], "{path}");
+            }
+        }
+        let answer = rig.get(&study, &[AS_STORED]).await;
+        let mut parts: Vec<_> = answer.parts().into_iter().map(|part| part.bytes).collect();
+        parts.sort();
+        let mut files = [file("twice-a.dcm"), file("twice-b.dcm")];
+        files.sort();
+        assert_eq!(parts, files);
     }
 }
