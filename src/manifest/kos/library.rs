@@ -63,14 +63,12 @@ impl<'a> LibrarySearch<'a> {
                     self.library.get_or_insert((content, depth));
                 }
                 (Kind::Container, Some(Concept::ImageLibraryGroup)) => {
-                    if self.groups.len() < MAX_SERIES {
-                        self.groups.push(content);
-                    }
+                    let has_room = self.groups.len() < MAX_SERIES;
+                    self.groups.extend(has_room.then_some(content));
                 }
                 (Kind::Text, Some(Concept::KeyObjectDescription)) => {
-                    if self.texts.len() < MAX_LIST {
-                        self.texts.extend(content.plain());
-                    }
+                    let has_room = self.texts.len() < MAX_LIST;
+                    self.texts.extend(content.plain().filter(|_| has_room));
                 }
                 (Kind::Container, _) if depth < MAX_DEPTH => {
                     if let Some(children) = content.children {
