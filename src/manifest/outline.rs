@@ -116,3 +116,54 @@ impl fmt::Debug for PackedOutline {
         f.write_str("PackedOutline(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::PatientId;
+
+    #[test]
+    fn a_packed_outline_of_a_full_manifest_takes_half_a_kibibyte() {
+        let issuer: Box<str> = "1.2.276.0.76.3.1.99.1".into();
+        let id = |value: &str| PatientId {
+            value: value.into(),
+            issuer: Some(issuer.clone()),
+        };
+        let accession = |value: &str| Accession {
+            value: value.into(),
+            issuer: Some(issuer.clone()),
+        };
+        let code = |value: &str, meaning: &str| Code {
+            value: value.into(),
+            scheme: Some("SCT".into()),
+            meaning: Some(meaning.into()),
+        };
+        let outline = Outline {
+            uid: StudyInstanceUid::parse("2.25.290256853627840156159700429540135593590")
+                .expect("a uid"),
+            patient: Arc::new(Patient {
+                ids: vec![id("PID-0123456789"), id("NAT-0123456789")],
+                name: Some("Mustermann^Maria Magdalena^^Dr".into()),
+                birth_date: Some("19701231".into()),
+                sex: Some("F".into()),
+            }),
+            date: Some("20260314".into()),
+            time: Some("101500.123456".into()),
+            timezone: Some("+0100".into()),
+            description: Some("CT Thorax und Abdomen mit Kontrastmittel".into()),
+            accessions: vec![accession("8529258169397744"), accession("9426932401715315")],
+            referring_physician: Some("Mustermann^Max^^Prof".into()),
+            study_id: Some("0123456789".into()),
+            procedures: vec![code("RPID16", "CT Chest")],
+            regions: vec![
+                code("67734004", "Upper trunk"),
+                code("774007", "Head and neck"),
+            ],
+            modalities: ["CT", "US", "KO", "SR"].map(Into::into).into(),
+            series: 12,
+            instances: 3000,
+        };
+        let packed = PackedOutline::of(&outline);
+        assert!(packed.0.len() <= 512, "{} bytes", packed.0.len());
+    }
+}

@@ -6,13 +6,14 @@ use std::hash::Hash;
 use super::concept::{Identifier, Reference};
 use super::endpoint::Endpoint;
 use super::patient::PatientMembers;
-use super::resource::{Entries, Entry, Order};
+use super::resource::{Entries, Entry, Order, Practitioner};
 
 /// The referenced resources of a Bundle, or those contained in one resource.
 pub(super) struct Directory<'a> {
     endpoints: Index<'a, Endpoint>,
     patients: Index<'a, PatientMembers>,
     orders: Index<'a, Order>,
+    practitioners: Index<'a, Practitioner>,
     all_patients: &'a [Entry<PatientMembers>],
 }
 
@@ -50,6 +51,8 @@ impl<'a> Directory<'a> {
             patients: Index::new("Patient", &entries.patients),
             orders: Index::new("ServiceRequest", &entries.orders)
                 .with_identifiers(|order| &order.identifier.items),
+            practitioners: Index::new("Practitioner", &entries.practitioners)
+                .with_identifiers(|practitioner| &practitioner.identifier.items),
             all_patients: &entries.patients,
         }
     }
@@ -86,6 +89,11 @@ impl<'a> Resolver<'a> {
         self.resolve(reference, |directory| &directory.orders)
     }
 
+    /// The practitioner of a reference, or the only one with its identifier.
+    pub(super) fn practitioner(&self, reference: &Reference) -> Option<&'a Practitioner> {
+        self.resolve(reference, |directory| &directory.practitioners)
+    }
+
     fn resolve<T>(
         &self,
         reference: &Reference,
@@ -108,7 +116,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The patient of the Bundle with this identifier, if there is only one.
+    /// The patient with this identifier, of the Bundle or contained, if there is only one.
     pub(super) fn identified_patient(&self, identifier: &Identifier) -> Option<&'a PatientMembers> {
         let is_same_issuer = |id: &Identifier| {
             id.issuer == identifier.issuer || id.issuer.is_none() || identifier.issuer.is_none()
@@ -117,7 +125,8 @@ impl<'a> Resolver<'a> {
             let mut ids = patient.resource.identifier.items.iter();
             ids.any(|id| id.value == identifier.value && is_same_issuer(id))
         };
-        let mut patients = self.bundle.all_patients.iter().filter(has_it);
+        let all = self.contained.all_patients.iter();
+        let mut patients = all.chain(self.bundle.all_patients).filter(has_it);
         match (patients.next(), patients.next()) {
             (Some(patient), None) => Some(&patient.resource),
             _ => None,

@@ -30,6 +30,7 @@ pub(super) struct Entries {
     pub(super) endpoints: Vec<Entry<Endpoint>>,
     pub(super) patients: Vec<Entry<PatientMembers>>,
     pub(super) orders: Vec<Entry<Order>>,
+    pub(super) practitioners: Vec<Entry<Practitioner>>,
     pub(super) fault: Option<Fault>,
     /// Whether some entries or resources are unreadable.
     pub(super) is_malformed: bool,
@@ -60,6 +61,7 @@ enum Kind {
     Endpoint(Endpoint),
     Patient(PatientMembers),
     Order(Order),
+    Practitioner(Practitioner),
 }
 
 /// An ImagingStudy, with the members of R4 and of R5.
@@ -86,6 +88,13 @@ pub(super) struct ImagingStudy {
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) identifier: List<Identifier>,
+}
+
+/// A Practitioner.
+#[derive(Debug)]
+pub(super) struct Practitioner {
+    pub(super) identifier: List<Identifier>,
+    pub(super) name: List<HumanName>,
 }
 
 #[derive(Default, Deserialize)]
@@ -183,7 +192,7 @@ impl Resource {
     fn is_containable(&self) -> bool {
         match self.kind {
             Kind::ImagingStudy(_) => false,
-            Kind::Endpoint(_) | Kind::Patient(_) | Kind::Order(_) => true,
+            Kind::Endpoint(_) | Kind::Patient(_) | Kind::Order(_) | Kind::Practitioner(_) => true,
         }
     }
 }
@@ -236,13 +245,20 @@ impl Entries {
                 id,
                 resource,
             }),
+            Kind::Practitioner(resource) => self.practitioners.push(Entry {
+                position,
+                full_url,
+                id,
+                resource,
+            }),
         }
     }
 
     fn check(&self) -> Result<(), Fault> {
+        let people = self.patients.len() + self.practitioners.len();
         if self.studies.len() > MOST_STUDIES {
             Err(Fault::TooLarge { what: "studies" })
-        } else if self.endpoints.len() + self.patients.len() + self.orders.len() > MOST_RESOURCES {
+        } else if self.endpoints.len() + people + self.orders.len() > MOST_RESOURCES {
             Err(Fault::TooLarge { what: "resources" })
         } else {
             Ok(())
@@ -285,6 +301,10 @@ impl ResourceMembers {
             "Patient" => Kind::Patient(self.patient()),
             "ServiceRequest" => Kind::Order(Order {
                 identifier: self.identifier,
+            }),
+            "Practitioner" => Kind::Practitioner(Practitioner {
+                identifier: self.identifier,
+                name: self.name,
             }),
             _ => return Member::Absent,
         };

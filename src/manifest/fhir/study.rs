@@ -183,7 +183,7 @@ fn describe(
         time: started.as_ref().and_then(DateTime::dicom_time),
         timezone: offset.map(dicom_offset),
         description: study.description.read("study description", warnings),
-        referring_physician: referrer(study.referrer),
+        referring_physician: referrer(study.referrer, resolver),
         study_id: None,
         accessions: accessions(study.identifier, study.based_on, resolver, warnings),
         modalities: distinct(
@@ -259,8 +259,11 @@ impl SeriesReader<'_> {
 }
 
 // A name for display has no structure; PS3.5 6.2.1 then has it as the family name.
-fn referrer(reference: Member<Reference>) -> Option<Box<str>> {
-    patient::unstructured(&reference.present()?.display?)
+fn referrer(reference: Member<Reference>, resolver: &Resolver<'_>) -> Option<Box<str>> {
+    let reference = reference.present()?;
+    let practitioner = resolver.practitioner(&reference);
+    let name = practitioner.and_then(|one| patient::person_name(one.name.items.clone()));
+    name.or_else(|| patient::unstructured(&reference.display?))
 }
 
 fn moment(
