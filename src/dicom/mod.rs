@@ -3,6 +3,7 @@
 mod charset;
 pub mod dataset;
 pub mod explicit;
+pub mod from_json;
 pub mod json;
 pub mod media_type;
 pub mod part10;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::body::{self, Body};
 use crate::budget;
-use crate::dicom::{dataset, part10};
+use crate::dicom::{dataset, from_json, part10};
 use crate::library;
 use crate::manifest::{Conflict, Disagreement, fhir, kos};
 use crate::request::{self, accept};
@@ -65,7 +65,10 @@ pub enum Error {
     #[error("the manifest declares instances but does not list them; no source was asked")]
     NotListed,
     /// The media type of the body is not one of a manifest.
-    #[error("the media type of a manifest is application/dicom or application/fhir+json")]
+    #[error(
+        "the media type of a manifest is application/dicom, application/dicom+json or \
+         application/fhir+json"
+    )]
     UnsupportedMediaType,
     /// The body of the request broke off.
     #[error("the body of the request broke off")]
@@ -377,7 +380,12 @@ fn of_store(error: &library::Error) -> StatusCode {
 
 fn of_manifest(error: &manifest::Error) -> StatusCode {
     match error {
-        manifest::Error::Unrecognised => StatusCode::BAD_REQUEST,
+        manifest::Error::Unrecognised
+        | manifest::Error::Binary
+        | manifest::Error::DicomJson(from_json::Error::NotJson { .. }) => StatusCode::BAD_REQUEST,
+        manifest::Error::DicomJson(
+            from_json::Error::NotADataSet | from_json::Error::TooDeep | from_json::Error::TooLarge,
+        ) => StatusCode::UNPROCESSABLE_ENTITY,
         manifest::Error::Kos(error) => of_kos(error),
         manifest::Error::Fhir(error) => match error {
             fhir::Error::UnsupportedXml => StatusCode::UNSUPPORTED_MEDIA_TYPE,

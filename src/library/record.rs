@@ -14,7 +14,7 @@ use crate::ihe::HomeCommunityId;
 use crate::manifest::{Format, Holding, Outline, Owner, PackedOutline, Registration};
 
 /// The version of the outlines in records; outlines of an older version are rebuilt.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Records that are read have at most so many bytes: 10,000 studies with long texts have fewer.
 const LONGEST: u64 = 128 << 20;
 

@@ -71,7 +71,7 @@ pub struct PatientId {
 }
 
 /// An accession number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accession {
     /// The number.
     pub value: Box<str>,
@@ -80,7 +80,7 @@ pub struct Accession {
 }
 
 /// A coded concept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {
     /// The code value.
     pub value: Box<str>,
@@ -107,6 +107,10 @@ pub struct Study {
     pub description: Option<Box<str>>,
     /// Accession numbers; several if the study fulfils a group of orders.
     pub accessions: Vec<Accession>,
+    /// The name of the referring physician, in DICOM form.
+    pub referring_physician: Option<Box<str>>,
+    /// Study ID.
+    pub study_id: Option<Box<str>>,
     /// Modalities that the manifest declares for the study, and those of its series.
     pub modalities: Vec<Box<str>>,
     /// Anatomical regions.
@@ -196,6 +200,17 @@ pub struct KeyObject {
     pub title: Option<Code>,
     /// Key Object Description.
     pub description: Option<Box<str>>,
+    /// The flagged instances, as far as the manifest names them (Xt-EHR).
+    pub flagged: Vec<FlaggedInstance>,
+}
+
+/// An instance that a key object selection flags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlaggedInstance {
+    /// SOP Class UID.
+    pub sop_class: SopClassUid,
+    /// SOP Instance UID.
+    pub uid: SopInstanceUid,
 }
 
 /// A tolerated defect of a manifest.
@@ -247,12 +262,6 @@ pub enum Warning {
     /// entries.
     #[error("{0} entries list an instance that their series already lists")]
     Duplicates(u32),
-    /// Several series list instances with one SOP Instance UID. Each series has its own. The number
-    /// of such UIDs.
-    #[error(
-        "{0} SOP Instance UIDs stand in several series, which DICOM forbids: each series has its own instance"
-    )]
-    InSeveralSeries(usize),
     /// UIDs of studies, series and instances have leading zeros. They are kept as they are. The
     /// number of such UIDs.
     #[error("{0} UIDs have leading zeros, which DICOM forbids: they are kept as they are")]
@@ -260,6 +269,10 @@ pub enum Warning {
     /// Entries for one study name different patients: the study has no patient.
     #[error("the entries for study {0} name different patients, so the study has none")]
     PatientsDiffer(StudyInstanceUid),
+    /// Several series list the same instances (PS3.3 C.12.1 has one series for an instance; copies
+    /// under a new series happen). Each series has its own.
+    #[error("{0} instances are listed in more than one series")]
+    InSeveralSeries(u32),
     /// The manifest uses temporary or draft codes.
     #[error("the manifest uses temporary or draft codes")]
     OldCodes,

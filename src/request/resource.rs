@@ -113,11 +113,14 @@ impl Grammar {
 }
 
 impl XcWadoPath {
-    /// The part of a path below it.
+    /// The part of a path below it. Clients that put a slash behind an address which ends with one
+    /// double it.
     fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
-        path.strip_prefix('/')?
+        let below = path
+            .strip_prefix('/')?
             .strip_prefix(&*self.0)?
-            .strip_prefix('/')
+            .strip_prefix('/')?;
+        Some(below.strip_prefix('/').unwrap_or(below))
     }
 }
 
@@ -292,6 +295,8 @@ mod tests {
         let path = |text: &str| XcWadoPath::try_from(text.to_owned());
         let deep = path("/gateway/wado/").expect("a path");
         assert_eq!(deep.below("/gateway/wado/x/y"), Some("x/y"));
+        assert_eq!(deep.below("/gateway/wado//x/y"), Some("x/y"));
+        assert_eq!(deep.below("/gateway/wado///x/y"), Some("/x/y"));
         for other in [
             "/gateway/wado",
             "/gateway/wadox/y",

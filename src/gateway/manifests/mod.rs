@@ -232,6 +232,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
     match media_type.as_ref().map(MediaType::essence) {
         Some(
             "application/dicom"
+            | "application/dicom+json"
             | "application/fhir+json"
             | "application/json"
             | "application/octet-stream",

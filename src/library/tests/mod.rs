@@ -229,6 +229,18 @@ fn outlines_of_an_earlier_version_are_made_anew() {
     let mut record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     // It had the patient of another study.
     record["studies"][0]["patient"]["name"] = "Somebody^Else".into();
+    // Neither had it accession numbers of several orders, nor codes.
+    let study = record["studies"][0].as_object_mut().expect("a study");
+    for member in [
+        "accessions",
+        "referring_physician",
+        "study_id",
+        "procedures",
+        "regions",
+    ] {
+        assert!(study.remove(member).is_some(), "{member}");
+    }
+    study.insert("accession".into(), "A1".into());
     record.as_object_mut().expect("an object").remove("version");
     fs::write(&path, record.to_string()).expect("written");
     let store = store(directory.path());

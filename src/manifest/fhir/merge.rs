@@ -10,21 +10,21 @@ use crate::manifest::{Patient, Series, Study, Warning};
 
 /// One study for each Study Instance UID, in the order of their first entries in the Bundle.
 pub(super) fn merge(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study> {
-    let (mut duplicates, mut in_several) = (0, 0);
+    let (mut duplicates, mut shared) = (0, 0);
     let mut studies = Vec::new();
     for mut entry in merge_studies(entries, warnings) {
         let series = std::mem::take(&mut entry.study.series);
         entry.study.series = merge_series(series, warnings);
         duplicates += keep_first(&mut entry.study.series);
-        in_several += in_several_series(&entry.study.series);
+        shared += in_several_series(&entry.study.series);
         compare(&entry, warnings);
         studies.push(entry.study);
     }
     if duplicates > 0 {
         warnings.add(Warning::Duplicates(duplicates));
     }
-    if in_several > 0 {
-        warnings.add(Warning::InSeveralSeries(in_several));
+    if shared > 0 {
+        warnings.add(Warning::InSeveralSeries(shared));
     }
     studies
 }
@@ -97,16 +97,12 @@ fn keep_first(series: &mut [Series]) -> u32 {
     duplicates
 }
 
-/// The number of SOP Instance UIDs that stand in several series.
-fn in_several_series(series: &[Series]) -> usize {
-    let (mut seen, mut again) = (HashSet::new(), HashSet::new());
+/// The number of instances that another series before theirs lists too.
+fn in_several_series(series: &[Series]) -> u32 {
+    let mut seen = HashSet::new();
     let instances = series.iter().flat_map(|series| &series.instances);
-    for uid in instances.map(|instance| &instance.uid) {
-        if !seen.insert(uid) {
-            again.insert(uid);
-        }
-    }
-    again.len()
+    let again = instances.filter(|instance| !seen.insert(&instance.uid));
+    u32::try_from(again.count()).unwrap_or(u32::MAX)
 }
 
 fn compare(entry: &StudyEntry, warnings: &mut Warnings) {

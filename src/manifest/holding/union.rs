@@ -151,6 +151,8 @@ fn without_series<'a>(first: &Study, all: impl Iterator<Item = &'a Study>) -> St
         timezone: first.timezone.clone(),
         description: first.description.clone(),
         accessions: first.accessions.clone(),
+        referring_physician: first.referring_physician.clone(),
+        study_id: first.study_id.clone(),
         modalities,
         regions: first.regions.clone(),
         procedures: first.procedures.clone(),

@@ -4,15 +4,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
-use crate::manifest::model::{Code, Instance, KeyObject, Series, Study};
+use crate::manifest::model::{Code, FlaggedInstance, Instance, KeyObject, Series, Study};
 
 /// A study, with the positions of its series and instances.
 pub(super) struct IndexedStudy {
     pub(super) study: Study,
     series_at: HashMap<SeriesInstanceUid, u32>,
-    instance_at: HashMap<SopInstanceUid, (u32, u32)>,
-    /// Further positions of instances that several series list.
-    also_at: HashMap<SopInstanceUid, Vec<(u32, u32)>>,
+    instance_at: HashMap<SopInstanceUid, Place>,
+    /// The positions of instances that are in further series, by series.
+    further_at: HashMap<(u32, SopInstanceUid), Place>,
+}
+
+/// The positions of a series and of an instance in it.
+#[derive(Clone, Copy)]
+struct Place {
+    series: u32,
+    instance: u32,
 }
 
 /// The description of a series; `None` for missing values.
@@ -35,6 +42,13 @@ pub(super) struct InstanceDescription {
     pub(super) frames: Option<u32>,
     pub(super) title: Option<Code>,
     pub(super) description: Option<Box<str>>,
+    pub(super) flagged: Vec<FlaggedInstance>,
+}
+
+impl InstanceDescription {
+    fn is_of_key_object(&self) -> bool {
+        self.title.is_some() || self.description.is_some() || !self.flagged.is_empty()
+    }
 }
 
 impl IndexedStudy {
@@ -48,6 +62,8 @@ impl IndexedStudy {
                 timezone: None,
                 description: None,
                 accessions: Vec::new(),
+                referring_physician: None,
+                study_id: None,
                 modalities: Vec::new(),
                 regions: Vec::new(),
                 procedures: Vec::new(),
@@ -57,7 +73,7 @@ impl IndexedStudy {
             },
             series_at: HashMap::new(),
             instance_at: HashMap::new(),
-            also_at: HashMap::new(),
+            further_at: HashMap::new(),
         }
     }
 
@@ -68,7 +84,23 @@ impl IndexedStudy {
 
     /// The position of the first series that lists an instance.
     pub(super) fn find_series_of(&self, instance: &str) -> Option<u32> {
-        self.instance_at.get(instance).map(|(series, _)| *series)
+        self.instance_at.get(instance).map(|place| place.series)
+    }
+
+    /// The number of entries for instances that another series lists too.
+    pub(super) fn in_several_series(&self) -> usize {
+        self.further_at.len()
+    }
+
+    /// The place of an instance in a series, else the first one.
+    fn place(&self, uid: &str, series: Option<u32>) -> Option<Place> {
+        let first = self.instance_at.get(uid).copied();
+        if self.further_at.is_empty() {
+            return first;
+        }
+        let key = series.zip(SopInstanceUid::parse(uid).ok());
+        let further = key.and_then(|key| self.further_at.get(&key).copied());
+        further.or(first)
     }
 
     /// Adds a description to a series.
@@ -87,32 +119,25 @@ impl IndexedStudy {
         );
     }
 
-    /// Adds a description to an instance, in each series that lists it.
-    pub(super) fn describe_instance(&mut self, uid: &str, description: &InstanceDescription) {
-        let also = self.also_at.get(uid).into_iter().flatten();
-        let places: Vec<_> = self.instance_at.get(uid).into_iter().chain(also).collect();
-        let InstanceDescription {
-            number,
-            frames,
-            title,
-            description,
-        } = description;
-        for &&(series, at) in &places {
-            let series = &mut self.study.series[series as usize];
-            let instance = &mut series.instances[at as usize];
-            replace(&mut instance.number, *number);
-            replace(&mut instance.frames, *frames);
-            if title.is_some() || description.is_some() {
-                let key_object: &mut KeyObject = instance.key_object.get_or_insert_default();
-                replace(&mut key_object.title, title.clone());
-                replace(&mut key_object.description, description.clone());
-            }
+    /// Adds a description to an instance: that of a series, if several list it.
+    pub(super) fn describe_instance(
+        &mut self,
+        uid: &str,
+        series: Option<u32>,
+        description: InstanceDescription,
+    ) {
+        let Some(place) = self.place(uid, series) else {
+            return;
+        };
+        let instance = &mut self.series(place.series).instances[place.instance as usize];
+        replace(&mut instance.number, description.number);
+        replace(&mut instance.frames, description.frames);
+        if description.is_of_key_object() {
+            let key_object: &mut KeyObject = instance.key_object.get_or_insert_default();
+            replace(&mut key_object.title, description.title);
+            replace(&mut key_object.description, description.description);
+            key_object.flagged.extend(description.flagged);
         }
-    }
-
-    /// The number of instances that several series list.
-    pub(super) fn in_several_series(&self) -> usize {
-        self.also_at.len()
     }
 
     pub(super) fn series(&mut self, at: u32) -> &mut Series {
@@ -138,22 +163,20 @@ impl IndexedStudy {
         at
     }
 
-    /// Adds an instance; false if the series already lists it. One of another series is another
-    /// instance, although it ought to have another UID.
+    /// Adds an instance; false if the series already lists it.
     pub(super) fn add_instance(
         &mut self,
         series: u32,
         class: SopClassUid,
         uid: &SopInstanceUid,
     ) -> bool {
-        let first = self.instance_at.get(uid);
-        let also = self.also_at.get(uid).into_iter().flatten();
-        if first.into_iter().chain(also).any(|place| place.0 == series) {
+        let first = self.instance_at.get(uid).map(|place| place.series);
+        let key = (series, uid.clone());
+        if first == Some(series) || self.further_at.contains_key(&key) {
             return false;
         }
-        let is_known = first.is_some();
         let instances = &mut self.series(series).instances;
-        let at = position(instances.len());
+        let instance = position(instances.len());
         instances.push(Instance {
             sop_class: class,
             uid: uid.clone(),
@@ -161,12 +184,11 @@ impl IndexedStudy {
             frames: None,
             key_object: None,
         });
-        if is_known {
-            let also = self.also_at.entry(uid.clone()).or_default();
-            also.push((series, at));
-        } else {
-            self.instance_at.insert(uid.clone(), (series, at));
-        }
+        let place = Place { series, instance };
+        match first {
+            Some(_) => self.further_at.insert(key, place),
+            None => self.instance_at.insert(key.1, place),
+        };
         true
     }
 }

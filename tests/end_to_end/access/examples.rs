@@ -153,7 +153,7 @@ async fn a_region_with_iua_tokens() {
     issuer.insert("in_clear".into(), true.into());
     issuer.insert("allow_networks".into(), vec!["127.0.0.0/8"].into());
     let file = secret.path().to_str().expect("a path").to_owned();
-    let secret = toml::Table::from_iter([("file".to_owned(), file.into())]);
+    let secret = Table::from_iter([("file".to_owned(), file.into())]);
     issuer.insert("client_secret".into(), secret.into());
     let study = Study::new(1).with(2, at(10));
     let origin = Origin::of(&study).await;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod doubtful;
+mod manifest_reading;
 mod manifests;
 mod pictures;
 mod reading;

@@ -22,6 +22,8 @@ const LOOKED_AT: usize = 4;
 /// PS3.18 table 10.6.3-5: attributes of an instance that a manifest does not hold.
 const OF_INSTANCES: [&str; 4] = ["00280008", "00280010", "00280011", "00280100"];
 
+const CONTENT_SEQUENCE: &str = "0040A730";
+
 /// Instances of a series, and their source.
 struct LocatedListing {
     source: Arc<Source>,
@@ -87,7 +89,8 @@ impl KnownInstances {
         let Some(known) = known else { return };
         for (tag, attribute) in known {
             let is_included = OF_INSTANCES.contains(&tag.as_str()) || include.has(&tag);
-            let is_there = row.get(&tag).is_some_and(has_value);
+            // A manifest tells a part of the content of a key object selection.
+            let is_there = tag != CONTENT_SEQUENCE && row.get(&tag).is_some_and(has_value);
             let is_asked_for = is_included || row.contains_key(&tag);
             // Results hold no bulk data.
             if is_asked_for && !is_there && attribute.get("BulkDataURI").is_none() {
