@@ -238,14 +238,11 @@ fn active(changed: &Value) -> Answer {
         "token_type": "Bearer", "scope": "RAD-107", "exp": now() + 300,
     });
     for (name, value) in changed.as_object().expect("an object") {
-        match value {
-            Value::Null => all.as_object_mut().expect("an object").remove(name),
-            value => all
-                .as_object_mut()
-                .expect("an object")
-                .insert(name.clone(), value.clone()),
-        };
+        all[name] = value.clone();
     }
+    all.as_object_mut()
+        .expect("an object")
+        .retain(|_name, value| !value.is_null());
     Answer::Say(200, all.to_string())
 }
 
