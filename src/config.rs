@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 use url::Url;
 
+use crate::access::person::LoginSettings;
 use crate::access::token::IssuerSettings;
 use crate::community::{self, CommunitySettings, LocationSettings};
 use crate::credentials::TokenSource;
@@ -47,6 +48,8 @@ pub struct Config {
     pub rendering: pixels::Settings,
     /// `[viewers]`.
     pub viewers: ViewersSettings,
+    /// `[login]`.
+    pub login: Option<LoginSettings>,
     /// `[[issuer]]`.
     pub issuers: Vec<IssuerSettings>,
     /// `[[community]]`.
@@ -138,6 +141,7 @@ impl Config {
             .chain(communities.filter_map(|community| community.http.private_key.as_ref()))
             .chain(tokens)
             .chain(self.issuers.iter().flat_map(IssuerSettings::secret_files))
+            .chain(self.login.iter().flat_map(LoginSettings::secret_files))
             .map(PathBuf::as_path)
             .collect();
         files.sort();
@@ -169,6 +173,7 @@ impl Config {
             paths.extend(tokens.filter_map(TokenSource::file_mut));
             paths.extend(community.http.files_mut());
         }
+        paths.extend(self.login.iter_mut().flat_map(LoginSettings::files_mut));
         let issuers = self.issuers.iter_mut();
         paths.extend(issuers.flat_map(IssuerSettings::files_mut));
         paths
@@ -215,6 +220,7 @@ impl Config {
             limits: reader.take("limits").unwrap_or_default(),
             rendering: reader.take("rendering").unwrap_or_default(),
             viewers: reader.take("viewers").unwrap_or_default(),
+            login: reader.take("login"),
             issuers: reader.issuers(),
             communities: reader.communities(),
             locations: reader.locations(),

@@ -6,6 +6,7 @@
 
 mod claims;
 mod partner;
+pub mod person;
 pub mod token;
 
 use std::collections::HashMap;

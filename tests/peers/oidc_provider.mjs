@@ -13,6 +13,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
+// Its notices go where nobody takes them for answers.
+console.info = console.error;
+console.warn = console.error;
 const entry = join(process.env.OIDC_PROVIDER, 'oidc-provider', 'lib', 'index.js');
 const { Provider } = await import(pathToFileURL(entry));
 const settings = JSON.parse(process.env.SETTINGS ?? '{}');
@@ -63,7 +66,7 @@ const clients = [
     redirect_uris: [], response_types: [], tls_client_certificate_bound_access_tokens: true,
   },
   {
-    client_id: 'gateway of A', client_secret: 's3cret/+:ä', grant_types: [], redirect_uris: [], response_types: [],
+    client_id: 'gateway of A', client_secret: 's3cret/+: x', grant_types: [], redirect_uris: [], response_types: [],
   },
   ...(settings.client_key ? [{
     client_id: 'gateway', token_endpoint_auth_method: 'private_key_jwt', grant_types: [],

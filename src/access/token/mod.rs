@@ -5,6 +5,7 @@
 //! signature; its type; `iss`; `aud`; `exp`, `nbf` and `iat`; the client; the binding to a
 //! certificate; the form of every other claim that is used.
 
+mod id_token;
 mod introspection;
 mod issuer;
 mod json;
@@ -21,7 +22,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+pub(super) use id_token::IdTokens;
 pub use refused::Refused;
+pub(super) use rules::Login;
 pub use settings::IssuerSettings;
 
 use super::claims::Claims;
