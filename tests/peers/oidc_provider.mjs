@@ -75,9 +75,9 @@ const clients = [
   ...(settings.redirect_uri ? ['client_secret_basic', 'none'].map((method) => ({
     client_id: `pages-${method}`, token_endpoint_auth_method: method,
     ...(method === 'none' ? {} : { client_secret: 'pages-secret' }),
-    grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'],
+    grant_types: ['authorization_code'], response_types: ['code'],
     redirect_uris: [settings.redirect_uri],
-    post_logout_redirect_uris: [new URL('/', settings.redirect_uri).href],
+    post_logout_redirect_uris: [new URL('..', settings.redirect_uri).href],
   })) : []),
 ];
 

@@ -3,6 +3,7 @@
 
 mod clients;
 mod grid;
+mod login;
 mod orthanc;
 mod orthanc_communities;
 mod real_files;

@@ -1,5 +1,6 @@
 //! A certified OpenID Provider as a process: `tests/peers/oidc_provider.mjs`.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,10 +10,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::Request;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE};
+use http::request::Builder;
 use http_body_util::Full;
 use serde_json::{Value, json};
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use crate::rig::tools::{left_out, program};
 use crate::rig::{Answer, open};
@@ -128,6 +130,88 @@ impl Provider {
         ];
         token(&self.post("/token", VIEWER, &fields).await)
     }
+}
+
+/// A browser at a provider, which keeps its cookies.
+pub(crate) struct Browser {
+    address: SocketAddr,
+    cookies: BTreeMap<String, String>,
+}
+
+impl Browser {
+    pub(crate) fn new(provider: &Provider) -> Self {
+        Self {
+            address: provider.address(),
+            cookies: BTreeMap::new(),
+        }
+    }
+
+    /// Follows redirects and fills in the forms for a name and for consent, until it is sent
+    /// elsewhere; gives that URL.
+    pub(crate) async fn log_in(&mut self, url: &str, person: &str) -> String {
+        let mut url = Url::parse(url).expect("a URL");
+        for _step in 0..20 {
+            let answer = self.ask(Request::get(path(&url)), String::new()).await;
+            let answer = match answer.status.as_u16() {
+                200 => {
+                    let page = String::from_utf8_lossy(&answer.body).into_owned();
+                    let prompt = if page.contains("name=\"login\"") {
+                        "login"
+                    } else {
+                        "consent"
+                    };
+                    let form = format!("prompt={prompt}&login={person}&password=x");
+                    self.ask(Request::post(path(&url)), form).await
+                }
+                _ => answer,
+            };
+            let location = answer.headers.get(LOCATION);
+            let location = location.unwrap_or_else(|| panic!("{answer:?}"));
+            let location = location.to_str().expect("text");
+            url = url.join(location).expect("a URL");
+            if url.port() != Some(self.address.port()) {
+                return url.into();
+            }
+        }
+        panic!("it goes on and on");
+    }
+
+    pub(crate) async fn get(&mut self, url: &str) -> Answer {
+        let url = Url::parse(url).expect("a URL");
+        self.ask(Request::get(path(&url)), String::new()).await
+    }
+
+    async fn ask(&mut self, request: Builder, form: String) -> Answer {
+        let cookies = self.cookies.iter();
+        let cookies: Vec<_> = cookies
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let request = request
+            .header(HOST, self.address.to_string())
+            .header(COOKIE, cookies.join("; "))
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(form)))
+            .expect("a request");
+        let answer = open(self.address, request).await.read().await;
+        for cookie in answer.headers.get_all(SET_COOKIE) {
+            let cookie = cookie.to_str().expect("text");
+            let pair = cookie
+                .split(';')
+                .next()
+                .and_then(|pair| pair.split_once('='));
+            let (name, value) = pair.expect("a cookie");
+            match value {
+                "" => self.cookies.remove(name),
+                value => self.cookies.insert(name.to_owned(), value.to_owned()),
+            };
+        }
+        answer
+    }
+}
+
+fn path(url: &Url) -> String {
+    let query = url.query().map(|query| format!("?{query}"));
+    format!("{}{}", url.path(), query.unwrap_or_default())
 }
 
 /// The name by which a client asks for such a token.
