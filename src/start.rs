@@ -13,6 +13,7 @@ use rustix::fs::OFlags;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::access::Access;
+use crate::access::person::Logins;
 use crate::access::token::Tokens;
 use crate::cache::Cache;
 use crate::community::{Problem, Registry};
@@ -52,6 +53,8 @@ pub(crate) struct Components {
     access: Access,
     /// The issuers of access tokens.
     pub(crate) tokens: Tokens,
+    /// The logins of persons.
+    pub(crate) logins: Option<Logins>,
     /// Of the listener for viewers.
     pub(crate) tls: Option<Tls>,
     /// Of the listener for partners.
@@ -208,6 +211,12 @@ impl Components {
         let load = |listener, files: Option<ServerFiles>| {
             files.map(|files| server::tls(listener, files)).transpose()
         };
+        let logins = config.login.as_ref();
+        let logins = logins.map(|settings| Logins::open(settings, &config.public_url()));
+        let logins = logins
+            .transpose()
+            .map_err(|error| tell("login", error))
+            .ok();
         let files = config.listen.credentials();
         let tls = files.and_then(|files| load("listen", files));
         let tls = tls.map_err(|error| tell("listen", error)).ok();
@@ -223,6 +232,7 @@ impl Components {
             registry: registry?,
             access: access?,
             tokens: tokens?,
+            logins: logins?,
             tls: tls?,
             gateway_tls: gateway_tls?,
         })

@@ -25,7 +25,7 @@ use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
 pub use failure::Failure;
-pub use settings::LoginSettings;
+pub use settings::{Hours, LoginSettings, NotASession, NotAnOrigin, Origin};
 
 use super::claims::Claims;
 use super::token::Login as Expected;
@@ -44,15 +44,13 @@ const OVERHEAD: usize = 1024;
 const LONGEST_PATH: usize = 2048;
 /// The longest code.
 const LONGEST_CODE: usize = 4096;
-/// The longest session, in hours.
-const LONGEST_SESSION: u32 = 24 * 7;
 
 /// The logins and the sessions of persons.
 pub struct Logins {
     provider: Provider,
     /// The URL of the gateway, with a slash at its end.
     base: Url,
-    origins: Vec<String>,
+    origins: Vec<Origin>,
     session: Duration,
     /// By the digest of their state.
     begun: Cache<Digest, Arc<Pending>>,
@@ -122,8 +120,7 @@ impl Logins {
         base.set_fragment(None);
         base.set_path(&format!("{}/", public_url.path().trim_end_matches('/')));
         let redirect_uri = format!("{base}login/callback");
-        let hours = settings.session_hours.clamp(1, LONGEST_SESSION);
-        let session = Duration::from_secs(u64::from(hours) * 3600);
+        let session = settings.session_hours.length();
         let weigh = |_cookie: &Digest, session: &Arc<Session>| {
             u32::try_from(session.id_token.len().saturating_add(OVERHEAD)).unwrap_or(u32::MAX)
         };
@@ -149,6 +146,14 @@ impl Logins {
     /// Keeps keys and credentials current in the background.
     pub fn watch(&self, metrics: &Metrics) {
         self.provider.watch(metrics);
+    }
+
+    /// Asks the provider for its metadata.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub async fn probe(&self) -> Result<(), Failure> {
+        self.provider.metadata().await.map(|_metadata| ())
     }
 
     /// Begins a login, after which the browser returns to a path of ours; to our first page if it is
@@ -253,7 +258,7 @@ impl Logins {
     #[must_use]
     pub fn is_for(&self, origin: &str) -> bool {
         let own = self.base.origin().ascii_serialization();
-        own == origin || self.origins.iter().any(|listed| listed == origin)
+        own == origin || self.origins.iter().any(|listed| listed.as_str() == origin)
     }
 
     /// Ends a session here, and says where it is ended at the provider (OpenID Connect RP-Initiated

@@ -1,8 +1,10 @@
 //! `[login]`: persons in a browser log in at an OpenID Provider.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
+use url::Url;
 
 use crate::access::token::IssuerSettings;
 use crate::budget::ByteSize;
@@ -31,10 +33,10 @@ pub struct LoginSettings {
     pub scopes: Vec<String>,
     /// The origins, besides our own, whose pages may use a session.
     #[serde(default)]
-    pub origins: Vec<String>,
+    pub origins: Vec<Origin>,
     /// Hours after which a person logs in again.
-    #[serde(default = "LoginSettings::usual_hours")]
-    pub session_hours: u32,
+    #[serde(default)]
+    pub session_hours: Hours,
     /// PEM file of the authorities for the provider's certificate; the system's when absent.
     pub authorities: Option<PathBuf>,
     /// Certificate revocation lists of these authorities.
@@ -48,13 +50,67 @@ pub struct LoginSettings {
     pub in_clear: bool,
 }
 
+/// An origin, as browsers write it (RFC 6454 6.2).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Origin(String);
+
+/// The text is not an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an origin (https://viewer.example.org)")]
+pub struct NotAnOrigin;
+
+/// The length of a session, in hours: a week at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct Hours(u64);
+
+/// The number is not the length of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a session has 1 to 168 hours")]
+pub struct NotASession;
+
+impl Origin {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Origin {
+    type Error = NotAnOrigin;
+
+    fn try_from(text: String) -> Result<Self, NotAnOrigin> {
+        let url = Url::parse(&text).map_err(|_invalid| NotAnOrigin)?;
+        let origin = url.origin();
+        let is_origin = origin.is_tuple() && origin.ascii_serialization() == text;
+        is_origin.then_some(Self(text)).ok_or(NotAnOrigin)
+    }
+}
+
+impl Hours {
+    pub(super) fn length(self) -> Duration {
+        Duration::from_secs(self.0 * 3600)
+    }
+}
+
+impl Default for Hours {
+    fn default() -> Self {
+        Self(8)
+    }
+}
+
+impl TryFrom<u64> for Hours {
+    type Error = NotASession;
+
+    fn try_from(hours: u64) -> Result<Self, NotASession> {
+        let is_fine = (1..=168).contains(&hours);
+        is_fine.then_some(Self(hours)).ok_or(NotASession)
+    }
+}
+
 impl LoginSettings {
     fn usual_name() -> String {
         "login".to_owned()
-    }
-
-    const fn usual_hours() -> u32 {
-        8
     }
 
     /// The files with secrets.

@@ -83,6 +83,28 @@ fn a_session_is_for_pages_of_listed_origins() {
 }
 
 #[test]
+fn what_is_no_origin_or_no_session_is_refused() {
+    let base = "issuer = \"https://login.example\"\nclient_id = \"gateway\"\n";
+    for text in [
+        "origins = [\"https://viewer.example/\"]",
+        "origins = [\"https://viewer.example:443\"]",
+        "origins = [\"viewer.example\"]",
+        "origins = [\"*\"]",
+        "origins = [\"null\"]",
+        "session_hours = 0",
+        "session_hours = 169",
+        "session_hours = -1",
+    ] {
+        let read = toml::from_str::<LoginSettings>(&format!("{base}{text}"));
+        assert!(read.is_err(), "{text}");
+    }
+    let clear: LoginSettings = toml::from_str(&base.replace("https", "http")).expect("settings");
+    let url = Url::parse("https://gw.example").expect("a URL");
+    let opened = Logins::open(&clear, &url);
+    assert!(matches!(opened, Err(credentials::Error::InClear)));
+}
+
+#[test]
 fn a_cookie_is_ours_or_none() {
     let secret = Secret::new().expect("random");
     let cookie = secret.set(SESSION, 60);

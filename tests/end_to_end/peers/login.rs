@@ -10,6 +10,7 @@ use url::Url;
 use xcwado::access::person::{Begun, Failure, Finished, LoginSettings, Logins};
 use xcwado::metrics::Metrics;
 
+use crate::commands::process::{outcome, run_beside};
 use crate::rig::provider::{Browser, Provider};
 
 const GATEWAY: &str = "https://gw.example/xcwado";
@@ -100,6 +101,33 @@ async fn a_person_logs_in_and_out() {
         assert_eq!(page.status, 200, "{page:?}");
         assert_eq!(logins.end(&with(&[session])).location, "/xcwado/");
     }
+}
+
+#[tokio::test]
+async fn check_asks_the_provider() {
+    let Some(mut provider) = provider() else {
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.toml");
+    let text = format!(
+        "home_community_id = \"1.2.3\"\n[login]\nissuer = {:?}\nclient_id = \"pages-none\"\n\
+         in_clear = true\n",
+        provider.issuer
+    );
+    std::fs::write(&config, text).expect("written");
+    let file = config.display().to_string();
+    let check = ["check", "--config", &file];
+    let (code, output, _errors) = outcome(&run_beside(&check).await);
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains("login  answers"), "{output}");
+    provider.stop();
+    let (code, output, _errors) = outcome(&run_beside(&check).await);
+    assert_eq!(code, 1, "{output}");
+    assert!(
+        output.contains("the login server does not answer"),
+        "{output}"
+    );
 }
 
 #[tokio::test]
