@@ -82,6 +82,9 @@ pub enum Error {
     /// The client has too many requests in progress.
     #[error("this client has too many requests in progress")]
     TooManyAnswers,
+    /// A login fails.
+    #[error(transparent)]
+    Login(#[from] access::person::Failure),
     /// The link waits for its code.
     #[error(
         "this link has a one-time code: send it to unlock below the link, as {{\"code\": \"…\"}}"
@@ -209,6 +212,7 @@ impl Error {
             | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Library(error) => of_store(error),
             Self::Link(error) => of_link(error),
+            Self::Login(error) => of_login(*error),
             Self::Retrieve(retrieve::Error::NotLocatable) => StatusCode::NOT_FOUND,
             Self::Retrieve(retrieve::Error::Source(error)) => of_source(error),
             Self::BrokeOff(error) => of_body(error),
@@ -274,6 +278,7 @@ impl Error {
             | Self::HeadTooLarge
             | Self::Locked
             | Self::Link(_)
+            | Self::Login(_)
             | Self::Request(_)
             | Self::Method(_)
             | Self::NotOffered
@@ -352,6 +357,16 @@ fn conflict(disagreement: &Disagreement) -> Value {
 fn whole_seconds(time: Duration) -> u64 {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     seconds.max(1)
+}
+
+fn of_login(error: access::person::Failure) -> StatusCode {
+    use access::person::Failure;
+    match error {
+        Failure::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Denied | Failure::Refused(_) => StatusCode::FORBIDDEN,
+        Failure::Unknown => StatusCode::BAD_REQUEST,
+        Failure::NoRandom => StatusCode::INTERNAL_SERVER_ERROR,
+    }
 }
 
 fn of_link(error: &access::LinkError) -> StatusCode {

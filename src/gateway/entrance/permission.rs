@@ -4,9 +4,9 @@ use http::header::ACCEPT;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
-use super::edge::exchange::Exchange;
-use super::{Error, Gateway};
 use crate::access::{self, Caller, Door, Peer, Transaction, view_of_link};
+use crate::gateway::edge::exchange::Exchange;
+use crate::gateway::{Error, Gateway};
 use crate::ihe::HomeCommunityId;
 use crate::library::View;
 use crate::manifest::Id;
@@ -128,7 +128,11 @@ pub fn transaction(
 ) -> Option<Transaction> {
     let method = &head.method;
     Some(match resource {
-        Resource::ProtectedResource | Resource::Unlock(_) => return None,
+        Resource::ProtectedResource
+        | Resource::Unlock(_)
+        | Resource::Login
+        | Resource::LoggedIn
+        | Resource::Logout => return None,
         Resource::Manifests if *method == Method::POST => Transaction::Register,
         Resource::Manifest(_) if *method == Method::DELETE => Transaction::Register,
         Resource::Manifests | Resource::Manifest(_) => Transaction::List,
@@ -189,6 +193,9 @@ pub fn manifest_of(resource: &Resource) -> Option<Id> {
         Resource::Manifests
         | Resource::Unlock(_)
         | Resource::ProtectedResource
+        | Resource::Login
+        | Resource::LoggedIn
+        | Resource::Logout
         | Resource::XcWado(_) => None,
     }
 }
