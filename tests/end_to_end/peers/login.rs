@@ -11,7 +11,7 @@ use xcwado::access::person::{Begun, Failure, Finished, LoginSettings, Logins};
 use xcwado::metrics::Metrics;
 
 use crate::commands::process::{outcome, run_beside};
-use crate::rig::provider::{Browser, Provider};
+use crate::peers::provider::{Browser, Provider};
 
 const GATEWAY: &str = "https://gw.example/xcwado";
 const CALLBACK: &str = "https://gw.example/xcwado/login/callback";
