@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::access::person::LoginSettings;
 use crate::access::token::IssuerSettings;
+use crate::access::{self, Door, Mode, RuleSettings};
 use crate::community::{self, CommunitySettings, LocationSettings};
 use crate::credentials::TokenSource;
 use crate::gateway::{CorsSettings, ViewersSettings, XcWadoSettings};
@@ -56,6 +57,8 @@ pub struct Config {
     pub communities: Vec<CommunitySettings>,
     /// `[[location]]`.
     pub locations: Vec<LocationSettings>,
+    /// `[[rule]]`.
+    pub rules: Vec<RuleSettings>,
 }
 
 /// The problems in the settings.
@@ -102,6 +105,22 @@ impl Config {
             initiating: self.xc_wado.initiating,
             opaque_location_ids: self.xc_wado.opaque_location_ids,
             retrieve_url_alone: self.xc_wado.retrieve_url_alone,
+        }
+    }
+
+    /// The settings of access.
+    #[must_use]
+    pub fn access(&self) -> access::Settings<'_> {
+        access::Settings {
+            communities: &self.communities,
+            issuers: &self.issuers,
+            login: self.login.as_ref().map(|login| login.name.as_str()),
+            rules: &self.rules,
+            public: self.listen.access,
+            gateways: self
+                .gateway_listen
+                .as_ref()
+                .and_then(|listen| listen.access),
         }
     }
 
@@ -224,6 +243,7 @@ impl Config {
             issuers: reader.issuers(),
             communities: reader.communities(),
             locations: reader.locations(),
+            rules: reader.rules(),
             data_directory: reader
                 .take("data_directory")
                 .unwrap_or_else(|| "var".into()),
@@ -232,6 +252,7 @@ impl Config {
             home_community_id: home_community_id.unwrap_or_else(Self::no_community),
         };
         reader.problems.extend(config.unprotected_tokens());
+        reader.problems.extend(config.unprotected_listeners());
         Ok((config, reader.finish()))
     }
 
@@ -251,6 +272,36 @@ impl Config {
         };
         let communities = self.communities.iter();
         communities.filter(with_token).map(told).collect()
+    }
+
+    /// Listeners that others reach, and that show everything to everybody or in clear text.
+    fn unprotected_listeners(&self) -> Vec<String> {
+        const CONSENT: &str = "or set listen.everybody_may_see_everything = true";
+        let (listen, mut problems) = (&self.listen, Vec::new());
+        if listen.everybody_may_see_everything {
+            return problems;
+        }
+        let is_reached = |address: SocketAddr| !address.ip().is_loopback();
+        let is_behind_tls = self.public_url().scheme() == "https" && !listen.proxies.is_empty();
+        if is_reached(listen.address) && listen.certificate.is_none() && !is_behind_tls {
+            problems.push(format!(
+                "listen.address: others reach it, in clear text: set certificate and private_key, \
+                 or name the proxies that have TLS in front of it and an https public_url, {CONSENT}"
+            ));
+        }
+        if is_reached(listen.address) && self.access().mode(Door::Public) == Mode::Open {
+            problems.push(format!(
+                "listen.address: others reach it, and it is open: write a [[rule]] for each who may \
+                 see something, {CONSENT}"
+            ));
+        }
+        if is_reached(listen.operator_address) {
+            problems.push(format!(
+                "listen.operator_address: others reach it, in clear text: operators do not identify \
+                 themselves; use a loopback address, {CONSENT}"
+            ));
+        }
+        problems
     }
 
     fn no_community() -> HomeCommunityId {
@@ -305,6 +356,11 @@ impl SettingsReader {
         tables
             .map(|(position, read)| LocationSettings { position, ..read })
             .collect()
+    }
+
+    fn rules(&mut self) -> Vec<RuleSettings> {
+        let tables = self.take_tables("rule").into_iter();
+        tables.map(|(_, rule)| rule).collect()
     }
 
     /// The tables of an array, each with its position, without the invalid ones.

@@ -31,10 +31,10 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         for gateway in communities.filter_map(|community| community.gateway.as_ref()) {
             report.gateway(gateway).await;
         }
-        for (name, outcome) in opened.tokens.probe().await {
+        for (name, outcome) in opened.access.tokens().probe().await {
             report.issuer(&name, outcome);
         }
-        if let Some((logins, settings)) = opened.logins.as_ref().zip(config.login.as_ref()) {
+        if let Some((logins, settings)) = opened.access.logins().zip(config.login.as_ref()) {
             let outcome = logins.probe().await.map(|()| "answers".to_owned());
             report.issuer(&settings.name, outcome);
         }

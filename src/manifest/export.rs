@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Error;
+use super::form::Document;
 use crate::dicom::dataset::{self, DataSet};
 use crate::dicom::explicit;
 use crate::dicom::part10::{self, File, Meta};
@@ -24,10 +25,11 @@ const SERIES_INSTANCE_UID: Tag = Tag(0x0020, 0x000E);
 /// # Errors
 /// [`Error`] if the document is no longer readable.
 pub fn export(document: &[u8], series: &HashSet<&str>, root: &str) -> Result<Vec<u8>, Error> {
-    if document.get(128..132) == Some(b"DICM") {
-        key_object(document, series, root).map_err(|error| Error::Kos(error.into()))
-    } else {
-        bundle(document, root).ok_or(Error::Unrecognised)
+    match Document::open(document)? {
+        Document::Kos(file) => {
+            key_object(&file, series, root).map_err(|error| Error::Kos(error.into()))
+        }
+        Document::Fhir(text) => bundle(&text, root).ok_or(Error::Unrecognised),
     }
 }
 
@@ -106,8 +108,9 @@ impl EvidenceWriter<'_> {
 
 #[derive(Deserialize)]
 struct Bundle<'a> {
+    /// Absent in an ImagingStudy without a Bundle.
     #[serde(borrow)]
-    entry: Vec<Entry<'a>>,
+    entry: Option<Vec<Entry<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -135,7 +138,11 @@ fn bundle(document: &[u8], root: &str) -> Option<Vec<u8>> {
     let bundle: Bundle<'_> = serde_json::from_str(text).ok()?;
     let address = serde_json::to_string(root).ok()?;
     let mut edits: Vec<Edit> = Vec::new();
-    for resource in bundle.entry.iter().filter_map(|entry| entry.resource) {
+    let resources: Vec<&RawValue> = match bundle.entry {
+        Some(entries) => entries.iter().filter_map(|entry| entry.resource).collect(),
+        None => vec![serde_json::from_str(text).ok()?],
+    };
+    for resource in resources {
         let read: Resource<'_> = serde_json::from_str(resource.get()).ok()?;
         for raw in std::iter::once(resource).chain(read.contained.iter().copied()) {
             edits.extend(edit(text, raw, &address));

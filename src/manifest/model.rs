@@ -71,7 +71,7 @@ pub struct PatientId {
 }
 
 /// An accession number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accession {
     /// The number.
     pub value: Box<str>,
@@ -80,7 +80,7 @@ pub struct Accession {
 }
 
 /// A coded concept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {
     /// The code value.
     pub value: Box<str>,
@@ -107,6 +107,10 @@ pub struct Study {
     pub description: Option<Box<str>>,
     /// Accession numbers; several if the study fulfils a group of orders.
     pub accessions: Vec<Accession>,
+    /// The name of the referring physician, in DICOM form.
+    pub referring_physician: Option<Box<str>>,
+    /// Study ID.
+    pub study_id: Option<Box<str>>,
     /// Modalities that the manifest declares for the study, and those of its series.
     pub modalities: Vec<Box<str>>,
     /// Anatomical regions.
@@ -142,8 +146,6 @@ pub struct Series {
     pub laterality: Option<Code>,
     /// The number of instances that the manifest declares; it lists `instances.len()`.
     pub declared_instances: Option<u32>,
-    /// Whether another series lists some of its instances and keeps them.
-    pub is_listed_elsewhere: bool,
     /// The locations, best first. Empty: the gateway cannot locate the series.
     pub locations: Vec<Location>,
     /// The listed instances.
@@ -155,7 +157,7 @@ impl Series {
     /// ImagingStudy.series.instance is 0..*), or at least one. Every response lacks them.
     #[must_use]
     pub fn unlisted(&self) -> usize {
-        if !self.instances.is_empty() || self.is_listed_elsewhere {
+        if !self.instances.is_empty() {
             return 0;
         }
         let declared = self.declared_instances.unwrap_or(1);
@@ -198,6 +200,17 @@ pub struct KeyObject {
     pub title: Option<Code>,
     /// Key Object Description.
     pub description: Option<Box<str>>,
+    /// The flagged instances, as far as the manifest names them (Xt-EHR).
+    pub flagged: Vec<FlaggedInstance>,
+}
+
+/// An instance that a key object selection flags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlaggedInstance {
+    /// SOP Class UID.
+    pub sop_class: SopClassUid,
+    /// SOP Instance UID.
+    pub uid: SopInstanceUid,
 }
 
 /// A tolerated defect of a manifest.
@@ -245,13 +258,21 @@ pub enum Warning {
     /// ignored.
     #[error("the Retrieve URL of series {0} addresses another study or series and is ignored")]
     ForeignRetrieveUrl(SeriesInstanceUid),
-    /// The manifest lists instances more than once; the first entry counts. The number of ignored
+    /// A series lists instances more than once; the first entry counts. The number of ignored
     /// entries.
-    #[error("{0} entries list an instance that the manifest already lists")]
+    #[error("{0} entries list an instance that their series already lists")]
     Duplicates(u32),
+    /// UIDs of studies, series and instances have leading zeros. They are kept as they are. The
+    /// number of such UIDs.
+    #[error("{0} UIDs have leading zeros, which DICOM forbids: they are kept as they are")]
+    LeadingZeros(usize),
     /// Entries for one study name different patients: the study has no patient.
     #[error("the entries for study {0} name different patients, so the study has none")]
     PatientsDiffer(StudyInstanceUid),
+    /// Several series list the same instances (PS3.3 C.12.1 has one series for an instance; copies
+    /// under a new series happen). Each series has its own.
+    #[error("{0} instances are listed in more than one series")]
+    InSeveralSeries(u32),
     /// The manifest uses temporary or draft codes.
     #[error("the manifest uses temporary or draft codes")]
     OldCodes,

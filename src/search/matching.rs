@@ -150,7 +150,7 @@ fn is_like(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|&c| c == '*')
 }
 
-fn values(attribute: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn values(attribute: &Value) -> impl Iterator<Item = &Value> {
     attribute["Value"]
         .as_array()
         .into_iter()

@@ -5,6 +5,7 @@
 
 mod attribute;
 mod condition;
+mod identifiers;
 mod matching;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 
 pub use attribute::{AttributePath, NotAnAttribute};
 pub use condition::Condition;
+pub use identifiers::{FURTHER_ACCESSIONS, FURTHER_PATIENT_IDS, further};
 pub use matching::plain_name;
 
 /// The attributes of a study, a series or an instance in the DICOM JSON model.
@@ -80,10 +82,12 @@ impl Include {
 
 impl Query {
     /// Whether a row matches. A key of an attribute that the row lacks matches every row: the
-    /// attribute is not supported (PS3.4 C.2.2.1.3).
+    /// attribute is not supported (PS3.4 C.2.2.1.3). Keys of an identifier and its issuer match
+    /// together, the first identifier or a further one.
     #[must_use]
     pub fn finds(&self, row: &Row) -> bool {
-        self.keys.iter().all(|key| self.matches(key, row))
+        let mut others = self.keys.iter().filter(|key| !key.is_of_identifier());
+        others.all(|key| self.matches(key, row)) && self.finds_identifiers(row)
     }
 
     /// The page of `found` matches: its start, its end, and the number of matches behind it.

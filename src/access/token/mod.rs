@@ -20,7 +20,11 @@ mod tests;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
 
 pub(super) use id_token::IdTokens;
 pub use refused::Refused;
@@ -42,6 +46,17 @@ pub struct Tokens {
     memory: Arc<Memory>,
     /// The largest token of any issuer.
     largest: usize,
+}
+
+impl Default for Tokens {
+    /// No token is accepted.
+    fn default() -> Self {
+        Self {
+            issuers: Vec::new(),
+            memory: Arc::new(Memory::new()),
+            largest: 0,
+        }
+    }
 }
 
 /// A token whose issuer is known.
@@ -129,6 +144,29 @@ impl Tokens {
             None => Box::pin(self.fetch(token)).await,
         };
         outcome.and_then(|verified| verified.sent_with(certificate))
+    }
+
+    /// Waits until the issuer of a token says that it is not active any more. `None` if it is not asked
+    /// about its tokens: they are valid until they expire.
+    #[must_use]
+    pub fn revocation(self: &Arc<Self>, token: &str) -> Option<impl Future<Output = ()> + use<>> {
+        /// Between two questions: what is revoked ends within a minute.
+        const LOOK: Duration = Duration::from_secs(30);
+        let sent = self.read(token).ok()?;
+        if !matches!(sent.issuer.evidence, Evidence::Introspection(_)) {
+            return None;
+        }
+        let (tokens, token) = (Arc::clone(self), Zeroizing::new(token.to_owned()));
+        Some(async move {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                // During an outage, what has begun goes on.
+                match tokens.fetch(&token).await {
+                    Ok(_) | Err(Refused::Unavailable) => {}
+                    Err(_) => return,
+                }
+            }
+        })
     }
 
     /// Asks each issuer for its keys, or whether it answers; gives their names and what is wrong.

@@ -1,6 +1,7 @@
 //! The resources `manifests` and `manifests/{id}`.
 
 pub(crate) mod forget;
+pub(crate) mod links;
 pub(crate) mod summary;
 pub(crate) mod viewers;
 
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue, LINK, LOCATION};
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::task::yield_now;
 
 use crate::body::Body;
 use crate::dicom::MediaType;
@@ -18,7 +20,7 @@ use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::response::{json_document, streamed_document, value};
 use crate::gateway::selection::locate;
 use crate::gateway::{Error, Gateway};
-use crate::library::{self, Library, ManifestEntry};
+use crate::library::{self, Library, ManifestEntry, Neighbours};
 use crate::manifest::{Id, Registered, export};
 use crate::present::document::document;
 use crate::request::accept::ManifestForm;
@@ -66,17 +68,20 @@ impl Gateway {
     where
         B: http_body::Body<Data = Bytes> + Unpin,
     {
-        let submission = request::registration(exchange.query())?;
+        let mut submission = request::registration(exchange.query())?;
+        submission.registration.owner = exchange.caller.owner();
         check_media_type(exchange.headers())?;
         let upload = self
             .uploads
             .read(exchange.account.client(), exchange.headers(), body)
             .await?;
         let registry = Arc::clone(&self.registry);
+        let view = exchange.view.clone();
         let register = move |manifests: &Library| {
             let began = Instant::now();
-            let locate = locate(&registry);
-            let registered = manifests.register(&upload.bytes, submission, now(), &locate);
+            let (view, locate) = (&view, &locate(&registry));
+            let neighbours = Neighbours { view, locate };
+            let registered = manifests.register(&upload.bytes, submission, now(), &neighbours);
             (registered, began.elapsed())
         };
         let (registered, taken) = self.read(register).await?;
@@ -87,37 +92,19 @@ impl Gateway {
 
     /// `GET manifests`: one page, newest first.
     pub(crate) async fn list(&self, exchange: &Exchange<'_>) -> Result<Response<Body>, Error> {
-        /// Records that are looked at together.
-        const AT_ONCE: usize = 64;
         accept::json(&exchange.accept())?;
         let Page { limit, before } = request::page(exchange.query())?;
-        let manifests = Arc::clone(&self.library);
         let all = exchange.manifests_url();
-        // A manifest that is deleted meanwhile must not let the list run into the next page.
-        let end = manifests.end_of_page(before, limit);
+        let (listed, end) = self.page_of_list(exchange, limit, before).await;
         let next = end.map(|end| format!("{all}?limit={limit}&before={end}"));
         let link = next.as_ref().map(|next| format!("<{next}>; rel=\"next\""));
         let body = document(|mut writer| async move {
             writer.text("{\"manifests\":[").await?;
-            let (mut before, mut left) = (before, limit);
             let mut comma = "\n";
-            while left > 0 {
-                let listed = manifests.list(before, left.min(AT_ONCE));
-                let listed = listed
-                    .into_iter()
-                    .take_while(|listed| end.is_none_or(|end| listed.sequence >= end));
-                let mut has_some = false;
-                for listed in listed {
-                    has_some = true;
-                    left -= 1;
-                    before = Some(listed.sequence);
-                    writer.text(comma).await?;
-                    comma = ",\n";
-                    writer.json(&entry(&listed, &all)).await?;
-                }
-                if !has_some {
-                    break;
-                }
+            for listed in listed {
+                writer.text(comma).await?;
+                comma = ",\n";
+                writer.json(&entry(&listed, &all)).await?;
             }
             writer.text("],\n\"next\":").await?;
             writer.json(&Value::from(next)).await?;
@@ -129,6 +116,33 @@ impl Gateway {
             response.headers_mut().insert(LINK, value(&link)?);
         }
         Ok(response)
+    }
+
+    /// A page of the manifests that the client may see, and the sequence of its last one if another
+    /// page follows.
+    async fn page_of_list(
+        &self,
+        exchange: &Exchange<'_>,
+        limit: usize,
+        before: Option<u64>,
+    ) -> (Vec<ManifestEntry>, Option<u64>) {
+        /// Records that are looked at together: about a millisecond.
+        const LOOKS: usize = 512;
+        let (mut all, mut before) = (Vec::new(), before);
+        loop {
+            let wanted = limit + 1 - all.len();
+            let (listed, next) = self.library.list(&exchange.view, before, LOOKS.max(wanted));
+            all.extend(listed.into_iter().take(wanted));
+            if all.len() > limit || next.is_none() {
+                break;
+            }
+            before = next;
+            yield_now().await;
+        }
+        let has_more = all.len() > limit;
+        all.truncate(limit);
+        let last = all.last().map(|last| last.sequence);
+        (all, last.filter(|_| has_more))
     }
 
     /// `GET manifests/{id}`; with `?instances=true` the SOP Instance UIDs are listed too.
@@ -149,7 +163,7 @@ impl Gateway {
                 .split('&')
                 .any(|pair| pair.eq_ignore_ascii_case("instances=true"))
         });
-        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+        let manifest = self.manifest(exchange, id).await?;
         self.summary(exchange, manifest, with_instances).await
     }
 
@@ -160,7 +174,7 @@ impl Gateway {
         id: Id,
         media_type: &'static str,
     ) -> Result<Response<Body>, Error> {
-        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+        let manifest = self.manifest(exchange, id).await?;
         let record = self.library.record(id).ok_or(Error::NotFound)?;
         if record.media_type != media_type {
             // It is handed out in the format that it came in.
@@ -218,6 +232,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
     match media_type.as_ref().map(MediaType::essence) {
         Some(
             "application/dicom"
+            | "application/dicom+json"
             | "application/fhir+json"
             | "application/json"
             | "application/octet-stream",
@@ -226,7 +241,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

@@ -22,8 +22,9 @@ impl Gateway {
         with_instances: bool,
     ) -> Result<Response<Body>, Error> {
         let summary = Summary {
+            name: exchange.name_of(manifest.id),
             link: exchange.manifest_url(manifest.id),
-            warnings: self.warnings(&manifest).await?,
+            warnings: self.warnings(exchange, &manifest).await?,
             located: self.located_series(&manifest),
             with_instances,
             manifest,
@@ -32,13 +33,17 @@ impl Gateway {
         streamed_document(body, JSON).await
     }
 
-    async fn warnings(&self, manifest: &Arc<Registered>) -> Result<Vec<String>, Error> {
+    async fn warnings(
+        &self,
+        exchange: &Exchange<'_>,
+        manifest: &Arc<Registered>,
+    ) -> Result<Vec<String>, Error> {
         let mut warnings: Vec<String> = manifest.warnings.iter().map(ToString::to_string).collect();
         let community = manifest.registration.home_community_id.as_ref();
         if community.is_some_and(|id| !self.is_ours(id) && self.registry.community(id).is_none()) {
             warnings.push("the manifest's community is not configured here".to_owned());
         }
-        for disagreement in self.disagreements(manifest).await? {
+        for disagreement in self.disagreements(exchange, manifest).await? {
             warnings.extend(in_conflict(&disagreement));
         }
         Ok(warnings)
@@ -58,6 +63,8 @@ impl Gateway {
 
 struct Summary {
     manifest: Arc<Registered>,
+    /// Its name for the client.
+    name: String,
     /// Where the manifest is.
     link: String,
     warnings: Vec<String>,
@@ -70,7 +77,7 @@ impl Summary {
         let manifest = &self.manifest;
         let community = manifest.registration.home_community_id.as_ref();
         let head = json!({
-            "id": manifest.id.to_string(),
+            "id": self.name,
             "format": format_name(manifest.format),
             "home_community_id": community.map(ToString::to_string),
             "instances": manifest.holding.instances(),

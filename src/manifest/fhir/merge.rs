@@ -10,17 +10,21 @@ use crate::manifest::{Patient, Series, Study, Warning};
 
 /// One study for each Study Instance UID, in the order of their first entries in the Bundle.
 pub(super) fn merge(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study> {
-    let mut duplicates = 0;
+    let (mut duplicates, mut shared) = (0, 0);
     let mut studies = Vec::new();
     for mut entry in merge_studies(entries, warnings) {
         let series = std::mem::take(&mut entry.study.series);
         entry.study.series = merge_series(series, warnings);
         duplicates += keep_first(&mut entry.study.series);
+        shared += in_several_series(&entry.study.series);
         compare(&entry, warnings);
         studies.push(entry.study);
     }
     if duplicates > 0 {
         warnings.add(Warning::Duplicates(duplicates));
+    }
+    if shared > 0 {
+        warnings.add(Warning::InSeveralSeries(shared));
     }
     studies
 }
@@ -79,20 +83,26 @@ fn extend(first: &mut Series, other: Series) {
     }
 }
 
-/// Keeps the first entry for each instance of the study. Returns the number of removed entries.
+/// Keeps the first entry for each instance of a series. Returns the number of removed entries.
 fn keep_first(series: &mut [Series]) -> u32 {
-    let mut seen = HashSet::new();
     let mut duplicates = 0;
     for series in series {
-        let is_empty = series.instances.is_empty();
+        let mut seen = HashSet::new();
         series.instances.retain(|instance| {
             let is_new = seen.insert(instance.uid.clone());
             duplicates += u32::from(!is_new);
             is_new
         });
-        series.is_listed_elsewhere = !is_empty && series.instances.is_empty();
     }
     duplicates
+}
+
+/// The number of instances that another series before theirs lists too.
+fn in_several_series(series: &[Series]) -> u32 {
+    let mut seen = HashSet::new();
+    let instances = series.iter().flat_map(|series| &series.instances);
+    let again = instances.filter(|instance| !seen.insert(&instance.uid));
+    u32::try_from(again.count()).unwrap_or(u32::MAX)
 }
 
 fn compare(entry: &StudyEntry, warnings: &mut Warnings) {

@@ -110,6 +110,12 @@ impl Reader {
         (!text.is_empty()).then_some(text)
     }
 
+    /// A text of several lines.
+    pub(super) fn lines(&self, element: Element<'_>) -> Option<String> {
+        let bytes = element.text().filter(|bytes| bytes.len() <= MAX_TEXT)?;
+        Some(self.charset.text(bytes))
+    }
+
     /// A text of an ASCII-only kind; UTF-8 is tolerated.
     pub(super) fn plain<'a>(
         &mut self,

@@ -1,5 +1,8 @@
 //! The small inputs of `../shared/cases`, each with the answer that is right.
 
+mod addresses;
+mod doubtful;
+mod manifest_reading;
 mod manifests;
 mod pictures;
 mod reading;

@@ -12,6 +12,9 @@ use xcwado::metrics::Metrics;
 
 use crate::commands::process::{outcome, run_beside};
 use crate::peers::provider::{Browser, Provider};
+use crate::rig::origin::Origin;
+use crate::rig::study::{Study, at};
+use crate::rig::{Answer, Rig};
 
 const GATEWAY: &str = "https://gw.example/xcwado";
 const CALLBACK: &str = "https://gw.example/xcwado/login/callback";
@@ -101,6 +104,123 @@ async fn a_person_logs_in_and_out() {
         assert_eq!(page.status, 200, "{page:?}");
         assert_eq!(logins.end(&with(&[session])).location, "/xcwado/");
     }
+}
+
+/// The value of a cookie that an answer sets, as a request sends it.
+fn sent(answer: &Answer, name: &str) -> Option<String> {
+    let fields = answer.headers.get_all("set-cookie").iter();
+    let mut fields = fields.filter_map(|field| field.to_str().ok());
+    let field = fields.find(|field| field.starts_with(&format!("{name}=")))?;
+    field.split(';').next().map(ToOwned::to_owned)
+}
+
+#[tokio::test]
+async fn whoever_opens_an_address_logs_in_and_sees_it() {
+    let Some(provider) = provider() else {
+        return;
+    };
+    let study = Study::new(1).with(2, at(10));
+    let origin = Origin::of(&study).await;
+    let rules = "[[rule]]\nanyone = true\ntransactions = [\"register\"]\n\
+                 [[rule]]\nissuers = [\"login\"]\nsubjects = [\"dr-a\"]\n\
+                 transactions = [\"search\", \"retrieve\", \"link\"]\nmanifests = \"all\"\n";
+    let login = format!(
+        "[login]\nissuer = {:?}\nclient_id = \"pages-none\"\nin_clear = true\n\
+         origins = [\"https://viewer.example\"]\n",
+        provider.issuer
+    );
+    let rig = Rig::start_at(GATEWAY, &format!("{login}{}{rules}", origin.location(10)));
+    let manifest = rig.register(study.fhir()).await;
+    let path = format!("{}studies?limit=3", manifest.root);
+    let page = [("accept", "text/html,*/*")];
+    let below = |location: &str| {
+        let path = location.strip_prefix("https://gw.example/xcwado");
+        path.or(location.strip_prefix("/xcwado"))
+            .expect("one of ours")
+            .to_owned()
+    };
+    // What does not exist leads there too.
+    let unknown = format!("/manifests/{}/dicomweb/studies", "0".repeat(32));
+    assert_eq!(rig.get(&unknown, &page).await.status, 303);
+    assert_eq!(rig.get(&path, &[]).await.status, 401);
+    let asked = rig.get(&path, &page).await;
+    assert_eq!(asked.status, 303);
+    let begun = rig.get(&below(asked.field("location")), &[]).await;
+    assert_eq!(begun.status, 303);
+    let browser = sent(&begun, "__Host-xcwado-login").expect("a cookie");
+    let back = Browser::new(&provider)
+        .log_in(begun.field("location"), "dr-a")
+        .await;
+    // In another browser, the way back leads nowhere.
+    assert_eq!(rig.get(&below(&back), &[]).await.status, 400);
+    let begun = rig
+        .get(&below(asked.field("location")), &[("cookie", &browser)])
+        .await;
+    let back = Browser::new(&provider)
+        .log_in(begun.field("location"), "dr-a")
+        .await;
+    let finished = rig.get(&below(&back), &[("cookie", &browser)]).await;
+    assert_eq!(finished.status, 303, "{finished:?}");
+    assert_eq!(below(finished.field("location")), path);
+    let session = sent(&finished, "__Host-xcwado").expect("a session");
+    let cookie = ("cookie", session.as_str());
+    for (fields, expected) in [
+        (vec![cookie], 200),
+        (vec![cookie, ("origin", "https://gw.example")], 200),
+        (vec![cookie, ("origin", "https://viewer.example")], 200),
+        (vec![cookie, ("origin", "https://evil.example")], 401),
+        (vec![cookie, ("origin", "null")], 401),
+        (
+            vec![
+                cookie,
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", "no-cors"),
+            ],
+            401,
+        ),
+        (
+            vec![
+                cookie,
+                ("sec-fetch-site", "same-site"),
+                ("sec-fetch-mode", "no-cors"),
+            ],
+            401,
+        ),
+        (
+            vec![
+                cookie,
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", "navigate"),
+            ],
+            200,
+        ),
+        (
+            vec![(
+                "cookie",
+                "__Host-xcwado=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            )],
+            401,
+        ),
+        // A token that is not valid is not made good by a session.
+        (vec![cookie, ("authorization", "Bearer x")], 401),
+    ] {
+        assert_eq!(rig.get(&path, &fields).await.status, expected, "{fields:?}");
+    }
+    // Pages of other origins change nothing by a session.
+    let links = format!("/manifests/{}/links", manifest.id);
+    let foreign = [
+        cookie,
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+    ];
+    assert_eq!(rig.post(&links, &foreign, "{}").await.status, 403);
+    assert_eq!(rig.post(&links, &[cookie], "{}").await.status, 201);
+    assert_eq!(rig.post("/logout", &foreign, "").await.status, 403);
+    assert_eq!(rig.get("/logout", &[cookie]).await.status, 405);
+    let ended = rig.post("/logout", &[cookie], "").await;
+    assert_eq!(ended.status, 303);
+    assert!(ended.field("location").starts_with(&provider.issuer));
+    assert_eq!(rig.get(&path, &[cookie]).await.status, 401);
 }
 
 #[tokio::test]

@@ -15,7 +15,8 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use xcwado::access::Access;
+use xcwado::access::person::Logins;
+use xcwado::access::{Access, Links};
 use xcwado::cache::{Cache, LookAhead};
 use xcwado::community::Registry;
 use xcwado::config::Config;
@@ -77,25 +78,31 @@ impl Rig {
     /// A gateway of this community.
     pub(crate) fn start_as(community: &str, settings: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut rig = Self::start_of(community, directory.path(), settings);
+        let mut rig = Self::start_of(community, None, directory.path(), settings);
         rig.directory = Some(directory);
         rig
     }
 
     /// A gateway whose data directory is `directory`, with the data of an earlier gateway.
     pub(crate) fn start_in(directory: &Path, settings: &str) -> Self {
-        Self::start_of(HERE, directory, settings)
+        Self::start_of(HERE, None, directory, settings)
     }
 
-    fn start_of(community: &str, directory: &Path, settings: &str) -> Self {
+    /// A gateway that clients reach at this URL.
+    pub(crate) fn start_at(url: &str, settings: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut rig = Self::start_of(HERE, Some(url), directory.path(), settings);
+        rig.directory = Some(directory);
+        rig
+    }
+
+    fn start_of(community: &str, url: Option<&str>, directory: &Path, settings: &str) -> Self {
         show_log();
         let (public_socket, public) = bind();
         let (operator_socket, operator) = bind();
-        let text = format!(
-            "home_community_id = \"{community}\"\n\
-             public_url = \"http://{public}\"\n\
-             {settings}"
-        );
+        let url = url.map_or_else(|| format!("http://{public}"), ToOwned::to_owned);
+        let text =
+            format!("home_community_id = \"{community}\"\npublic_url = \"{url}\"\n{settings}");
         let mut config = parse(&text);
         let gateway_socket = config.gateway_listen.as_mut().map(|listen| {
             let (socket, address) = bind();
@@ -242,7 +249,11 @@ fn parse(settings: &str) -> Config {
 
 fn assemble(config: &Config, directory: &Path, metrics: &Metrics) -> Gateway {
     let registry = Registry::open(&config.registry()).expect("locations without problems");
-    let access = Access::new(&config.communities).expect("communities without problems");
+    let access = Access::new(&config.access()).expect("communities without problems");
+    let logins = config.login.as_ref().map(|settings| {
+        Logins::open(settings, &config.public_url()).expect("logins without problems")
+    });
+    let access = access.with_logins(logins);
     let manifests = Library::open(&directory.join("manifests"), config.manifests.clone())
         .expect("a store of manifests");
     let cache = Cache::open(&config.cache, &directory.join("instances"), metrics);
@@ -254,6 +265,7 @@ fn assemble(config: &Config, directory: &Path, metrics: &Metrics) -> Gateway {
         edge: config.listen.edge(),
         xc_wado: config.xc_wado.clone(),
         access,
+        links: Links::default(),
         registry,
         library: manifests,
         retriever,

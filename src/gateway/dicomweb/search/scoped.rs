@@ -10,11 +10,14 @@ use super::results::{Remainder, Results, serialised};
 use crate::gateway::Error;
 use crate::library::KnownStudy;
 use crate::manifest::{
-    Holding, Series, Study, instance_row, partial_outline_row, series_row, study_row,
+    ANATOMIC_REGION, Holding, Series, Study, instance_row, partial_outline_row, series_row,
+    study_row,
 };
 use crate::request::Scope;
 use crate::resource::Level;
-use crate::search::{Query, Row};
+use crate::search::{self, Query, Row};
+
+const RETRIEVE_URL: &str = "00081190";
 
 /// A holding with more rows than these is searched on a blocking thread.
 const MOST_ROWS_AT_ONCE: usize = 2000;
@@ -99,12 +102,11 @@ impl ScopedQuery {
         let keys = &self.query.keys;
         let outline = known.outline.unpack();
         let row = partial_outline_row(&outline, &self.root, |tag| {
-            // Each level has its own Retrieve URL.
-            let is_of_level = self.scope.level == Level::Study || tag != "00081190";
-            is_of_level
-                && keys
-                    .iter()
-                    .any(|key| key.path.tags().first().is_some_and(|of| of == tag))
+            // Each level has its own Retrieve URL and its own regions.
+            let is_of_level =
+                self.scope.level == Level::Study || ![RETRIEVE_URL, ANATOMIC_REGION].contains(&tag);
+            let mut named = keys.iter().filter_map(|key| key.path.tags().first());
+            is_of_level && named.any(|name| name == tag || search::further(name) == Some(tag))
         });
         self.query.finds(&row)
     }
@@ -175,6 +177,7 @@ impl ScopedQuery {
         if level == Level::Study {
             return row;
         }
+        row.remove(ANATOMIC_REGION);
         let Some(series) = study.series.get(position.series) else {
             return row;
         };
