@@ -11,8 +11,8 @@ use xcwado::access::person::{Begun, Failure, Finished, LoginSettings, Logins};
 use xcwado::metrics::Metrics;
 
 use crate::commands::process::{outcome, run_beside};
+use crate::peers::provider::{Browser, Provider};
 use crate::rig::origin::Origin;
-use crate::rig::provider::{Browser, Provider};
 use crate::rig::study::{Study, at};
 use crate::rig::{Answer, Rig};
 

@@ -6,6 +6,7 @@ mod grid;
 mod login;
 mod orthanc;
 mod orthanc_communities;
+pub(crate) mod provider;
 mod real_files;
 mod tokens;
 mod viewers;

@@ -15,7 +15,7 @@ use xcwado::credentials::Certificate;
 use xcwado::metrics::Metrics;
 
 use crate::commands::process::{outcome, run_beside};
-use crate::rig::provider::{GATEWAY, Provider, VIEWER, resource, token};
+use crate::peers::provider::{GATEWAY, Provider, VIEWER, resource, token};
 
 const AUDIENCE: &str = "https://gateway.example";
 

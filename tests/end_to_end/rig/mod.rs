@@ -9,7 +9,6 @@ pub(crate) mod origin;
 pub(crate) mod orthanc;
 pub(crate) mod pixels;
 pub(crate) mod program;
-pub(crate) mod provider;
 pub(crate) mod study;
 pub(crate) mod tls_client;
 pub(crate) mod tools;
