@@ -119,10 +119,8 @@ impl SelectedInstances {
     /// An instance from the middle of each series.
     pub fn middles(&self) -> impl Iterator<Item = SelectedInstance> {
         self.plan.jobs.iter().filter_map(|job| {
-            let middle = job.listing.instances.len() / 2;
-            let mut instances = job.listing.instances.iter();
-            let (uid, _) = instances.find(|(_, number)| **number == middle)?;
-            Some(self.context.instance(job, uid.clone()))
+            let middle = job.listing.middle()?;
+            Some(self.context.instance(job, middle.clone()))
         })
     }
 }

@@ -3,8 +3,6 @@
 //! A source's link to bulk data may be relative, below another path, signed, or on another host.
 //! The gateway does not follow it: its own link leads to the same value in the instance.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -18,16 +16,16 @@ const RETRIEVE_URL: &str = "00081190";
 const STUDY_INSTANCE_UID: &str = "0020000D";
 const SERIES_INSTANCE_UID: &str = "0020000E";
 
-/// Reads an array in the DICOM JSON model and returns its instances that `target_of` identifies,
-/// with links below the DICOMweb root.
+/// Reads an array in the DICOM JSON model and returns its instances that `target_of` identifies by
+/// the UIDs of their series and of themselves, with links below the DICOMweb root.
 ///
 /// # Errors
 /// [`Unsuitable`] if it is not such an array, or an instance names another study or series.
 pub fn adopted(
     json: &[u8],
     root: &str,
-    target_of: impl Fn(&str) -> Option<Target>,
-) -> Result<HashMap<SopInstanceUid, Bytes>, Unsuitable> {
+    target_of: impl Fn(&str, &str) -> Option<Target>,
+) -> Result<Vec<(SopInstanceUid, Bytes)>, Unsuitable> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let adopting = deserializer.deserialize_seq(InstancesVisitor(root, target_of));
     let adopted = adopting.map_err(|_wrong| Unsuitable)?;
@@ -38,18 +36,21 @@ pub fn adopted(
 /// Holds the values of one instance at a time.
 struct InstancesVisitor<'r, F>(&'r str, F);
 
-impl<'de, F: Fn(&str) -> Option<Target>> Visitor<'de> for InstancesVisitor<'_, F> {
-    type Value = HashMap<SopInstanceUid, Bytes>;
+impl<'de, F: Fn(&str, &str) -> Option<Target>> Visitor<'de> for InstancesVisitor<'_, F> {
+    type Value = Vec<(SopInstanceUid, Bytes)>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("an array of instances")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut adopted = HashMap::new();
+        let mut adopted = Vec::new();
         while let Some(mut instance) = seq.next_element::<Map<String, Value>>()? {
-            let uid = text(&instance, SOP_INSTANCE_UID).and_then(&self.1);
-            let Some(target) = uid else { continue };
+            let series = text(&instance, SERIES_INSTANCE_UID).unwrap_or_default();
+            let uid = text(&instance, SOP_INSTANCE_UID).unwrap_or_default();
+            let Some(target) = (self.1)(series, uid) else {
+                continue;
+            };
             let Target::Instance(study, series, uid) = &target else {
                 continue;
             };
@@ -63,7 +64,7 @@ impl<'de, F: Fn(&str) -> Option<Target>> Visitor<'de> for InstancesVisitor<'_, F
             if let Some(attribute) = instance.get_mut(RETRIEVE_URL) {
                 *attribute = serde_json::json!({ "vr": "UR", "Value": [own] });
             }
-            adopted.insert(uid.clone(), Value::Object(instance).to_string().into());
+            adopted.push((uid.clone(), Value::Object(instance).to_string().into()));
         }
         Ok(adopted)
     }
@@ -115,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    fn target(uid: &str) -> Option<Target> {
+    fn target(_series: &str, uid: &str) -> Option<Target> {
         use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
         Some(Target::Instance(
             StudyInstanceUid::parse("1.2").ok()?,
@@ -157,7 +158,7 @@ mod tests {
         let mut one = instance("1.4");
         one["00080110"] = json!({ "vr": "SQ", "Value": [{ "0008010E": scheme.clone() }] });
         let adopted = adopted(json!([one]).to_string().as_bytes(), "r", target).expect("metadata");
-        let text = String::from_utf8_lossy(adopted.values().next().expect("one")).into_owned();
+        let text = String::from_utf8_lossy(&adopted[0].1).into_owned();
         assert!(text.contains("http://loinc.org"), "a public address stays");
     }
 
@@ -168,7 +169,7 @@ mod tests {
             "vr": "SQ", "Value": [{ tag: attribute.clone() }] } }] });
         let document = json!([one]).to_string();
         let adopted = adopted(document.as_bytes(), "https://ours/p", target).expect("metadata");
-        let text = String::from_utf8_lossy(adopted.values().next().expect("one")).into_owned();
+        let text = String::from_utf8_lossy(&adopted[0].1).into_owned();
         assert!(!text.contains(address), "{tag}: {text}");
         if attribute["vr"] == "OB" {
             let link = format!("/bulkdata/00081140/1/00400275/1/{tag}");
@@ -190,11 +191,11 @@ mod tests {
             { "00081190": { "vr": "UR", "Value": ["http://inner/rs/y"] } },
         ] });
         let document = json!([one, instance("1.5")]).to_string();
-        let listed = |uid: &str| (uid == "1.4").then(|| target(uid)).flatten();
+        let listed =
+            |series: &str, uid: &str| (uid == "1.4").then(|| target(series, uid)).flatten();
         let adopted = adopted(document.as_bytes(), "https://ours/p", listed).expect("metadata");
         assert_eq!(adopted.len(), 1, "only what is known here");
-        let given = adopted.into_values().next().expect("one");
-        let given: Value = serde_json::from_slice(&given).expect("JSON");
+        let given: Value = serde_json::from_slice(&adopted[0].1).expect("JSON");
         let own = "https://ours/p/studies/1.2/series/1.3/instances/1.4";
         assert_eq!(given["00081190"]["Value"][0], own);
         assert_eq!(

@@ -4,6 +4,7 @@ pub mod accept;
 pub mod accept_bulk;
 mod error;
 mod listing;
+pub mod passed;
 mod query;
 mod registration;
 pub mod rendering;

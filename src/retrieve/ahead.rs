@@ -66,7 +66,7 @@ impl Ahead {
 impl Retriever {
     /// Fetches the job's series ahead after a request for one of its instances. Returns at once,
     /// and does nothing if no permit or seat is free.
-    pub(super) fn look_ahead(&self, job: &Job, hop: &Arc<Hop>) {
+    pub fn look_ahead(&self, job: &Job, hop: &Arc<Hop>) {
         if self.ahead.mode == LookAhead::Off || !self.is_worth_it(job) {
             return;
         }

@@ -25,8 +25,7 @@ impl Gateway {
         holder: Holder,
         sub_resource: &SubResource,
     ) -> Result<Response<Body>, Error> {
-        let mut offers = holder.offers.iter();
-        if !offers.any(|offered| offered.is(sub_resource.offer())) {
+        if holder.offers.list(sub_resource.offer()) != Some(true) {
             return Err(Error::NotOffered);
         }
         let is_metadata = *sub_resource == SubResource::Metadata;

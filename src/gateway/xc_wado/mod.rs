@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::access::{self, Caller};
 use crate::body::Body;
-use crate::community::{NotLocated, Offered};
+use crate::community::{NotLocated, Offers};
 use crate::gateway::dicomweb::retrieve::acceptable;
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::response::warn_of_patient;
@@ -67,7 +67,7 @@ impl Settings {
 /// The holder of the requested instances.
 pub(crate) struct Holder {
     pub(crate) source: Arc<Source>,
-    pub(crate) offers: Vec<Offered>,
+    pub(crate) offers: Offers,
     /// Addresses that it may use in links, each with a slash at its end.
     pub(crate) addresses: Vec<Url>,
 }

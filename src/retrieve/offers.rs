@@ -1,0 +1,152 @@
+//! What sources offer besides instances: they show it when they are asked.
+//!
+//! A source that has never given a resource and refuses it once does not offer it. One that has
+//! given it before refuses an object: only several refusals in a row say that it has changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache as Recent;
+
+use super::kept::key;
+use super::{Job, Retriever};
+use crate::cache::Key;
+use crate::resource::Offer;
+use crate::source::{Kind, Representation, Source};
+
+/// The time after which a source may have changed.
+const REMEMBERED: Duration = Duration::from_secs(60 * 60);
+const MOST: u64 = 10_000;
+/// Refusals in a row, of a source that has given the resource before, after which it is not asked.
+const REFUSALS: u8 = 3;
+/// The time in which a second request for something of an instance fetches the instance. Without
+/// this rule an instance that is looked at again and again would never be here.
+const AGAIN: Duration = Duration::from_secs(120);
+
+/// What has been found out about all sources.
+#[derive(Debug)]
+pub(super) struct SourceOffers {
+    findings: Recent<(Arc<str>, Offer), Finding>,
+    /// Instances of which something was passed through.
+    passed: Recent<Key, ()>,
+}
+
+/// What the answers of a source show of one kind of resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    /// It has given the resource, and then refused it so many times in a row.
+    Given { refusals: u8 },
+    /// It does not offer the resource.
+    Refused,
+}
+
+/// Whether a source is to be asked for a kind of resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offering {
+    /// It has given the resource before.
+    Shown,
+    /// It has not been asked for the resource lately.
+    Unknown,
+    /// It has refused, or its protocol has no such resource.
+    Refused,
+}
+
+impl SourceOffers {
+    pub(super) fn new() -> Self {
+        let findings = Recent::builder().max_capacity(MOST);
+        let passed = Recent::builder().max_capacity(MOST);
+        Self {
+            findings: findings.time_to_live(REMEMBERED).build(),
+            passed: passed.time_to_live(AGAIN).build(),
+        }
+    }
+}
+
+impl Finding {
+    fn after_refusal(before: Option<Self>) -> Self {
+        match before {
+            Some(Self::Given { refusals }) if refusals + 1 < REFUSALS => Self::Given {
+                refusals: refusals + 1,
+            },
+            Some(Self::Given { .. } | Self::Refused) | None => Self::Refused,
+        }
+    }
+}
+
+impl Retriever {
+    /// Whether a source is to be asked for a kind of resource, as far as its answers show.
+    #[must_use]
+    pub fn offering(&self, source: &Source, offer: Offer) -> Offering {
+        match source.kind {
+            Kind::WadoRs(_) | Kind::XcWado(_) => {}
+            Kind::WadoUri(_) | Kind::Folder(_) => return Offering::Refused,
+        }
+        match self.offers.findings.get(&(source.key(), offer)) {
+            Some(Finding::Given { .. }) => Offering::Shown,
+            Some(Finding::Refused) => Offering::Refused,
+            None => Offering::Unknown,
+        }
+    }
+
+    /// Remembers that a source has given a kind of resource, or has refused it.
+    pub fn learn_offer(&self, source: &Source, offer: Offer, is_given: bool) {
+        let findings = &self.offers.findings;
+        let about = (source.key(), offer);
+        let finding = if is_given {
+            Finding::Given { refusals: 0 }
+        } else {
+            Finding::after_refusal(findings.get(&about))
+        };
+        if finding == Finding::Refused {
+            let (location, resource) = (&*source.alias, offer.name());
+            tracing::info!(
+                location,
+                resource,
+                "a source does not offer a resource: it is derived"
+            );
+        }
+        findings.insert(about, finding);
+    }
+
+    /// Whether something of the one instance of a job was passed through lately.
+    #[must_use]
+    pub fn has_passed(&self, job: &Job) -> bool {
+        let passed = &self.offers.passed;
+        passed_key(job).is_some_and(|key| passed.contains_key(&key))
+    }
+
+    /// Remembers that something of the one instance of a job was passed through.
+    pub fn note_passed(&self, job: &Job) {
+        if let Some(key) = passed_key(job) {
+            self.offers.passed.insert(key, ());
+        }
+    }
+}
+
+fn passed_key(job: &Job) -> Option<Key> {
+    let uid = job.only.as_ref()?;
+    let form = Representation::AsStored;
+    Some(key(&job.source, &job.listing, uid, form))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_refusal_is_enough_of_a_source_that_has_given_nothing() {
+        assert_eq!(Finding::after_refusal(None), Finding::Refused);
+        let refused = Finding::after_refusal(Some(Finding::Refused));
+        assert_eq!(refused, Finding::Refused);
+    }
+
+    #[test]
+    fn a_source_that_has_given_the_resource_may_refuse_some_objects() {
+        let mut finding = Finding::Given { refusals: 0 };
+        for refusals in 1..REFUSALS {
+            finding = Finding::after_refusal(Some(finding));
+            assert_eq!(finding, Finding::Given { refusals });
+        }
+        assert_eq!(Finding::after_refusal(Some(finding)), Finding::Refused);
+    }
+}
