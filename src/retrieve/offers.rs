@@ -1,4 +1,4 @@
-//! What sources offer besides instances: they show it when they are asked.
+//! What sources offer besides instances: they show it when they are asked, and partners tell it.
 //!
 //! A source that has never given a resource and refuses it once does not offer it. One that has
 //! given it before refuses an object: only several refusals in a row say that it has changed.
@@ -11,6 +11,7 @@ use moka::sync::Cache as Recent;
 use super::kept::key;
 use super::{Job, Retriever};
 use crate::cache::Key;
+use crate::hop::Hop;
 use crate::resource::Offer;
 use crate::source::{Kind, Representation, Source};
 
@@ -19,6 +20,8 @@ const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 const MOST: u64 = 10_000;
 /// Refusals in a row, of a source that has given the resource before, after which it is not asked.
 const REFUSALS: u8 = 3;
+/// The time in which a partner that has not answered is not asked again what it offers.
+const ASKED: Duration = Duration::from_secs(60);
 /// The time in which a second request for something of an instance fetches the instance. Without
 /// this rule an instance that is looked at again and again would never be here.
 const AGAIN: Duration = Duration::from_secs(120);
@@ -27,6 +30,10 @@ const AGAIN: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub(super) struct SourceOffers {
     findings: Recent<(Arc<str>, Offer), Finding>,
+    /// What partners have told; `None` of those that tell nothing.
+    told: Recent<Arc<str>, Option<Arc<[Offer]>>>,
+    /// Partners that were asked lately.
+    asked: Recent<Arc<str>, ()>,
     /// Instances of which something was passed through.
     passed: Recent<Key, ()>,
 }
@@ -43,6 +50,8 @@ enum Finding {
 /// Whether a source is to be asked for a kind of resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offering {
+    /// It is a partner that says so, and has not refused.
+    Told,
     /// It has given the resource before.
     Shown,
     /// It has not been asked for the resource lately.
@@ -55,7 +64,11 @@ impl SourceOffers {
     pub(super) fn new() -> Self {
         let findings = Recent::builder().max_capacity(MOST);
         let passed = Recent::builder().max_capacity(MOST);
+        let told = Recent::builder().max_capacity(MOST);
+        let asked = Recent::builder().max_capacity(MOST);
         Self {
+            told: told.time_to_live(REMEMBERED).build(),
+            asked: asked.time_to_live(ASKED).build(),
             findings: findings.time_to_live(REMEMBERED).build(),
             passed: passed.time_to_live(AGAIN).build(),
         }
@@ -81,11 +94,41 @@ impl Retriever {
             Kind::WadoRs(_) | Kind::XcWado(_) => {}
             Kind::WadoUri(_) | Kind::Folder(_) => return Offering::Refused,
         }
-        match self.offers.findings.get(&(source.key(), offer)) {
-            Some(Finding::Given { .. }) => Offering::Shown,
-            Some(Finding::Refused) => Offering::Refused,
-            None => Offering::Unknown,
+        let finding = self.offers.findings.get(&(source.key(), offer));
+        let told = self.offers.told.get(&source.key()).flatten();
+        match (finding, told) {
+            (Some(Finding::Refused), _) => Offering::Refused,
+            (_, Some(told)) if told.contains(&offer) => Offering::Told,
+            (_, Some(_)) => Offering::Refused,
+            (Some(Finding::Given { .. }), None) => Offering::Shown,
+            (None, None) => Offering::Unknown,
         }
+    }
+
+    /// Asks a partner what it offers, unless it was asked lately. Nothing waits for the answer.
+    pub fn ask_offers(&self, source: &Arc<Source>, hop: &Arc<Hop>) {
+        let Kind::XcWado(_) = source.kind else {
+            return;
+        };
+        let (place, offers) = (source.key(), &self.offers);
+        if offers.told.contains_key(&place) || offers.asked.contains_key(&place) {
+            return;
+        }
+        offers.asked.insert(place, ());
+        let (retriever, source, hop) = (self.clone(), Arc::clone(source), Arc::clone(hop));
+        tokio::spawn(async move { retriever.hear_offers(&source, &hop).await });
+    }
+
+    async fn hear_offers(&self, source: &Source, hop: &Hop) {
+        let Kind::XcWado(location) = &source.kind else {
+            return;
+        };
+        let told = match location.offers(hop).await {
+            Ok(offers) => Some(offers.into()),
+            Err(error) if error.is_refusal() => None,
+            Err(_unknown) => return,
+        };
+        self.offers.told.insert(source.key(), told);
     }
 
     /// Remembers that a source has given a kind of resource, or has refused it.

@@ -18,7 +18,7 @@ use crate::present::Presented;
 use crate::present::metadata::{self, Described, View};
 use crate::request::{MetadataForm, accept, search};
 use crate::resource::Target;
-use crate::retrieve::Missing;
+use crate::retrieve::{Missing, RelayRequest};
 use crate::search::Include;
 
 /// The representation of metadata that a client accepts.
@@ -72,11 +72,7 @@ impl Gateway {
         if is_read {
             self.permit_caching(&mut response, missing);
         } else {
-            warn(
-                &mut response,
-                "1 instance cannot be read: its metadata name it only",
-            )?;
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            warn_of_unread(&mut response)?;
         }
         state_coding(&mut response, gzip);
         if missing != Missing::Nothing || !is_read {
@@ -87,6 +83,39 @@ impl Gateway {
             tag.as_ref(),
             response,
         ))
+    }
+
+    /// The metadata of everything that a source has of a target, which no manifest lists.
+    pub(crate) async fn relayed_metadata(
+        &self,
+        exchange: &Exchange<'_>,
+        relay: RelayRequest,
+        locator: &Locator,
+    ) -> Result<Response<Body>, Error> {
+        let representation = Representation::of(exchange)?;
+        let (context, gzip) = (self.context(exchange), representation.gzip);
+        let given = self.all_metadata(&context, &relay, locator.base.root());
+        let (presented, missing, is_read) = match given.await {
+            Some(given) => {
+                let none = Instances::none();
+                let presented = presented(&context, given, none, representation, locator)?;
+                (presented, Missing::Nothing, true)
+            }
+            None => {
+                let relaying = self.retriever.relay(relay, TransferSyntaxes::AsStored);
+                let retrieval = relaying.await.map_err(Error::between_communities)?;
+                let described =
+                    described_all(context, retrieval.instances, representation, locator);
+                let (presented, is_read) = described.await?;
+                (presented, retrieval.missing, is_read)
+            }
+        };
+        let mut response = response(presented, missing, &locator.url())?;
+        if !is_read {
+            warn_of_unread(&mut response)?;
+        }
+        state_coding(&mut response, gzip);
+        Ok(response)
     }
 
     /// The metadata that sources have given, and those of the other instances, read here.
@@ -156,6 +185,14 @@ async fn described_all(
     let is_read = first.is_read;
     let presented = presented(&context, vec![first], instances, representation, locator)?;
     Ok((presented, is_read))
+}
+
+/// States that the first instance could not be read.
+fn warn_of_unread(response: &mut Response<Body>) -> Result<(), Error> {
+    let text = "1 instance cannot be read: its metadata name it only";
+    warn(response, text)?;
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    Ok(())
 }
 
 /// Metadata that are there, then those of instances.

@@ -65,7 +65,7 @@ impl Gateway {
     }
 
     /// A sub-resource that the gateway makes of instances.
-    async fn derived(
+    pub(crate) async fn derived(
         &self,
         exchange: &Exchange<'_>,
         selected: SelectedInstances,

@@ -61,7 +61,9 @@ impl Gateway {
                 let boundary = boundary()?;
                 forwarded::expected(media_type, body, boundary, no_links, &is_expected).await
             }
-            (Ground::Listed | Ground::NotRefused, _) => {
+            // A report in HTML needs rules of its own, which do not cross.
+            (Ground::Told, _) if media_type.essence() == "text/html" => return Ok(None),
+            (Ground::Listed | Ground::Told | Ground::NotRefused, _) => {
                 forwarded::payload(media_type, body, boundary()?, no_links)
             }
         };
@@ -79,11 +81,7 @@ impl Gateway {
     /// that of the instance in its middle.
     fn wanted<'a>(&self, plan: &Plan, locator: &'a Locator) -> Option<Wanted<'a>> {
         let sub_resource = &locator.sub_resource;
-        // Links to bulk data are the gateway's own: a source does not know them.
-        if matches!(
-            sub_resource,
-            SubResource::Bulkdata(_) | SubResource::Metadata
-        ) {
+        if *sub_resource == SubResource::Metadata {
             return None;
         }
         let (job, is_of_many) = match (&plan.jobs[..], &locator.target) {
@@ -100,13 +98,16 @@ impl Gateway {
             }
             _ => return None,
         };
-        let ground = self.ground(&job, sub_resource.offer())?;
+        let offer = sub_resource.offer();
+        let ground = self.ground(&job, offer, &plan.hop)?;
+        // Links to bulk data are this gateway's own: only another one knows them.
+        let is_link = matches!(sub_resource, SubResource::Bulkdata(_));
         match ground {
-            Ground::Listed if is_of_many => return None,
-            Ground::NotRefused if sub_resource.offer() == Offer::Bulkdata => return None,
+            Ground::Listed if is_of_many || is_link => return None,
+            Ground::NotRefused if offer == Offer::Bulkdata => return None,
             // What is looked at again is fetched.
-            Ground::NotRefused if self.retriever.has_passed(&job) => return None,
-            Ground::Listed | Ground::NotRefused => {}
+            Ground::Told | Ground::NotRefused if self.retriever.has_passed(&job) => return None,
+            Ground::Listed | Ground::Told | Ground::NotRefused => {}
         }
         Some(Wanted {
             target: job.listing.instance(job.only.as_ref()?),
@@ -142,7 +143,7 @@ impl Gateway {
     }
 
     fn learn(&self, wanted: &Wanted<'_>, is_given: bool) {
-        if wanted.ground == Ground::NotRefused {
+        if wanted.ground != Ground::Listed {
             let offer = wanted.sub_resource.offer();
             let source = &wanted.job.source;
             self.retriever.learn_offer(source, offer, is_given);

@@ -2,22 +2,24 @@
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
 use http::header::HeaderValue;
 
 use crate::budget::Share;
-use crate::derive::SelectedInstances;
-use crate::dicom::SopInstanceUid;
+use crate::derive::{Context, SelectedInstances};
+use crate::dicom::{SeriesInstanceUid, SopInstanceUid};
 use crate::gateway::Gateway;
 use crate::gateway::dicomweb::source_patient::patient_of;
+use crate::hop::Hop;
 use crate::object::LEAST_KEPT;
 use crate::present::adopted;
 use crate::present::metadata::Described;
-use crate::resource::{Offer, SubResource};
-use crate::retrieve::{Job, Offering, Plan};
-use crate::source::{self, ResourceRequest};
+use crate::resource::{Offer, SubResource, Target};
+use crate::retrieve::{Job, Offering, PatientCheck, RelayRequest};
+use crate::source::{self, ResourceRequest, Source};
 
 /// Most bytes of metadata of one series that are taken from a source.
 const MOST: usize = 64 << 20;
@@ -29,8 +31,22 @@ const AT_ONCE: usize = 4;
 pub(crate) enum Ground {
     /// The settings vouch for it.
     Listed,
+    /// It is a partner's gateway that says so: what it derives is what this one would derive.
+    Told,
     /// It has not refused so far.
     NotRefused,
+}
+
+/// Reads the descriptions of all wanted instances in the text of a source; `None` if any is missing.
+type Adopt<'a> = &'a (dyn Fn(&[u8]) -> Option<Vec<Bytes>> + Sync);
+
+/// A source that is asked for the metadata of a target.
+struct Question<'a> {
+    ground: Ground,
+    source: &'a Source,
+    target: &'a Target,
+    patient: Option<&'a Arc<PatientCheck>>,
+    hop: &'a Hop,
 }
 
 /// Why a source's metadata are not used.
@@ -44,17 +60,29 @@ enum Unused {
 impl Gateway {
     /// Why a source is asked for a sub-resource of a job, if it is. Instances in a tier are nearer
     /// than the source.
-    pub(crate) fn ground(&self, job: &Job, offer: Offer) -> Option<Ground> {
+    pub(crate) fn ground(&self, job: &Job, offer: Offer, hop: &Arc<Hop>) -> Option<Ground> {
         if !self.retriever.must_ask(job) {
             return None;
         }
         match self.registry.offers(&job.source, offer) {
             Some(true) => Some(Ground::Listed),
             Some(false) => None,
-            None => {
-                let offering = self.retriever.offering(&job.source, offer);
-                (offering != Offering::Refused).then_some(Ground::NotRefused)
-            }
+            None => self.ground_by_itself(&job.source, offer, hop),
+        }
+    }
+
+    /// The same, as far as the source shows or tells what it offers.
+    pub(crate) fn ground_by_itself(
+        &self,
+        source: &Arc<Source>,
+        offer: Offer,
+        hop: &Arc<Hop>,
+    ) -> Option<Ground> {
+        self.retriever.ask_offers(source, hop);
+        match self.retriever.offering(source, offer) {
+            Offering::Told => Some(Ground::Told),
+            Offering::Shown | Offering::Unknown => Some(Ground::NotRefused),
+            Offering::Refused => None,
         }
     }
 
@@ -93,23 +121,66 @@ impl Gateway {
         all
     }
 
+    /// The metadata of everything that a source has of a target, which no manifest lists; `None` if
+    /// it does not give them.
+    pub(crate) async fn all_metadata(
+        &self,
+        context: &Context,
+        relay: &RelayRequest,
+        root: &str,
+    ) -> Option<Vec<Described>> {
+        let ground = match self.registry.offers(&relay.source, Offer::Metadata) {
+            Some(is_listed) => is_listed.then_some(Ground::Listed),
+            None => self.ground_by_itself(&relay.source, Offer::Metadata, &relay.hop),
+        };
+        let question = Question {
+            ground: ground?,
+            source: &relay.source,
+            target: &relay.target,
+            patient: relay.patient.as_ref(),
+            hop: &relay.hop,
+        };
+        let adopt = |json: &[u8]| adopt_all(json, &relay.target, root);
+        self.given_metadata(&question, context, &adopt).await
+    }
+
     async fn described_by_source(
         &self,
         job: &Job,
         selected: &SelectedInstances,
         root: &str,
     ) -> Option<Vec<Described>> {
-        let ground = self.ground(job, Offer::Metadata)?;
-        let mut share = selected.context.account.share(LEAST_KEPT).await.ok()?;
-        let given = self
-            .series_metadata(job, &selected.plan, root, &mut share)
-            .await;
-        if ground == Ground::NotRefused {
-            let is_given = given.is_ok();
-            if is_given || matches!(given, Err(Unused::Refused)) {
-                self.retriever
-                    .learn_offer(&job.source, Offer::Metadata, is_given);
-            }
+        let hop = &selected.plan.hop;
+        let target = match &job.only {
+            Some(uid) => job.listing.instance(uid),
+            None => job.listing.target(),
+        };
+        let question = Question {
+            ground: self.ground(job, Offer::Metadata, hop)?,
+            source: &job.source,
+            target: &target,
+            patient: job.patient.as_ref(),
+            hop,
+        };
+        let adopt = |json: &[u8]| adopt(json, job, root);
+        self.given_metadata(&question, &selected.context, &adopt)
+            .await
+    }
+
+    /// The answer of a source, read by `adopt`.
+    async fn given_metadata(
+        &self,
+        question: &Question<'_>,
+        context: &Context,
+        adopt: Adopt<'_>,
+    ) -> Option<Vec<Described>> {
+        let mut share = context.account.share(LEAST_KEPT).await.ok()?;
+        let given = self.adopted_metadata(question, adopt, &mut share).await;
+        let is_given = given.is_ok();
+        let is_telling = is_given || matches!(given, Err(Unused::Refused));
+        if question.ground != Ground::Listed && is_telling {
+            let (source, offer) = (question.source, Offer::Metadata);
+            self.retriever.learn_offer(source, offer, is_given);
         }
         let given = given.ok()?.into_iter().map(|json| {
             let rest = share.split(json.len() as u64);
@@ -122,18 +193,21 @@ impl Gateway {
         Some(given.collect())
     }
 
-    async fn series_metadata(
+    async fn adopted_metadata(
         &self,
-        job: &Job,
-        plan: &Plan,
-        root: &str,
+        question: &Question<'_>,
+        adopt: Adopt<'_>,
         share: &mut Share,
     ) -> Result<Vec<Bytes>, Unused> {
-        let json = self.text_of(job, plan, share).await?;
-        let described = adopt(&json, job, root).ok_or(Unused::Refused)?;
+        let json = self.text_of(question, share).await?;
+        let described = adopt(&json).ok_or(Unused::Refused)?;
         drop(json);
         // In doubt, the instances themselves tell.
-        if !described.iter().all(|json| self.is_of_patient(job, json)) {
+        let is_beyond_doubt = |json: &Bytes| {
+            let found = patient_of(json);
+            found.is_some_and(|found| self.retriever.is_beyond_doubt(question.patient, &found))
+        };
+        if !described.iter().all(is_beyond_doubt) {
             return Err(Unused::Other);
         }
         let held: usize = described.iter().map(Bytes::len).sum();
@@ -145,27 +219,16 @@ impl Gateway {
         Ok(described)
     }
 
-    fn is_of_patient(&self, job: &Job, json: &[u8]) -> bool {
-        patient_of(json).is_some_and(|found| {
-            let patient = job.patient.as_ref();
-            self.retriever.is_beyond_doubt(patient, &found)
-        })
-    }
-
-    /// The metadata of one series, as its source sends them.
-    async fn text_of(&self, job: &Job, plan: &Plan, share: &mut Share) -> Result<Bytes, Unused> {
-        let target = match &job.only {
-            Some(uid) => job.listing.instance(uid),
-            None => job.listing.target(),
-        };
+    /// The metadata of one target, as its source sends them.
+    async fn text_of(&self, question: &Question<'_>, share: &mut Share) -> Result<Bytes, Unused> {
         let request = ResourceRequest {
-            target: &target,
+            target: question.target,
             sub_resource: &SubResource::Metadata,
             query: "",
             accept: &HeaderValue::from_static("application/dicom+json"),
-            hop: &plan.hop,
+            hop: question.hop,
         };
-        let asking = self.retriever.forward(&job.source, &request);
+        let asking = self.retriever.forward(question.source, &request);
         let mut forwarded = asking.await.map_err(|error| Unused::of(&error))?;
         if forwarded.is_partial {
             return Err(Unused::Other);
@@ -225,4 +288,20 @@ fn adopt(json: &[u8], job: &Job, root: &str) -> Option<Vec<Bytes>> {
         );
     }
     described
+}
+
+/// The descriptions of all instances of a target; `None` if there are none.
+fn adopt_all(json: &[u8], target: &Target, root: &str) -> Option<Vec<Bytes>> {
+    let target_of = |series: &str, uid: &str| {
+        let series = SeriesInstanceUid::parse(series).ok()?;
+        let uid = SopInstanceUid::parse(uid).ok()?;
+        let is_meant = match target {
+            Target::Study(_) => true,
+            Target::Series(_, meant) | Target::Instance(_, meant, _) => *meant == series,
+        };
+        is_meant.then(|| Target::Instance(target.study().clone(), series, uid))
+    };
+    let adopted = adopted::adopted(json, root, target_of).ok()?;
+    let described: Vec<_> = adopted.into_iter().map(|(_, json)| json).collect();
+    (!described.is_empty()).then_some(described)
 }

@@ -17,7 +17,7 @@ use crate::rewrite::Links;
 use crate::source::{self, ResourceRequest};
 
 impl Gateway {
-    /// A sub-resource as its source gives it.
+    /// A sub-resource as its source gives it, if the settings say that it does; else it is derived.
     pub(crate) async fn forward(
         &self,
         exchange: &Exchange<'_>,
@@ -26,7 +26,8 @@ impl Gateway {
         sub_resource: &SubResource,
     ) -> Result<Response<Body>, Error> {
         if holder.offers.list(sub_resource.offer()) != Some(true) {
-            return Err(Error::NotOffered);
+            let derived = self.derived_between(exchange, request, holder, sub_resource);
+            return Box::pin(derived).await;
         }
         let is_metadata = *sub_resource == SubResource::Metadata;
         let upstream = ResourceRequest {

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
@@ -179,6 +179,20 @@ impl Client {
         headers.insert(ACCEPT, accept.clone());
         headers.extend(had.map(|had| (IF_NONE_MATCH, had.clone())));
         headers.extend(hop.into_iter().flat_map(Hop::fields));
+        self.send(request).await
+    }
+
+    /// Asks what a server offers: `OPTIONS`, for an answer in JSON (PS3.18 8.9).
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn options(&self, uri: &Uri, hop: &Hop) -> Result<Response, Error> {
+        let mut request = Request::new(Full::default());
+        *request.method_mut() = Method::OPTIONS;
+        *request.uri_mut() = uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.extend(hop.fields());
         self.send(request).await
     }
 
