@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use crate::rig::detour::Detour;
 use crate::rig::origin::{Origin, Reply};
 use crate::rig::pixels::{number, study};
-use crate::rig::study::{EXPLICIT, Study, at, location_uid, long, text};
+use crate::rig::study::{EXPLICIT, Study, location_uid, long, text};
 use crate::rig::{AS_STORED, Answer, HERE, Rig, rad_160};
 
 const THERE: &str = "1.3.6.1.4.1.99999.2";
