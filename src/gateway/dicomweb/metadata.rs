@@ -61,6 +61,7 @@ impl Gateway {
             }
             Target::Study(_) | Target::Series(..) => {
                 let plan = selected.plan;
+                self.retriever.pictures_first(&plan);
                 let starting = self.retriever.start(plan, TransferSyntaxes::AsStored);
                 let retrieval = starting.await?;
                 (retrieval.instances, retrieval.missing)
@@ -132,6 +133,7 @@ impl Gateway {
         let started = match plan.jobs.is_empty() {
             true => None,
             false => {
+                self.retriever.pictures_first(&plan);
                 let starting = self.retriever.start(plan, TransferSyntaxes::AsStored);
                 starting.await.ok()
             }
