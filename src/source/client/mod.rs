@@ -11,6 +11,7 @@ mod pool;
 mod response;
 mod settings;
 mod shelves;
+mod spares;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,7 @@ use crate::credentials::{self, Certificate, Loaded, RevocationList, TokenSource,
 use crate::hop::Hop;
 use crate::metrics::Metrics;
 use authorization::{Authorization, Shown, Tokens};
+use connector::Connector;
 use patience::Patience;
 use pool::Pool;
 use response::Incoming;
@@ -96,6 +98,7 @@ impl Client {
         let files = settings.credentials();
         let names = resolver.clone();
         let connect = Duration::from_secs(settings.connect_seconds);
+        let keeps_spare = settings.keeps_spare;
         let authorization = settings.authorization.clone();
         let authorization = authorization.or_else(|| token.map(AuthorizationSettings::Token));
         let secrets = authorization.iter().flat_map(AuthorizationSettings::paths);
@@ -111,7 +114,12 @@ impl Client {
                 certificate: tls.certificate,
                 revocation_lists: tls.revocation_lists,
                 value: Access {
-                    pool: Pool::new(version, names.clone(), tls.value.clone(), connect),
+                    pool: Pool::new(
+                        version,
+                        Connector::new(names.clone(), version.offered(&tls.value), connect),
+                        connect,
+                        keeps_spare,
+                    ),
                     authorization,
                     tls: Arc::new(tls.value),
                 },

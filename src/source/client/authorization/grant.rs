@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::form_urlencoded;
 
+use super::super::connector::Connector;
 use super::super::patience::Patience;
 use super::super::pool::Pool;
 use super::super::response::{Response, ResponseBody};
@@ -121,13 +122,14 @@ impl Grant {
             return Err(Error::NotATokenUrl);
         }
         let names = Resolver::new(&settings.allow_networks);
+        let connector = Connector::new(names, tls.value, CONNECT);
         Ok(Self {
             uri,
             audience: settings.token_url.clone(),
             client_id: settings.client_id.clone(),
             scope: settings.scope.clone(),
             proof: settings.proof()?,
-            pool: Pool::new(HttpVersion::Http1, names, tls.value, CONNECT),
+            pool: Pool::new(HttpVersion::Http1, connector, CONNECT, false),
             revocation_lists: tls.revocation_lists,
         })
     }
