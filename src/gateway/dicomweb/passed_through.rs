@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use http::Response;
+use http::header::RANGE;
+use http::{Method, Response};
 use tokio::runtime::Handle;
 
 use crate::body::{Body, End};
@@ -31,6 +32,11 @@ struct Wanted<'a> {
     ground: Ground,
 }
 
+/// Whether a request is for a whole body: what is passed through has no ranges.
+fn is_plain(exchange: &Exchange<'_>) -> bool {
+    exchange.head.method == Method::GET && !exchange.headers().contains_key(RANGE)
+}
+
 impl Gateway {
     /// Frames, pixel data or a picture of one instance, if its source offers and gives them.
     pub(crate) async fn passed_through(
@@ -44,7 +50,8 @@ impl Gateway {
         };
         let fields = exchange.accept();
         let expected = Expected::of(wanted.sub_resource, exchange.query(), &fields);
-        if wanted.ground == Ground::NotRefused && expected.is_none() {
+        let is_expected = wanted.ground != Ground::NotRefused || expected.is_some();
+        if !is_expected || (wanted.ground != Ground::Listed && !is_plain(exchange)) {
             return Ok(None);
         }
         let Some(forwarded) = self.ask_source(exchange, &wanted, &plan.hop).await else {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::join_all;
 use http::header::HeaderValue;
 
@@ -15,7 +15,8 @@ use crate::gateway::Gateway;
 use crate::gateway::dicomweb::source_patient::patient_of;
 use crate::hop::Hop;
 use crate::object::LEAST_KEPT;
-use crate::present::adopted;
+use crate::present::adopted::{Adopted, Adopter};
+use crate::present::forwarded::Unsuitable;
 use crate::present::metadata::Described;
 use crate::resource::{Offer, SubResource, Target};
 use crate::retrieve::{Job, Offering, PatientCheck, RelayRequest};
@@ -37,8 +38,8 @@ pub(crate) enum Ground {
     NotRefused,
 }
 
-/// Reads the descriptions of all wanted instances in the text of a source; `None` if any is missing.
-type Adopt<'a> = &'a (dyn Fn(&[u8]) -> Option<Vec<Bytes>> + Sync);
+/// Arranges the descriptions that came; `None` if any is missing.
+type Arrange<'a> = &'a (dyn Fn(Vec<Adopted>) -> Option<Vec<Bytes>> + Sync);
 
 /// A source that is asked for the metadata of a target.
 struct Question<'a> {
@@ -140,8 +141,10 @@ impl Gateway {
             patient: relay.patient.as_ref(),
             hop: &relay.hop,
         };
-        let adopt = |json: &[u8]| adopt_all(json, &relay.target, root);
-        self.given_metadata(&question, context, &adopt).await
+        let target_of = |series: &str, uid: &str| within(&relay.target, series, uid);
+        let adopter = Adopter::new(root, &target_of);
+        self.given_metadata(&question, context, adopter, &in_order_of_source)
+            .await
     }
 
     async fn described_by_source(
@@ -162,20 +165,30 @@ impl Gateway {
             patient: job.patient.as_ref(),
             hop,
         };
-        let adopt = |json: &[u8]| adopt(json, job, root);
-        self.given_metadata(&question, &selected.context, &adopt)
+        let target_of = |_series: &str, uid: &str| {
+            let (uid, _) = job.listing.instances.get_key_value(uid)?;
+            let is_selected = job.only.as_ref().is_none_or(|only| only == uid);
+            is_selected.then(|| job.listing.instance(uid))
+        };
+        let adopter = Adopter::new(root, &target_of);
+        let arrange = |adopted| in_order_of_manifest(adopted, job);
+        self.given_metadata(&question, &selected.context, adopter, &arrange)
             .await
     }
 
-    /// The answer of a source, read by `adopt`.
+    /// The answer of a source.
     async fn given_metadata(
         &self,
         question: &Question<'_>,
         context: &Context,
-        adopt: Adopt<'_>,
+        adopter: Adopter<'_>,
+        arrange: Arrange<'_>,
     ) -> Option<Vec<Described>> {
         let mut share = context.account.share(LEAST_KEPT).await.ok()?;
-        let given = self.adopted_metadata(question, adopt, &mut share).await;
+        let adopting = self.adopted_metadata(question, adopter, &mut share);
+        let adopted = adopting.await;
+        let given = adopted.and_then(|adopted| arrange(adopted).ok_or(Unused::Refused));
+        let given = given.and_then(|given| self.of_patient(question, given));
         let is_given = given.is_ok();
         let is_telling = is_given || matches!(given, Err(Unused::Refused));
         if question.ground != Ground::Listed && is_telling {
@@ -193,34 +206,30 @@ impl Gateway {
         Some(given.collect())
     }
 
-    async fn adopted_metadata(
+    /// In doubt about the patient, the instances themselves tell.
+    fn of_patient(
         &self,
         question: &Question<'_>,
-        adopt: Adopt<'_>,
-        share: &mut Share,
+        described: Vec<Bytes>,
     ) -> Result<Vec<Bytes>, Unused> {
-        let json = self.text_of(question, share).await?;
-        let described = adopt(&json).ok_or(Unused::Refused)?;
-        drop(json);
-        // In doubt, the instances themselves tell.
         let is_beyond_doubt = |json: &Bytes| {
             let found = patient_of(json);
             found.is_some_and(|found| self.retriever.is_beyond_doubt(question.patient, &found))
         };
-        if !described.iter().all(is_beyond_doubt) {
-            return Err(Unused::Other);
+        if described.iter().all(is_beyond_doubt) {
+            Ok(described)
+        } else {
+            Err(Unused::Other)
         }
-        let held: usize = described.iter().map(Bytes::len).sum();
-        share
-            .grow(held as u64)
-            .await
-            .map_err(|_no_memory| Unused::Other)?;
-        share.shrink(held as u64);
-        Ok(described)
     }
 
-    /// The metadata of one target, as its source sends them.
-    async fn text_of(&self, question: &Question<'_>, share: &mut Share) -> Result<Bytes, Unused> {
+    /// The metadata of one target, read while its source sends them.
+    async fn adopted_metadata(
+        &self,
+        question: &Question<'_>,
+        mut adopter: Adopter<'_>,
+        share: &mut Share,
+    ) -> Result<Vec<Adopted>, Unused> {
         let request = ResourceRequest {
             target: question.target,
             sub_resource: &SubResource::Metadata,
@@ -233,19 +242,24 @@ impl Gateway {
         if forwarded.is_partial {
             return Err(Unused::Other);
         }
-        let mut json = BytesMut::new();
         let broken = |_broken| Unused::Refused;
+        let mut read = 0;
         while let Some(chunk) = forwarded.body.chunk().await.map_err(broken)? {
-            if json.len() + chunk.len() > MOST {
+            read += chunk.len();
+            if read > MOST || adopter.size() > MOST {
                 return Err(Unused::Refused);
             }
-            // The text, once more while it moves, and the descriptions that are cut out of it.
-            let length = (json.len() + chunk.len()) as u64;
-            let growing = share.grow(length * 3);
+            // The instance that ends in the chunk is a tree of values for a moment.
+            let growing = share.grow((adopter.size() + chunk.len()) as u64 * 2);
             growing.await.map_err(|_no_memory| Unused::Other)?;
-            json.extend_from_slice(&chunk);
+            adopter.push(&chunk).map_err(|Unsuitable| Unused::Refused)?;
         }
-        Ok(json.freeze())
+        let held = adopter.size() as u64;
+        let adopted = adopter.finish().map_err(|Unsuitable| Unused::Refused)?;
+        let growing = share.grow(held);
+        growing.await.map_err(|_no_memory| Unused::Other)?;
+        share.shrink(held);
+        Ok(adopted)
     }
 }
 
@@ -260,18 +274,13 @@ impl Unused {
 }
 
 /// The descriptions of a job's instances, in the order of the manifest; `None` if any is missing.
-fn adopt(json: &[u8], job: &Job, root: &str) -> Option<Vec<Bytes>> {
-    let listing = &job.listing;
-    let target_of = |_series: &str, uid: &str| {
-        let (uid, _) = listing.instances.get_key_value(uid)?;
-        let is_selected = job.only.as_ref().is_none_or(|only| only == uid);
-        is_selected.then(|| listing.instance(uid))
-    };
-    let adopted = adopted::adopted(json, root, target_of).ok()?;
-    let mut adopted: HashMap<SopInstanceUid, Bytes> = adopted.into_iter().collect();
+fn in_order_of_manifest(adopted: Vec<Adopted>, job: &Job) -> Option<Vec<Bytes>> {
+    let adopted = adopted.into_iter().map(|one| (one.uid, one.json));
+    let mut adopted: HashMap<SopInstanceUid, Bytes> = adopted.collect();
     let mut selected: Vec<_> = match &job.only {
         Some(uid) => vec![(uid, 0)],
-        None => listing
+        None => job
+            .listing
             .instances
             .iter()
             .map(|(uid, at)| (uid, *at))
@@ -290,18 +299,19 @@ fn adopt(json: &[u8], job: &Job, root: &str) -> Option<Vec<Bytes>> {
     described
 }
 
-/// The descriptions of all instances of a target; `None` if there are none.
-fn adopt_all(json: &[u8], target: &Target, root: &str) -> Option<Vec<Bytes>> {
-    let target_of = |series: &str, uid: &str| {
-        let series = SeriesInstanceUid::parse(series).ok()?;
-        let uid = SopInstanceUid::parse(uid).ok()?;
-        let is_meant = match target {
-            Target::Study(_) => true,
-            Target::Series(_, meant) | Target::Instance(_, meant, _) => *meant == series,
-        };
-        is_meant.then(|| Target::Instance(target.study().clone(), series, uid))
-    };
-    let adopted = adopted::adopted(json, root, target_of).ok()?;
-    let described: Vec<_> = adopted.into_iter().map(|(_, json)| json).collect();
+/// The descriptions of all instances that came; `None` if there are none.
+fn in_order_of_source(adopted: Vec<Adopted>) -> Option<Vec<Bytes>> {
+    let described: Vec<_> = adopted.into_iter().map(|one| one.json).collect();
     (!described.is_empty()).then_some(described)
+}
+
+/// The instance with these UIDs, if it belongs to the target.
+fn within(target: &Target, series: &str, uid: &str) -> Option<Target> {
+    let series = SeriesInstanceUid::parse(series).ok()?;
+    let uid = SopInstanceUid::parse(uid).ok()?;
+    let is_meant = match target {
+        Target::Study(_) => true,
+        Target::Series(_, meant) | Target::Instance(_, meant, _) => *meant == series,
+    };
+    is_meant.then(|| Target::Instance(target.study().clone(), series, uid))
 }

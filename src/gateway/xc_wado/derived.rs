@@ -48,10 +48,7 @@ impl Gateway {
             }
             (Target::Series(..) | Target::Study(_), _) => Err(Error::OfInstancesOnly),
         };
-        let mut response = response.map_err(|error| match error {
-            Error::Retrieve(retrieve::Error::Source(error)) => Error::between_communities(error),
-            other => other,
-        })?;
+        let mut response = response.map_err(between_communities)?;
         if let Some(patient) = patient {
             warn_of_patient(&mut response, &patient)?;
         }
@@ -71,6 +68,14 @@ impl Gateway {
         let selected = SelectedInstances { plan, context };
         self.derived(exchange, selected, locator).await
     }
+}
+
+/// The same error, which does not reveal whether the location or the study is unknown.
+fn between_communities(error: Error) -> Error {
+    if let Error::Retrieve(retrieve::Error::Source(source)) = &error {
+        return Error::between_communities(source.clone());
+    }
+    error
 }
 
 /// A plan of the one instance that is asked for.

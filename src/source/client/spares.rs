@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::shelves::Place;
 
 /// The time after an answer in which a spare is kept.
-const LATELY: Duration = Duration::from_secs(120);
+const LATELY: Duration = Duration::from_secs(60);
 /// A connection that is back within this time is the next spare. Handshakes with a server that
 /// answers sooner cost little.
 const GRACE: Duration = Duration::from_millis(10);

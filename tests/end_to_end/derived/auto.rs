@@ -187,6 +187,16 @@ async fn a_picture_that_is_not_the_one_asked_for_is_not_given() {
         assert_eq!(&picture.body[1..4], b"PNG", "{rest}");
     }
     assert_eq!(case.asked("/rendered"), 0);
+    // What is passed through has no ranges.
+    let path = format!("{}/frames/1", case.study.instances()[1].path());
+    let path = format!("{}{path}", case.manifest.root);
+    let fields = [
+        ("accept", "application/octet-stream"),
+        ("range", "bytes=2-4"),
+    ];
+    let range = case.rig.get(&path, &fields).await;
+    assert_eq!((range.status.as_u16(), &range.body[..]), (206, &[1; 3][..]));
+    assert_eq!(case.asked("/frames/"), 0);
     // Frames without the name of a transfer syntax.
     let case = Case::new(|held, asked| offering(held, HIDDEN, asked)).await;
     let frame = case.of(0, "frames/1", ANY_FRAME).await;
