@@ -20,7 +20,7 @@ const REMEMBERED: Duration = Duration::from_secs(60 * 60);
 const MOST: u64 = 10_000;
 /// Refusals in a row, of a source that has given the resource before, after which it is not asked.
 const REFUSALS: u8 = 3;
-/// The time in which a partner that has not answered is not asked again what it offers.
+/// The time in which a source that has not answered is not asked again what it offers.
 const ASKED: Duration = Duration::from_secs(60);
 /// The time in which a second request for something of an instance fetches the instance. Without
 /// this rule an instance that is looked at again and again would never be here.
@@ -34,6 +34,8 @@ pub(super) struct SourceOffers {
     told: Recent<Arc<str>, Option<Arc<[Offer]>>>,
     /// Partners that were asked lately.
     asked: Recent<Arc<str>, ()>,
+    /// Sources that are asked for a kind of resource for the first time.
+    tried: Recent<(Arc<str>, Offer), ()>,
     /// Instances of which something was passed through.
     passed: Recent<Key, ()>,
 }
@@ -66,7 +68,9 @@ impl SourceOffers {
         let passed = Recent::builder().max_capacity(MOST);
         let told = Recent::builder().max_capacity(MOST);
         let asked = Recent::builder().max_capacity(MOST);
+        let tried = Recent::builder().max_capacity(MOST);
         Self {
+            tried: tried.time_to_live(ASKED).build(),
             told: told.time_to_live(REMEMBERED).build(),
             asked: asked.time_to_live(ASKED).build(),
             findings: findings.time_to_live(REMEMBERED).build(),
@@ -131,6 +135,16 @@ impl Retriever {
         self.offers.told.insert(source.key(), told);
     }
 
+    /// Whether a source may be asked for a kind of resource now: as long as nothing is known of it,
+    /// by one request at a time. The others need not wait for what it shows.
+    #[must_use]
+    pub fn may_try(&self, source: &Source, offer: Offer) -> bool {
+        self.offering(source, offer) != Offering::Unknown || {
+            let tried = self.offers.tried.entry((source.key(), offer));
+            tried.or_insert(()).is_fresh()
+        }
+    }
+
     /// Remembers that a source has given a kind of resource, or has refused it.
     pub fn learn_offer(&self, source: &Source, offer: Offer, is_given: bool) {
         let findings = &self.offers.findings;
@@ -138,8 +152,12 @@ impl Retriever {
         let finding = if is_given {
             Finding::Given { refusals: 0 }
         } else {
-            Finding::after_refusal(findings.get(&about))
+            // Who says that it offers something refuses an object.
+            let is_told = self.offering(source, offer) == Offering::Told;
+            let told = is_told.then_some(Finding::Given { refusals: 0 });
+            Finding::after_refusal(findings.get(&about).or(told))
         };
+        self.offers.tried.invalidate(&about);
         if finding == Finding::Refused {
             let (location, resource) = (&*source.alias, offer.name());
             tracing::info!(

@@ -138,7 +138,11 @@ impl Gateway {
             accept: &accept::anew(&exchange.accept()),
             hop,
         };
-        match self.retriever.forward(&wanted.job.source, &request).await {
+        let (source, offer) = (&wanted.job.source, wanted.sub_resource.offer());
+        if wanted.ground != Ground::Listed && !self.retriever.may_try(source, offer) {
+            return None;
+        }
+        match self.retriever.forward(source, &request).await {
             Ok(forwarded) => (!forwarded.is_partial).then_some(forwarded),
             Err(error) => {
                 if error.is_refusal() {

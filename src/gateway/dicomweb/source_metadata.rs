@@ -237,6 +237,10 @@ impl Gateway {
             accept: &HeaderValue::from_static("application/dicom+json"),
             hop: question.hop,
         };
+        let is_listed = question.ground == Ground::Listed;
+        if !is_listed && !self.retriever.may_try(question.source, Offer::Metadata) {
+            return Err(Unused::Other);
+        }
         let asking = self.retriever.forward(question.source, &request);
         let mut forwarded = asking.await.map_err(|error| Unused::of(&error))?;
         if forwarded.is_partial {

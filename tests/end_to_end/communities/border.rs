@@ -287,3 +287,21 @@ async fn a_gateway_of_another_kind_costs_one_try() {
     let series = format!("{root}{}", images.series_path(0));
     assert_eq!(here.get(&series, &[AS_STORED]).await.status, 200);
 }
+
+/// What a viewer asks for in vain costs nothing that others have.
+#[tokio::test]
+async fn a_partner_that_offers_something_may_refuse_an_object() {
+    let border = Border::new(6).await;
+    let path = border.study.instances()[0].path();
+    let path = format!("{}{path}/frames/9", border.root);
+    assert_eq!(border.here.get(&path, &[FRAMES]).await.status, 404);
+    let before = border.line.crossed();
+    let picture = border.of(3, "rendered", JPEG).await;
+    let frame = border.of(4, "frames/1", FRAMES).await;
+    assert_eq!(frame.parts()[0].bytes, vec![4; PIXELS]);
+    let crossed = border.line.crossed() - before;
+    let most = (picture.body.len() + PIXELS) as u64 + 3000;
+    assert!(crossed < most, "{crossed} bytes");
+    let asked = border.retrieved();
+    assert!(asked[asked.len() - 1].contains("/frames/1"), "{asked:?}");
+}

@@ -6,7 +6,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::derived::case::{ANY_FRAME, PNG, png_size};
 use crate::derived::offered::{HIDDEN, offering};
-use crate::rig::origin::{Asked, End, Framing, Origin, Reply, honest};
+use crate::rig::origin::{Asked, End, Framing, Gate, Origin, Reply, honest};
 use crate::rig::pixels::{native, study};
 use crate::rig::study::{EXPLICIT, Instance, Study, at};
 use crate::rig::{AS_STORED, Answer, Registered, Rig};
@@ -311,4 +311,31 @@ async fn metadata_of_a_study_come_from_sources_that_offer_them_and_from_instance
             .count(),
         1
     );
+}
+
+/// Requests at the same time cost one try: the others do not wait for what it shows.
+#[tokio::test]
+async fn requests_at_the_same_time_cost_one_try() {
+    let gate = Gate::new();
+    let shut = gate.clone();
+    let case = Case::new(move |held, asked| match asked.path.contains("/rendered") {
+        true => Reply::bytes("text/html", "<p>Log in</p>").held_at(0, &shut),
+        false => honest(held, asked),
+    })
+    .await;
+    let first = case.of(0, "rendered", PNG);
+    let others = async {
+        while case.asked("/rendered") == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        for number in 1..4 {
+            let picture = case.of(number, "rendered", PNG).await;
+            assert_eq!(png_size(&picture.body), (4, 2));
+        }
+        gate.open();
+    };
+    let both = async { tokio::join!(first, others) };
+    let (picture, ()) = timeout(LONG, both).await.expect("nothing waits");
+    assert_eq!(png_size(&picture.body), (4, 2));
+    assert_eq!(case.asked("/rendered"), 1);
 }
