@@ -52,9 +52,6 @@ pub enum Error {
     /// The request has passed through the gateway before.
     #[error(transparent)]
     Loop(#[from] hop::Loop),
-    /// The source does not offer the resource, and the gateway does not derive it.
-    #[error("the source offers instances only, and the gateway does not derive this resource")]
-    NotOffered,
     /// No representation is acceptable to the client.
     #[error(transparent)]
     NotAcceptable(#[from] accept::NotAcceptable),
@@ -176,7 +173,6 @@ impl Error {
             Self::Request(request::Error::Unknown)
             | Self::NotFound
             | Self::NotListed
-            | Self::NotOffered
             | Self::OfInstancesOnly => StatusCode::NOT_FOUND,
             Self::Instance(error) => of_instance(error),
             Self::Pixels(error) => of_pixels(error),
@@ -281,7 +277,6 @@ impl Error {
             | Self::Login(_)
             | Self::Request(_)
             | Self::Method(_)
-            | Self::NotOffered
             | Self::OfInstancesOnly
             | Self::Instance(_)
             | Self::Pixels(_)

@@ -282,6 +282,13 @@ impl Gateway {
             (&Method::POST, Resource::Links(id)) => self.make_link(exchange, id, body).await,
             (&Method::DELETE, Resource::Link(id, link)) => self.revoke_link(id, &link).await,
             (&Method::OPTIONS, Resource::Root(root)) => self.capabilities(exchange, root).await,
+            (&Method::OPTIONS, Resource::XcWado(request))
+                if self.is_ours(&request.home_community_id) =>
+            {
+                let mut response = self.xc_wado_capabilities(exchange, &request)?;
+                allow(&mut response, METHODS_OF_XC_WADO);
+                Ok(response)
+            }
             (&Method::OPTIONS, resource) => Ok(methods_of(&resource)),
             (_, resource) => Err(Error::Method(methods(&resource))),
         }
@@ -352,10 +359,12 @@ fn methods(resource: &Resource) -> &'static str {
         | Resource::Search(..)
         | Resource::Wado(_)
         | Resource::Retrieve(..)
-        | Resource::Derive(..)
-        | Resource::XcWado(_) => "GET, HEAD",
+        | Resource::Derive(..) => "GET, HEAD",
+        Resource::XcWado(_) => METHODS_OF_XC_WADO,
     }
 }
+
+const METHODS_OF_XC_WADO: &str = "GET, HEAD, OPTIONS";
 
 /// The response to `OPTIONS` (RFC 9110 9.3.7).
 fn methods_of(resource: &Resource) -> Response<Body> {

@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 use xcwado::access::person::Logins;
 use xcwado::access::{Access, Links};
 use xcwado::cache::{Cache, LookAhead};
-use xcwado::community::Registry;
+use xcwado::community::{Offered, Offers, Registry};
 use xcwado::config::Config;
 use xcwado::gateway::{Assembly, Gateway};
 use xcwado::library::Library;
@@ -232,7 +232,8 @@ impl Drop for Rig {
     }
 }
 
-/// Settings for a test: no look-ahead and short waits unless the text sets them.
+/// Settings for a test: no look-ahead, sources that offer instances only, and short waits, unless the
+/// text sets them.
 fn parse(settings: &str) -> Config {
     let mut config = Config::parse(settings).expect("settings without problems");
     // A test does not wait for connections that it leaves open.
@@ -240,6 +241,15 @@ fn parse(settings: &str) -> Config {
     // Most tests compare the exact requests to a source.
     if !settings.contains("look_ahead") {
         config.cache.look_ahead = LookAhead::Off;
+    }
+    if !settings.contains("offers") {
+        let instances = || Offers::Listed(vec![Offered::Instances]);
+        for location in &mut config.locations {
+            location.offers = instances();
+        }
+        for community in &mut config.communities {
+            community.offers = instances();
+        }
     }
     if !settings.contains("repair_seconds") {
         config.retrieve.repair_seconds = 1;
