@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use super::super::{Refused, Tokens};
-use super::mint::{AUDIENCE, ISSUER, Key, Keys, claims, claims_with, settings};
+use super::mint::{AUDIENCE, ISSUER, Key, Keys, claims, claims_with, set_of, settings};
 use crate::credentials::{TokenSource, now};
 use crate::metrics::Metrics;
 
@@ -370,4 +370,24 @@ async fn a_crowd_of_unknown_tokens_is_not_passed_on() {
     );
     assert!(began.elapsed() < Duration::from_secs(2));
     assert!(server.asked().len() <= 64);
+}
+
+#[tokio::test]
+async fn keys_in_a_file_are_read_again_when_it_changes() {
+    let (old, new) = (Key::ec("old"), Key::ec("new"));
+    let (_directory, file) = set_of(&[old.jwk()]);
+    let mut settings = settings();
+    settings.jwks_file = Some(file.clone());
+    let tokens = Tokens::open(&[settings]).expect("issuers");
+    tokens.watch(&Metrics::new());
+    let (first, second) = (old.token(&claims()), new.token(&claims()));
+    assert!(tokens.known(&first, None).expect("known").is_ok());
+    assert_eq!(tokens.known(&second, None), Some(Err(Refused::Key)));
+    // What is no key set changes nothing.
+    std::fs::write(&file, r#"{"keys":[]}"#).expect("written");
+    sleep(Duration::from_millis(2500)).await;
+    assert!(tokens.known(&first, None).expect("known").is_ok());
+    std::fs::write(&file, json!({"keys": [new.jwk()]}).to_string()).expect("written");
+    accepts(&tokens, &second).await;
+    assert_eq!(tokens.known(&first, None), Some(Err(Refused::Key)));
 }
