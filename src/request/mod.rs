@@ -1,7 +1,6 @@
 //! A request line and its header fields become a typed request. Pure.
 
 pub mod accept;
-pub mod accept_bulk;
 mod error;
 pub mod link;
 mod listing;
@@ -14,8 +13,8 @@ mod search;
 pub mod wado_uri;
 pub mod xc_wado;
 
+pub use accept::bulk::{self as accept_bulk, BulkAcceptable};
 pub use accept::{Acceptable, MetadataForm, Payload};
-pub use accept_bulk::BulkAcceptable;
 pub use error::Error;
 pub use link::LinkPath;
 pub use listing::{MOST_LISTED, Page, page};

@@ -104,7 +104,7 @@ impl Gateway {
             None => self.caller(peer, &head.headers).await?,
         };
         let view = match &addressed.resource {
-            Ok(resource) => self.permitted(&caller, peer.door, (head, resource)),
+            Ok(resource) => self.permitted(&caller, peer.door, head, resource),
             Err(_) => Ok(View::nothing()),
         };
         let view = view.map_err(|refused| self.for_caller(refused, &caller, peer.door))?;

@@ -23,9 +23,9 @@ impl Gateway {
         &self,
         caller: &Caller,
         door: Door,
-        request: (&Parts, &Resource),
+        head: &Parts,
+        resource: &Resource,
     ) -> Result<View, Error> {
-        let (head, resource) = request;
         let is_xc_wado = matches!(resource, Resource::XcWado(_));
         match (door, caller) {
             // Clients of the listener for partners retrieve by RAD-160 and do nothing else.
@@ -40,7 +40,7 @@ impl Gateway {
         };
         let view = self.view(caller, door, transaction);
         if let Resource::XcWado(request) = resource {
-            self.permit_xc_wado(caller, door, (transaction, request))?;
+            self.permit_xc_wado(caller, door, transaction, request)?;
             return Ok(view);
         }
         match manifest_of(resource) {
@@ -66,9 +66,9 @@ impl Gateway {
         &self,
         caller: &Caller,
         door: Door,
-        request: (Transaction, &XcWado),
+        transaction: Transaction,
+        request: &XcWado,
     ) -> Result<(), Error> {
-        let (transaction, request) = request;
         if matches!(caller, Caller::Link(_)) {
             return Err(Error::NotFound);
         }

@@ -119,7 +119,7 @@ impl Gateway {
             Viewer::OhifJson => self.ohif_json(exchange, manifest, root).await,
             Viewer::Weasis => {
                 let name = exchange.name_of(manifest.id);
-                let body = document(|writer| for_weasis(manifest, (name, root), writer));
+                let body = document(|writer| for_weasis(manifest, name, root, writer));
                 streamed_document(body, "application/xml").await
             }
         }
@@ -239,11 +239,11 @@ impl Ohif {
 /// Weasis' manifest of the selection.
 async fn for_weasis(
     manifest: Arc<Registered>,
-    names: (String, String),
+    name: String,
+    root: String,
     mut writer: Writer,
 ) -> Result<Writer, body::Error> {
-    let (id, root) = names;
-    writer.text(&weasis::beginning(&id, &root)).await?;
+    writer.text(&weasis::beginning(&name, &root)).await?;
     for study in &manifest.holding.studies {
         let has_some = |series: &&Series| !series.instances.is_empty();
         let mut listed = study.series.iter().filter(has_some).peekable();

@@ -3,6 +3,8 @@
 //! The `accept` query parameter takes precedence over the `Accept` header field. Neither changes
 //! the request to a source.
 
+pub mod bulk;
+
 use http::HeaderValue;
 
 use super::query::pairs;

@@ -1,7 +1,7 @@
 //! Which representations of bulk data a client accepts: frames, pixel data and other large values
 //! (PS3.18 8.7.3.3, 8.7.4).
 
-use super::accept::{NotAcceptable, preferred};
+use super::{NotAcceptable, preferred};
 use crate::dicom::{MediaType, TransferSyntax};
 
 /// `application/octet-stream`.

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn the_commented_default_is_what_the_code_defaults_to() {
-    let text = include_str!("../config.toml");
+    let text = include_str!("../../config.toml");
     let config = Config::parse(text).expect("it can be read");
     let bare = Config::parse("home_community_id = \"1.3.6.1.4.1.99999.1\"").expect("settings");
     assert_eq!(format!("{config:?}"), format!("{bare:?}"));
