@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 type Bench = (&'static str, fn());
 
-const BENCHES: [Bench; 31] = [
+const BENCHES: [Bench; 32] = [
     ("throughput", streaming::throughput::run),
     ("whole", streaming::whole::run),
     ("first-byte", streaming::first_byte::run),
@@ -55,6 +55,7 @@ const BENCHES: [Bench; 31] = [
     ("yardstick/handshakes", yardstick::handshakes),
     ("yardstick/viewer", yardstick::viewer),
     ("yardstick/idle", yardstick::idle),
+    ("access", yardstick::access),
     ("soak", soak::run),
 ];
 

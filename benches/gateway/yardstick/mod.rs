@@ -3,6 +3,7 @@
 //! Congestion control matters on loopback too: BBR paces, which makes large writes dear. Each suite
 //! therefore runs in a network namespace of its own, with Reno, where that is possible.
 
+mod access;
 mod client;
 mod contest;
 mod http2;
@@ -16,6 +17,10 @@ mod viewer;
 mod warm;
 
 use std::process::Command;
+
+pub(crate) fn access() {
+    isolated("access");
+}
 
 pub(crate) fn stream() {
     isolated("stream");
@@ -56,6 +61,7 @@ pub(crate) fn idle() {
 /// Runs a suite in this process.
 pub(crate) fn measure(suite: &str) {
     match suite {
+        "access" => access::run(),
         "stream" => stream::run(),
         "single" => single::run(),
         "warm" => warm::run(),

@@ -99,6 +99,11 @@ impl Setup<'_> {
     }
 
     pub(crate) fn gateway(&self, kept: Kept, entrance: Entrance) -> Peer {
+        self.gateway_with(kept, entrance, "")
+    }
+
+    /// The gateway with these tables more.
+    pub(crate) fn gateway_with(&self, kept: Kept, entrance: Entrance, tables: &str) -> Peer {
         let tls = self.tls.map_or(String::new(), |tls| {
             let Issued {
                 certificate,
@@ -111,7 +116,8 @@ impl Setup<'_> {
         let settings = Settings::keeping(THEIRS, &listen, kept.settings())
             .location(LOCATION, &root)
             .number("connections", 128)
-            .number("queue", 4096);
+            .number("queue", 4096)
+            .line(tables);
         let peer = Peer {
             server: Server::quiet_gateway(&settings),
             root: match entrance {

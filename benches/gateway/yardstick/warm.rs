@@ -65,18 +65,49 @@ pub(crate) fn contest<'a>(
     accept: &'a str,
     below: impl Fn(String) -> String,
 ) -> Contest<'a> {
-    let requests = if accept == JSON { METADATA } else { INSTANCES };
-    let contender = |(name, peer): (_, Option<&'a Peer>)| {
-        let peer = peer?;
+    let named = ["xcwado", "nginx"].into_iter().zip(peers);
+    let contenders = named.filter_map(|(name, peer)| {
+        let asked = Asked {
+            peer: peer?,
+            lanes,
+            accept,
+        };
+        Some(asked.again_and_again(name, &below))
+    });
+    Contest::run(contenders.collect())
+}
+
+/// How a contender is asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) peer: &'a Peer,
+    pub(crate) lanes: usize,
+    pub(crate) accept: &'a str,
+}
+
+impl<'a> Asked<'a> {
+    /// For what it has.
+    pub(crate) fn again_and_again(
+        self,
+        name: &'static str,
+        below: impl Fn(String) -> String,
+    ) -> Contender<'a> {
+        let Self {
+            peer,
+            lanes,
+            accept,
+        } = self;
+        let is_metadata = accept.starts_with(JSON);
+        let requests = if is_metadata { METADATA } else { INSTANCES };
         let paths = peer.instances(0, SHAPE.instances);
-        let paths: Vec<_> = paths.into_iter().map(&below).collect();
+        let paths: Vec<_> = paths.into_iter().map(below).collect();
         peer.fetch(Load {
             paths: &paths,
             lanes: 8,
             accept,
         });
         let paths: Vec<_> = paths.into_iter().cycle().take(requests).collect();
-        Some(Contender::new(name, move |round| {
+        Contender::new(name, move |round| {
             let mut open = peer.open(lanes);
             // Sessions begin with the first request, and are no part of the cost.
             for lane in &mut open {
@@ -88,8 +119,6 @@ pub(crate) fn contest<'a>(
                 accept,
             };
             peer.spend_on(round, requests, || load.fetch(&mut open))
-        }))
-    };
-    let named = ["xcwado", "nginx"].into_iter().zip(peers);
-    Contest::run(named.filter_map(contender).collect())
+        })
+    }
 }
