@@ -24,7 +24,8 @@ pub use model::{
 pub use outline::{Outline, PackedOutline};
 pub use registered::{Registered, Registration, Submission, UnknownSeries};
 pub use rows::{
-    instance_row, outline_row, partial_outline_row, series_row, study_row, write_outline_row,
+    instance_row, is_told, outline_row, partial_outline_row, series_row, study_row,
+    write_outline_row,
 };
 
 /// The size limit for a manifest, in bytes.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::model::{Instance, Series, Study};
 use super::outline::Outline;
+use crate::resource::Level;
 use crate::search::Row;
 
 /// The Specific Character Set of the rows: UTF-8.
@@ -193,6 +194,23 @@ pub fn instance_row(study: &Study, series: &Series, instance: &Instance, root: &
     put(&mut row, "00200013", "IS", instance.number);
     put_present(&mut row, "00280008", "IS", instance.frames);
     row
+}
+
+/// Whether rows of a level have an attribute, if the manifest tells it. A row without it has no
+/// value for it.
+#[must_use]
+pub fn is_told(level: Level, tag: &str) -> bool {
+    const OF_STUDIES: &[&str] = &["00080201", "00081030", "00100021"];
+    const OF_SERIES: &[&str] = &[
+        "00080021", "00080031", "0008103E", "00180015", "00200060", "00400244", "00400245",
+    ];
+    const OF_INSTANCES: &[&str] = &["00280008"];
+    let levels: &[_] = match level {
+        Level::Study => &[OF_STUDIES],
+        Level::Series => &[OF_STUDIES, OF_SERIES],
+        Level::Instance => &[OF_STUDIES, OF_SERIES, OF_INSTANCES],
+    };
+    levels.iter().any(|tags| tags.contains(&tag))
 }
 
 /// Puts an attribute, with or without a value.

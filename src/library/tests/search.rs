@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::manifest::outline_row;
+use crate::manifest::{is_told, outline_row};
+use crate::resource::Level;
 use crate::search::{AttributePath, Key};
 
 /// A Bundle of one study.
@@ -135,7 +136,9 @@ fn found(store: &Library, query: &Query, looks: usize) -> (Vec<String>, usize) {
         let page = store.studies(query, before, looks);
         looked_at += page.looked_at;
         let outlines = page.studies.iter().map(|study| study.outline.unpack());
-        let matching = outlines.filter(|outline| query.finds(&outline_row(outline, "")));
+        let matching = outlines.filter(|outline| {
+            query.finds(&outline_row(outline, ""), |tag| is_told(Level::Study, tag))
+        });
         uids.extend(matching.map(|outline| outline.uid.to_string()));
         match page.next {
             Some(next) => before = Some(next),
@@ -147,7 +150,8 @@ fn found(store: &Library, query: &Query, looks: usize) -> (Vec<String>, usize) {
 fn walked(store: &Library, query: &Query) -> Vec<String> {
     let all = store.studies(&Query::default(), None, usize::MAX).studies;
     let outlines = all.iter().map(|study| study.outline.unpack());
-    let matching = outlines.filter(|outline| query.finds(&outline_row(outline, "")));
+    let matching = outlines
+        .filter(|outline| query.finds(&outline_row(outline, ""), |tag| is_told(Level::Study, tag)));
     matching.map(|outline| outline.uid.to_string()).collect()
 }
 

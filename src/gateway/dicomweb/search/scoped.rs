@@ -10,7 +10,7 @@ use super::results::{Remainder, Results, serialised};
 use crate::gateway::Error;
 use crate::library::KnownStudy;
 use crate::manifest::{
-    Holding, Series, Study, instance_row, partial_outline_row, series_row, study_row,
+    Holding, Series, Study, instance_row, is_told, partial_outline_row, series_row, study_row,
 };
 use crate::request::Scope;
 use crate::resource::Level;
@@ -106,7 +106,7 @@ impl ScopedQuery {
                     .iter()
                     .any(|key| key.path.tags().first().is_some_and(|of| of == tag))
         });
-        self.query.finds(&row)
+        self.query.finds(&row, |tag| is_told(Level::Study, tag))
     }
 
     /// Whether each registered study is one result.
@@ -119,7 +119,11 @@ impl ScopedQuery {
         if self.query.keys.is_empty() {
             return all;
         }
-        all.only(|position| self.query.finds(&self.row(holding, position, true)))
+        let level = self.scope.level;
+        all.only(|position| {
+            let row = self.row(holding, position, true);
+            self.query.finds(&row, |tag| is_told(level, tag))
+        })
     }
 
     /// Everything in scope.
