@@ -7,6 +7,7 @@
 mod check;
 mod fetch;
 mod manifest;
+mod plain;
 mod serve;
 mod table;
 
@@ -94,7 +95,7 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(what)) => {
-            eprintln!("xcwado: {what}");
+            eprintln!("xcwado: {}", plain::lines(&what));
             ExitCode::FAILURE
         }
     }

@@ -9,6 +9,7 @@ mod location;
 mod other;
 mod problem;
 mod registry;
+mod remedy;
 
 pub use address::{Address, NotAnAddress};
 pub use location::{LocationSettings, Offered};
@@ -16,3 +17,4 @@ pub use other::{Community, CommunitySettings};
 pub use problem::Problem;
 pub(crate) use problem::Problems;
 pub use registry::{NotLocated, Registry, Settings, Site, Via};
+pub use remedy::{Owner, Remedy, Step};

@@ -74,9 +74,9 @@ pub struct Registry {
     communities: HashMap<HomeCommunityId, Community>,
     /// The owners of locations in other communities.
     owners: HashMap<RetrieveLocationUid, HomeCommunityId>,
-    initiating: bool,
-    opaque_location_ids: bool,
-    retrieve_url_alone: bool,
+    pub(super) initiating: bool,
+    pub(super) opaque_location_ids: bool,
+    pub(super) retrieve_url_alone: bool,
 }
 
 impl Registry {
@@ -341,7 +341,7 @@ impl RegistryBuilder {
         self.servers.push(server);
         for (key, text) in settings.addresses() {
             match Address::parse(text) {
-                Err(error) => problems.add(key, format!("{text:?} is {error}")),
+                Err(error) => problems.add(key, format!("{text:?} is not an address: {error}")),
                 Ok(address) => self.add_address(address, index, key, problems),
             }
         }

@@ -1,6 +1,7 @@
 //! Every error before the first byte of a response, and its HTTP status: the only place that maps
 //! errors to statuses.
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::body::{self, Body};
 use crate::budget;
+use crate::community::Remedy;
 use crate::dicom::{dataset, part10};
 use crate::library;
 use crate::manifest::{Conflict, Disagreement, fhir, kos};
@@ -64,6 +66,9 @@ pub enum Error {
     /// The manifest declares instances and lists none, so the gateway sends no request to a source.
     #[error("the manifest declares instances but does not list them; no source was asked")]
     NotListed,
+    /// No configured source holds any of the selected instances.
+    #[error("no configured source holds it{}", remedies(.0))]
+    NotLocatable(BTreeSet<Remedy>),
     /// The media type of the body is not one of a manifest.
     #[error("the media type of a manifest is application/dicom or application/fhir+json")]
     UnsupportedMediaType,
@@ -162,6 +167,7 @@ impl Error {
             Self::Request(request::Error::Unknown)
             | Self::NotFound
             | Self::NotListed
+            | Self::NotLocatable(_)
             | Self::NotOffered
             | Self::OfInstancesOnly => StatusCode::NOT_FOUND,
             Self::Instance(error) => of_instance(error),
@@ -261,6 +267,7 @@ impl Error {
             | Self::NotAcceptable(_)
             | Self::NotFound
             | Self::NotListed
+            | Self::NotLocatable(_)
             | Self::UnsupportedMediaType
             | Self::Upload
             | Self::UploadSlow
@@ -309,6 +316,16 @@ impl Error {
                 | Self::BrokeOff(body::Error::Memory(budget::Error::Busy))
         )
         .then_some(SOON)
+    }
+}
+
+/// What would help, in short and without any value of the manifest. The sender gets the rest.
+fn remedies(remedies: &BTreeSet<Remedy>) -> String {
+    const MOST: usize = 2;
+    let told: Vec<_> = remedies.iter().take(MOST).map(Remedy::to_string).collect();
+    match told.as_slice() {
+        [] => String::new(),
+        told => format!("; it needs {}", told.join(", or ")),
     }
 }
 

@@ -6,12 +6,15 @@ pub mod fhir;
 mod holding;
 mod id;
 pub mod kos;
+mod location;
 mod model;
+mod names;
 mod outline;
 mod patient;
 mod registered;
 pub(crate) mod retrieve_url;
 mod rows;
+mod warning;
 
 pub use conflict::{Conflict, Disagreement, Locate, OnConflict, Place};
 pub use export::export;
@@ -19,14 +22,16 @@ pub use holding::{Holding, SeriesSelection};
 pub use id::Id;
 pub use model::{
     Accession, Code, Format, Generation, Instance, KeyObject, Manifest, Patient, PatientId, Series,
-    Study, Warning,
+    Study,
 };
+pub use names::Names;
 pub use outline::{Outline, PackedOutline};
 pub use registered::{Registered, Registration, Submission, UnknownSeries};
 pub use rows::{
     instance_row, is_told, outline_row, partial_outline_row, series_row, study_row,
     write_outline_row,
 };
+pub use warning::{Defect, Outcome, Subject, Warning};
 
 /// The size limit for a manifest, in bytes.
 pub const MAX_MANIFEST: usize = 64 << 20;

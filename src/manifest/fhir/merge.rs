@@ -4,15 +4,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Warnings;
 use super::study::StudyEntry;
-use crate::manifest::{Patient, Series, Study, Warning};
+use crate::manifest::warning::{Defect, Subject, Warnings};
+use crate::manifest::{Patient, Series, Study};
 
 /// One study for each Study Instance UID, in the order of their first entries in the Bundle.
 pub(super) fn merge(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study> {
     let mut duplicates = 0;
     let mut studies = Vec::new();
     for mut entry in merge_studies(entries, warnings) {
+        warnings.turn_to(Subject::Study(entry.study.uid.clone()));
         let series = std::mem::take(&mut entry.study.series);
         entry.study.series = merge_series(series, warnings);
         duplicates += keep_first(&mut entry.study.series);
@@ -20,7 +21,8 @@ pub(super) fn merge(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<St
         studies.push(entry.study);
     }
     if duplicates > 0 {
-        warnings.add(Warning::Duplicates(duplicates));
+        warnings.turn_to(Subject::Manifest);
+        warnings.left_out(Defect::Duplicates(duplicates));
     }
     studies
 }
@@ -33,9 +35,10 @@ fn merge_studies(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study
             .find(|first| first.study.uid == entry.study.uid)
         {
             Some(first) => {
+                warnings.turn_to(Subject::Study(first.study.uid.clone()));
                 first.study.series.extend(entry.study.series);
-                join_patients(&mut first.study, entry.study.patient, warnings);
-                warnings.malformed("repeated study");
+                first.join_patients(entry.study.patient, warnings);
+                warnings.read_all_the_same(Defect::Repeated("study"));
             }
             None => merged.push(entry),
         }
@@ -43,14 +46,17 @@ fn merge_studies(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study
     merged
 }
 
-/// Merges the patients of two entries for a study: none if they disagree.
-fn join_patients(study: &mut Study, other: Arc<Patient>, warnings: &mut Warnings) {
-    let differ = Warning::PatientsDiffer(study.uid.clone());
-    if warnings.seen.contains(&differ) || study.patient.disagrees_with(&other) {
-        warnings.add(differ);
-        study.patient = Arc::default();
-    } else if *study.patient == Patient::default() {
-        study.patient = other;
+impl StudyEntry {
+    /// Merges the patients of two entries for a study: none if they disagree.
+    fn join_patients(&mut self, other: Arc<Patient>, warnings: &mut Warnings) {
+        let study = &mut self.study;
+        if self.patients_differ || study.patient.disagrees_with(&other) {
+            self.patients_differ = true;
+            warnings.left_out(Defect::PatientsDiffer);
+            study.patient = Arc::default();
+        } else if *study.patient == Patient::default() {
+            study.patient = other;
+        }
     }
 }
 
@@ -61,8 +67,9 @@ fn merge_series(series: Vec<Series>, warnings: &mut Warnings) -> Vec<Series> {
         let position = *positions.entry(series.uid.clone()).or_insert(merged.len());
         match merged.get_mut(position) {
             Some(first) => {
+                warnings.turn_to(Subject::Series(first.uid.clone()));
                 extend(first, series);
-                warnings.malformed("repeated series");
+                warnings.read_all_the_same(Defect::Repeated("series"));
             }
             None => merged.push(series),
         }
@@ -98,22 +105,15 @@ fn keep_first(series: &mut [Series]) -> u32 {
 fn compare(entry: &StudyEntry, warnings: &mut Warnings) {
     let series = &entry.study.series;
     let instances = series.iter().map(|series| series.instances.len()).sum();
+    warnings.turn_to(Subject::Study(entry.study.uid.clone()));
     warnings.count("series", entry.study.declared_series, series.len());
     warnings.count("instances", entry.declared_instances, instances);
     for series in series {
-        match series.unlisted() {
-            0 => warnings.count(
-                "instances",
-                series.declared_instances,
-                series.instances.len(),
-            ),
-            unlisted => warnings.add(Warning::Unlisted {
-                series: series.uid.clone(),
-                unlisted,
-            }),
-        }
+        warnings.turn_to(Subject::Series(series.uid.clone()));
+        let listed = series.instances.len();
+        warnings.count_instances(series.declared_instances, listed, series.unlisted());
         if series.locations.is_empty() {
-            warnings.add(Warning::NoLocation(series.uid.clone()));
+            warnings.left_out(Defect::NoLocation);
         }
     }
 }

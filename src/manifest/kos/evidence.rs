@@ -12,8 +12,9 @@ use super::{Error, MAX_INSTANCES, MAX_SERIES};
 use crate::dicom::dataset::{DataSet, Element};
 use crate::dicom::{NotAUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::{Location, RetrieveLocationUid};
-use crate::manifest::model::{Code, Study, Warning};
-use crate::manifest::retrieve_url;
+use crate::manifest::location;
+use crate::manifest::model::{Code, Study};
+use crate::manifest::warning::{Defect, Subject};
 
 const PRIVATE_CREATOR: &[u8] = b"IHE_MADO_PRIVATE";
 
@@ -38,7 +39,9 @@ impl Evidence {
             return Err(Error::NoEvidence);
         }
         if evidence.duplicates > 0 {
-            reader.warn(Warning::Duplicates(evidence.duplicates));
+            reader.warnings.turn_to(Subject::Manifest);
+            let defect = Defect::Duplicates(evidence.duplicates);
+            reader.warnings.left_out(defect);
         }
         Ok(evidence)
     }
@@ -77,17 +80,19 @@ impl Evidence {
             ],
         )?;
         let uid = parse(uid, "study instance UID", StudyInstanceUid::parse)?;
+        let subject = Subject::Study(uid.clone());
         let mut study_at = self.find(uid.as_str());
         for item in series.iter().flat_map(Element::items) {
             self.read_series(&uid, &mut study_at, &item?, reader)?;
         }
+        reader.warnings.turn_to(subject);
         let Some(study_at) = study_at else {
-            reader.malformed("a study without instances");
+            reader.warnings.left_out(Defect::Empty("study"));
             return Ok(());
         };
         let viewers = &mut self.studies[study_at].study.viewer_urls;
         for uri in [display_uri, private_display_uri(item)] {
-            if let Some(uri) = reader.plain(uri, "a display URI") {
+            if let Some(uri) = reader.plain(uri, "display URI") {
                 add(viewers, uri.into());
             }
         }
@@ -101,10 +106,15 @@ impl Evidence {
         item: &DataSet<'_>,
         reader: &mut Reader,
     ) -> Result<(), Error> {
+        if let Some(uid) = item.text(tags::SERIES_INSTANCE_UID)
+            && let Ok(uid) = SeriesInstanceUid::parse(&String::from_utf8_lossy(uid))
+        {
+            reader.warnings.turn_to(Subject::Series(uid));
+        }
         let item = SeriesItem::read(item, reader)?;
         let mut instances = item.instances.iter().flat_map(Element::items).peekable();
         if instances.peek().is_none() {
-            reader.malformed("a series without instances");
+            reader.warnings.left_out(Defect::Empty("series"));
             return Ok(());
         }
         let study_at = *study_at.get_or_insert_with(|| self.add_study(study));
@@ -155,8 +165,8 @@ impl Evidence {
         let (title, text) = key_object(related, content, reader);
         // Xt-EHR V7e describes the instance here.
         let description = InstanceDescription {
-            number: reader.integer(number),
-            frames: reader.count(frames),
+            number: reader.integer(number, "instance number"),
+            frames: reader.count(frames, "number of frames"),
             title,
             description: text,
         };
@@ -261,10 +271,10 @@ impl<'a> SeriesItem<'a> {
     // Xt-EHR V7e describes the series here.
     fn description(&self, reader: &mut Reader) -> SeriesDescription {
         SeriesDescription {
-            modality: reader.text(self.modality),
-            description: reader.text(self.description),
-            date: reader.date(self.date),
-            time: reader.time(self.time),
+            modality: reader.text(self.modality, "modality"),
+            description: reader.text(self.description, "series description"),
+            date: reader.date(self.date, "series date"),
+            time: reader.time(self.time, "series time"),
             ..SeriesDescription::default()
         }
     }
@@ -283,19 +293,13 @@ fn retrieve_location_uid(
     element: Option<Element<'_>>,
     reader: &mut Reader,
 ) -> Option<RetrieveLocationUid> {
-    const PART: &str = "a retrieve location UID";
+    const PART: &str = "Retrieve Location UID";
     let text = reader.plain(element, PART)?;
     let Ok(uid) = RetrieveLocationUid::parse(text) else {
         reader.malformed(PART);
         return None;
     };
-    match &uid {
-        RetrieveLocationUid::Opaque(name) => reader.warn(Warning::OpaqueLocation(name.clone())),
-        RetrieveLocationUid::Oid(oid) if !oid.has_registrable_root() => {
-            reader.warn(Warning::UnregistrableOid(oid.as_str().into()));
-        }
-        RetrieveLocationUid::Oid(_) => {}
-    }
+    location::check_uid(&uid, &mut reader.warnings);
     Some(uid)
 }
 
@@ -305,16 +309,16 @@ fn retrieve_url(
     series: &SeriesInstanceUid,
     reader: &mut Reader,
 ) -> Option<Box<str>> {
-    let url = reader.plain(element, "a retrieve URL")?;
-    retrieve_url::base_uri(url, study, series).unwrap_or_else(|_foreign| {
-        reader.warn(Warning::ForeignRetrieveUrl(series.clone()));
-        None
-    })
+    let url = reader.plain(element, "Retrieve URL")?;
+    location::base_uri(url, study, series, &mut reader.warnings)
 }
 
 fn retrieve_ae_title(element: Option<Element<'_>>, reader: &mut Reader) -> Option<Box<str>> {
     // The first of several values: all are titles of the same archive.
-    let first = reader.plain(element, "an AE title")?.split('\\').next()?;
+    let first = reader
+        .plain(element, "Retrieve AE Title")?
+        .split('\\')
+        .next()?;
     let title = first.trim();
     (!title.is_empty()).then(|| title.into())
 }
@@ -343,11 +347,11 @@ fn key_object(
     });
     let title = instance.and_then(|instance| {
         let [purpose] = reader.describe(&instance, [tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE]);
-        RawCode::of(purpose, reader).decode(reader)
+        RawCode::of(purpose, "purpose of reference", reader).decode(reader)
     });
     let text = reader.first(content).and_then(|content| {
         let [text] = reader.describe(&content, [tags::TEXT_VALUE]);
-        reader.text(text)
+        reader.text(text, "key object description")
     });
     (title, text)
 }
@@ -357,11 +361,9 @@ fn finish(mut study: Study, reader: &mut Reader) -> Study {
         if let Some(modality) = &series.modality {
             add(&mut study.modalities, modality.clone());
         }
-        let is_locatable = series.locations.iter().any(|location| {
-            location.retrieve_location_uid.is_some() || location.retrieve_url.is_some()
-        });
-        if !is_locatable {
-            reader.warn(Warning::NoLocation(series.uid.clone()));
+        if series.locations.is_empty() {
+            reader.warnings.turn_to(Subject::Series(series.uid.clone()));
+            reader.warnings.left_out(Defect::NoLocation);
         }
     }
     study

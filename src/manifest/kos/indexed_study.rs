@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use crate::manifest::model::{Code, Instance, KeyObject, Series, Study};
+use crate::manifest::warning::Subject;
 
 /// A study, with the positions of its series and instances.
 pub(super) struct IndexedStudy {
@@ -56,6 +57,15 @@ impl IndexedStudy {
             series_at: HashMap::new(),
             instance_at: HashMap::new(),
         }
+    }
+
+    /// The study, or one of its series, as the subject of warnings.
+    pub(super) fn subject(&self, series: Option<u32>) -> Subject {
+        let series = series.and_then(|at| self.study.series.get(at as usize));
+        series.map_or_else(
+            || Subject::Study(self.study.uid.clone()),
+            |series| Subject::Series(series.uid.clone()),
+        )
     }
 
     /// The position of a series.

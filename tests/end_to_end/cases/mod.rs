@@ -1,8 +1,10 @@
 //! The small inputs of `../shared/cases`, each with the answer that is right.
 
 mod manifests;
+mod not_located;
 mod pictures;
 mod reading;
+mod warnings;
 
 use std::path::PathBuf;
 
