@@ -78,6 +78,17 @@ impl Address {
             && other.0.path().starts_with(self.0.path())
     }
 
+    /// The address above the Retrieve URLs of the manifests that an xcwado hands out, if this is
+    /// its DICOMweb root: `{public_url}/manifests/` beside `{public_url}/dicomweb/`.
+    #[must_use]
+    pub(super) fn of_handed_out_manifests(&self) -> Option<Self> {
+        let public = self.0.path().strip_suffix("dicomweb/")?;
+        let path = format!("{public}manifests/");
+        let mut url = self.0.clone();
+        url.set_path(&path);
+        public.ends_with('/').then_some(Self(url))
+    }
+
     /// The address as a URL.
     #[must_use]
     pub fn url(&self) -> &Url {

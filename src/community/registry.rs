@@ -449,7 +449,21 @@ impl RegistryBuilder {
         }
     }
 
+    /// Another xcwado gives its manifests Retrieve URLs beside its DICOMweb root: such a location
+    /// serves them too, unless the settings give them to another.
+    fn add_handed_out(&mut self) {
+        let addresses = self.addresses.iter();
+        let handed_out =
+            addresses.filter_map(|(address, at)| Some((address.of_handed_out_manifests()?, *at)));
+        for (address, at) in handed_out.collect::<Vec<_>>() {
+            if !self.addresses.iter().any(|(known, _)| *known == address) {
+                self.addresses.push((address, at));
+            }
+        }
+    }
+
     fn finish(mut self) -> Registry {
+        self.add_handed_out();
         // The longest address is the closest match.
         self.addresses
             .sort_by_key(|(address, _)| std::cmp::Reverse(address.url().path().len()));

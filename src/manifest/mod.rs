@@ -17,7 +17,7 @@ mod rows;
 mod warning;
 
 pub use conflict::{Conflict, Disagreement, Locate, OnConflict, Place};
-pub use export::export;
+pub use export::Export;
 pub use holding::{Holding, SeriesSelection};
 pub use id::Id;
 pub use model::{

@@ -19,7 +19,7 @@ use crate::gateway::edge::response::{json_document, streamed_document, value};
 use crate::gateway::selection::locate;
 use crate::gateway::{Error, Gateway};
 use crate::library::{self, Library, ManifestEntry};
-use crate::manifest::{Id, Registered, export};
+use crate::manifest::{Export, Format, Id, Registered};
 use crate::present::document::document;
 use crate::request::accept::ManifestForm;
 use crate::request::{self, Page, accept};
@@ -168,13 +168,21 @@ impl Gateway {
         }
         // The document as it is stored, and as it is written.
         let share = exchange.account.share(record.length() * 2).await?;
-        let root = format!("{}/dicomweb", exchange.manifest_url(id));
+        let address = exchange.manifest_url(id);
+        let (root, wado_uri) = (format!("{address}/dicomweb"), format!("{address}/wado"));
+        let context = export_context(&manifest, &exchange.manifests_url());
         let written = self.read(move |manifests| -> Result<_, library::Error> {
             let document = manifests.document(id)?.unwrap_or_default();
             let studies = manifest.holding.studies.iter();
             let series = studies.flat_map(|study| &study.series);
-            let series = series.map(|series| series.uid.as_str()).collect();
-            Ok(export(&document, &series, &root)?)
+            let export = Export {
+                series: series.map(|series| series.uid.as_str()).collect(),
+                root: &root,
+                wado_uri: &wado_uri,
+                context: &context,
+                is_r5: manifest.format == Format::FhirR5,
+            };
+            Ok(export.write(&document)?)
         });
         let mut response = json_document(String::new());
         *response.body_mut() = Body::full(share.hold(written.await??.into()));
@@ -188,6 +196,16 @@ impl Gateway {
             .manifests
             .set(self.library.count().try_into().unwrap_or(i64::MAX));
     }
+}
+
+/// The gateway that hands a manifest out, and the series to which the manifest is narrowed: both
+/// change its content.
+fn export_context(manifest: &Registered, manifests_url: &str) -> String {
+    let series = manifest.registration.series.iter();
+    let series = series.map(|series| format!("\n{series}"));
+    std::iter::once(manifests_url.to_owned())
+        .chain(series)
+        .collect()
 }
 
 fn entry(listed: &ManifestEntry, all: &str) -> Value {

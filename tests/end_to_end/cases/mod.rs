@@ -1,5 +1,6 @@
 //! The small inputs of `../shared/cases`, each with the answer that is right.
 
+mod handed_out;
 mod manifests;
 mod not_located;
 mod pictures;
