@@ -52,7 +52,7 @@ pub enum Defect {
     #[error("the document title is not that of an imaging study manifest")]
     UnexpectedTitle,
     /// The manifest uses the codes of MADO 1.1 or of a change proposal.
-    #[error("the codes are those of a draft of MADO")]
+    #[error("the codes are temporary ones (MADOTEMP…, ddd…), which MADO 1.2 has replaced")]
     OldCodes,
     /// The descriptive image library is missing or unreadable; only the evidence is used.
     #[error("there is no readable image library, so nothing describes the series")]
@@ -107,10 +107,10 @@ pub enum Defect {
         listed: u32,
     },
     /// A series declares instances and lists none. Every response lacks them.
-    #[error("declares {0} instances without listing them: every response lacks them")]
+    #[error("{0} instances are declared without being listed: every response lacks them")]
     Unlisted(usize),
     /// A series has no readable Retrieve Location UID, Retrieve URL or Retrieve AE Title.
-    #[error("has no location: it is listed, but cannot be retrieved")]
+    #[error("there is no location: listed, but cannot be retrieved")]
     NoLocation,
     /// A Retrieve Location UID is not an OID.
     #[error("the Retrieve Location UID {0} is not an OID")]
@@ -128,7 +128,7 @@ pub enum Defect {
     #[error("{0} entries list an instance that the manifest already lists")]
     Duplicates(u32),
     /// Entries for one study name different patients: the study has no patient.
-    #[error("its entries name different patients, so it has none")]
+    #[error("the entries for the study name different patients, so it has none")]
     PatientsDiffer,
     /// The target of a reference is missing from the Bundle.
     #[error("the target of the {0} reference is missing from the Bundle")]
@@ -152,7 +152,7 @@ pub enum Defect {
     )]
     OtherLocation(usize),
     /// No configured location or community has the series.
-    #[error("is not at any configured location: it is listed, but cannot be retrieved")]
+    #[error("no configured location has it: listed, but cannot be retrieved")]
     NotLocatable,
 }
 

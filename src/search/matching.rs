@@ -66,11 +66,11 @@ fn ignores_case(key: &Key) -> bool {
 }
 
 fn is_one_met(key: &Key, wanted: &str, attribute: &Value) -> bool {
-    let is_met = |value: &Value| match value {
-        Value::String(value) if ignores_case(key) => {
-            is_like(&wanted.trim().to_lowercase(), &value.trim().to_lowercase())
+    let is_met = |value: &Value| match value.as_str() {
+        Some(text) if ignores_case(key) => {
+            is_like(&wanted.trim().to_lowercase(), &text.trim().to_lowercase())
         }
-        value => is_value_met(key.path.vr(), wanted, value),
+        Some(_) | None => is_value_met(key.path.vr(), wanted, value),
     };
     !wanted.is_empty() && values(attribute).any(is_met)
 }

@@ -104,7 +104,7 @@ fn query(keys: &[(&str, &str)]) -> Query {
     }
 }
 
-const QUERIES: [&[(&str, &str)]; 22] = [
+const QUERIES: [&[(&str, &str)]; 24] = [
     &[],
     &[("StudyInstanceUID", "1.2.5")],
     &[("StudyInstanceUID", "1.2.5,1.2.40,1.2.999")],
@@ -127,6 +127,8 @@ const QUERIES: [&[(&str, &str)]; 22] = [
     &[("PatientName", "müller^E*"), ("StudyDate", "2021-")],
     &[("PatientName", "*oh*")],
     &[("PatientName", "ö*")],
+    &[("ModalitiesInStudy", "MR,CT")],
+    &[("ModalitiesInStudy", "MR\\US"), ("StudyDescription", "x")],
 ];
 
 /// Everything that the index finds step by step, and what of it matches.

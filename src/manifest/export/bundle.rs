@@ -1,8 +1,8 @@
 //! Exports Bundles. Only what changes is written anew: everything else stays as it is, byte for
 //! byte.
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Export, identity};
@@ -18,10 +18,10 @@ struct Resource<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     identifier: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "any")]
     address: Option<&'a RawValue>,
     /// The element that accompanies the address (FHIR JSON, "primitive types").
-    #[serde(borrow, rename = "_address")]
+    #[serde(borrow, rename = "_address", deserialize_with = "any")]
     address_element: Option<&'a RawValue>,
     #[serde(borrow, rename = "connectionType")]
     connection_type: Option<&'a RawValue>,
@@ -31,6 +31,14 @@ struct Resource<'a> {
     contained: Option<Vec<&'a RawValue>>,
     #[serde(borrow)]
     entry: Option<Vec<Entry<'a>>>,
+}
+
+/// Any value, `null` too: a member must not be there twice.
+fn any<'de: 'a, 'a, D>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]

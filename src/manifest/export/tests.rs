@@ -39,13 +39,17 @@ fn an_address_that_leads_here_is_not_absent() {
         ),
         (
             format!(r#"{{{kind},"_address":null,"id":"1"}}"#),
-            format!(r#"{{{HERE},{kind},"_address":null,"id":"1"}}"#),
+            format!(r#"{{{HERE},{kind},"id":"1"}}"#),
         ),
         (
             format!(
                 r#"{{{kind},"_address":{{"id":"a","extension":[{REASON},{{"url":"x"}}]}},"address":"u"}}"#
             ),
             format!(r#"{{{kind},"_address":{{"extension":[{{"url":"x"}}],"id":"a"}},{HERE}}}"#),
+        ),
+        (
+            format!(r#"{{{kind},"address":null}}"#),
+            format!(r#"{{{kind},{HERE}}}"#),
         ),
         (
             r#"{"resourceType":"Endpoint","address":"u","connectionType":{"code":"web-viewer"}}"#

@@ -104,7 +104,10 @@ fn keep_first(series: &mut [Series]) -> u32 {
 
 fn compare(entry: &StudyEntry, warnings: &mut Warnings) {
     let series = &entry.study.series;
-    let instances = series.iter().map(|series| series.instances.len()).sum();
+    // Unlisted instances are told of their series.
+    let instances = series.iter();
+    let instances = instances.map(|series| series.instances.len() + series.unlisted());
+    let instances = instances.fold(0, usize::saturating_add);
     warnings.turn_to(Subject::Study(entry.study.uid.clone()));
     warnings.count("series", entry.study.declared_series, series.len());
     warnings.count("instances", entry.declared_instances, instances);

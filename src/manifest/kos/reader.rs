@@ -165,9 +165,10 @@ impl Reader {
         // Writers that do not know an element give it the representation UN (PS3.5 6.2.2).
         let written = element.vr().filter(|vr| ![usual, VR::UN].contains(vr));
         let Some(written) = written else { return };
-        let is_readable = match usual {
-            VR::SQ => element.is_sequence(),
-            _ => !matches!(written, VR::SQ | VR::OB | VR::OW),
+        let is_readable = if usual == VR::SQ {
+            element.is_sequence()
+        } else {
+            !matches!(written, VR::SQ | VR::OB | VR::OW)
         };
         let defect = Defect::Representation(name);
         match is_readable {

@@ -57,7 +57,7 @@ fn reads_published_example_a() {
 
 /// Of both examples: everything in them is used.
 const PUBLISHED_WARNINGS: [&str; 3] = [
-    "read all the same: the codes are those of a draft of MADO",
+    "read all the same: the codes are temporary ones (MADOTEMP…, ddd…), which MADO 1.2 has replaced",
     "read all the same: series 1 \"Series A1\", series 2 \"Series A2\": the number of instances is \
      written as text, not as a number",
     "read all the same: series 1 \"Series A1\", series 2 \"Series A2\": the descriptions of \
