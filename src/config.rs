@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 use url::Url;
 
+use crate::access::token::IssuerSettings;
+use crate::access::{self, Door, Mode, RuleSettings};
 use crate::community::{self, CommunitySettings, LocationSettings};
 use crate::credentials::TokenSource;
 use crate::gateway::{CorsSettings, ViewersSettings, XcWadoSettings};
@@ -46,10 +48,14 @@ pub struct Config {
     pub rendering: pixels::Settings,
     /// `[viewers]`.
     pub viewers: ViewersSettings,
+    /// `[[issuer]]`.
+    pub issuers: Vec<IssuerSettings>,
     /// `[[community]]`.
     pub communities: Vec<CommunitySettings>,
     /// `[[location]]`.
     pub locations: Vec<LocationSettings>,
+    /// `[[rule]]`.
+    pub rules: Vec<RuleSettings>,
 }
 
 /// The problems in the settings.
@@ -99,6 +105,21 @@ impl Config {
         }
     }
 
+    /// The settings of access.
+    #[must_use]
+    pub fn access(&self) -> access::Settings<'_> {
+        access::Settings {
+            communities: &self.communities,
+            issuers: &self.issuers,
+            rules: &self.rules,
+            public: self.listen.access,
+            gateways: self
+                .gateway_listen
+                .as_ref()
+                .and_then(|listen| listen.access),
+        }
+    }
+
     /// The URL for viewers.
     #[must_use]
     pub fn public_url(&self) -> Url {
@@ -134,6 +155,7 @@ impl Config {
             .chain(locations.filter_map(|location| location.http.private_key.as_ref()))
             .chain(communities.filter_map(|community| community.http.private_key.as_ref()))
             .chain(tokens)
+            .chain(self.issuers.iter().flat_map(IssuerSettings::secret_files))
             .map(PathBuf::as_path)
             .collect();
         files.sort();
@@ -165,6 +187,8 @@ impl Config {
             paths.extend(tokens.filter_map(TokenSource::file_mut));
             paths.extend(community.http.files_mut());
         }
+        let issuers = self.issuers.iter_mut();
+        paths.extend(issuers.flat_map(IssuerSettings::files_mut));
         paths
     }
 
@@ -209,8 +233,10 @@ impl Config {
             limits: reader.take("limits").unwrap_or_default(),
             rendering: reader.take("rendering").unwrap_or_default(),
             viewers: reader.take("viewers").unwrap_or_default(),
+            issuers: reader.issuers(),
             communities: reader.communities(),
             locations: reader.locations(),
+            rules: reader.rules(),
             data_directory: reader
                 .take("data_directory")
                 .unwrap_or_else(|| "var".into()),
@@ -219,6 +245,7 @@ impl Config {
             home_community_id: home_community_id.unwrap_or_else(Self::no_community),
         };
         reader.problems.extend(config.unprotected_tokens());
+        reader.problems.extend(config.unprotected_listeners());
         Ok((config, reader.finish()))
     }
 
@@ -238,6 +265,36 @@ impl Config {
         };
         let communities = self.communities.iter();
         communities.filter(with_token).map(told).collect()
+    }
+
+    /// Listeners that others reach, and that show everything to everybody or in clear text.
+    fn unprotected_listeners(&self) -> Vec<String> {
+        const CONSENT: &str = "or set listen.everybody_may_see_everything = true";
+        let (listen, mut problems) = (&self.listen, Vec::new());
+        if listen.everybody_may_see_everything {
+            return problems;
+        }
+        let is_reached = |address: SocketAddr| !address.ip().is_loopback();
+        let is_behind_tls = self.public_url().scheme() == "https" && !listen.proxies.is_empty();
+        if is_reached(listen.address) && listen.certificate.is_none() && !is_behind_tls {
+            problems.push(format!(
+                "listen.address: others reach it, in clear text: set certificate and private_key, \
+                 or name the proxies that have TLS in front of it and an https public_url, {CONSENT}"
+            ));
+        }
+        if is_reached(listen.address) && self.access().mode(Door::Public) == Mode::Open {
+            problems.push(format!(
+                "listen.address: others reach it, and it is open: write a [[rule]] for each who may \
+                 see something, {CONSENT}"
+            ));
+        }
+        if is_reached(listen.operator_address) {
+            problems.push(format!(
+                "listen.operator_address: others reach it, in clear text: operators do not identify \
+                 themselves; use a loopback address, {CONSENT}"
+            ));
+        }
+        problems
     }
 
     fn no_community() -> HomeCommunityId {
@@ -273,6 +330,13 @@ impl SettingsReader {
         self.read(key, value)
     }
 
+    fn issuers(&mut self) -> Vec<IssuerSettings> {
+        let tables = self.take_tables("issuer").into_iter();
+        tables
+            .map(|(position, read)| IssuerSettings { position, ..read })
+            .collect()
+    }
+
     fn communities(&mut self) -> Vec<CommunitySettings> {
         let tables = self.take_tables("community").into_iter();
         tables
@@ -285,6 +349,11 @@ impl SettingsReader {
         tables
             .map(|(position, read)| LocationSettings { position, ..read })
             .collect()
+    }
+
+    fn rules(&mut self) -> Vec<RuleSettings> {
+        let tables = self.take_tables("rule").into_iter();
+        tables.map(|(_, rule)| rule).collect()
     }
 
     /// The tables of an array, each with its position, without the invalid ones.

@@ -70,6 +70,8 @@ fn tells_every_problem_at_once_with_table_and_key() {
 #[test]
 fn the_public_url_follows_the_address_when_it_is_not_set() {
     let url = |listen: &str| {
+        let consent = "[listen]\neverybody_may_see_everything = true";
+        let listen = listen.replace("[listen]", consent);
         let text = format!("home_community_id = \"1.2.3\"\n{listen}");
         Config::parse(&text)
             .expect("settings")
@@ -98,6 +100,52 @@ fn the_public_url_follows_the_address_when_it_is_not_set() {
         ),
     ] {
         assert_eq!(url(listen), expected, "{listen}");
+    }
+}
+
+#[test]
+fn a_listener_that_others_reach_needs_tls_and_rules_or_consent() {
+    const TLS: &str = "certificate = \"c\"\nprivate_key = \"k\"\n";
+    const PROXY: &str = "proxies = [\"10.0.0.1\"]\n";
+    const RULE: &str = "[[rule]]\ntransactions = [\"search\"]\nmanifests = \"all\"\n";
+    let problems = |url: &str, listen: &str, rule: &str| {
+        let text = format!(
+            "home_community_id = \"1.2.3\"\npublic_url = \"{url}\"\n[listen]\n{listen}{rule}"
+        );
+        Config::parse(&text).map_or_else(|problems| problems.0.len(), |_| 0)
+    };
+    let (clear, secure) = ("http://pacs.example", "https://pacs.example");
+    let outside = "address = \"0.0.0.0:8080\"\n";
+    for (url, listen, rule, expected) in [
+        (clear, String::new(), "", 0),
+        (clear, "address = \"[::1]:8080\"\n".into(), "", 0),
+        (clear, outside.into(), "", 2),
+        (secure, outside.into(), "", 2),
+        (secure, format!("{outside}{TLS}"), "", 1),
+        (secure, format!("{outside}{TLS}"), RULE, 0),
+        (clear, outside.into(), RULE, 1),
+        (secure, format!("{outside}{PROXY}"), RULE, 0),
+        (clear, format!("{outside}{PROXY}"), RULE, 1),
+        // Rules that do not apply protect nothing.
+        (
+            secure,
+            format!("{outside}{TLS}access = \"open\"\n"),
+            RULE,
+            1,
+        ),
+        (
+            clear,
+            format!("{outside}everybody_may_see_everything = true\n"),
+            "",
+            0,
+        ),
+        (clear, "operator_address = \"0.0.0.0:9090\"\n".into(), "", 1),
+    ] {
+        assert_eq!(
+            problems(url, &listen, rule),
+            expected,
+            "{url} {listen} {rule}"
+        );
     }
 }
 

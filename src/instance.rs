@@ -178,8 +178,52 @@ impl Way {
     }
 }
 
-/// An item of a stream of instances: an instance, the end, or the reason of a failure.
-pub type Given = Result<Option<Instance>, body::Error>;
+/// An item of a stream of instances: an instance or its stand-in, the end, or the reason of a
+/// failure.
+pub type Given = Result<Option<Item>, body::Error>;
+
+/// What a stream has for an instance.
+#[derive(Debug)]
+pub enum Item {
+    /// The instance.
+    Instance(Box<Instance>),
+    /// The instance cannot be given in a form that the client accepts.
+    StandIn(Box<StandIn>),
+}
+
+/// Takes the place of an instance that cannot be read or decoded, so that its absence shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandIn {
+    /// The instance.
+    pub target: Target,
+    /// Why it cannot be given. Without UIDs and patient data.
+    pub reason: String,
+}
+
+/// The instances at the front of a stream that cannot be read or decoded: the head of the response
+/// can still state them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Their number.
+    pub count: usize,
+    /// The first of them.
+    pub first: Vec<SopInstanceUid>,
+}
+
+impl LeftOut {
+    /// The most instances that are named.
+    const NAMED: usize = 8;
+
+    /// Adds an instance.
+    pub fn add(&mut self, target: Option<&Target>) {
+        self.count += 1;
+        if let Some(Target::Instance(_, _, uid)) = target
+            && self.first.len() < Self::NAMED
+        {
+            self.first.push(uid.clone());
+        }
+    }
+}
 
 /// Instances in the order in which they arrive. It ends after the last one, or fails.
 #[derive(Debug)]
@@ -196,7 +240,7 @@ pub struct Instances {
 struct Make(Box<dyn Fn(Instance) -> Making + Send + Sync>);
 
 /// Making something of an instance.
-pub type Making = Pin<Box<dyn Future<Output = Result<Instance, body::Error>> + Send>>;
+pub type Making = Pin<Box<dyn Future<Output = Result<Item, body::Error>> + Send>>;
 
 impl fmt::Debug for Make {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -313,23 +357,35 @@ impl Instances {
     ///
     /// # Errors
     /// Why the stream is not complete; [`body::Error::Missing`] if it ends before the promised
-    /// number.
+    /// number, or has a stand-in for an instance.
     pub async fn next(&mut self) -> Result<Option<Instance>, body::Error> {
+        match self.next_item().await? {
+            Some(Item::Instance(instance)) => Ok(Some(*instance)),
+            Some(Item::StandIn(_)) => Err(body::Error::Missing(1)),
+            None => Ok(None),
+        }
+    }
+
+    /// The next instance, or its stand-in; `None` after the last.
+    ///
+    /// # Errors
+    /// As [`Instances::next`].
+    pub async fn next_item(&mut self) -> Given {
         if let Some(first) = self.first.take() {
-            return Ok(Some(*first));
+            return Ok(Some(Item::Instance(first)));
         }
         let given = match &mut self.arriving {
             Arriving::Work { given, work } => {
                 poll_fn(|context| poll_given(given, work, context)).await
             }
-            Arriving::Here(instance) => instance.take().map(|instance| Ok(Some(*instance))),
+            Arriving::Here(here) => here.take().map(|here| Ok(Some(Item::Instance(here)))),
         };
         match (given, &mut self.promised) {
-            (Some(Ok(Some(instance))), promised) => {
+            (Some(Ok(Some(item))), promised) => {
                 *promised = promised.map(|left| left.saturating_sub(1));
-                Ok(Some(match &self.make {
-                    Some(Make(make)) => make(instance).await?,
-                    None => instance,
+                Ok(Some(match (item, &self.make) {
+                    (Item::Instance(instance), Some(Make(make))) => make(*instance).await?,
+                    (item, _) => item,
                 }))
             }
             (Some(Ok(None)), None | Some(0)) | (None, Some(0)) => Ok(None),

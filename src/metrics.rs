@@ -198,6 +198,12 @@ metrics! {
         "Requests for access tokens",
         &["credentials", "outcome"]
     );
+    /// Requests to issuers of access tokens, for `keys` and `introspection`, by outcome.
+    pub issuer_requests: IntCounterVec = counter(
+        "issuer_requests_total",
+        "Requests to issuers of access tokens",
+        &["issuer", "kind", "outcome"]
+    );
     /// Reloads of changed credentials, by outcome.
     pub credential_reloads: IntCounterVec = counter(
         "credential_reloads_total",

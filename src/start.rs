@@ -7,12 +7,12 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::OFlags;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::access::Access;
+use crate::access::{Access, Links};
 use crate::cache::Cache;
 use crate::community::{Problem, Registry};
 use crate::config::{Config, Problems};
@@ -39,6 +39,7 @@ impl Failure {
 pub(crate) struct Services {
     pub(crate) library: Library,
     pub(crate) cache: Cache,
+    pub(crate) links: Links,
     pub(crate) metrics: Metrics,
     pub(crate) opened: Components,
     lock: Lock,
@@ -48,7 +49,7 @@ pub(crate) struct Services {
 #[derive(Debug)]
 pub(crate) struct Components {
     pub(crate) registry: Registry,
-    access: Access,
+    pub(crate) access: Access,
     /// Of the listener for viewers.
     pub(crate) tls: Option<Tls>,
     /// Of the listener for partners.
@@ -69,6 +70,7 @@ impl Services {
         let parts = Self {
             library,
             cache,
+            links: links(&config)?,
             metrics,
             opened,
             lock,
@@ -93,6 +95,7 @@ impl Services {
             gateway_url: config.gateway_url(),
             xc_wado: config.xc_wado.clone(),
             access: self.opened.access,
+            links: self.links,
             registry: self.opened.registry,
             library: self.library,
             retriever,
@@ -127,7 +130,16 @@ fn library(config: &Config) -> Result<Library, Failure> {
         .map_err(|error| Failure(format!("data_directory: {}: {error}", directory.display())))
 }
 
-/// The same, beside a gateway that may be running.
+/// The links to manifests.
+fn links(config: &Config) -> Result<Links, Failure> {
+    let directory = config.data_directory.join("links");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_secs());
+    Links::open(&directory, now)
+        .map_err(|error| Failure(format!("data_directory: {}: {error}", directory.display())))
+}
+
+/// The same library, beside a gateway that may be running.
 pub(crate) fn look(config: &Config) -> Result<Library, Failure> {
     let directory = config.data_directory.join("manifests");
     Library::look(&directory, config.manifests.clone())
@@ -197,7 +209,7 @@ impl Components {
             problems.0.extend(all);
         };
         let registry = Registry::open(&config.registry()).map_err(&mut told).ok();
-        let access = Access::new(&config.communities).map_err(&mut told).ok();
+        let access = Access::new(&config.access()).map_err(&mut told).ok();
         let mut tell = |table: &str, error: credentials::Error| {
             problems.0.push(format!("{table}: {error}"));
         };

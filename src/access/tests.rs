@@ -38,16 +38,31 @@ fn peer(door: Door, names: &[&str]) -> Peer {
 }
 
 fn who(access: &Access, peer: &Peer) -> Result<String, Error> {
-    let caller = access.identify(peer, &HeaderMap::new())?;
+    let caller = identify(access, peer, &HeaderMap::new())?;
     Ok(match caller {
         Caller::Member { with_certificate } => format!("member {with_certificate}"),
         Caller::Partner(partner) => partner.alias.clone(),
+        Caller::Subject(_) | Caller::Link(_) => unreachable!("nobody sends a token"),
+    })
+}
+
+fn identify(access: &Access, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Error> {
+    futures_util::FutureExt::now_or_never(access.identify(peer, headers)).expect("at once")
+}
+
+fn partners(communities: &[CommunitySettings]) -> Result<Access, Vec<Problem>> {
+    Access::new(&Settings {
+        communities,
+        issuers: &[],
+        rules: &[],
+        public: None,
+        gateways: None,
     })
 }
 
 #[test]
 fn a_partner_is_known_by_an_exact_name() {
-    let access = Access::new(&[named(0, "gateway.b.example")]).expect("partners");
+    let access = partners(&[named(0, "gateway.b.example")]).expect("partners");
     for door in [Door::Public, Door::Gateway] {
         let exact = who(&access, &peer(door, &["x.example", "gateway.b.example"]));
         assert_eq!(exact, Ok("community-1".into()));
@@ -70,14 +85,14 @@ fn a_partner_is_known_by_its_fingerprint() {
         certificate_fingerprints: vec![Fingerprint::parse(FINGERPRINT).expect("a fingerprint")],
         ..community(0)
     };
-    let access = Access::new(&[listed]).expect("partners");
+    let access = partners(&[listed]).expect("partners");
     let known = who(&access, &peer(Door::Gateway, &[]));
     assert_eq!(known, Ok("community-1".into()));
 }
 
 #[test]
 fn whoever_is_no_partner_is_a_member_on_the_public_listener_only() {
-    let access = Access::new(&[named(0, "gateway.b.example")]).expect("partners");
+    let access = partners(&[named(0, "gateway.b.example")]).expect("partners");
     let certified = who(&access, &peer(Door::Public, &["viewer.example"]));
     assert_eq!(certified, Ok("member true".into()));
     let anonymous = |door| Peer {
@@ -98,7 +113,7 @@ fn whoever_is_no_partner_is_a_member_on_the_public_listener_only() {
 
 #[test]
 fn a_certificate_of_two_communities_is_nobodys() {
-    let access = Access::new(&[named(0, "one.example"), named(1, "two.example")]);
+    let access = partners(&[named(0, "one.example"), named(1, "two.example")]);
     let access = access.expect("partners");
     let both = who(
         &access,
@@ -109,7 +124,7 @@ fn a_certificate_of_two_communities_is_nobodys() {
 
 #[test]
 fn what_is_listed_twice_is_a_problem() {
-    let twice = Access::new(&[named(0, "one.example"), named(1, "ONE.example")]);
+    let twice = partners(&[named(0, "one.example"), named(1, "ONE.example")]);
     let problems = twice.expect_err("a problem");
     assert_eq!(
         problems[0].to_string(),
@@ -126,11 +141,11 @@ fn a_partner_with_a_token_needs_both() {
         their_token: Some(crate::credentials::TokenSource::File(file)),
         ..named(0, "gateway.b.example")
     };
-    let access = Access::new(&[settings]).expect("partners");
+    let access = partners(&[settings]).expect("partners");
     let partner = peer(Door::Gateway, &["gateway.b.example"]);
     let with = |value: &'static str| {
         let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))]);
-        access.identify(&partner, &headers).map(|_caller| ())
+        identify(&access, &partner, &headers).map(|_caller| ())
     };
     assert_eq!(with("Bearer secret"), Ok(()));
     assert_eq!(with("Bearer other"), Err(Error::Token));
@@ -138,8 +153,14 @@ fn a_partner_with_a_token_needs_both() {
     let stranger = peer(Door::Gateway, &["x.example"]);
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer secret"));
-    assert_eq!(access.identify(&stranger, &headers), Err(Error::NotListed));
+    assert_eq!(
+        identify(&access, &stranger, &headers).err(),
+        Some(Error::NotListed)
+    );
     // Two of them: which one counts would be anybody's guess.
     headers.append(AUTHORIZATION, HeaderValue::from_static("Bearer secret"));
-    assert_eq!(access.identify(&partner, &headers), Err(Error::Token));
+    assert_eq!(
+        identify(&access, &partner, &headers).err(),
+        Some(Error::Token)
+    );
 }

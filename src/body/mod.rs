@@ -5,6 +5,7 @@
 mod file;
 mod generate;
 pub mod handover;
+mod revoke;
 mod skip;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use crate::dicom::walk::NotWhole;
 use file::Span;
 use generate::{Producer, poll_generated};
 use handover::Taker;
+use revoke::Revocation;
 use watch::Watch;
 
 /// Why a body broke off.
@@ -67,6 +69,9 @@ pub enum Error {
     /// The budget has no memory for the next bytes.
     #[error(transparent)]
     Memory(#[from] budget::Error),
+    /// The right to read it was revoked.
+    #[error("the right to read the answer was revoked")]
+    Revoked,
     /// The producer of the bytes is gone.
     #[error("the producer of the bytes is gone")]
     Abandoned,
@@ -89,6 +94,7 @@ pub struct Body {
     /// How its producer passes over bytes, if it can, and how much is behind.
     skip: Option<(Skip, u64)>,
     watches: Vec<Watch>,
+    revocation: Option<Revocation>,
 }
 
 enum Kind {
@@ -128,6 +134,7 @@ impl Body {
             file: None,
             skip: None,
             watches: Vec::new(),
+            revocation: None,
         }
     }
 
@@ -148,7 +155,9 @@ impl Body {
     }
 
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let is_revoked = self.is_revoked(context);
         let next = match &mut self.kind {
+            _ if is_revoked => Poll::Ready(Some(Err(Error::Revoked))),
             Kind::Full(bytes) => Poll::Ready(next_of(bytes).map(Ok)),
             Kind::Generated { producer, emitted } => poll_generated(producer, emitted, context),
             Kind::Failing(error, pause) => pause

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use url::Url;
 
 use super::table::{self, row};
+use crate::access::token::Refused;
 use crate::credentials::{Certificate, RevocationList, now};
 use crate::source::client::Client;
 use crate::source::greeting::{Error, Greeting};
@@ -29,6 +30,9 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         let communities = opened.registry.communities();
         for gateway in communities.filter_map(|community| community.gateway.as_ref()) {
             report.gateway(gateway).await;
+        }
+        for (name, outcome) in opened.access.tokens().probe().await {
+            report.issuer(&name, outcome);
         }
         report.own_credentials(&opened);
         let sandbox = decoders(&config).sandbox().await;
@@ -54,6 +58,7 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
 #[derive(Default)]
 struct Report {
     servers: Vec<Vec<String>>,
+    issuers: Vec<Vec<String>>,
     certificates: Vec<Vec<String>>,
     lists: Vec<Vec<String>>,
     problems: usize,
@@ -122,6 +127,12 @@ impl Report {
         if let Some(row) = self.servers.last_mut() {
             row.push(text);
         }
+    }
+
+    fn issuer(&mut self, name: &str, outcome: Result<String, Refused>) {
+        self.problems += usize::from(outcome.is_err());
+        let text = outcome.unwrap_or_else(|error| error.to_string());
+        self.issuers.push(row([name, &text]));
     }
 
     fn own_credentials(&mut self, opened: &Components) {
@@ -196,6 +207,10 @@ impl Report {
             "ANSWER",
         ];
         table::print(&with_heading(row(heading), &self.servers));
+        if !self.issuers.is_empty() {
+            println!("\nIssuers of access tokens");
+            table::print(&with_heading(row(["NAME", "ANSWER"]), &self.issuers));
+        }
         if !self.certificates.is_empty() {
             println!("\nOur own certificates");
             let heading = ["USED", "NAMES", "CERTIFICATE", "SHA-256 FINGERPRINT"];

@@ -15,7 +15,8 @@ pub(super) enum Command {
     /// Show the selection of a manifest
     #[command(after_help = "Example:\n  xcwado manifest show study.dcm --json")]
     Show {
-        /// A manifest: a Key Object Selection document or a FHIR Bundle
+        /// A manifest: a Key Object Selection document (Part 10 or DICOM JSON), a FHIR Bundle or
+        /// ImagingStudy, or a FHIR Binary around one of them
         file: PathBuf,
         /// As JSON, with every instance
         #[arg(long)]

@@ -8,6 +8,7 @@ mod check;
 mod fetch;
 mod manifest;
 mod plain;
+mod rules;
 mod serve;
 mod table;
 
@@ -57,6 +58,9 @@ enum Command {
     /// Look into manifests
     #[command(subcommand)]
     Manifest(manifest::Command),
+    /// Look into the rules
+    #[command(subcommand)]
+    Rules(rules::Command),
     /// Retrieve the selection of a manifest through a gateway
     #[command(after_help = fetch::EXAMPLES)]
     Fetch(fetch::Arguments),
@@ -89,6 +93,7 @@ pub fn run() -> ExitCode {
         }
         Command::Check { config } => check::run(&config),
         Command::Manifest(command) => manifest::run(&command),
+        Command::Rules(command) => rules::run(&command),
         Command::Fetch(arguments) => fetch::run(&arguments),
         Command::DecodeFrames { parent } => pixels::run(parent).map_err(Failure::new),
     };

@@ -99,6 +99,12 @@ impl Fingerprint {
         Self(Sha256::digest(der).into())
     }
 
+    /// A fingerprint from its octets.
+    #[must_use]
+    pub fn from_octets(octets: [u8; 32]) -> Self {
+        Self(octets)
+    }
+
     /// Parses 64 hexadecimal digits, with or without colons.
     ///
     /// # Errors

@@ -62,9 +62,15 @@ pub enum Error {
     /// A user or a secret is malformed.
     #[error("it is empty, or has characters that no user or secret has")]
     NotASecret,
-    /// A token URL is malformed.
-    #[error("the token URL is not an http or https URL")]
-    NotATokenUrl,
+    /// The URL of an authorization server is malformed.
+    #[error("the URL of the authorization server is not an http or https URL")]
+    NotAUrl,
+    /// A file contains no key that verifies signatures.
+    #[error("{0} is no JWK set with a key for these algorithms")]
+    NoKeys(PathBuf),
+    /// A shared secret is too short for HMAC with SHA-256 (RFC 7518 3.2).
+    #[error("the secret is shorter than 32 bytes")]
+    ShortSecret,
     /// Client credentials need one proof.
     #[error("set one of private_key and client_secret")]
     NoProof,
@@ -82,6 +88,17 @@ pub struct Loaded<T> {
     pub certificate: Option<Certificate>,
     /// The certificate revocation lists in it.
     pub revocation_lists: Vec<RevocationList>,
+}
+
+impl<T> Loaded<T> {
+    /// A value that contains no certificate.
+    pub(crate) fn plain(value: T) -> Self {
+        Self {
+            value,
+            certificate: None,
+            revocation_lists: Vec::new(),
+        }
+    }
 }
 
 /// The TLS files of a server.
@@ -276,7 +293,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(certificates)
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+/// The content of a file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|error| Error::Unreadable {
         path: path.to_owned(),
         error,

@@ -12,6 +12,7 @@ mod watched;
 
 pub use assertion::SigningKey;
 pub use certificate::{Certificate, Fingerprint, Name, NotAFingerprint, NotAName};
+pub(crate) use files::read;
 pub use files::{ClientFiles, ClientVerifier, Error, Loaded, ServerFiles, ServerTls};
 pub use revocation::RevocationList;
 pub use token::{Token, TokenSource};

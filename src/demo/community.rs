@@ -7,9 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::certificates;
 use super::model::{Location, LocationIds};
+use crate::access::LinkTerms;
 use crate::config::Config;
 use crate::ihe::HomeCommunityId;
-use crate::manifest::{Id, Registration, Submission};
+use crate::library::{Neighbours, View};
+use crate::manifest::{Id, Owner, Registration, Submission};
+use crate::request::link::LIFETIME;
 use crate::start::{self, Failure, Services, Sockets};
 
 /// A community with bound sockets.
@@ -143,6 +146,19 @@ drain_seconds = 2
 [cors]
 origins = ["*"]
 
+# Everybody on this machine may use what nobody in particular has registered. The protected manifest
+# opens by its link only.
+[[rule]]
+name = "open"
+anyone = true
+transactions = ["register", "list", "search", "retrieve", "render", "link"]
+manifests = "own"
+
+[[rule]]
+name = "between communities"
+anyone = true
+transactions = ["xc_wado_initiating", "xc_wado_responding"]
+
 [gateway_listen]
 address = "{gateways}"
 certificate = "gateway.pem"
@@ -196,14 +212,41 @@ private_key = "gateway.key"
 }
 
 impl JoinedCommunity {
-    /// Registers a manifest from the community with location `from`.
+    /// Registers a manifest from the community with location `from`, for everybody on this machine.
     pub(super) fn register(&self, manifest: &[u8], from: Location) -> Result<Id, Failure> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        self.register_for(None, manifest, from)
+    }
+
+    /// Registers the same for a subject whom nobody is, and makes a link; gives the id and the link's
+    /// token.
+    pub(super) fn protect(&self, manifest: &[u8], from: Location) -> Result<(Id, String), Failure> {
+        let subject = Owner(*b"demo's protected");
+        let manifest = self.register_for(Some(subject), manifest, from)?;
+        let made = now();
+        let terms = LinkTerms {
+            manifest,
+            series: Vec::new(),
+            purpose: None,
+            made,
+            expires: made + LIFETIME,
+            uses: None,
+            has_code: false,
+            owner: Some(subject),
+        };
+        let link = self.parts.links.make(terms, made).map_err(Failure::new)?;
+        Ok((manifest, link.token))
+    }
+
+    fn register_for(
+        &self,
+        owner: Option<Owner>,
+        manifest: &[u8],
+        from: Location,
+    ) -> Result<Id, Failure> {
         let community = HomeCommunityId::parse(home_community_id(from)).map_err(Failure::new)?;
         let registration = Registration {
             home_community_id: Some(community),
+            owner,
             ..Registration::default()
         };
         let submission = Submission {
@@ -211,8 +254,9 @@ impl JoinedCommunity {
             ..Submission::default()
         };
         let store = &self.parts.library;
-        // The manifests of the demonstration cannot disagree, so `Locate` need not find a place.
-        let registered = store.register(manifest, submission, now, &|_, _| None);
+        // The manifests of the demonstration cannot disagree, so nothing is compared.
+        let (view, locate) = (&View::nothing(), &|_: &_, _: Option<&_>| None);
+        let registered = store.register(manifest, submission, now(), &Neighbours { view, locate });
         let (manifest, _is_new) = registered.map_err(Failure::new)?;
         Ok(manifest.id)
     }
@@ -221,6 +265,11 @@ impl JoinedCommunity {
     pub(super) async fn serve(self) -> Result<(), Failure> {
         self.parts.serve(&self.config, self.sockets).await
     }
+}
+
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs())
 }
 
 fn bind(port: u16) -> Result<TcpListener, Failure> {

@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             a_directory: a.directory.clone(),
             b_directory: b.directory.clone(),
             id: None,
+            protected: None,
         };
         let (a_peer, b_peer) = (a.as_peer(), b.as_peer());
         let (a, b) = (a.join(&b_peer)?, b.join(&a_peer)?);
@@ -55,6 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             instructions.id.get_or_insert(id);
             b.register(&bytes, Location::A)?;
         }
+        let bytes = std::fs::read(&manifests[0]).map_err(Failure::new)?;
+        instructions.protected = Some(a.protect(&bytes, Location::B)?);
         instructions.print();
         tokio::try_join!(a.serve(), b.serve()).map(|_both| ())
     })
@@ -87,6 +90,8 @@ struct Instructions<'a> {
     b_directory: PathBuf,
     /// Of the manifest at A's gateway.
     id: Option<Id>,
+    /// A manifest that rules protect, and the token of the link that opens it.
+    protected: Option<(Id, String)>,
 }
 
 impl Instructions<'_> {
@@ -126,6 +131,9 @@ Manifest, registered at both gateways:
                             {kos}  (Key Object Selection)
                             {fhir}  (FHIR Bundle)
 DICOMweb root for viewers:  {root}
+The same manifest, protected by rules:
+                            {protected}  (401 without a right)
+                            {link}  (the link that opens it)
 For operators:              http://{operator}/metrics",
             instances = self.study.instance_count(),
             in_a = count(Location::A),
@@ -137,6 +145,8 @@ For operators:              http://{operator}/metrics",
             kos = self.manifest.display(),
             fhir = self.manifest.with_extension("json").display(),
             root = self.root(),
+            protected = self.protected().0,
+            link = self.protected().1,
             operator = self.a.operator,
         )
     }
@@ -145,6 +155,9 @@ For operators:              http://{operator}/metrics",
         format!(
             "# list the instances that the manifest selects
 curl {gateway}/manifests/{id}
+
+# the protected manifest by its link
+curl {link}/dicomweb/studies
 
 # retrieve one slice of community B, through both gateways
 curl -H 'Accept: application/dicom' -o slice.dcm {root}/{slice}
@@ -156,6 +169,7 @@ curl -H 'Accept: multipart/related; type=\"application/dicom\"; transfer-syntax=
 curl -H 'Accept: application/dicom' -o same-slice.dcm {gateway}/wado-rs/{b_location}/{slice}",
             gateway = self.gateway(),
             id = self.id(),
+            link = self.protected().1,
             root = self.root(),
             study_uid = self.study.uid,
             b_location = b_location(),
@@ -203,6 +217,16 @@ curl --cacert {b_directory}/authority.pem --cert {a_directory}/gateway.pem --key
 
     fn id(&self) -> String {
         self.id.map_or(String::new(), |id| id.to_string())
+    }
+
+    /// The addresses of the protected manifest and of its link.
+    fn protected(&self) -> (String, String) {
+        let gateway = self.gateway();
+        let addresses = self.protected.as_ref().map(|(id, token)| {
+            let link = format!("{gateway}/link/{token}");
+            (format!("{gateway}/manifests/{id}"), link)
+        });
+        addresses.unwrap_or_default()
     }
 
     fn root(&self) -> String {

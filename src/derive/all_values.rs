@@ -10,7 +10,9 @@ use super::frames::skimmed;
 use super::values::{Value, find, open_range, pixel_path};
 use super::{Error, FrameParts, InOrder, InstanceFrames, SelectedInstance};
 use crate::body::{self, Body};
-use crate::dicom::{TransferSyntax, json, most_written};
+use crate::dicom::json::{self, Beside};
+use crate::dicom::{TransferSyntax, most_written};
+use crate::instance::LeftOut;
 use crate::object::{self, Extent, Skimmed};
 use crate::present::parts::{Part, Parts, with_syntax};
 use crate::request::BulkAcceptable;
@@ -34,6 +36,9 @@ pub struct AllValues<L> {
     /// The address of an instance.
     located: L,
     current: Option<InstanceValues>,
+    /// The latest instance.
+    at: Option<Target>,
+    left_out: LeftOut,
 }
 
 /// A value in its part, and the media type of it.
@@ -50,6 +55,8 @@ struct InstanceValues {
     instance: SelectedInstance,
     stored: TransferSyntax,
     address: String,
+    /// The latest path.
+    path: String,
     /// Paths of values, and the data set that they lead into. Frames come last, because the data
     /// set is dropped before the wait for their memory.
     values: Option<(Skimmed, std::vec::IntoIter<String>)>,
@@ -70,20 +77,48 @@ impl<L: Fn(&Target) -> String> AllValues<L> {
             acceptable,
             located,
             current: None,
+            at: None,
+            left_out: LeftOut::default(),
         }
     }
 
-    /// The first value. It is opened before the response begins, so that its fault still has a
-    /// status.
+    /// The first value of an instance that can be read. It is opened before the response begins, so
+    /// that its head can state the instances that are left out before it.
     ///
     /// # Errors
-    /// Why it cannot be given, or that there is none.
+    /// Why the first instance cannot be read if none can, or that there is no value.
     pub async fn first(&mut self) -> Result<ValuePart, Error> {
         let none = match self.filter {
             ValueFilter::All => object::Error::NoValue,
             ValueFilter::PixelData => object::Error::NoPixelData,
         };
-        self.open_next().await?.ok_or_else(|| none.into())
+        let mut reason = None;
+        loop {
+            match self.open_next().await {
+                Ok(Some(value)) => return Ok(value),
+                Ok(None) => return Err(reason.unwrap_or(none.into())),
+                Err(error) if error.is_passed_over() => {
+                    self.current = None;
+                    self.left_out.add(self.at.as_ref());
+                    reason.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The instances that are left out before the first value.
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
+    }
+
+    /// The address of the latest value, or of all values of the latest instance.
+    fn place(&self) -> String {
+        match (&self.current, &self.at) {
+            (Some(current), _) => current.place(),
+            (None, Some(at)) => format!("{}/{}", (self.located)(at), self.filter.path()),
+            (None, None) => String::new(),
+        }
     }
 
     /// The same after the head of the response has left; see [`super::Context::patient`].
@@ -106,6 +141,7 @@ impl<L: Fn(&Target) -> String> AllValues<L> {
             let Some(instance) = self.instances.next() else {
                 return Ok(None);
             };
+            self.at = Some(instance.target());
             self.current = Some(self.values_of(instance).await?);
         }
     }
@@ -134,6 +170,7 @@ impl<L: Fn(&Target) -> String> AllValues<L> {
         };
         Ok(InstanceValues {
             address,
+            path: String::new(),
             instance,
             stored,
             values: Some((skimmed, paths.into_iter())),
@@ -158,17 +195,41 @@ impl<L: Fn(&Target) -> String> AllValues<L> {
 
 impl<L: Fn(&Target) -> String + Send + Sync + 'static> Parts for AllValues<L> {
     async fn next(&mut self) -> Result<Option<Part>, body::Error> {
-        Ok(self.open_next().await?.map(|value| value.part))
+        match self.open_next().await {
+            Err(error) if error.is_passed_over() => {
+                Ok(Some(Part::stand_in(self.place(), &error.to_string())))
+            }
+            opened => Ok(opened?.map(|value| value.part)),
+        }
+    }
+}
+
+impl ValueFilter {
+    /// The path of the values below their instance.
+    fn path(self) -> &'static str {
+        match self {
+            Self::All => "bulkdata",
+            Self::PixelData => "pixeldata",
+        }
     }
 }
 
 impl InstanceValues {
+    /// The address of the latest value.
+    fn place(&self) -> String {
+        match (&self.values, &self.frames) {
+            (None, Some(frames)) => frames.place(),
+            (Some(_), _) | (None, None) => format!("{}/bulkdata/{}", self.address, self.path),
+        }
+    }
+
     async fn open_next(&mut self, acceptable: &BulkAcceptable) -> Result<Option<ValuePart>, Error> {
         if let Some((skimmed, paths)) = &mut self.values
             && let Some(path) = paths.next()
         {
-            let value = find(skimmed, &path)?;
-            return self.open(acceptable, &path, value).await.map(Some);
+            self.path = path;
+            let value = find(skimmed, &self.path)?;
+            return self.open(acceptable, value).await.map(Some);
         }
         self.values = None;
         let Some(frames) = &mut self.frames else {
@@ -181,17 +242,13 @@ impl InstanceValues {
         }))
     }
 
-    async fn open(
-        &self,
-        acceptable: &BulkAcceptable,
-        path: &str,
-        value: Value,
-    ) -> Result<ValuePart, Error> {
+    async fn open(&self, acceptable: &BulkAcceptable, value: Value) -> Result<ValuePart, Error> {
         let plain_syntax = TransferSyntax::explicit_vr_little_endian();
         let as_stored = Stored {
             syntax: &plain_syntax,
             media_type: OCTET_STREAM,
             is_compressed: false,
+            is_decodable: true,
         };
         let multipart = accept_bulk::Default::Multipart;
         let given = acceptable.choose(as_stored, false, multipart)?;
@@ -203,7 +260,7 @@ impl InstanceValues {
         Ok(ValuePart {
             part: Part {
                 content_type: with_syntax(&given.media_type, &plain_syntax),
-                location: format!("{}/bulkdata/{path}", self.address),
+                location: self.place(),
                 body,
             },
             media_type: given.media_type,
@@ -219,7 +276,11 @@ async fn paths(skimmed: &mut Skimmed) -> Result<Vec<String>, Error> {
     let most = most + skimmed.bytes() + (linked.len() * 256) as u64;
     skimmed.make_room(most).await?;
     let mut text = String::new();
-    let outcome = json::write(&skimmed.data_set(), &linked, "", &mut text);
+    let beside = Beside {
+        linked: &linked,
+        available: None,
+    };
+    let outcome = json::write(&skimmed.data_set(), beside, "", &mut text);
     outcome.map_err(object::Error::from)?;
     let mut links = Links(Vec::new());
     let mut deserializer = serde_json::Deserializer::from_str(&text);

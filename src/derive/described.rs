@@ -1,9 +1,8 @@
 //! The metadata of an instance (PS3.18 10.4.1.1.2).
 
 use super::{Context, Error};
-use crate::body;
 use crate::instance::Instance;
-use crate::object::{self, Extent, LEAST_KEPT, skim};
+use crate::object::{Extent, LEAST_KEPT, skim};
 use crate::present::metadata::{Described, describe, named};
 
 /// The metadata of an instance: cached, or read from its data set and then cached.
@@ -45,26 +44,9 @@ pub async fn described(context: &Context, instance: Instance) -> Result<Describe
 pub async fn described_or_named(context: &Context, instance: Instance) -> Result<Described, Error> {
     let identity = instance.identity.clone();
     match described(context, instance).await {
-        Err(Error::Instance(error)) if is_unreadable(&error) => {
-            tracing::warn!(%error, "an instance cannot be read: its metadata name it only");
+        Err(error) if error.is_passed_over() => {
             Ok(named(&identity, context.share(LEAST_KEPT).await?))
         }
         outcome => outcome,
-    }
-}
-
-/// Whether the bytes of the instance are at fault, rather than their way here.
-fn is_unreadable(error: &object::Error) -> bool {
-    match error {
-        object::Error::Body(error) => matches!(error, body::Error::Malformed(_)),
-        object::Error::Memory(_) => false,
-        object::Error::Part10(_)
-        | object::Error::DataSet(_)
-        | object::Error::TooLarge
-        | object::Error::NoPixelData
-        | object::Error::NoFrame(_)
-        | object::Error::Pixels(_)
-        | object::Error::Offsets
-        | object::Error::NoValue => true,
     }
 }

@@ -30,6 +30,45 @@ pub enum Error {
     Internal,
 }
 
+impl Error {
+    /// Whether a response of several instances goes on without the one that this error is about:
+    /// its bytes are at fault, rather than their way here, the memory or the gateway. The log says
+    /// so.
+    pub(super) fn is_passed_over(&self) -> bool {
+        let is_of_instance = self.is_of_instance();
+        if is_of_instance {
+            tracing::warn!(error = %self, "a part of an answer cannot be read or decoded");
+        }
+        is_of_instance
+    }
+
+    /// Whether the bytes of the instance are at fault.
+    pub(super) fn is_of_instance(&self) -> bool {
+        match self {
+            Self::NotAcceptable(_) => true,
+            Self::Instance(error) => of_object(error),
+            Self::Pixels(error) => *error != pixels::Error::Busy,
+            Self::BrokeOff(error) => matches!(error, body::Error::Malformed(_)),
+            Self::OfInstancesOnly | Self::Retrieve(_) | Self::Memory(_) | Self::Internal => false,
+        }
+    }
+}
+
+fn of_object(error: &object::Error) -> bool {
+    match error {
+        object::Error::Body(error) => matches!(error, body::Error::Malformed(_)),
+        object::Error::Memory(_) => false,
+        object::Error::Part10(_)
+        | object::Error::DataSet(_)
+        | object::Error::TooLarge
+        | object::Error::NoPixelData
+        | object::Error::NoFrame(_)
+        | object::Error::Pixels(_)
+        | object::Error::Offsets
+        | object::Error::NoValue => true,
+    }
+}
+
 /// How a response ends whose head has left: its body breaks off.
 impl From<Error> for body::Error {
     fn from(error: Error) -> Self {
@@ -37,6 +76,10 @@ impl From<Error> for body::Error {
             Error::BrokeOff(error) => error,
             Error::Memory(error) => error.into(),
             Error::Instance(error) => error.into(),
+            Error::Pixels(ref fault) if *fault != pixels::Error::Busy => {
+                tracing::info!(%error, "an instance cannot be decoded");
+                Self::Malformed("a frame cannot be decoded")
+            }
             Error::OfInstancesOnly
             | Error::Retrieve(_)
             | Error::NotAcceptable(_)

@@ -115,6 +115,7 @@ impl InstanceFrames {
             syntax: &self.stored,
             media_type: media_type_of_frames(&self.index.layout, &self.stored),
             is_compressed: self.is_compressed(),
+            is_decodable: is_decodable(self.stored.as_str()),
         }
     }
 
@@ -315,6 +316,8 @@ pub struct FrameParts<N> {
     /// The address of the instance.
     address: String,
     numbers: N,
+    /// The latest number.
+    number: u32,
 }
 
 impl<N: Iterator<Item = u32>> FrameParts<N> {
@@ -337,6 +340,7 @@ impl<N: Iterator<Item = u32>> FrameParts<N> {
             media_type: given.media_type,
             address,
             numbers: numbers.into_iter(),
+            number: 0,
             frames,
         }
     }
@@ -356,6 +360,7 @@ impl<N: Iterator<Item = u32>> FrameParts<N> {
         let Some(number) = self.numbers.next() else {
             return Ok(None);
         };
+        self.number = number;
         let body = match opened {
             _ if self.is_decoded => {
                 drop(opened);
@@ -366,9 +371,14 @@ impl<N: Iterator<Item = u32>> FrameParts<N> {
         };
         Ok(Some(Part {
             content_type: self.content_type.clone(),
-            location: format!("{}/frames/{number}", self.address),
+            location: self.place(),
             body,
         }))
+    }
+
+    /// The address of the latest frame.
+    pub(super) fn place(&self) -> String {
+        format!("{}/frames/{}", self.address, self.number)
     }
 
     /// The same after the head of the response has left; see [`super::Context::patient`].
@@ -383,6 +393,11 @@ impl<N: Iterator<Item = u32>> FrameParts<N> {
 
 impl<N: Iterator<Item = u32> + Send + 'static> Parts for FrameParts<N> {
     async fn next(&mut self) -> Result<Option<Part>, body::Error> {
-        Ok(self.open_next(None).await?)
+        match self.open_next(None).await {
+            Err(error) if error.is_passed_over() => {
+                Ok(Some(Part::stand_in(self.place(), &error.to_string())))
+            }
+            opened => Ok(opened?),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The instances that a response is made of. Each is opened when it is needed, and as often.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Error;
@@ -116,13 +117,18 @@ impl SelectedInstances {
         Ok((instances, missing))
     }
 
-    /// An instance from the middle of each series.
-    pub fn middles(&self) -> impl Iterator<Item = SelectedInstance> {
-        self.plan.jobs.iter().filter_map(|job| {
-            let middle = job.listing.instances.len() / 2;
-            let mut instances = job.listing.instances.iter();
-            let (uid, _) = instances.find(|(_, number)| **number == middle)?;
-            Some(self.context.instance(job, uid.clone()))
+    /// Instances that may stand for each series: one from its middle, and others in case that it
+    /// cannot be read.
+    pub fn representatives(&self) -> impl Iterator<Item = Vec<SelectedInstance>> {
+        self.plan.jobs.iter().map(|job| {
+            let uids = in_order(&job.listing);
+            let all = uids.len();
+            let mut places = vec![all / 2, all / 4, all * 3 / 4, 0, all.saturating_sub(1)];
+            let mut seen = HashSet::new();
+            places.retain(|place| *place < all && seen.insert(*place));
+            let instances = places.into_iter().map(|place| uids[place].clone());
+            let instances = instances.map(|uid| self.context.instance(job, uid));
+            instances.collect()
         })
     }
 }
@@ -184,6 +190,12 @@ impl SelectedInstance {
             context: self.context.patient(),
             ..self.clone()
         }
+    }
+
+    /// Notes that it cannot be converted.
+    pub(super) fn note_unconvertible(&self) {
+        let retriever = &self.context.retriever;
+        retriever.note_unconvertible(&self.source, &self.listing, &self.uid);
     }
 
     /// Whether it is a file on this machine.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::frames::skimmed;
 use super::{Error, InOrder, InstanceFrames, SelectedInstance};
 use crate::body::{self, Body};
-use crate::instance::Instance;
+use crate::instance::{Instance, LeftOut};
 use crate::object::{self, Extent, Skimmed, lettering, shading};
 use crate::pixels::{Format, Lettering, Output, Rendering, Viewport};
 use crate::present::animation;
@@ -186,10 +186,16 @@ impl Parts for PictureParts {
         let Some(number) = self.numbers.next() else {
             return Ok(None);
         };
-        let picture = self.renderer.render(number).await?;
+        let location = self.location.clone();
+        let picture = match self.renderer.render(number).await {
+            Err(error) if error.is_passed_over() => {
+                return Ok(Some(Part::stand_in(location, &error.to_string())));
+            }
+            rendered => rendered?,
+        };
         Ok(Some(Part {
             content_type: self.content_type.to_owned(),
-            location: self.location.clone(),
+            location,
             body: Body::full(picture),
         }))
     }
@@ -202,6 +208,9 @@ pub struct ImageParts<L> {
     content_type: &'static str,
     /// The address of a sub-resource.
     located: L,
+    /// The latest instance.
+    at: Option<Target>,
+    left_out: LeftOut,
 }
 
 impl<L: Fn(&Target, &SubResource) -> String> ImageParts<L> {
@@ -212,17 +221,35 @@ impl<L: Fn(&Target, &SubResource) -> String> ImageParts<L> {
             style,
             content_type,
             located,
+            at: None,
+            left_out: LeftOut::default(),
         }
     }
 
-    /// The first picture. It is rendered before the response begins, so that its fault still has a
-    /// status.
+    /// The first picture that can be rendered. That is done before the response begins, so that its
+    /// head can state the instances that are left out before it.
     ///
     /// # Errors
-    /// Why it cannot be rendered, or [`object::Error::NoPixelData`] if no instance is an image.
+    /// Why the first image cannot be rendered if none can, or [`object::Error::NoPixelData`] if no
+    /// instance is an image.
     pub async fn first(&mut self) -> Result<Part, Error> {
-        let first = self.render_next().await?;
-        first.ok_or_else(|| object::Error::NoPixelData.into())
+        let mut reason = None;
+        loop {
+            match self.render_next().await {
+                Ok(Some(picture)) => return Ok(picture),
+                Ok(None) => return Err(reason.unwrap_or(object::Error::NoPixelData.into())),
+                Err(error) if error.is_passed_over() => {
+                    self.left_out.add(self.at.as_ref());
+                    reason.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The instances that are left out before the first picture.
+    pub fn left_out(&self) -> &LeftOut {
+        &self.left_out
     }
 
     /// The same after the head of the response has left; see [`super::Context::patient`].
@@ -237,6 +264,7 @@ impl<L: Fn(&Target, &SubResource) -> String> ImageParts<L> {
     async fn render_next(&mut self) -> Result<Option<Part>, Error> {
         for instance in self.instances.by_ref() {
             let target = instance.target();
+            self.at = Some(target.clone());
             let renderer = Renderer::new(instance, self.style.clone());
             let picture = match renderer.render(1).await {
                 Err(Error::Instance(object::Error::NoPixelData)) => continue,
@@ -254,6 +282,12 @@ impl<L: Fn(&Target, &SubResource) -> String> ImageParts<L> {
 
 impl<L: Fn(&Target, &SubResource) -> String + Send + Sync + 'static> Parts for ImageParts<L> {
     async fn next(&mut self) -> Result<Option<Part>, body::Error> {
-        Ok(self.render_next().await?)
+        let error = match self.render_next().await {
+            Err(error) if error.is_passed_over() => error,
+            rendered => return Ok(rendered?),
+        };
+        let place = |target| (self.located)(target, &SubResource::Rendered);
+        let location = self.at.as_ref().map(place).unwrap_or_default();
+        Ok(Some(Part::stand_in(location, &error.to_string())))
     }
 }

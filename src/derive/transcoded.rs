@@ -8,18 +8,21 @@ use sha2::{Digest, Sha256};
 
 use super::frames::{InstanceFrames, skimmed};
 use super::{Context, Error, SelectedInstance};
-use crate::body;
+use crate::body::{self, Body, End};
 use crate::dicom::{Encoding, TransferSyntax, TransferSyntaxes};
-use crate::instance::{Instance, Making, Way};
+use crate::instance::{Instance, Item, Making, StandIn, Way};
 use crate::object::{self, DecodedPixels, Extent, LEAST_KEPT};
-use crate::pixels::{self, Product, decodable, is_decodable};
+use crate::pixels::{Product, decodable, is_decodable};
 use crate::retrieve::{Job, Plan, Retrieval};
 
 /// Begins to fetch the instances of a plan in transfer syntaxes that a client accepts. Sources are
 /// asked for the stored bytes; a source is asked to transcode only where the gateway cannot.
 ///
+/// Instances at the front that cannot be converted are left out, as the retrieval says; each later
+/// one has a stand-in.
+///
 /// # Errors
-/// Why the first instance cannot be given: its fault still has a status.
+/// Why the first instance cannot be given, if none can: its fault still has a status.
 pub async fn transcoded(
     context: Arc<Context>,
     plan: Plan,
@@ -32,15 +35,12 @@ pub async fn transcoded(
         jobs: plan.jobs.clone(),
     };
     let mut retrieval = retriever.start(plan, requested(accepted)).await?;
-    let first = match retrieval.instances.next().await? {
-        Some(first) => Some(transcoder.transcode(first).await?),
-        None => None,
-    };
+    let first = transcoder.first(&mut retrieval).await?;
     let transcoder = Arc::new(transcoder.patient());
     let others = retrieval.instances.after(first);
     retrieval.instances = others.each(move |instance| -> Making {
         let transcoder = Arc::clone(&transcoder);
-        Box::pin(async move { Ok(transcoder.transcode(instance).await?) })
+        Box::pin(async move { Ok(transcoder.transcode_or_stand_in(instance).await?) })
     });
     Ok(retrieval)
 }
@@ -88,6 +88,40 @@ impl Transcoder {
         }
     }
 
+    /// The first instance that can be given.
+    async fn first(&self, retrieval: &mut Retrieval) -> Result<Option<Instance>, Error> {
+        let mut reason = None;
+        while let Some(item) = retrieval.instances.next_item().await? {
+            let instance = match item {
+                Item::Instance(instance) => instance,
+                Item::StandIn(absent) => {
+                    retrieval.left_out.add(Some(&absent.target));
+                    continue;
+                }
+            };
+            let target = instance.identity.target();
+            match self.transcode(*instance).await {
+                Err(error) if is_passed_over(&error) => {
+                    retrieval.left_out.add(Some(&target));
+                    reason.get_or_insert(error);
+                }
+                transcoded => return transcoded.map(Some),
+            }
+        }
+        reason.map_or(Ok(None), Err)
+    }
+
+    async fn transcode_or_stand_in(&self, instance: Instance) -> Result<Item, Error> {
+        let target = instance.identity.target();
+        match self.transcode(instance).await {
+            Err(error) if is_passed_over(&error) => Ok(Item::StandIn(Box::new(StandIn {
+                target,
+                reason: error.to_string(),
+            }))),
+            transcoded => Ok(Item::Instance(Box::new(transcoded?))),
+        }
+    }
+
     async fn transcode(&self, instance: Instance) -> Result<Instance, Error> {
         let stored = &instance.identity.transfer_syntax;
         // PS3.18 8.7.3.3: these must not leave as they are stored, whatever a client accepts.
@@ -97,7 +131,9 @@ impl Transcoder {
         );
         if never_leaves || (!self.accepted.permit(stored) && object::is_rewritable(stored)) {
             let share = self.context.share(LEAST_KEPT).await?;
+            let selected = self.selected(&instance).ok_or(Error::Internal)?;
             let body = object::explicit_little(instance.body, share);
+            let body = noting_faults(body, selected);
             return Ok(rewritten(Instance { body, ..instance }));
         }
         if self.accepted.permit(stored) || !is_decodable(stored.as_str()) {
@@ -149,14 +185,28 @@ impl Transcoder {
     }
 }
 
-/// Whether the instance is at fault, rather than its way here or the memory of the gateway.
+/// Whether the instance is at fault, or its source, which was asked to convert it.
 fn is_of_instance(error: &Error) -> bool {
-    !matches!(
-        error,
-        Error::BrokeOff(_)
-            | Error::Memory(_)
-            | Error::Instance(object::Error::Memory(_) | object::Error::Body(_))
-            | Error::Pixels(pixels::Error::Busy)
+    error.is_of_instance() || matches!(error, Error::Retrieve(_))
+}
+
+fn is_passed_over(error: &Error) -> bool {
+    if let Error::Retrieve(error) = error {
+        tracing::warn!(%error, "an instance cannot be decoded, nor does its source convert it");
+        return true;
+    }
+    error.is_passed_over()
+}
+
+/// Notes an instance whose fault shows after its part has begun.
+fn noting_faults(body: Body, instance: SelectedInstance) -> Body {
+    body.watched(
+        |_bytes| {},
+        move |_read, end| {
+            if matches!(end, End::Failed(body::Error::Malformed(_))) {
+                instance.note_unconvertible();
+            }
+        },
     )
 }
 
@@ -182,6 +232,7 @@ async fn decoded(selected: &SelectedInstance, instance: Instance) -> Result<Inst
     }
     let frame = samples_of(frames.patient(), first);
     let body = object::decoded(instance.body, share, decoded, frame);
+    let body = noting_faults(body, selected.clone());
     Ok(rewritten(Instance { body, ..instance }))
 }
 

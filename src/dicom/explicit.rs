@@ -154,7 +154,8 @@ pub fn head(tag: Tag, vr: VR, length: u32, out: &mut Vec<u8>) {
     }
 }
 
-fn marker(element: u16, length: u32, out: &mut Vec<u8>) {
+/// The head of an item or a delimiter (PS3.5 7.5).
+pub(super) fn marker(element: u16, length: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&0xFFFE_u16.to_le_bytes());
     out.extend_from_slice(&element.to_le_bytes());
     out.extend_from_slice(&length.to_le_bytes());

@@ -3,6 +3,7 @@
 mod charset;
 pub mod dataset;
 pub mod explicit;
+pub mod from_json;
 pub mod json;
 pub mod media_type;
 pub mod part10;
@@ -16,7 +17,7 @@ pub mod walk;
 pub use charset::CharacterSet;
 pub use json::most_written;
 pub use media_type::MediaType;
-pub use patient::{Comparison, PatientId, PatientIds};
+pub use patient::{Comparison, Pair, PatientId, PatientIds};
 pub use tag::{digits, is_address, tag};
 pub use transfer_syntax::{Encoding, TransferSyntax, TransferSyntaxes};
 pub use uid::{NotAUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid, Uid};

@@ -125,6 +125,10 @@ impl Identity {
     }
 
     fn try_read(prefix: &[u8]) -> Result<Self, Error> {
+        if let Some(transfer_syntax) = bare(prefix) {
+            let encoding = transfer_syntax.encoding();
+            return Self::of(DataSet::new(prefix, encoding), transfer_syntax);
+        }
         let meta = Meta::read(prefix)?;
         let rest = &prefix[meta.end..];
         match meta.transfer_syntax.encoding() {
@@ -185,6 +189,52 @@ impl Identity {
         Err(dataset::Error::Truncated.into())
     }
 }
+
+/// The transfer syntax of a data set without file meta information, as some servers send it, by its
+/// first bytes: group 8, and a value representation or a length. `None` if they are something else.
+///
+/// Such a data set cannot say that it is compressed.
+#[must_use]
+pub fn bare(bytes: &[u8]) -> Option<TransferSyntax> {
+    const LONGEST_FIRST: u32 = 1 << 16;
+    let [g, h, _, _, a, b, c, d] = *bytes.first_chunk()?;
+    let has_representation = value_representation([a, b]).is_some();
+    let length = u32::from_le_bytes([a, b, c, d]);
+    let uid = match ([g, h], has_representation) {
+        ([8, 0], true) => TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN,
+        ([0, 8], true) => TransferSyntax::EXPLICIT_VR_BIG_ENDIAN,
+        ([8, 0], false) if length < LONGEST_FIRST => TransferSyntax::IMPLICIT_VR_LITTLE_ENDIAN,
+        _ => return None,
+    };
+    TransferSyntax::parse(uid).ok()
+}
+
+/// The preamble and the file meta information of an instance whose data set came without (PS3.10
+/// 7.1).
+#[must_use]
+pub fn head_of(identity: &Identity) -> Vec<u8> {
+    let uids = [
+        (2, identity.sop_class.as_str()),
+        (3, identity.sop_instance.as_str()),
+        (0x10, identity.transfer_syntax.as_str()),
+        (0x12, IMPLEMENTATION_CLASS),
+    ];
+    let mut elements = b"\x02\0\x01\0OB\0\0\x02\0\0\0\0\x01".to_vec();
+    for (element, uid) in uids {
+        let mut value = uid.as_bytes().to_vec();
+        value.resize(value.len().next_multiple_of(2), 0);
+        let length = u16::try_from(value.len()).unwrap_or_default();
+        elements.extend([2, 0, element, 0, b'U', b'I']);
+        elements.extend(length.to_le_bytes());
+        elements.extend(value);
+    }
+    let length = u32::try_from(elements.len()).unwrap_or_default();
+    let group_length = [&b"\x02\0\0\0UL\x04\0"[..], &length.to_le_bytes()].concat();
+    [&[0; PREAMBLE][..], MAGIC, &group_length, &elements].concat()
+}
+
+/// Implementation Class UID (0002,0012).
+const IMPLEMENTATION_CLASS: &str = "2.25.5260584752800091357059910238462748676.7";
 
 /// The UIDs of an instance, as far as they have been found.
 #[derive(Default)]

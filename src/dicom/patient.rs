@@ -52,6 +52,25 @@ pub enum Comparison {
     Different,
 }
 
+/// What an identifier of one patient and one of another tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pair {
+    /// One issuer has given both the same value.
+    Same,
+    /// The values are equal, and it is not known whether of one issuer.
+    Alike,
+    /// One issuer has given them different values.
+    TwoValues,
+    /// Two issuers have given the same value, which each means another patient.
+    TwoIssuers,
+    /// Different values, neither with an issuer.
+    Nameless,
+    /// Different values, one of them without an issuer.
+    HalfNamed,
+    /// Nothing.
+    Nothing,
+}
+
 impl PatientId {
     /// An identifier whose issuer is an OID, a URI or a local name.
     #[must_use]
@@ -111,14 +130,19 @@ impl PatientId {
         }
     }
 
-    fn compare(&self, other: &Self) -> Comparison {
+    fn pair(&self, other: &Self) -> Pair {
         let is_same_value = self.value == other.value;
         match (is_same_value, self.shares_issuer(other)) {
-            (true, Some(true)) => Comparison::Same,
-            (false, Some(true)) | (true, Some(false)) => Comparison::Different,
-            (true, None) | (false, Some(false)) => Comparison::Open,
-            (false, None) if self.has_issuer() && other.has_issuer() => Comparison::Open,
-            (false, None) => Comparison::Doubtful,
+            (true, Some(true)) => Pair::Same,
+            (false, Some(true)) => Pair::TwoValues,
+            (true, Some(false)) => Pair::TwoIssuers,
+            (true, None) => Pair::Alike,
+            (false, Some(false)) => Pair::Nothing,
+            (false, None) => match (self.has_issuer(), other.has_issuer()) {
+                (true, true) => Pair::Nothing,
+                (false, false) => Pair::Nameless,
+                _ => Pair::HalfNamed,
+            },
         }
     }
 }
@@ -130,27 +154,40 @@ impl PatientIds {
         self.0.is_none()
     }
 
+    /// Those whose issuer is named by an OID or a URI: local names may mean another issuer elsewhere.
+    #[must_use]
+    pub fn with_universal_issuers(&self) -> Self {
+        let ids = self.all().iter().filter(|id| id.universal.is_some());
+        ids.cloned().collect::<Vec<_>>().into()
+    }
+
     fn all(&self) -> &[PatientId] {
         self.0.as_deref().unwrap_or_default()
+    }
+
+    /// What each identifier of this patient tells together with each of another.
+    pub fn pairs<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Pair> + 'a {
+        let others = other.all();
+        let all = self.all().iter();
+        all.flat_map(move |one| others.iter().map(move |other| one.pair(other)))
     }
 
     /// Compares two patients. One identifier in common settles it; equal values without an issuer
     /// contradict nothing.
     #[must_use]
     pub fn compare(&self, other: &Self) -> Comparison {
-        let mut most = Comparison::Open;
-        let mut is_likely = false;
-        for one in self.all() {
-            for other in other.all() {
-                let told = one.compare(other);
-                if told == Comparison::Same {
-                    return told;
-                }
-                most = most.max(told);
-                is_likely |= one.value == other.value && one.shares_issuer(other).is_none();
-            }
+        let has = |told: &[Pair]| self.pairs(other).any(|pair| told.contains(&pair));
+        if has(&[Pair::Same]) {
+            Comparison::Same
+        } else if has(&[Pair::Alike]) {
+            Comparison::Open
+        } else if has(&[Pair::TwoValues, Pair::TwoIssuers]) {
+            Comparison::Different
+        } else if has(&[Pair::Nameless, Pair::HalfNamed]) {
+            Comparison::Doubtful
+        } else {
+            Comparison::Open
         }
-        if is_likely { Comparison::Open } else { most }
     }
 
     /// The identifiers in a data set: Patient ID and Other Patient IDs Sequence, with their issuers.

@@ -21,10 +21,12 @@ pub fn digits(Tag(group, element): Tag) -> String {
 }
 
 /// Whether an attribute is an address: of the representation UR, except that of a coding scheme,
-/// which is public.
+/// which is public. `None`: the dictionary does not know the attribute, so its representation tells.
 #[must_use]
-pub fn is_address(tag: Tag) -> bool {
+pub fn is_address(tag: Tag) -> Option<bool> {
     const CODING_SCHEME_URL: Tag = Tag(0x0008, 0x010E);
+    let is_private = tag.group() % 2 == 1;
     let entry = StandardDataDictionary.by_tag(tag);
-    tag != CODING_SCHEME_URL && entry.is_some_and(|entry| entry.vr() == VirtualVr::Exact(VR::UR))
+    let entry = entry.filter(|_| !is_private)?;
+    Some(tag != CODING_SCHEME_URL && entry.vr() == VirtualVr::Exact(VR::UR))
 }

@@ -56,15 +56,28 @@ impl TransferSyntax {
     /// Whether its pixel data are a video: MPEG-2, MPEG-4 AVC/H.264, HEVC/H.265.
     #[must_use]
     pub fn is_video(&self) -> bool {
-        let kind = self.as_str().strip_prefix("1.2.840.10008.1.2.4.10");
-        kind.is_some_and(|kind| kind.starts_with(|digit: char| ('0'..='8').contains(&digit)))
+        self.is_one_of(VIDEO)
     }
 
     /// Whether its pixel data are pictures with loss.
     #[must_use]
     pub fn is_lossy(&self) -> bool {
+        self.is_one_of(LOSSY)
+    }
+
+    fn is_one_of(&self, names: &[&str]) -> bool {
         let name = self.as_str().strip_prefix(COMPRESSED);
-        name.is_some_and(|name| LOSSY.contains(&name))
+        name.is_some_and(|name| names.contains(&name))
+    }
+
+    /// The transfer syntax under which an instance in this one leaves as it is stored: Implicit VR
+    /// Little Endian and Explicit VR Big Endian never leave (PS3.18 8.7.3.3).
+    #[must_use]
+    pub fn available(&self) -> &str {
+        match self.encoding() {
+            Encoding::ImplicitLittle | Encoding::ExplicitBig => Self::EXPLICIT_VR_LITTLE_ENDIAN,
+            Encoding::ExplicitLittle | Encoding::Deflated => self.as_str(),
+        }
     }
 
     /// The transfer syntaxes of pictures with loss, and of videos.

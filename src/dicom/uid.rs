@@ -97,6 +97,12 @@ macro_rules! uid_kinds {
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
             }
+
+            /// The UID, whatever it names.
+            #[must_use]
+            pub fn uid(&self) -> &Uid {
+                &self.0
+            }
         }
 
         impl From<Uid> for $name {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::body::{self, Body};
 use crate::budget;
 use crate::community::Remedy;
-use crate::dicom::{dataset, part10};
+use crate::dicom::{dataset, from_json, part10};
 use crate::library;
 use crate::manifest::{Conflict, Disagreement, fhir, kos};
 use crate::request::{self, accept};
@@ -70,7 +70,10 @@ pub enum Error {
     #[error("no configured source holds it{}", remedies(.0))]
     NotLocatable(BTreeSet<Remedy>),
     /// The media type of the body is not one of a manifest.
-    #[error("the media type of a manifest is application/dicom or application/fhir+json")]
+    #[error(
+        "the media type of a manifest is application/dicom, application/dicom+json or \
+         application/fhir+json"
+    )]
     UnsupportedMediaType,
     /// The body of the request broke off.
     #[error("the body of the request broke off")]
@@ -84,6 +87,14 @@ pub enum Error {
     /// The client has too many requests in progress.
     #[error("this client has too many requests in progress")]
     TooManyAnswers,
+    /// The link waits for its code.
+    #[error(
+        "this link has a one-time code: send it to unlock below the link, as {{\"code\": \"…\"}}"
+    )]
+    Locked,
+    /// There is no new link.
+    #[error(transparent)]
+    Link(#[from] access::LinkError),
     /// The manifest is not registered, or cannot be read back.
     #[error(transparent)]
     Library(#[from] library::Error),
@@ -173,8 +184,11 @@ impl Error {
             Self::Instance(error) => of_instance(error),
             Self::Pixels(error) => of_pixels(error),
             Self::Memory(error) => of_memory(*error),
-            Self::Access(access::Error::Token) => StatusCode::UNAUTHORIZED,
-            Self::Access(access::Error::NotListed)
+            Self::Access(
+                access::Error::Token | access::Error::Unidentified | access::Error::InvalidToken(_),
+            ) => StatusCode::UNAUTHORIZED,
+            Self::Access(access::Error::NotListed | access::Error::NoRight)
+            | Self::Locked
             | Self::PartnersOnlyRetrieve
             | Self::RetrieveUrlNotAllowed
             | Self::CrossOrigin => StatusCode::FORBIDDEN,
@@ -186,6 +200,7 @@ impl Error {
                 | request::Error::Frames
                 | request::Error::Query(_)
                 | request::Error::UnknownParameter
+                | request::Error::Body(_)
                 | request::Error::XcWado(_),
             )
             | Self::Host(_)
@@ -194,10 +209,12 @@ impl Error {
             Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UploadSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Busy | Self::TooManyAnswers | Self::ShuttingDown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Access(access::Error::Unavailable)
+            | Self::Busy
+            | Self::TooManyAnswers
+            | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Library(error) => of_store(error),
+            Self::Link(error) => of_link(error),
             Self::Retrieve(retrieve::Error::NotLocatable) => StatusCode::NOT_FOUND,
             Self::Retrieve(retrieve::Error::Source(error)) => of_source(error),
             Self::BrokeOff(error) => of_body(error),
@@ -249,14 +266,20 @@ impl Error {
     pub(crate) fn event(&self) -> Option<&'static str> {
         match self {
             Self::Access(access::Error::NotListed) => Some("partner_not_listed"),
-            Self::Access(access::Error::Token) => Some("wrong_token"),
+            Self::Access(access::Error::Token | access::Error::InvalidToken(_)) => {
+                Some("wrong_token")
+            }
+            Self::Access(access::Error::NoRight) => Some("no_right"),
             Self::PartnersOnlyRetrieve => Some("partner_not_permitted"),
             Self::RetrieveUrlNotAllowed => Some("retrieve_url_not_allowed"),
             Self::Loop(hop::Loop) => Some("loop"),
             Self::Misdirected => Some("foreign_host"),
             Self::CrossOrigin => Some("foreign_origin"),
-            Self::Host(_)
+            Self::Access(access::Error::Unidentified | access::Error::Unavailable)
+            | Self::Host(_)
             | Self::HeadTooLarge
+            | Self::Locked
+            | Self::Link(_)
             | Self::Request(_)
             | Self::Method(_)
             | Self::NotOffered
@@ -307,7 +330,8 @@ impl Error {
         }
         matches!(
             self,
-            Self::Busy
+            Self::Access(access::Error::Unavailable)
+                | Self::Busy
                 | Self::TooManyAnswers
                 | Self::ShuttingDown
                 | Self::Pixels(pixels::Error::Busy)
@@ -347,6 +371,15 @@ fn whole_seconds(time: Duration) -> u64 {
     seconds.max(1)
 }
 
+fn of_link(error: &access::LinkError) -> StatusCode {
+    match error {
+        access::LinkError::TooMany => StatusCode::INSUFFICIENT_STORAGE,
+        access::LinkError::Io(_) | access::LinkError::NoRandom(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
+}
+
 fn of_store(error: &library::Error) -> StatusCode {
     match error {
         library::Error::Manifest(error) => of_manifest(error),
@@ -364,7 +397,12 @@ fn of_store(error: &library::Error) -> StatusCode {
 
 fn of_manifest(error: &manifest::Error) -> StatusCode {
     match error {
-        manifest::Error::Unrecognised => StatusCode::BAD_REQUEST,
+        manifest::Error::Unrecognised
+        | manifest::Error::Binary
+        | manifest::Error::DicomJson(from_json::Error::NotJson { .. }) => StatusCode::BAD_REQUEST,
+        manifest::Error::DicomJson(
+            from_json::Error::NotADataSet | from_json::Error::TooDeep | from_json::Error::TooLarge,
+        ) => StatusCode::UNPROCESSABLE_ENTITY,
         manifest::Error::Kos(error) => of_kos(error),
         manifest::Error::Fhir(error) => match error {
             fhir::Error::UnsupportedXml => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -472,6 +510,7 @@ fn of_body(error: &body::Error) -> StatusCode {
         | body::Error::Conflicting
         | body::Error::Missing(_)
         | body::Error::Unreadable
+        | body::Error::Revoked
         | body::Error::Abandoned => StatusCode::BAD_GATEWAY,
     }
 }

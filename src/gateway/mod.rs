@@ -5,6 +5,7 @@ mod dicomweb;
 mod edge;
 mod error;
 mod manifests;
+mod permission;
 mod selection;
 mod xc_wado;
 
@@ -14,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::HeaderValue;
-use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use url::Url;
@@ -26,25 +26,27 @@ pub use edge::upload::UploadPace;
 pub use error::{Error, InvalidHost};
 pub use manifests::forget::Forgotten;
 pub use manifests::viewers::Settings as ViewersSettings;
+pub use permission::{manifest_of, transaction};
 pub use xc_wado::Settings as XcWadoSettings;
 
-use crate::access::{Access, Caller, Door, Peer};
+use crate::access::{Access, Door, Links, Peer};
 use crate::body::Body;
 use crate::budget::{self, Budget, Client};
 use crate::cache::CacheControl;
 use crate::community::Registry;
-use crate::hop::{Hop, Pseudonym};
+use crate::hop::Pseudonym;
 use crate::library::Library;
 use crate::metrics::Metrics;
 use crate::pixels::Pool;
-use crate::random;
-use crate::request::{self, Grammar, Resource};
+use crate::request::{Grammar, Resource};
 use crate::retrieve::Retriever;
+use edge::entrance::Addressed;
 use edge::exchange::Exchange;
 use edge::forwarded::{PublicUrl, Route};
 use edge::hosts::Hosts;
 use edge::observe::{self, Observed, Transaction};
 use edge::per_client::PerClient;
+use edge::protected::challenge;
 use edge::response::{RESOURCE_POLICY, allow, harden};
 use edge::upload;
 
@@ -68,6 +70,7 @@ pub struct Gateway {
     pseudonym: Pseudonym,
     xc_wado: XcWadoSettings,
     access: Access,
+    links: Arc<Links>,
     registry: Arc<Registry>,
     library: Arc<Library>,
     retriever: Retriever,
@@ -97,6 +100,8 @@ pub struct Assembly {
     pub xc_wado: XcWadoSettings,
     /// The certificates and tokens of partners and members.
     pub access: Access,
+    /// The links to manifests.
+    pub links: Links,
     /// The sources.
     pub registry: Registry,
     /// The registered manifests.
@@ -150,6 +155,7 @@ impl Gateway {
             pseudonym: Pseudonym::of(assembly.registry.home_community_id()),
             xc_wado: assembly.xc_wado,
             access: assembly.access,
+            links: Arc::new(assembly.links),
             registry: Arc::new(assembly.registry),
             library: Arc::new(assembly.library),
             streams: PerClient::new(assembly.retriever.streams_per_client()),
@@ -184,6 +190,7 @@ impl Gateway {
     /// old.
     pub fn watch(&self) {
         self.registry.watch(&self.metrics);
+        self.access.tokens().watch(&self.metrics);
         self.retriever.cache().watch();
     }
 
@@ -196,11 +203,6 @@ impl Gateway {
         let (head, body) = request.into_parts();
         let route = self.route(peer, &head.headers);
         let admitted = self.admit_on(peer, &head, &route);
-        let path = route.public_url.below_prefix(head.uri.path());
-        let resource = self.grammar.resource(path, head.uri.query());
-        let transaction = Transaction::of(&head.method, resource.as_ref(), |community| {
-            self.is_ours(community)
-        });
         if peer.door == Door::Public
             && admitted.is_ok()
             && let Some(mut response) = self.cors.preflight(&head.method, &head.headers)
@@ -209,16 +211,20 @@ impl Gateway {
             return response;
         }
         let stream = self.streams.take(Client::at(route.client), 1);
-        let exchange = admitted.and_then(|()| self.identify(peer, &head, &route));
-        let (exchange, outcome) = match exchange {
-            Ok(exchange) if stream.is_none() => (Some(exchange), Err(Error::TooManyAnswers)),
-            Ok(exchange) => {
-                let outcome = self.respond(&exchange, resource, body).await;
-                (Some(exchange), outcome)
-            }
+        let addressed = admitted.and_then(|()| self.address(peer, &head, &route));
+        let transaction = self.observed(&head.method, addressed.as_ref());
+        let (exchange, outcome) = match addressed {
+            Ok(addressed) => match self.identify(peer, &head, &route, &addressed).await {
+                Ok(exchange) if stream.is_none() => (Some(exchange), Err(Error::TooManyAnswers)),
+                Ok(exchange) => {
+                    let outcome = self.respond(&exchange, addressed, body).await;
+                    (Some(exchange), outcome)
+                }
+                Err(error) => (None, Err(error)),
+            },
             Err(error) => (None, Err(error)),
         };
-        let mut response = outcome.unwrap_or_else(|error| self.refuse(peer, route.client, &error));
+        let mut response = outcome.unwrap_or_else(|error| self.refuse(peer, &route, &error));
         harden(response.headers_mut(), exchange.as_ref());
         if peer.door == Door::Public {
             let policy = self.cors.resource_policy();
@@ -231,48 +237,47 @@ impl Gateway {
             began,
             exchange: exchange.as_ref(),
         };
+        let revocation = exchange.as_ref().and_then(|exchange| {
+            let headers = exchange.headers();
+            self.access.revocation(&exchange.caller, headers)
+        });
+        let response = response.map(|body| match revocation {
+            Some(revoked) => body.until(revoked),
+            None => body,
+        });
         let response = observed.observe(&self.metrics, response);
         response.map(|body| body.watched(|_bytes| {}, move |_bytes, _end| drop(stream)))
     }
 
-    /// Identifies the sender of a request.
-    fn identify<'a>(
-        &self,
-        peer: &Peer,
-        head: &'a Parts,
-        route: &Route,
-    ) -> Result<Exchange<'a>, Error> {
-        let caller = self.access.identify(peer, &head.headers)?;
-        let random = random::bytes().map_err(|_no_random| Error::Internal)?;
-        let hop = Hop::read(&head.headers, &self.pseudonym, random)?;
-        Ok(Exchange {
-            head,
-            caller,
-            door: peer.door,
-            public_url: Arc::clone(&route.public_url),
-            hop: Arc::new(hop),
-            account: self.budget.account(Client::at(route.client)),
-        })
+    /// The kind of a request, for operators.
+    fn observed(&self, method: &Method, addressed: Result<&Addressed, &Error>) -> Transaction {
+        let Ok(addressed) = addressed else {
+            return Transaction::Other;
+        };
+        let resource = addressed.resource.as_ref();
+        Transaction::of(method, resource, |community| self.is_ours(community))
     }
 
     /// The transaction of a resource and a method.
     async fn respond<B>(
         &self,
         exchange: &Exchange<'_>,
-        resource: Result<Resource, request::Error>,
+        addressed: Addressed,
         body: B,
     ) -> Result<Response<Body>, Error>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
     {
-        let resource = resource?;
-        self.permit(exchange, &resource)?;
+        let resource = addressed.resource?;
         match (&exchange.head.method, resource) {
             (&Method::GET | &Method::HEAD, resource) => {
                 self.read_resource(exchange, resource).await
             }
             (&Method::POST, Resource::Manifests) => self.register(exchange, body).await,
             (&Method::DELETE, Resource::Manifest(id)) => self.forget(id).await,
+            (&Method::POST, Resource::Unlock(token)) => self.unlock(exchange, &token, body).await,
+            (&Method::POST, Resource::Links(id)) => self.make_link(exchange, id, body).await,
+            (&Method::DELETE, Resource::Link(id, link)) => self.revoke_link(id, &link).await,
             (&Method::OPTIONS, Resource::Root(root)) => self.capabilities(exchange, root).await,
             (&Method::OPTIONS, resource) => Ok(methods_of(&resource)),
             (_, resource) => Err(Error::Method(methods(&resource))),
@@ -287,6 +292,9 @@ impl Gateway {
         match resource {
             Resource::Manifests => self.list(exchange).await,
             Resource::Manifest(id) => self.show(exchange, id).await,
+            Resource::Links(id) => Ok(self.list_links(id)),
+            Resource::Link(..) | Resource::Unlock(_) => Err(Error::Method(methods(&resource))),
+            Resource::ProtectedResource => Ok(self.protected_resource(exchange)),
             Resource::Viewers(id) => self.viewers(exchange, id).await,
             Resource::Viewer(id, viewer) => self.viewer(exchange, id, viewer).await,
             Resource::Root(root) => self.capabilities(exchange, root).await,
@@ -301,24 +309,16 @@ impl Gateway {
         }
     }
 
-    /// Partners may retrieve over RAD-160 and nothing else, and so may every client of their
-    /// listener.
-    fn permit(&self, exchange: &Exchange<'_>, resource: &Resource) -> Result<(), Error> {
-        match (resource, exchange.door, &exchange.caller) {
-            (Resource::XcWado(_), _, _) | (_, Door::Public, Caller::Member { .. }) => Ok(()),
-            (_, Door::Gateway, _) => Err(Error::NotFound),
-            (_, Door::Public, Caller::Partner(_)) => Err(Error::PartnersOnlyRetrieve),
-        }
-    }
-
     /// The response to a request that is not granted. An attempt without the right is a security
     /// event.
-    fn refuse(&self, peer: &Peer, client: IpAddr, error: &Error) -> Response<Body> {
+    fn refuse(&self, peer: &Peer, route: &Route, error: &Error) -> Response<Body> {
         if let Some(bound) = error.bound() {
             self.metrics.refused.with_label_values(&[bound]).inc();
         }
-        self.tell(peer, client, error);
-        error.response()
+        self.tell(peer, route.client, error);
+        let mut response = error.response();
+        challenge(&mut response, error, &route.public_url);
+        response
     }
 
     fn tell(&self, peer: &Peer, client: IpAddr, error: &Error) {
@@ -332,10 +332,14 @@ impl Gateway {
 fn methods(resource: &Resource) -> &'static str {
     match resource {
         Resource::Manifests => "GET, HEAD, POST",
+        Resource::Links(_) => "GET, HEAD, POST",
+        Resource::Link(..) => "DELETE",
+        Resource::Unlock(_) => "POST",
         Resource::Manifest(_) => "GET, HEAD, DELETE",
         Resource::Root(_) => "GET, HEAD, OPTIONS",
         Resource::Viewers(_)
         | Resource::Viewer(..)
+        | Resource::ProtectedResource
         | Resource::Search(..)
         | Resource::Wado(_)
         | Resource::Retrieve(..)

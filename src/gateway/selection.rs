@@ -8,10 +8,11 @@ use tokio::task::spawn_blocking;
 
 use super::edge::exchange::Exchange;
 use super::{Error, Gateway};
+use crate::access::Caller;
 use crate::community::Registry;
 use crate::dicom::{PatientIds, StudyInstanceUid};
 use crate::ihe::{HomeCommunityId, Location};
-use crate::library::Library;
+use crate::library::{Library, Neighbours, View};
 use crate::manifest::{Disagreement, Holding, Id, Patient, Place, Registered, SeriesSelection};
 use crate::request::Root;
 use crate::resource::Target;
@@ -25,22 +26,44 @@ impl Gateway {
     /// A holding with everything that a DICOMweb root has of a study, and perhaps more.
     pub(crate) async fn holding(
         &self,
+        exchange: &Exchange<'_>,
         root: Root,
         study: &StudyInstanceUid,
     ) -> Result<Arc<Holding>, Error> {
         match root {
-            Root::Manifest(id) => self.held_by(id).await,
+            Root::Manifest(id) => self.held_by(exchange, id).await,
             Root::All => {
-                let ids = self.library.of_study(study);
+                let ids = self.library.of_study(study, &exchange.view);
                 self.united(study, ids).await
             }
         }
     }
 
     /// The selection of one manifest.
-    pub(crate) async fn held_by(&self, id: Id) -> Result<Arc<Holding>, Error> {
-        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+    pub(crate) async fn held_by(
+        &self,
+        exchange: &Exchange<'_>,
+        id: Id,
+    ) -> Result<Arc<Holding>, Error> {
+        let manifest = self.manifest(exchange, id).await?;
         Ok(Arc::clone(&manifest.holding))
+    }
+
+    /// A manifest, as far as the client may see it: a link may be narrowed to some series.
+    pub(crate) async fn manifest(
+        &self,
+        exchange: &Exchange<'_>,
+        id: Id,
+    ) -> Result<Arc<Registered>, Error> {
+        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+        Ok(match &exchange.caller {
+            Caller::Link(grant) if !grant.series.is_empty() => {
+                self.library.narrowed(&manifest, &grant.series)
+            }
+            Caller::Link(_) | Caller::Member { .. } | Caller::Partner(_) | Caller::Subject(_) => {
+                manifest
+            }
+        })
     }
 
     /// The selection of a study by several manifests together.
@@ -50,7 +73,8 @@ impl Gateway {
         ids: Vec<Id>,
     ) -> Result<Arc<Holding>, Error> {
         if let [id] = ids[..] {
-            return self.held_by(id).await;
+            let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+            return Ok(Arc::clone(&manifest.holding));
         }
         if let Some(united) = self.library.united(study, &ids) {
             return Ok(united);
@@ -76,14 +100,19 @@ impl Gateway {
     /// The disagreements of a manifest with earlier ones.
     pub(crate) async fn disagreements(
         &self,
+        exchange: &Exchange<'_>,
         manifest: &Arc<Registered>,
     ) -> Result<Vec<Disagreement>, Error> {
-        if !self.library.shares_a_study(manifest) {
+        let view = exchange.view.clone();
+        if !self.library.shares_a_study(manifest, &view) {
             return Ok(Vec::new());
         }
         let (manifest, registry) = (Arc::clone(manifest), Arc::clone(&self.registry));
-        self.read(move |library| library.disagreements(&manifest, &locate(&registry)))
-            .await
+        self.read(move |library| {
+            let (view, locate) = (&view, &locate(&registry));
+            library.disagreements(&manifest, &Neighbours { view, locate })
+        })
+        .await
     }
 
     pub(crate) async fn load(&self, id: Id) -> Result<Option<Arc<Registered>>, Error> {
@@ -105,7 +134,8 @@ impl Gateway {
         study: &StudyInstanceUid,
     ) -> Result<Arc<PatientCheck>, Error> {
         let ids = match root {
-            Root::Manifest(_) => self.library.of_study(study),
+            // Whom the study was registered for is no matter of what the client may see.
+            Root::Manifest(_) => self.library.of_study(study, &View::everything()),
             Root::All => Vec::new(),
         };
         if ids.len() < 2 {
@@ -129,7 +159,7 @@ impl Gateway {
         &self,
         study: &StudyInstanceUid,
     ) -> Option<Arc<PatientCheck>> {
-        let ids = self.library.of_study(study);
+        let ids = self.library.of_study(study, &View::everything());
         if ids.is_empty() {
             return None;
         }

@@ -3,10 +3,12 @@
 //! All of it are trees: a table would move all its entries when it grows, while requests wait.
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 
 use super::postings::Rank;
 use super::record::Record;
 use super::studies::{Mention, Studies};
+use super::view::View;
 use crate::manifest::{Id, Outline, PackedOutline};
 
 #[derive(Debug, Default)]
@@ -60,6 +62,23 @@ impl Index {
     pub(super) fn newest_before(&self, sequence: u64) -> impl Iterator<Item = (u64, Id)> {
         let newest_first = self.by_sequence.range(..sequence).rev();
         newest_first.map(|(&sequence, &id)| (sequence, id))
+    }
+
+    /// Whether a manifest is registered and visible.
+    pub(super) fn shows(&self, view: &View, id: Id) -> bool {
+        let found = self.records.get(&id);
+        // What does not exist takes as long as what is not visible.
+        let is_visible = match found {
+            Some(record) => view.shows(id, record),
+            None => black_box(self.shows_any(view)),
+        };
+        found.is_some() && is_visible
+    }
+
+    /// Whether some manifest is visible: for the time that it takes.
+    pub(super) fn shows_any(&self, view: &View) -> bool {
+        let any = self.records.first_key_value();
+        any.is_some_and(|(id, record)| view.shows(*id, record))
     }
 
     /// The outline of a study by one of its manifests.

@@ -27,7 +27,7 @@ const DIGEST: usize = 16;
 /// In place of the digest of an entry that counts no more.
 const BLANK: [u8; DIGEST] = [0; DIGEST];
 /// Each version of the format has a seed of its own, so the entries of other versions are damaged.
-const SEED: u64 = 1;
+const SEED: u64 = 3;
 
 /// The state of the file of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,8 +16,10 @@ mod search;
 mod studies;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::fs;
+use std::hint::black_box;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -26,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use moka::sync::Cache;
 use serde::Deserialize;
 
-use crate::dicom::StudyInstanceUid;
+use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
 use crate::manifest::{
     self, Conflict, Disagreement, Holding, Id, Locate, MAX_MANIFEST, OnConflict, Registered,
     Submission, UnknownSeries,
@@ -39,6 +41,7 @@ pub use postings::Rank;
 pub use record::Record;
 use record::{digest, media_type, outlines, packed};
 pub use search::{KnownStudy, StudyPage};
+pub use view::{Clause, View, Whose};
 
 // The memory of an instance in a parsed manifest, including its index, rounded up.
 const BYTES_AN_INSTANCE: usize = 400;
@@ -106,6 +109,8 @@ pub struct Library {
     parsed: Cache<Id, Arc<Registered>>,
     /// Studies that several manifests list.
     united: Cache<(StudyInstanceUid, Vec<Id>), Arc<Holding>>,
+    /// Manifests as links show them that are narrowed to some series.
+    narrowed: Cache<(Id, Vec<SeriesInstanceUid>), Arc<Registered>>,
 }
 
 /// A registered manifest in a list.
@@ -119,6 +124,25 @@ pub struct ManifestEntry {
     pub registered_at: u64,
     /// `application/dicom` or `application/fhir+json`.
     pub media_type: &'static str,
+}
+
+impl ManifestEntry {
+    fn of(id: Id, record: &Record) -> Self {
+        Self {
+            id,
+            sequence: record.sequence,
+            registered_at: record.registered_at,
+            media_type: record.media_type,
+        }
+    }
+}
+
+/// What a manifest is compared with when it is registered.
+pub struct Neighbours<'a> {
+    /// The registered manifests that count: those that the client may see.
+    pub view: &'a View,
+    /// Resolves the locations in a manifest to a place.
+    pub locate: &'a Locate<'a>,
 }
 
 impl Library {
@@ -163,9 +187,14 @@ impl Library {
             .weigher(|_ids, holding: &Arc<Holding>| weight(holding))
             .max_capacity(settings.memory_mebibytes << 18)
             .build();
+        let narrowed = Cache::builder()
+            .weigher(|_key, manifest: &Arc<Registered>| weight(&manifest.holding))
+            .max_capacity(settings.memory_mebibytes << 17)
+            .build();
         Self {
             directory: directory.to_owned(),
             settings,
+            narrowed,
             index: RwLock::new(index),
             writing: Mutex::new(()),
             journal: Mutex::new(journal),
@@ -175,7 +204,7 @@ impl Library {
     }
 
     /// Registers a manifest. `true`: it is new; `false`: the same bytes were registered before
-    /// with the same options. `locate` resolves the locations in a manifest to a place.
+    /// with the same options.
     ///
     /// # Errors
     /// Why the manifest cannot be registered.
@@ -184,7 +213,7 @@ impl Library {
         document: &[u8],
         submission: Submission,
         now: u64,
-        locate: &Locate<'_>,
+        neighbours: &Neighbours<'_>,
     ) -> Result<(Arc<Registered>, bool), Error> {
         let Submission {
             registration,
@@ -206,7 +235,7 @@ impl Library {
             return Ok((known, false));
         }
         let disagreements = match on_conflict {
-            OnConflict::Refuse => self.disagreements(&registered, locate),
+            OnConflict::Refuse => self.disagreements(&registered, neighbours),
             OnConflict::KeepFirst => Vec::new(),
         };
         if !disagreements.is_empty() {
@@ -234,27 +263,32 @@ impl Library {
     /// The disagreements of a manifest with those registered before it. It skips lost and damaged
     /// manifests, which must not block others.
     #[must_use]
-    pub fn disagreements(&self, manifest: &Registered, locate: &Locate<'_>) -> Vec<Disagreement> {
+    pub fn disagreements(
+        &self,
+        manifest: &Registered,
+        neighbours: &Neighbours<'_>,
+    ) -> Vec<Disagreement> {
+        let Neighbours { view, locate } = neighbours;
         let community = manifest.registration.home_community_id.as_ref();
         let studies = manifest.holding.studies.iter();
         let disagreements = studies.filter_map(|study| {
-            let before = self.before(manifest.id, &study.uid);
+            let before = self.before(manifest.id, &study.uid, view);
             let united = self.united_before(&study.uid, before, locate)?;
             united.disagreement(study, community, locate)
         });
         disagreements.collect()
     }
 
-    /// Whether a manifest lists a study that one registered before it lists too.
+    /// Whether a manifest lists a study that a visible one registered before it lists too.
     #[must_use]
-    pub fn shares_a_study(&self, manifest: &Registered) -> bool {
+    pub fn shares_a_study(&self, manifest: &Registered, view: &View) -> bool {
         let mut studies = manifest.holding.studies.iter();
-        studies.any(|study| !self.before(manifest.id, &study.uid).is_empty())
+        studies.any(|study| !self.before(manifest.id, &study.uid, view).is_empty())
     }
 
-    /// The manifests that list a study and were registered before this one.
-    fn before(&self, id: Id, study: &StudyInstanceUid) -> Vec<Id> {
-        let mut all = self.of_study(study);
+    /// The visible manifests that list a study and were registered before this one.
+    fn before(&self, id: Id, study: &StudyInstanceUid, view: &View) -> Vec<Id> {
+        let mut all = self.of_study(study, view);
         if let Some(at) = all.iter().position(|other| *other == id) {
             all.truncate(at);
         }
@@ -334,39 +368,59 @@ impl Library {
         self.read_index(|index| index.records.get(&id).cloned())
     }
 
-    /// At most `at_most` registered manifests, newest first, from those with a sequence below
-    /// `before`.
+    /// The visible manifests among the next `looks`, newest first, from those with a sequence
+    /// below `before`; and the sequence from which to continue, unless that was the end.
     #[must_use]
-    pub fn list(&self, before: Option<u64>, at_most: usize) -> Vec<ManifestEntry> {
+    pub fn list(
+        &self,
+        view: &View,
+        before: Option<u64>,
+        looks: usize,
+    ) -> (Vec<ManifestEntry>, Option<u64>) {
         self.read_index(|index| {
-            let newest_first = index.newest_before(before.unwrap_or(u64::MAX));
-            let listed = newest_first.take(at_most).filter_map(|(sequence, id)| {
-                let record = index.records.get(&id)?;
-                Some(ManifestEntry {
-                    id,
-                    sequence,
-                    registered_at: record.registered_at,
-                    media_type: record.media_type,
-                })
-            });
-            listed.collect()
+            let mut newest_first = index.newest_before(before.unwrap_or(u64::MAX));
+            let (mut listed, mut last) = (Vec::new(), None);
+            for (sequence, id) in newest_first.by_ref().take(looks) {
+                last = Some(sequence);
+                let record = index.records.get(&id);
+                if let Some(record) = record.filter(|record| view.shows(id, record)) {
+                    listed.push(ManifestEntry::of(id, record));
+                }
+            }
+            (listed, newest_first.next().and(last))
         })
     }
 
-    /// The sequence of the last manifest on a page, if another page follows.
+    /// The visible manifests that list a study, in the order of their registration.
     #[must_use]
-    pub fn end_of_page(&self, before: Option<u64>, limit: usize) -> Option<u64> {
+    pub fn of_study(&self, study: &StudyInstanceUid, view: &View) -> Vec<Id> {
         self.read_index(|index| {
-            let mut rest = index.newest_before(before.unwrap_or(u64::MAX));
-            let (last, _) = rest.nth(limit.checked_sub(1)?)?;
-            rest.next().map(|_more| last)
+            let mentions = index.studies.mentions(study);
+            if mentions.is_empty() {
+                // An unknown study takes as long as one that is not visible.
+                black_box(index.shows_any(view));
+            }
+            let mentions = search::visible(index, view, mentions);
+            mentions.map(|mention| mention.manifest).collect()
         })
     }
 
-    /// The manifests that list a study, in the order of their registration.
+    /// A manifest with these of its series only.
     #[must_use]
-    pub fn of_study(&self, study: &StudyInstanceUid) -> Vec<Id> {
-        self.read_index(|index| search::manifests(index.studies.mentions(study)))
+    pub fn narrowed(
+        &self,
+        manifest: &Arc<Registered>,
+        series: &[SeriesInstanceUid],
+    ) -> Arc<Registered> {
+        let key = (manifest.id, series.to_vec());
+        self.narrowed
+            .get_with(key, || Arc::new(manifest.narrowed(series)))
+    }
+
+    /// Whether a manifest is registered and visible.
+    #[must_use]
+    pub fn shows(&self, view: &View, id: Id) -> bool {
+        self.read_index(|index| index.shows(view, id))
     }
 
     /// The cached union of several manifests' selections of a study.

@@ -11,10 +11,10 @@ use super::files;
 use super::postings::MOST_SEQUENCE;
 use crate::dicom::SeriesInstanceUid;
 use crate::ihe::HomeCommunityId;
-use crate::manifest::{Format, Holding, Outline, PackedOutline, Registration};
+use crate::manifest::{Format, Holding, Outline, Owner, PackedOutline, Registration};
 
 /// The version of the outlines in records; outlines of an older version are rebuilt.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Records that are read have at most so many bytes: 10,000 studies with long texts have fewer.
 const LONGEST: u64 = 128 << 20;
 
@@ -43,6 +43,9 @@ pub(super) struct StoredRecord {
     media_type: String,
     home_community_id: Option<String>,
     series: Vec<String>,
+    /// The digest of issuer and subject, in hexadecimal.
+    #[serde(default)]
+    owner: Option<String>,
     /// The first records did not have it.
     #[serde(default)]
     studies: Option<Vec<Outline>>,
@@ -124,6 +127,7 @@ impl From<&Record> for StoredRecord {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            owner: registration.owner.map(|owner| HEXLOWER.encode(&owner.0)),
             studies: Some(record.studies.iter().map(PackedOutline::unpack).collect()),
             version: VERSION,
             sequence: record.sequence,
@@ -160,6 +164,7 @@ impl TryFrom<StoredRecord> for Record {
                 series: series
                     .collect::<Result<_, _>>()
                     .map_err(|_not_a_uid| Damaged)?,
+                owner: owner(stored.owner.as_deref())?,
             },
             studies: packed(&stored.studies.unwrap_or_default()),
             digest: parse_digest(&stored.digest).ok_or(Damaged)?,
@@ -203,8 +208,21 @@ pub(super) fn digest(document: &[u8], registration: &Registration) -> [u8; 32] {
         hash.update(format!("{series}\n"));
     }
     hash.update("\n");
+    // The same document of two owners is two manifests: neither learns of the other's.
+    if let Some(Owner(owner)) = registration.owner {
+        hash.update(owner);
+    }
     hash.update(document);
     hash.finalize().into()
+}
+
+/// An owner that cannot be read must not become none.
+fn owner(text: Option<&str>) -> Result<Option<Owner>, Damaged> {
+    let read = |text: &str| {
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+        bytes.try_into().ok().map(Owner)
+    };
+    text.map(|text| read(text).ok_or(Damaged)).transpose()
 }
 
 fn parse_digest(text: &str) -> Option<[u8; 32]> {

@@ -4,6 +4,7 @@ use super::Library;
 use super::index::Index;
 use super::postings::Rank;
 use super::studies::Mention;
+use super::view::View;
 use crate::manifest::{Id, PackedOutline};
 use crate::search::Query;
 
@@ -12,7 +13,7 @@ use crate::search::Query;
 pub struct KnownStudy {
     /// The outline of the study in the first of the manifests.
     pub outline: PackedOutline,
-    /// The manifests that list it, in the order of their registration.
+    /// The visible manifests that list it, in the order of their registration.
     pub manifests: Vec<Id>,
 }
 
@@ -28,16 +29,24 @@ pub struct StudyPage {
 }
 
 impl Library {
-    /// Registered studies that may match a query, below the rank `before`. It looks at about
+    /// Visible studies that may match a query, below the rank `before`. It looks at about
     /// `looks` entries of the index, and may find no study in them.
     #[must_use]
-    pub fn studies(&self, query: &Query, before: Option<Rank>, looks: usize) -> StudyPage {
+    pub fn studies(
+        &self,
+        query: &Query,
+        view: &View,
+        before: Option<Rank>,
+        looks: usize,
+    ) -> StudyPage {
         self.read_index(|index| {
             let before = before.unwrap_or(Rank::NEWEST);
             let found = index.studies.candidates(query, before, looks);
             let studies = found.ranks.iter();
             StudyPage {
-                studies: studies.filter_map(|&rank| known(index, rank)).collect(),
+                studies: studies
+                    .filter_map(|&rank| known(index, view, rank))
+                    .collect(),
                 next: found.next,
                 looked_at: found.looked_at,
             }
@@ -51,16 +60,23 @@ impl Library {
     }
 }
 
-/// The manifests that mention a study.
-pub(super) fn manifests(mentions: &[Mention]) -> Vec<Id> {
-    mentions.iter().map(|mention| mention.manifest).collect()
+/// The visible manifests among those that mention a study.
+pub(super) fn visible<'a>(
+    index: &Index,
+    view: &View,
+    mentions: &'a [Mention],
+) -> impl Iterator<Item = &'a Mention> {
+    let is_everything = view.is_everything();
+    mentions
+        .iter()
+        .filter(move |mention| is_everything || index.shows(view, mention.manifest))
 }
 
-fn known(index: &Index, rank: Rank) -> Option<KnownStudy> {
-    let mentions = index.studies.at(rank);
-    let outline = index.outline(*mentions.first()?)?;
+fn known(index: &Index, view: &View, rank: Rank) -> Option<KnownStudy> {
+    let mut mentions = visible(index, view, index.studies.at(rank)).peekable();
+    let outline = index.outline(**mentions.peek()?)?;
     Some(KnownStudy {
         outline: outline.clone(),
-        manifests: manifests(mentions),
+        manifests: mentions.map(|mention| mention.manifest).collect(),
     })
 }

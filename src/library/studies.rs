@@ -67,7 +67,8 @@ impl Studies {
                 *self.blocks.entry(block(mention.rank)).or_default() += 1;
                 (mention.rank, self.tokens(outline))
             }
-            [first, ..] => (first.rank, self.modalities(outline).collect()),
+            // A client may see this manifest and not the first.
+            [first, ..] => (first.rank, self.tokens(outline)),
             [] => (mention.rank, Vec::new()),
         }
     }
@@ -212,14 +213,11 @@ impl Studies {
         let postings = &self.postings;
         let mut tokens = vec![postings.token(Field::Uid, outline.uid.as_str())];
         tokens.extend(self.modalities(outline));
-        let id = outline.patient.ids.first().map(|id| &*id.value);
-        let texts = [
-            (Field::PatientId, id),
-            (Field::Accession, outline.accession.as_deref()),
-        ];
-        for (field, text) in texts {
-            tokens.extend(text.map(|text| postings.token(field, text.trim())));
-        }
+        let ids = outline.patient.ids.iter();
+        tokens.extend(ids.map(|id| postings.token(Field::PatientId, id.value.trim())));
+        let accessions = outline.accessions.iter();
+        tokens
+            .extend(accessions.map(|number| postings.token(Field::Accession, number.value.trim())));
         let name = outline.patient.name.as_deref().unwrap_or_default();
         for group in name
             .split('=')

@@ -3,17 +3,12 @@
 use super::retrieve_url;
 use super::warning::{Defect, Warnings};
 use crate::community::Address;
-use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
 use crate::ihe::RetrieveLocationUid;
+use crate::resource::Target;
 
-/// The DICOMweb base URI of a Retrieve URL. A URL that cannot select a source adds a warning.
-pub(super) fn base_uri(
-    url: &str,
-    study: &StudyInstanceUid,
-    series: &SeriesInstanceUid,
-    warnings: &mut Warnings,
-) -> Option<Box<str>> {
-    let Ok(base) = retrieve_url::base_uri(url, study, series) else {
+/// The DICOMweb base URI of a Retrieve URL that `target` has. A URL that cannot select a source adds a warning.
+pub(super) fn base_uri(url: &str, target: &Target, warnings: &mut Warnings) -> Option<Box<str>> {
+    let Ok(base) = retrieve_url::base_uri(url, target) else {
         warnings.left_out(Defect::ForeignAddress);
         return None;
     };

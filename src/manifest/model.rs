@@ -72,7 +72,7 @@ pub struct PatientId {
 }
 
 /// An accession number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accession {
     /// The number.
     pub value: Box<str>,
@@ -81,7 +81,7 @@ pub struct Accession {
 }
 
 /// A coded concept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {
     /// The code value.
     pub value: Box<str>,
@@ -108,6 +108,10 @@ pub struct Study {
     pub description: Option<Box<str>>,
     /// Accession numbers; several if the study fulfils a group of orders.
     pub accessions: Vec<Accession>,
+    /// The name of the referring physician, in DICOM form.
+    pub referring_physician: Option<Box<str>>,
+    /// Study ID.
+    pub study_id: Option<Box<str>>,
     /// Modalities that the manifest declares for the study, and those of its series.
     pub modalities: Vec<Box<str>>,
     /// Anatomical regions.
@@ -143,8 +147,6 @@ pub struct Series {
     pub laterality: Option<Code>,
     /// The number of instances that the manifest declares; it lists `instances.len()`.
     pub declared_instances: Option<u32>,
-    /// Whether another series lists some of its instances and keeps them.
-    pub is_listed_elsewhere: bool,
     /// The locations, best first. Empty: the gateway cannot locate the series.
     pub locations: Vec<Location>,
     /// The listed instances.
@@ -156,7 +158,7 @@ impl Series {
     /// ImagingStudy.series.instance is 0..*), or at least one. Every response lacks them.
     #[must_use]
     pub fn unlisted(&self) -> usize {
-        if !self.instances.is_empty() || self.is_listed_elsewhere {
+        if !self.instances.is_empty() {
             return 0;
         }
         let declared = self.declared_instances.unwrap_or(1);
@@ -199,4 +201,15 @@ pub struct KeyObject {
     pub title: Option<Code>,
     /// Key Object Description.
     pub description: Option<Box<str>>,
+    /// The flagged instances, as far as the manifest names them (Xt-EHR).
+    pub flagged: Vec<FlaggedInstance>,
+}
+
+/// An instance that a key object selection flags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlaggedInstance {
+    /// SOP Class UID.
+    pub sop_class: SopClassUid,
+    /// SOP Instance UID.
+    pub uid: SopInstanceUid,
 }

@@ -3,22 +3,8 @@
 
 use std::collections::HashSet;
 
-use super::model::{Patient, PatientId};
-use crate::dicom::{self, PatientIds};
-
-/// The limit for compared identifiers of one patient; a manifest may list thousands.
-const MOST_COMPARED: usize = 64;
-
-/// The result of comparing the identifiers of two patients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// One issuer assigned the same identifier to both.
-    Same,
-    /// One issuer assigned different identifiers to them and no common one.
-    Different,
-    /// No issuer assigned identifiers to both, or the issuers are unknown.
-    Open,
-}
+use super::model::Patient;
+use crate::dicom::{self, Pair, PatientIds};
 
 impl Patient {
     /// The identifiers, as instances are compared with them.
@@ -36,11 +22,15 @@ impl Patient {
     /// contradict each other; spellings of a name may differ.
     #[must_use]
     pub fn disagrees_with(&self, other: &Self) -> bool {
-        match by_identifiers(&self.ids, &other.ids) {
-            Verdict::Same => false,
-            Verdict::Different => true,
-            Verdict::Open => self.contradicts(other),
+        let (mine, theirs) = (self.identifiers(), other.identifiers());
+        let has = |told: &[Pair]| mine.pairs(&theirs).any(|pair| told.contains(&pair));
+        if has(&[Pair::Same]) {
+            return false;
         }
+        // Two identifiers without issuers count as those of one: the study's own archive. An equal
+        // value without an issuer is probably, not certainly, that of the same patient.
+        let is_other = !has(&[Pair::Alike]) && has(&[Pair::TwoValues, Pair::Nameless]);
+        is_other || self.contradicts(other)
     }
 
     fn contradicts(&self, other: &Self) -> bool {
@@ -57,30 +47,6 @@ impl Patient {
                 is_birth_date_shared,
             )
     }
-}
-
-fn by_identifiers(one: &[PatientId], other: &[PatientId]) -> Verdict {
-    let compared = |ids: &[PatientId]| -> Vec<(String, String)> {
-        let given = ids.iter().take(MOST_COMPARED).map(|id| {
-            let issuer = id.issuer.as_deref().unwrap_or_default();
-            (id.value.trim().to_owned(), issuer.trim().to_lowercase())
-        });
-        given.filter(|(value, _)| !value.is_empty()).collect()
-    };
-    let (one, other) = (compared(one), compared(other));
-    let pairs = || one.iter().flat_map(|a| other.iter().map(move |b| (a, b)));
-    if pairs().any(|(a, b)| a == b && !a.1.is_empty()) {
-        return Verdict::Same;
-    }
-    // Equal values, at least one without an issuer: probably, not certainly, the same patient.
-    if pairs().any(|(a, b)| a.0 == b.0 && (a.1.is_empty() || b.1.is_empty())) {
-        return Verdict::Open;
-    }
-    // Two identifiers without issuers count as those of one issuer: the study's own archive.
-    if pairs().any(|(a, b)| a.1 == b.1) {
-        return Verdict::Different;
-    }
-    Verdict::Open
 }
 
 /// Whether two names belong to different people. Order, case and separators do not count, nor do
@@ -110,6 +76,7 @@ fn parts(name: &str) -> HashSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::PatientId;
 
     /// `ids` as `value@issuer`, blank-separated; then name, birth date and sex.
     fn patient(ids: &str, [name, birth_date, sex]: [&str; 3]) -> Patient {

@@ -11,6 +11,10 @@ use super::warning::{Subject, Warning};
 use crate::dicom::SeriesInstanceUid;
 use crate::ihe::HomeCommunityId;
 
+/// Who registered a manifest: a digest of the issuer and the subject of a token, not their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner(pub [u8; 16]);
+
 /// The options of a registration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Registration {
@@ -18,6 +22,8 @@ pub struct Registration {
     pub home_community_id: Option<HomeCommunityId>,
     /// The series to which the manifest is narrowed, sorted; empty: all.
     pub series: Vec<SeriesInstanceUid>,
+    /// Who registers it; `None`: a client that was not identified.
+    pub owner: Option<Owner>,
 }
 
 /// A request to register a manifest.
@@ -69,6 +75,28 @@ impl Registered {
             warnings: manifest.warnings,
             holding: Arc::new(holding),
         })
+    }
+}
+
+impl Registered {
+    /// The same manifest with these of its series only.
+    #[must_use]
+    pub fn narrowed(&self, to: &[SeriesInstanceUid]) -> Self {
+        let named: HashSet<_> = to.iter().collect();
+        let mut studies = self.holding.studies.clone();
+        for study in &mut studies {
+            study.series.retain(|series| named.contains(&series.uid));
+        }
+        studies.retain(|study| !study.series.is_empty());
+        let community = self.registration.home_community_id.as_ref();
+        Self {
+            id: self.id,
+            registration: self.registration.clone(),
+            format: self.format,
+            // They may be about other series.
+            warnings: Vec::new(),
+            holding: Arc::new(Holding::new(studies, community)),
+        }
     }
 }
 

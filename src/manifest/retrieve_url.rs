@@ -1,30 +1,29 @@
-//! Retrieve URLs of manifests: some are the base of a DICOMweb service, others the full address of
-//! a study or series below it.
+//! Retrieve URLs of manifests and requests: some are the base of a DICOMweb service, others the full
+//! address of a study, series or instance below it.
 
-use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
+use crate::dicom::Uid;
+use crate::resource::Target;
 
-/// A Retrieve URL addresses another study or series than the one that carries it.
+/// A Retrieve URL addresses something else than the study, series or instance that carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the retrieve URL addresses another study or series")]
 pub(crate) struct ForeignUrl;
 
-/// The DICOMweb base URI in `url`: the part before `/studies`. `None` if that is empty.
+/// The DICOMweb base URI in a `url` that leads to `target`, to something above it, or to a part of
+/// it, all of which are below one base: the part before `/studies`. `None` if that is empty.
 ///
 /// White space and padding are trimmed; a value without a scheme stays unchanged.
 ///
 /// # Errors
-/// [`ForeignUrl`] if the part after `/studies` is not `study`, alone or with `series` (without a
-/// `series`, `study` alone).
-pub(crate) fn base_uri<'a>(
-    url: &str,
-    study: &StudyInstanceUid,
-    series: impl Into<Option<&'a SeriesInstanceUid>>,
-) -> Result<Option<Box<str>>, ForeignUrl> {
+/// [`ForeignUrl`] if the part after `/studies` names something else.
+pub(crate) fn base_uri(url: &str, target: &Target) -> Result<Option<Box<str>>, ForeignUrl> {
     let url = url.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     let Some((base, rest)) = split_at_studies(url) else {
         return Ok(non_empty(url));
     };
-    if names(rest, study, series.into()) {
+    let rest = rest.strip_prefix('/').unwrap_or(rest);
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.is_empty() || Named::parse(rest).is_some_and(|named| named.agrees_with(target)) {
         Ok(non_empty(base))
     } else {
         Err(ForeignUrl)
@@ -62,22 +61,50 @@ fn is_scheme(text: &str) -> bool {
         .all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte))
 }
 
-fn names(rest: &str, study: &StudyInstanceUid, series: Option<&SeriesInstanceUid>) -> bool {
-    let rest = rest.strip_prefix('/').unwrap_or(rest);
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let mut segments = rest.split('/');
-    match (segments.next(), segments.next(), segments.next()) {
-        (Some(""), None, None) => true,
-        (Some(uid), None | Some("series"), None) => uid == study.as_str(),
-        (Some(uid), Some("series"), Some(of_series)) => {
-            uid == study.as_str()
-                && series.is_some_and(|series| of_series == series.as_str())
-                && matches!(
-                    (segments.next(), segments.next()),
-                    (None | Some("instances"), None)
-                )
-        }
-        _ => false,
+/// What the part of a URL after `/studies/` names.
+struct Named<'a> {
+    study: &'a str,
+    series: Option<&'a str>,
+    instance: Option<&'a str>,
+}
+
+impl<'a> Named<'a> {
+    fn parse(path: &'a str) -> Option<Self> {
+        let segments: Vec<_> = path.split('/').collect();
+        let (study, series, instance) = match *segments.as_slice() {
+            [study] | [study, "series"] => (study, None, None),
+            [study, "series", series] | [study, "series", series, "instances"] => {
+                (study, Some(series), None)
+            }
+            [study, "series", series, "instances", instance] => {
+                (study, Some(series), Some(instance))
+            }
+            _ => return None,
+        };
+        let is_uid = |text: &str| Uid::parse(text).is_ok();
+        let are_uids = series.is_none_or(is_uid) && instance.is_none_or(is_uid);
+        are_uids.then_some(Self {
+            study,
+            series,
+            instance,
+        })
+    }
+
+    /// Whether both name the same, as far as both name something.
+    fn agrees_with(&self, target: &Target) -> bool {
+        let (series, instance) = match target {
+            Target::Study(_) => (None, None),
+            Target::Series(_, series) => (Some(series.as_str()), None),
+            Target::Instance(_, series, instance) => {
+                (Some(series.as_str()), Some(instance.as_str()))
+            }
+        };
+        let agree = |one: Option<&str>, other: Option<&str>| {
+            one.is_none() || other.is_none() || one == other
+        };
+        self.study == target.study().as_str()
+            && agree(self.series, series)
+            && agree(self.instance, instance)
     }
 }
 
@@ -88,11 +115,12 @@ fn non_empty(text: &str) -> Option<Box<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
 
     fn base(url: &str) -> Result<Option<Box<str>>, ForeignUrl> {
         let study = StudyInstanceUid::parse("1.2.3").expect("a UID");
         let series = SeriesInstanceUid::parse("1.2.4").expect("a UID");
-        base_uri(url, &study, &series)
+        base_uri(url, &Target::Series(study, series))
     }
 
     #[test]
@@ -136,6 +164,7 @@ mod tests {
             "https://h.example/rs/studies/1.2.3/series/1.2.4",
             "https://h.example/rs/studies/1.2.3/series/1.2.4/",
             "https://h.example/rs/studies/1.2.3/series/1.2.4/instances",
+            "https://h.example/rs/studies/1.2.3/series/1.2.4/instances/1.2.5",
         ] {
             assert_eq!(base(url), Ok(Some("https://h.example/rs".into())), "{url}");
         }
@@ -147,13 +176,26 @@ mod tests {
     }
 
     #[test]
-    fn a_study_is_not_asked_for_at_the_address_of_a_series() {
+    fn the_address_of_a_part_holds_for_the_whole() {
         let study = StudyInstanceUid::parse("1.2.3").expect("a UID");
-        let of_study = "https://h.example/rs/studies/1.2.3";
-        let base = base_uri(of_study, &study, None);
-        assert_eq!(base, Ok(Some("https://h.example/rs".into())));
-        let of_series = "https://h.example/rs/studies/1.2.3/series/1.2.4";
-        assert_eq!(base_uri(of_series, &study, None), Err(ForeignUrl));
+        let target = Target::Study(study);
+        for url in [
+            "https://h.example/rs",
+            "https://h.example/rs/studies/1.2.3",
+            "https://h.example/rs/studies/1.2.3/series/1.2.9",
+            "https://h.example/rs/studies/1.2.3/series/1.2.9/instances/1.2.5",
+        ] {
+            let base = base_uri(url, &target);
+            assert_eq!(base, Ok(Some("https://h.example/rs".into())), "{url}");
+        }
+        for url in [
+            "https://h.example/rs/studies/1.2.9",
+            "https://h.example/rs/studies/1.2.9/series/1.2.3",
+            "https://h.example/rs/studies/1.2.3/series/..",
+            "https://h.example/rs/studies/1.2.3/metadata",
+        ] {
+            assert_eq!(base_uri(url, &target), Err(ForeignUrl), "{url}");
+        }
     }
 
     #[test]
@@ -162,7 +204,7 @@ mod tests {
             "https://h.example/rs/studies/1.2.9",
             "https://h.example/rs/studies/1.2.3/series/1.2.9",
             "https://h.example/rs/studies/1.2.3/1.2.4",
-            "https://h.example/rs/studies/1.2.3/series/1.2.4/instances/1.2.5",
+            "https://h.example/rs/studies/1.2.3/series/1.2.4/instances/1.2.5/frames/1",
             "https://h.example/rs/studies/1.2.9/studies/1.2.3",
             "https://h.example/studies/rs",
             "https://h.example/rs/studies//1.2.3",

@@ -60,6 +60,9 @@ pub enum Defect {
     /// The image library is not directly below the root.
     #[error("the image library is not directly below the root of the document")]
     LibraryPlace,
+    /// Image library groups are not in an image library.
+    #[error("image library groups stand outside an image library")]
+    GroupPlace,
     /// The descriptions of instances precede them.
     #[error("the descriptions of instances stand beside them, not below them")]
     DescriptorPlace,
@@ -124,9 +127,16 @@ pub enum Defect {
     /// A Retrieve URL addresses another study or series than the one that carries it.
     #[error("the Retrieve URL addresses another study or series")]
     ForeignAddress,
-    /// The number of entries for an instance that the manifest already lists.
-    #[error("{0} entries list an instance that the manifest already lists")]
+    /// The number of entries for an instance that their series already lists.
+    #[error("{0} entries list an instance that their series already lists; the first entry counts")]
     Duplicates(u32),
+    /// The number of entries for an instance that another series lists too (PS3.3 C.12.1 has one
+    /// series for an instance; copies under a new series happen). Each series has its own.
+    #[error("{0} instances are listed in more than one series; each series has its own")]
+    InSeveralSeries(u32),
+    /// The number of UIDs with leading zeros (PS3.5 9.1), by which the source knows the objects.
+    #[error("{0} UIDs have leading zeros, which DICOM forbids: they are kept as they are")]
+    LeadingZeros(usize),
     /// Entries for one study name different patients: the study has no patient.
     #[error("the entries for the study name different patients, so it has none")]
     PatientsDiffer,
@@ -195,6 +205,7 @@ impl Defect {
             Self::OldCodes
             | Self::NoLibrary
             | Self::LibraryPlace
+            | Self::GroupPlace
             | Self::DescriptorPlace
             | Self::Relationship
             | Self::ConceptCode
@@ -205,6 +216,8 @@ impl Defect {
             | Self::Unlisted(_)
             | Self::NoLocation
             | Self::Duplicates(_)
+            | Self::InSeveralSeries(_)
+            | Self::LeadingZeros(_)
             | Self::Further
             | Self::UnknownCommunity(_)
             | Self::OtherLocation(_)

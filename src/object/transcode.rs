@@ -14,7 +14,7 @@ use super::skim::{Large, Skim, is_pixel_data, start};
 use super::{Error, LEAST_KEPT};
 use crate::body::{self, Body, Emitter};
 use crate::budget::Share;
-use crate::dicom::dataset::DataSet;
+use crate::dicom::dataset::{DataSet, Head};
 use crate::dicom::json::{implicit_vr, width};
 use crate::dicom::{Encoding, TransferSyntax, explicit};
 use crate::pixels::Geometry;
@@ -267,7 +267,9 @@ impl Rewriter {
 
     fn small(&mut self, skim: &Skim) -> Result<(), Error> {
         let set = DataSet::new(skim.kept(), self.encoding);
-        set.check()?;
+        if let Err(error) = set.check() {
+            return self.unreadable(skim.kept()).ok_or(error.into());
+        }
         if let Some(bits) = u16_of(&set, BITS_ALLOCATED) {
             self.bits_allocated = u32::from(bits);
         }
@@ -278,6 +280,20 @@ impl Rewriter {
             }
         }
         Ok(explicit::write(&set, &mut self.is_signed, &mut self.ready)?)
+    }
+
+    /// Writes an element with a length whose items cannot be read, with the bytes that it has: UN
+    /// holds those of an implicit one (PS3.5 6.2.2).
+    fn unreadable(&mut self, element: &[u8]) -> Option<()> {
+        if self.encoding == Encoding::ExplicitBig {
+            return None;
+        }
+        let head = Head::read(element, self.encoding).ok()?;
+        let value = element.get(head.size..)?;
+        let vr = head.vr.unwrap_or(VR::UN);
+        explicit::head(head.tag, vr, head.length?, &mut self.ready);
+        self.ready.extend_from_slice(value);
+        Some(())
     }
 
     /// Writes Number of Frames in its place, in front of the first element behind it. It may be no

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::forwarded::Unsuitable;
 use crate::dicom::{SopInstanceUid, is_address, tag};
 use crate::resource::Target;
+use crate::rewrite::is_of_host;
 
 const SOP_INSTANCE_UID: &str = "00080018";
 const RETRIEVE_URL: &str = "00081190";
@@ -75,6 +76,8 @@ fn text<'a>(instance: &'a Map<String, Value>, tag: &str) -> Option<&'a str> {
 
 /// Links to bulk data become links to the same values in the instance; other addresses are removed.
 fn relink(attributes: &mut Map<String, Value>, link: &str) {
+    // Whatever else stands there is nothing that PS3.18 F.2 knows, and may be an address.
+    attributes.retain(|name, attribute| tag(name).is_some() && attribute.is_object());
     for (tag, attribute) in attributes.iter_mut() {
         let Some(attribute) = attribute.as_object_mut() else {
             continue;
@@ -84,8 +87,12 @@ fn relink(attributes: &mut Map<String, Value>, link: &str) {
         if is_fragmented || attribute.contains_key("BulkDataURI") {
             attribute.insert("BulkDataURI".into(), format!("{link}{tag}").into());
         }
+        attribute.retain(|name, _| MEMBERS.contains(&name.as_str()));
         if is_foreign_address(tag, attribute) {
             attribute.remove("Value");
+        }
+        if attribute.get("vr").and_then(Value::as_str) == Some("PN") {
+            continue;
         }
         let Some(items) = attribute.get_mut("Value").and_then(Value::as_array_mut) else {
             continue;
@@ -99,14 +106,21 @@ fn relink(attributes: &mut Map<String, Value>, link: &str) {
     }
 }
 
-/// Whether an attribute is an address that only its source knows.
+/// The members of an attribute that are adopted.
+const MEMBERS: [&str; 4] = ["vr", "Value", "InlineBinary", "BulkDataURI"];
+
+/// Whether an attribute is an address that only its source knows. Where the dictionary does not
+/// tell, the representation does, and without one, what stands there.
 fn is_foreign_address(name: &str, attribute: &Map<String, Value>) -> bool {
-    let is_private = name
-        .get(..4)
-        .and_then(|group| u16::from_str_radix(group, 16).ok());
-    let is_private = is_private.is_some_and(|group| group % 2 == 1);
-    let says_so = attribute.get("vr").and_then(Value::as_str) == Some("UR");
-    tag(name).is_some_and(is_address) || (is_private && says_so)
+    let known = tag(name).and_then(is_address);
+    known.unwrap_or_else(|| match attribute.get("vr").and_then(Value::as_str) {
+        Some(vr) => vr == "UR",
+        None => {
+            let values = attribute.get("Value").and_then(Value::as_array);
+            let mut texts = values.into_iter().flatten().filter_map(Value::as_str);
+            texts.any(is_of_host)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -142,6 +156,7 @@ mod tests {
             "00287FE0", // Pixel Data Provider URL
             "0074100A", // Contact URI
             "00091001", // private
+            "00081FFE", // of a later edition
         ] {
             let attribute = json!({ "vr": "UR", "Value": [address] });
             assert_hidden(tag, &attribute, address);
@@ -150,6 +165,10 @@ mod tests {
             json!({ "vr": "OB", "BulkDataURI": address }),
             json!({ "vr": "OB", "DataFragment": [{}, { "BulkDataURI": address }] }),
             json!({ "vr": "OB", "DataFragment": [null, { "BulkDataURI": address, "BulkDataLength": 3 }] }),
+            // Forms that the standard does not know.
+            json!({ "vr": "OB", "BulkDataURI": { "x": address } }),
+            json!({ "vr": "OB", "BulkDataURI": "b", "See": address }),
+            json!({ "vr": "OB", "BulkDataURI": "b", "Value": [{ "BulkDataURI": address }] }),
         ] {
             assert_hidden("7FE00010", &attribute, address);
         }

@@ -4,7 +4,7 @@ use super::Presented;
 use super::parts::{self, Part, Parts};
 use crate::body;
 use crate::dicom::media_type::{APPLICATION_DICOM, application_dicom};
-use crate::instance::{Instance, Instances};
+use crate::instance::{Instance, Instances, Item};
 use crate::multipart::Boundary;
 use crate::resource::Target;
 
@@ -35,11 +35,14 @@ struct InstanceParts<L> {
 
 impl<L: Fn(&Target) -> String + Send + 'static> Parts for InstanceParts<L> {
     async fn next(&mut self) -> Result<Option<Part>, body::Error> {
-        let instance = self.instances.next().await?;
-        Ok(instance.map(|instance| Part {
-            content_type: application_dicom(&instance.identity.transfer_syntax),
-            location: (self.located)(&instance.identity.target()),
-            body: instance.body,
+        let item = self.instances.next_item().await?;
+        Ok(item.map(|item| match item {
+            Item::Instance(instance) => Part {
+                content_type: application_dicom(&instance.identity.transfer_syntax),
+                location: (self.located)(&instance.identity.target()),
+                body: instance.body,
+            },
+            Item::StandIn(absent) => Part::stand_in((self.located)(&absent.target), &absent.reason),
         }))
     }
 }

@@ -13,8 +13,9 @@ use serde_json::value::RawValue;
 use super::{Presented, xml};
 use crate::body::{self, Body, Emitter};
 use crate::budget::Share;
+use crate::dicom::json::{self, Beside};
+use crate::dicom::most_written;
 use crate::dicom::part10::Identity;
-use crate::dicom::{json, most_written};
 use crate::instance::{Instance, Instances};
 use crate::multipart::{Boundary, Joiner};
 use crate::object::{self, Skimmed};
@@ -32,6 +33,8 @@ const ROOT: char = '\0';
 
 /// A description up to this length is written at once.
 const SHORT: usize = 64 << 10;
+/// The most bytes of the attribute that tells the transfer syntax.
+const MOST_OF_SYNTAX: u64 = 128;
 /// The most bytes of a link behind its prefix.
 const MOST_OF_LINK: usize = 80;
 
@@ -94,10 +97,14 @@ pub async fn describe(mut skimmed: Skimmed, target: &Target) -> Result<Described
     let link = format!("{ROOT}/{}/bulkdata/", target.path());
     let linked = skimmed.linked();
     let of_links = (linked.len() * (link.len() + MOST_OF_LINK)) as u64;
-    let most = most_written(&skimmed.data_set(), link.len())? + of_links;
+    let most = most_written(&skimmed.data_set(), link.len())? + of_links + MOST_OF_SYNTAX;
     skimmed.make_room(most).await?;
     let mut out = String::with_capacity(usize::try_from(most).unwrap_or(0));
-    json::write(&skimmed.data_set(), &linked, &link, &mut out)?;
+    let beside = Beside {
+        linked: &linked,
+        available: Some(skimmed.transfer_syntax.available()),
+    };
+    json::write(&skimmed.data_set(), beside, &link, &mut out)?;
     out.shrink_to_fit();
     let json = Bytes::from(out);
     let mut share = skimmed.into_share();

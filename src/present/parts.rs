@@ -20,6 +20,23 @@ pub struct Part {
     pub body: Body,
 }
 
+impl Part {
+    /// The part in the place of one that cannot be given: a client that counts parts, or reads their
+    /// media types, sees what it lacks.
+    #[must_use]
+    pub fn stand_in(location: String, reason: &str) -> Self {
+        let problem = serde_json::json!({ "type": "about:blank", "detail": reason });
+        Self {
+            content_type: PROBLEM.to_owned(),
+            location,
+            body: Body::full(problem.to_string()),
+        }
+    }
+}
+
+/// RFC 9457.
+const PROBLEM: &str = "application/problem+json";
+
 /// Parts of which each is opened when its turn comes.
 pub trait Parts: Send + 'static {
     /// Opens the next part; `None` after the last one.

@@ -20,6 +20,8 @@ pub struct Stored<'a> {
     pub media_type: &'a str,
     /// Whether they are compressed.
     pub is_compressed: bool,
+    /// Whether there is a decoder for them, if they are compressed.
+    pub is_decodable: bool,
 }
 
 /// How bulk data are given.
@@ -59,9 +61,18 @@ impl BulkAcceptable {
         is_one: bool,
         otherwise: Default,
     ) -> Result<Representation, NotAcceptable> {
-        let mut ranges = self.0.iter();
-        let chosen = ranges.find_map(|range| offer(range, stored, is_one, otherwise));
-        chosen.ok_or(NotAcceptable)
+        let offered = |stored| {
+            let mut ranges = self.0.iter();
+            ranges.find_map(|range| offer(range, stored, is_one, otherwise))
+        };
+        // Where there is no decoder, its lack is the answer if nothing else is acceptable.
+        let decoded = || {
+            offered(Stored {
+                is_decodable: true,
+                ..stored
+            })
+        };
+        offered(stored).or_else(decoded).ok_or(NotAcceptable)
     }
 }
 
@@ -103,7 +114,9 @@ fn offer(
             Some("*") => given(named, true),
             _ if is_named => given(named, true),
             _ if !is_compressed && decoded => given(OCTET_STREAM, true),
-            _ if decoded => given(OCTET_STREAM, false),
+            _ if decoded && stored.is_decodable => given(OCTET_STREAM, false),
+            // A client that accepts everything has not excluded what cannot be decoded.
+            None if wanted == "*/*" => given(own, true),
             _ => None,
         };
     }
@@ -170,6 +183,7 @@ mod tests {
             syntax: &stored,
             media_type: media_type_of(&stored),
             is_compressed: stored.as_str() != EXPLICIT,
+            is_decodable: !stored.is_video(),
         };
         let chosen = acceptable.choose(stored, true, Default::Multipart);
         let chosen = chosen.ok()?;
@@ -222,6 +236,30 @@ mod tests {
                 Some(expected),
                 "{accept} of {stored}"
             );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_given_as_it_is_stored_to_who_takes_everything() {
+        const MPEG: &str = "1.2.840.10008.1.2.4.102";
+        let video = "video/mp4".to_owned();
+        for (accept, expected) in [
+            ("", (true, video.clone(), true)),
+            ("*/*", (true, video.clone(), true)),
+            ("multipart/related", (true, video.clone(), true)),
+            ("image/png, */*;q=0.1", (true, video.clone(), true)),
+            ("application/octet-stream, */*;q=0.1", (true, video, true)),
+            // It asks for what cannot be made.
+            (
+                "application/octet-stream",
+                (false, OCTET_STREAM.to_owned(), false),
+            ),
+            (
+                "*/*; transfer-syntax=1.2.840.10008.1.2.1",
+                (true, OCTET_STREAM.to_owned(), false),
+            ),
+        ] {
+            assert_eq!(choose(accept, MPEG), Some(expected), "{accept}");
         }
     }
 

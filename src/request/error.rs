@@ -18,6 +18,9 @@ pub enum Error {
     /// A query parameter is not known here.
     #[error("there is a query parameter that is not known here")]
     UnknownParameter,
+    /// The body of a request is not what it has to be: this.
+    #[error("the body of the request has to be: {0}")]
+    Body(&'static str),
     /// It is below the path of RAD-160 and not in its grammar.
     #[error(transparent)]
     XcWado(#[from] xc_wado::Error),

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod accept_bulk;
 mod error;
+pub mod link;
 mod listing;
 mod query;
 mod registration;
@@ -15,6 +16,7 @@ pub mod xc_wado;
 pub use accept::{Acceptable, MetadataForm, Payload};
 pub use accept_bulk::BulkAcceptable;
 pub use error::Error;
+pub use link::LinkPath;
 pub use listing::{MOST_LISTED, Page, page};
 pub use registration::registration;
 pub use rendering::Rendered;

@@ -25,6 +25,14 @@ pub enum Resource {
     Viewers(Id),
     /// One of these documents.
     Viewer(Id, Viewer),
+    /// `manifests/{id}/links`: where links to it are made and listed.
+    Links(Id),
+    /// One of these links, by its name.
+    Link(Id, Box<str>),
+    /// `link/{token}/unlock`: where the one-time code of a link is entered.
+    Unlock(Box<str>),
+    /// `.well-known/oauth-protected-resource` (RFC 9728).
+    ProtectedResource,
     /// A DICOMweb root itself.
     Root(Root),
     /// Something to search for below a DICOMweb root.
@@ -105,11 +113,14 @@ impl Grammar {
 }
 
 impl XcWadoPath {
-    /// The part of a path below it.
+    /// The part of a path below it. Clients that put a slash behind an address which ends with one
+    /// double it.
     fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
-        path.strip_prefix('/')?
+        let below = path
+            .strip_prefix('/')?
             .strip_prefix(&*self.0)?
-            .strip_prefix('/')
+            .strip_prefix('/')?;
+        Some(below.strip_prefix('/').unwrap_or(below))
     }
 }
 
@@ -124,7 +135,8 @@ impl TryFrom<String> for XcWadoPath {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
         };
-        let is_taken = matches!(path.split('/').next(), Some("manifests" | "dicomweb"));
+        let first = path.split('/').next().unwrap_or_default();
+        let is_taken = matches!(first, "manifests" | "dicomweb" | "link" | ".well-known");
         if is_taken || !path.split('/').all(is_plain) {
             return Err(NotAPath);
         }
@@ -152,6 +164,7 @@ impl Resource {
         let segments: Vec<&str> = path.split('/').collect();
         match segments.as_slice() {
             ["manifests"] => Ok(Self::Manifests),
+            [".well-known", "oauth-protected-resource"] => Ok(Self::ProtectedResource),
             ["dicomweb", rest @ ..] => below_root(Root::All, rest),
             ["manifests", id] => Ok(Self::Manifest(Id::parse(id).ok_or(Error::Unknown)?)),
             ["manifests", id, below @ ..] => {
@@ -159,6 +172,8 @@ impl Resource {
                 match below {
                     ["dicomweb", rest @ ..] => below_root(Root::Manifest(id), rest),
                     ["wado"] => Ok(Self::Wado(Root::Manifest(id))),
+                    ["links"] => Ok(Self::Links(id)),
+                    ["links", link] => Ok(Self::Link(id, (*link).into())),
                     ["viewers"] => Ok(Self::Viewers(id)),
                     ["viewers", name] => Ok(Self::Viewer(id, Viewer::parse(name)?)),
                     _ => Err(Error::Unknown),
@@ -280,6 +295,8 @@ mod tests {
         let path = |text: &str| XcWadoPath::try_from(text.to_owned());
         let deep = path("/gateway/wado/").expect("a path");
         assert_eq!(deep.below("/gateway/wado/x/y"), Some("x/y"));
+        assert_eq!(deep.below("/gateway/wado//x/y"), Some("x/y"));
+        assert_eq!(deep.below("/gateway/wado///x/y"), Some("/x/y"));
         for other in [
             "/gateway/wado",
             "/gateway/wadox/y",

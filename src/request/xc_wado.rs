@@ -72,8 +72,8 @@ pub enum Error {
     /// Not the base address of a DICOMweb service.
     #[error("the retrieveURL is not the base URI of a DICOMweb service")]
     RetrieveUrl,
-    /// `retrieveURL` is the address of another study or series.
-    #[error("the retrieveURL names another study or series than the path")]
+    /// `retrieveURL` is the address of another study, series or instance.
+    #[error("the retrieveURL names another study, series or instance than the path")]
     ForeignRetrieveUrl,
 }
 
@@ -254,11 +254,7 @@ fn retrieve_url(value: &str, target: &Target) -> Result<Box<str>, Error> {
     if value.len() > LONGEST || value.contains(['?', '#', '\\']) {
         return Err(Error::RetrieveUrl);
     }
-    let (study, series) = match target {
-        Target::Study(study) => (study, None),
-        Target::Series(study, series) | Target::Instance(study, series, _) => (study, Some(series)),
-    };
-    let base = base_uri(value, study, series).map_err(|_foreign| Error::ForeignRetrieveUrl)?;
+    let base = base_uri(value, target).map_err(|_foreign| Error::ForeignRetrieveUrl)?;
     let address = base.and_then(|base| Address::parse(&base).ok());
     let address = address.ok_or(Error::RetrieveUrl)?.to_string();
     // The next gateway has the same limit.

@@ -308,15 +308,23 @@ fn what_is_no_base_uri_is_refused() {
 }
 
 #[test]
-fn the_address_of_a_series_is_cut_where_that_series_is_asked_for() {
+fn the_address_of_a_part_or_of_the_whole_is_cut() {
     let series = format!("{STUDY}/series/1.2.5");
     let instance = format!("{series}/instances/1.2.6");
     let url = "h/rs/studies/1.2.4/series/1.2.5";
+    let of_instance = "h/rs/studies/1.2.4/series/1.2.5/instances/1.2.6";
     for (path, value, expected) in [
         (&series, url, Ok(())),
         (&instance, url, Ok(())),
         (&series, "h/rs/studies/1.2.4", Ok(())),
-        (&STUDY.to_owned(), url, Err(Error::ForeignRetrieveUrl)),
+        (&STUDY.to_owned(), url, Ok(())),
+        (&series, of_instance, Ok(())),
+        (&instance, of_instance, Ok(())),
+        (
+            &instance,
+            "h/rs/studies/1.2.4/series/1.2.5/instances/1.2.9",
+            Err(Error::ForeignRetrieveUrl),
+        ),
         (
             &series,
             "h/rs/studies/1.2.9",

@@ -60,6 +60,21 @@ impl Absences {
         self.remember_at(key(source, series), instance, form);
     }
 
+    /// Remembers that an instance cannot be converted: it may still be available as stored.
+    pub(super) fn remember_unconvertible(
+        &self,
+        source: &Source,
+        series: &SeriesInstanceUid,
+        instance: &SopInstanceUid,
+    ) {
+        self.remember(
+            source,
+            series,
+            instance,
+            Representation::ExplicitVrLittleEndian,
+        );
+    }
+
     /// Remembers an instance of a series under a name of its own.
     pub(super) fn remember_at(&self, name: Key, instance: &SopInstanceUid, form: Representation) {
         self.change(name, |absent| {

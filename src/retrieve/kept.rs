@@ -11,7 +11,7 @@ use super::{Job, Missing, PatientCheck, Plan, Retriever};
 use crate::body::Body;
 use crate::cache::disk::Stored;
 use crate::cache::{Content, Entry, Flight, Hit, Key};
-use crate::dicom::{PatientIds, SopInstanceUid, TransferSyntaxes};
+use crate::dicom::{PatientIds, SopInstanceUid, TransferSyntax, TransferSyntaxes};
 use crate::digest::LazyBlake3;
 use crate::instance::{Instance, Listing, Way};
 use crate::resource::Target;
@@ -102,6 +102,28 @@ impl Retriever {
             }
         };
         self.cache.derived().metadata(&digest)
+    }
+
+    /// The transfer syntax of an instance that is here: in a tier, or in a folder. No source is
+    /// asked.
+    #[must_use]
+    pub fn known_syntax(
+        &self,
+        source: &Source,
+        listing: &Listing,
+        uid: &SopInstanceUid,
+        patient: &Arc<PatientCheck>,
+    ) -> Option<TransferSyntax> {
+        let key = key(source, listing, uid, Representation::AsStored);
+        let in_memory = self.cache.memory().peek(&key);
+        let in_memory = in_memory.map(|entry| entry.identity.clone());
+        let on_disk = || Some(self.cache.disk()?.peek(&key)?.identity());
+        let identity = in_memory.or_else(on_disk);
+        let Some(identity) = identity else {
+            return source.known_syntax(&listing.instance(uid));
+        };
+        let is_certain = self.is_beyond_doubt(Some(patient), &identity.patient);
+        is_certain.then_some(identity.transfer_syntax)
     }
 
     /// Looks an instance up. If the instance is in flight and its flight breaks off, `question`

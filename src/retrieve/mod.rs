@@ -32,7 +32,9 @@ pub use patient::{PatientCheck, PatientPolicy};
 pub use plan::{Job, Missing, Plan, RelayRequest, Retrieval};
 
 use crate::cache::Cache;
+use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
+use crate::instance::Listing;
 use crate::metrics::Metrics;
 use crate::resource::Target;
 use crate::source::{self, Source};
@@ -149,6 +151,13 @@ impl Retriever {
     #[must_use]
     pub fn client_silence(&self) -> Duration {
         Duration::from_secs(self.settings.client_silence_seconds)
+    }
+
+    /// Notes that an instance turned out not to be convertible after its part of an answer had
+    /// begun: for a while, answers state that from their head.
+    pub fn note_unconvertible(&self, source: &Source, listing: &Listing, uid: &SopInstanceUid) {
+        let series = &listing.series;
+        self.absences.remember_unconvertible(source, series, uid);
     }
 
     /// Updates the metric of how many instances a source offers, if the source knows.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::dicom::SopInstanceUid;
 use crate::hop::Hop;
-use crate::instance::{Instance, Instances, Listing};
+use crate::instance::{Instance, Instances, LeftOut, Listing};
 use crate::resource::Target;
 use crate::source::Source;
 
@@ -58,6 +58,8 @@ pub struct Retrieval {
     pub missing: Missing,
     /// Whether the cache serves everything, without a request to a source.
     pub is_kept: bool,
+    /// Instances at the front that could not be read or decoded.
+    pub left_out: LeftOut,
 }
 
 /// The instances known to be missing before the first byte of an answer.
@@ -122,6 +124,7 @@ impl Retrieval {
             instances: Instances::of(instance),
             missing: Missing::Nothing,
             is_kept: true,
+            left_out: LeftOut::default(),
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Rewrites the links in a stream of the DICOM JSON Model (PS3.18 Annex F).
 //!
 //! A link is every string below a member `BulkDataURI`, or below the `Value` of an attribute that is
-//! an address (UR), at any level. All other bytes pass unchanged.
+//! an address (UR), at any level. The representation of an attribute that the dictionary does not
+//! know, such as a private one, stands beside its value; if it stands behind it, or nowhere, each
+//! value that is the URL of a host counts as a link. All other bytes pass unchanged.
 //!
 //! Memory: 64 levels, and the current link up to its limit. A longer link cannot lead to the
 //! gateway. The output of a chunk exceeds the chunk only by the greater length of the new links.
 
 use bytes::Bytes;
+use url::Url;
 
 use super::Links;
 use super::error::{DEEPEST, NotJson};
@@ -63,8 +66,14 @@ enum Role {
     Other,
     /// An attribute that is an address: (0008,1190) and the like.
     Address,
+    /// An attribute whose representation, not read yet, tells whether it is an address.
+    Unknown,
+    /// The representation of such an attribute.
+    Representation,
     /// A link, or an array or object of links.
     Link,
+    /// A value that is a link if it is a URL, or an array of them.
+    PerhapsLink,
 }
 
 /// The syntax that may follow.
@@ -87,7 +96,16 @@ enum Token {
     Key(Text),
     Other(Text),
     Link(Text),
+    PerhapsLink(Text),
+    Representation(Text),
     Scalar(Scalar),
+}
+
+impl Token {
+    /// Whether it is written when it is complete, with its quotes.
+    fn is_held(&self) -> bool {
+        matches!(self, Self::Link(_) | Self::PerhapsLink(_))
+    }
 }
 
 impl JsonLinks {
@@ -133,7 +151,11 @@ impl JsonLinks {
             Token::None => self.expected == Expected::Nothing,
             // Only the next byte ends a number.
             Token::Scalar(scalar) => self.open.is_empty() && scalar.is_complete(),
-            Token::Key(_) | Token::Other(_) | Token::Link(_) => false,
+            Token::Key(_)
+            | Token::Other(_)
+            | Token::Link(_)
+            | Token::PerhapsLink(_)
+            | Token::Representation(_) => false,
         };
         is_whole.then_some(()).ok_or(NotJson::Truncated)
     }
@@ -142,11 +164,15 @@ impl JsonLinks {
     fn advance<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], NotJson> {
         let end = match &mut self.token {
             Token::None => return self.between(input, out),
-            Token::Key(text) | Token::Other(text) | Token::Link(text) => text.take(input)?,
+            Token::Key(text)
+            | Token::Other(text)
+            | Token::Link(text)
+            | Token::PerhapsLink(text)
+            | Token::Representation(text) => text.take(input)?,
             Token::Scalar(scalar) => scalar.take(input)?,
         };
         let (taken, rest) = input.split_at(end.unwrap_or(input.len()));
-        if !matches!(self.token, Token::Link(_)) {
+        if !self.token.is_held() {
             out.extend_from_slice(taken);
         }
         if end.is_some() {
@@ -166,6 +192,26 @@ impl JsonLinks {
                 let ours = link.read().and_then(|link| self.links.rewrite(link));
                 let ours = ours.as_deref().unwrap_or(FOREIGN);
                 out.extend_from_slice(quoted(ours).as_bytes());
+                self.end_value();
+            }
+            Token::PerhapsLink(text) => {
+                let ours = match text.read() {
+                    Some(text) if !is_of_host(text) => Some(text.to_owned()),
+                    text => text.and_then(|link| self.links.rewrite(link)),
+                };
+                let ours = ours.as_deref().unwrap_or(FOREIGN);
+                out.extend_from_slice(quoted(ours).as_bytes());
+                self.end_value();
+            }
+            Token::Representation(text) => {
+                if let Some(attribute) = self.open.last_mut() {
+                    let is_address = text.read() == Some("UR");
+                    attribute.role = if is_address {
+                        Role::Address
+                    } else {
+                        Role::Other
+                    };
+                }
                 self.end_value();
             }
             Token::Other(_) | Token::Scalar(_) => self.end_value(),
@@ -190,7 +236,7 @@ impl JsonLinks {
             self.structural(byte)?;
         }
         // A link is written with its quotes once it is complete.
-        if !matches!(self.token, Token::Link(_)) {
+        if !self.token.is_held() {
             out.push(byte);
         }
         Ok(rest)
@@ -228,8 +274,7 @@ impl JsonLinks {
         match byte {
             b'{' => return self.open(Kind::Object, role),
             b'[' => return self.open(Kind::Array, role),
-            b'"' if role == Role::Link => self.token = Token::Link(Text::new(LONGEST_LINK)),
-            b'"' => self.token = Token::Other(Text::new(0)),
+            b'"' => self.token = role.of_text(),
             _ => {
                 let scalar = Scalar::begin(byte).ok_or(NotJson::Malformed)?;
                 self.token = Token::Scalar(scalar);
@@ -273,7 +318,11 @@ impl JsonLinks {
     #[cfg(test)]
     fn held(&self) -> usize {
         match &self.token {
-            Token::Key(text) | Token::Other(text) | Token::Link(text) => text.held(),
+            Token::Key(text)
+            | Token::Other(text)
+            | Token::Link(text)
+            | Token::PerhapsLink(text)
+            | Token::Representation(text) => text.held(),
             Token::None | Token::Scalar(_) => 0,
         }
     }
@@ -285,18 +334,40 @@ impl Role {
         match (self, key) {
             (Self::Link, _) | (_, Some("BulkDataURI")) => Self::Link,
             (Self::Address, Some("Value")) => Self::Link,
-            (_, Some(key)) if tag(key).is_some_and(is_address) => Self::Address,
-            (Self::Other | Self::Address, _) => Self::Other,
+            (Self::Unknown, Some("Value")) => Self::PerhapsLink,
+            (Self::Unknown, Some("vr")) => Self::Representation,
+            (_, Some(key)) => match tag(key).map(is_address) {
+                Some(Some(true)) => Self::Address,
+                Some(None) => Self::Unknown,
+                Some(Some(false)) | None => Self::Other,
+            },
+            (_, None) => Self::Other,
+        }
+    }
+
+    /// The token of a text with this role.
+    fn of_text(self) -> Token {
+        match self {
+            Self::Link => Token::Link(Text::new(LONGEST_LINK)),
+            Self::PerhapsLink => Token::PerhapsLink(Text::new(LONGEST_LINK)),
+            Self::Representation => Token::Representation(Text::new(LONGEST_KEY)),
+            Self::Other | Self::Address | Self::Unknown => Token::Other(Text::new(0)),
         }
     }
 
     /// The role of the elements of an array with this role.
     fn of_element(self) -> Self {
         match self {
-            Self::Link => Self::Link,
-            Self::Other | Self::Address => Self::Other,
+            Self::Link | Self::PerhapsLink => self,
+            Self::Other | Self::Address | Self::Unknown | Self::Representation => Self::Other,
         }
     }
+}
+
+/// Whether a text is the URL of something on a host, or of a file.
+pub(crate) fn is_of_host(text: &str) -> bool {
+    let url = Url::parse(text.trim());
+    url.is_ok_and(|url| url.has_host() || url.scheme() == "file")
 }
 
 /// Replaces a link that leads elsewhere, since readers require a URL.

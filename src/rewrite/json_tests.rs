@@ -78,6 +78,33 @@ fn links_become_ours_and_nothing_else_changes() {
 
 #[test]
 #[rustfmt::skip]
+fn the_representation_of_an_unknown_attribute_tells_whether_it_is_an_address() {
+    for (document, expected) in [
+        (r#"{"00091001":{"vr":"UR","Value":["https://h.example/rs/a","http://inner/x"]}}"#,
+         r#"{"00091001":{"vr":"UR","Value":["https://ours/p/a","about:blank"]}}"#),
+        (r#"{"00091001":{"v\u0072":"U\u0052","Value":["http://inner/x"]}}"#,
+         r#"{"00091001":{"v\u0072":"U\u0052","Value":["about:blank"]}}"#),
+        // A text is no address, whatever stands in it.
+        (r#"{"00091001":{"vr":"LO","Value":["http://inner/x"]}}"#, r#"{"00091001":{"vr":"LO","Value":["http://inner/x"]}}"#),
+        (r#"{"0008010E":{"vr":"UR","Value":["http://loinc.org"]}}"#, r#"{"0008010E":{"vr":"UR","Value":["http://loinc.org"]}}"#),
+        // The representation comes too late, or not at all.
+        (r#"{"00091001":{"Value":["http://inner/x","urn:oid:1.2","MR 1:2"],"vr":"UR"}}"#,
+         r#"{"00091001":{"Value":["about:blank","urn:oid:1.2","MR 1:2"],"vr":"UR"}}"#),
+        (r#"{"00091001":{"Value":["/rs/x","file:///etc/x"]}}"#, r#"{"00091001":{"Value":["/rs/x","about:blank"]}}"#),
+        // Sequences of private attributes.
+        (r#"{"00091001":{"vr":"SQ","Value":[{"00111002":{"vr":"UR","Value":["http://inner/x"]},"00081190":{"Value":["/rs/a"]}}]}}"#,
+         r#"{"00091001":{"vr":"SQ","Value":[{"00111002":{"vr":"UR","Value":["about:blank"]},"00081190":{"Value":["https://ours/p/a"]}}]}}"#),
+        (r#"{"00091001":{"Value":[{"00111002":{"vr":"LO","Value":["a"]}}],"vr":"SQ"}}"#,
+         r#"{"00091001":{"Value":[{"00111002":{"vr":"LO","Value":["a"]}}],"vr":"SQ"}}"#),
+        // A new public attribute, which the dictionary does not know.
+        (r#"{"00081FFE":{"vr":"UR","Value":["http://inner/x"]}}"#, r#"{"00081FFE":{"vr":"UR","Value":["about:blank"]}}"#),
+    ] {
+        assert_eq!(rewrite_text(document).as_deref(), Ok(expected), "{document}");
+    }
+}
+
+#[test]
+#[rustfmt::skip]
 fn what_has_no_links_passes_byte_for_byte() {
     for document in [
         "[]", " {\r\n} ", "null", "\"\"", " -0.10e+05 ", "12", "0", "true", "false",

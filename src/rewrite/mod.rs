@@ -12,6 +12,7 @@ use url::{Position, Url};
 
 pub use error::NotJson;
 pub use json::JsonLinks;
+pub(crate) use json::is_of_host;
 
 /// The links that are rewritten, and their new base.
 #[derive(Debug, Clone)]

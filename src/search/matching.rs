@@ -11,7 +11,8 @@ impl Query {
         let Some((last, above)) = key.path.tags().split_last() else {
             return true;
         };
-        match above.is_empty() && is_told(last) && !row.contains_key(last) {
+        let outermost = above.first().unwrap_or(last);
+        match is_told(outermost) && !row.contains_key(outermost) {
             true => self.is_met(key, &Value::Null),
             false => self.matches_below(row, above, last, key),
         }
@@ -175,7 +176,7 @@ fn is_like(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|&c| c == '*')
 }
 
-fn values(attribute: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn values(attribute: &Value) -> impl Iterator<Item = &Value> {
     attribute["Value"]
         .as_array()
         .into_iter()
@@ -212,7 +213,7 @@ mod tests {
             keys: vec![Key { path, value }],
             ..Query::default()
         };
-        query.finds(&row(), |tag| tag == "0008103E")
+        query.finds(&row(), |tag| ["0008103E", "00081032"].contains(&tag))
     }
 
     #[test]
@@ -233,6 +234,7 @@ mod tests {
             // Told for other rows.
             ("SeriesDescription", ""),
             ("SeriesDescription", "*"),
+            ("ProcedureCodeSequence.CodeValue", ""),
             ("SeriesNumber", "7"),
             ("SeriesNumber", "07"),
             ("PatientName", "müller^eva"),
@@ -251,6 +253,7 @@ mod tests {
             ("StudyDescription", "Abd"),
             ("SeriesDescription", "anything"),
             ("SeriesDescription", "a*"),
+            ("ProcedureCodeSequence.CodeValue", "A"),
             ("StudyDescription", "?"),
             ("AccessionNumber", "1"),
             ("ModalitiesInStudy", "MR"),

@@ -5,6 +5,7 @@
 
 mod attribute;
 mod condition;
+mod identifiers;
 mod matching;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 
 pub use attribute::{AttributePath, NotAnAttribute};
 pub use condition::Condition;
+pub use identifiers::{FURTHER_ACCESSIONS, FURTHER_PATIENT_IDS, further};
 pub use matching::plain_name;
 
 /// The attributes of a study, a series or an instance in the DICOM JSON model.
@@ -82,11 +84,12 @@ impl Include {
 impl Query {
     /// Whether a row matches. If the row lacks the attribute of a key, `is_told` decides: whether
     /// other rows have it, so that it has no value here. If none has it, the attribute is not
-    /// supported and restricts nothing (PS3.4 C.2.2.1.3).
+    /// supported and restricts nothing (PS3.4 C.2.2.1.3). Keys of an identifier and its issuer match
+    /// together, the first identifier or a further one.
     #[must_use]
     pub fn finds(&self, row: &Row, is_told: impl Fn(&str) -> bool) -> bool {
-        let mut keys = self.keys.iter();
-        keys.all(|key| self.matches(key, row, &is_told))
+        let mut others = self.keys.iter().filter(|key| !key.is_of_identifier());
+        others.all(|key| self.matches(key, row, &is_told)) && self.finds_identifiers(row, &is_told)
     }
 
     /// Adds a key. Code strings of one attribute are one list, of which one must match: viewers

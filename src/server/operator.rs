@@ -42,6 +42,12 @@ impl Operator {
         if let Err(error) = self.gateway.admit(peer, &head) {
             return text(error.status(), format!("{error}\n"));
         }
+        // Whatever balances load or restarts the gateway has no token.
+        if !head.uri.path().starts_with("/health/")
+            && let Err(error) = self.gateway.may_operate(peer, &head.headers).await
+        {
+            return text(error.status(), format!("{error}\n"));
+        }
         self.resource(&head).await
     }
 

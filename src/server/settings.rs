@@ -9,6 +9,7 @@ use url::Url;
 
 use super::seats::Numbers;
 use super::{Entrance, Tls};
+use crate::access::Mode;
 use crate::credentials::{self, ServerFiles};
 use crate::gateway::{Edge, HostName, Proxies, UploadPace};
 
@@ -23,6 +24,10 @@ pub struct Settings {
     /// Trusted proxies: their `Forwarded` and `X-Forwarded-*` fields set the public URL and the
     /// client's address.
     pub proxies: Proxies,
+    /// Whether rules apply; by default they do if there are any.
+    pub access: Option<Mode>,
+    /// Consent to listeners that others reach without TLS or without rules.
+    pub everybody_may_see_everything: bool,
     /// Allowed host names, besides those in `public_url` and in our certificate.
     pub names: Vec<HostName>,
     /// Concurrent connections of viewers; more are refused.
@@ -56,6 +61,8 @@ impl Default for Settings {
             address: SocketAddr::from(([127, 0, 0, 1], 8080)),
             operator_address: SocketAddr::from(([127, 0, 0, 1], 9090)),
             proxies: Proxies::default(),
+            access: None,
+            everybody_may_see_everything: false,
             names: Vec::new(),
             connections: 1024,
             connections_per_client: 256,
@@ -78,6 +85,8 @@ impl Default for Settings {
 pub struct GatewaySettings {
     /// The address for partners.
     pub address: SocketAddr,
+    /// Whether rules apply; by default they do if there are any.
+    pub access: Option<Mode>,
     /// The URL for partners; `https://` and the address when absent.
     pub public_url: Option<Url>,
     /// PEM file of the certificate for partners.

@@ -34,6 +34,7 @@ pub use seats::{Claim, Seat};
 pub use terms::{DEFAULT_HOURS, DEFAULT_QUEUE, Freshness, Terms};
 
 use crate::body;
+use crate::dicom::TransferSyntax;
 use crate::hop::Hop;
 use crate::ihe::RetrieveLocationUid;
 use crate::instance::Instance;
@@ -345,6 +346,15 @@ impl Source {
         match &self.kind {
             Kind::WadoRs(_) | Kind::WadoUri(_) | Kind::XcWado(_) => None,
             Kind::Folder(folder) => folder.instance(target).await,
+        }
+    }
+
+    /// The transfer syntax of an instance, for a folder only: as the file said when it was indexed.
+    #[must_use]
+    pub fn known_syntax(&self, target: &Target) -> Option<TransferSyntax> {
+        match &self.kind {
+            Kind::WadoRs(_) | Kind::WadoUri(_) | Kind::XcWado(_) => None,
+            Kind::Folder(folder) => folder.known_syntax(target),
         }
     }
 

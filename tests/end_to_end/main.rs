@@ -1,6 +1,7 @@
 //! The gateway from outside: over HTTP and on the command line, in front of real servers, most of
 //! which misbehave.
 
+mod access;
 mod caching;
 mod cases;
 mod commands;

@@ -122,7 +122,7 @@ mod tests {
         ] {
             let set = DataSet::new(&set, Encoding::ExplicitLittle);
             let mut out = String::new();
-            json::write(&set, &[], "root/", &mut out).expect("a data set");
+            json::write(&set, json::Beside::default(), "root/", &mut out).expect("a data set");
             let most = most_written(&set, 5).expect("a data set");
             assert!(out.len() as u64 <= most, "{} of {most}: {out}", out.len());
         }

@@ -22,6 +22,8 @@ pub use representation::{implicit_vr, is_binary, little_endian, vr_of, width};
 /// Binary values longer than this become links.
 pub const MOST_INLINE: usize = 1024;
 
+/// Available Transfer Syntax UID (PS3.18 table 10.6.3-5).
+pub const AVAILABLE_TRANSFER_SYNTAX_UID: Tag = Tag(0x0008, 0x3002);
 const SPECIFIC_CHARACTER_SET: Tag = Tag(0x0008, 0x0005);
 const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
 
@@ -32,6 +34,31 @@ pub struct Linked {
     pub tag: Tag,
     /// The value representation, unless it is implicit.
     pub vr: Option<VR>,
+}
+
+/// What metadata have that is not in the data set.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// Elements of the top level whose values are not in the data set.
+    pub linked: &'a [Linked],
+    /// The Available Transfer Syntax UID (0008,3002), in place of any in the data set.
+    pub available: Option<&'a str>,
+}
+
+/// An element that is not in the data set, in the order of tags.
+#[derive(Debug, Clone, Copy)]
+enum Added<'a> {
+    Linked(Linked),
+    Available(&'a str),
+}
+
+impl Added<'_> {
+    fn tag(&self) -> Tag {
+        match self {
+            Self::Linked(linked) => linked.tag,
+            Self::Available(_) => AVAILABLE_TRANSFER_SYNTAX_UID,
+        }
+    }
 }
 
 /// Writes data sets.
@@ -46,15 +73,14 @@ struct Writer<'a> {
     is_signed: bool,
 }
 
-/// Writes a data set and the `linked` elements of its top level. A link to a large value is `link`
-/// and a path: the tags of the enclosing sequences, each with an item number from 1 on, and the
-/// tag.
+/// Writes a data set and what is `beside` it. A link to a large value is `link` and a path: the tags
+/// of the enclosing sequences, each with an item number from 1 on, and the tag.
 ///
 /// # Errors
 /// Why the data set is malformed.
 pub fn write(
     set: &DataSet<'_>,
-    linked: &[Linked],
+    beside: Beside<'_>,
     link: &str,
     out: &mut String,
 ) -> Result<(), Error> {
@@ -64,9 +90,11 @@ pub fn write(
         path: String::new(),
         is_signed: false,
     };
-    let mut linked = linked.to_vec();
-    linked.sort_by_key(|linked| linked.tag);
-    writer.set(set, CharacterSet::of(set), &linked)
+    let linked = beside.linked.iter().copied().map(Added::Linked);
+    let available = beside.available.map(Added::Available);
+    let mut added: Vec<_> = linked.chain(available).collect();
+    added.sort_by_key(Added::tag);
+    writer.set(set, CharacterSet::of(set), &added)
 }
 
 impl Writer<'_> {
@@ -74,19 +102,22 @@ impl Writer<'_> {
         &mut self,
         set: &DataSet<'_>,
         characters: CharacterSet,
-        linked: &[Linked],
+        added: &[Added<'_>],
     ) -> Result<(), Error> {
         self.out.push('{');
-        let mut linked = linked.iter().peekable();
+        let is_available = |added: &Added<'_>| matches!(added, Added::Available(_));
+        let is_replaced = added.iter().any(is_available);
+        let mut added = added.iter().peekable();
         let mut is_first = true;
         for element in set.elements() {
             let element = element?;
             // F.2.2: group lengths are left out.
-            if element.tag.element() == 0 {
+            let is_replaced = is_replaced && element.tag == AVAILABLE_TRANSFER_SYNTAX_UID;
+            if element.tag.element() == 0 || is_replaced {
                 continue;
             }
-            while let Some(linked) = linked.next_if(|linked| linked.tag < element.tag) {
-                self.linked(*linked, &mut is_first);
+            while let Some(added) = added.next_if(|added| added.tag() < element.tag) {
+                self.add(*added, &mut is_first);
             }
             if element.tag == PIXEL_REPRESENTATION {
                 self.is_signed = element.bytes().contains(&1);
@@ -94,8 +125,8 @@ impl Writer<'_> {
             self.separate(element.tag, &mut is_first);
             self.element(&element, characters)?;
         }
-        for linked in linked {
-            self.linked(*linked, &mut is_first);
+        for added in added {
+            self.add(*added, &mut is_first);
         }
         self.out.push('}');
         Ok(())
@@ -109,10 +140,18 @@ impl Writer<'_> {
         let _ = write!(self.out, "\"{group:04X}{element:04X}\":");
     }
 
-    fn linked(&mut self, linked: Linked, is_first: &mut bool) {
-        self.separate(linked.tag, is_first);
-        let vr = linked.vr.unwrap_or_else(|| implicit_vr(linked.tag, false));
-        self.link(linked.tag, vr);
+    fn add(&mut self, added: Added<'_>, is_first: &mut bool) {
+        self.separate(added.tag(), is_first);
+        match added {
+            Added::Linked(linked) => {
+                let vr = linked.vr.unwrap_or_else(|| implicit_vr(linked.tag, false));
+                self.link(linked.tag, vr);
+            }
+            // A UID needs no escapes.
+            Added::Available(uid) => {
+                let _ = write!(self.out, "{{\"vr\":\"UI\",\"Value\":[\"{uid}\"]}}");
+            }
+        }
     }
 
     fn link(&mut self, Tag(group, element): Tag, vr: VR) {

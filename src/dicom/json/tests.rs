@@ -24,7 +24,13 @@ fn element(tag: Tag, vr: &[u8; 2], value: &[u8]) -> Vec<u8> {
 
 fn written(bytes: &[u8], encoding: Encoding) -> Value {
     let mut out = String::new();
-    write(&DataSet::new(bytes, encoding), &[], "root/", &mut out).expect("a data set");
+    write(
+        &DataSet::new(bytes, encoding),
+        Beside::default(),
+        "root/",
+        &mut out,
+    )
+    .expect("a data set");
     serde_json::from_str(&out).expect(&out)
 }
 
@@ -63,7 +69,7 @@ fn numbers_keep_their_digits() {
         b"1.2500\\-0\\+7\\.5\\1e3\\007\\x\\\\5. ",
     );
     let set = DataSet::new(&bytes, Encoding::ExplicitLittle);
-    write(&set, &[], "", &mut out).expect("a data set");
+    write(&set, Beside::default(), "", &mut out).expect("a data set");
     assert_eq!(
         out,
         r#"{"00111010":{"vr":"DS","Value":[1.2500,-0,7,0.5,1e3,7,"x",null,5.0]}}"#
@@ -141,7 +147,11 @@ fn large_values_become_links_also_in_items() {
         vr: Some(VR::OW),
     };
     let mut out = String::new();
-    write(&set, &[linked], "root/", &mut out).expect("a data set");
+    let beside = Beside {
+        linked: &[linked],
+        available: Some("1.2.840.10008.1.2.4.50"),
+    };
+    write(&set, beside, "root/", &mut out).expect("a data set");
     let read: Value = serde_json::from_str(&out).expect(&out);
     assert_eq!(
         read["54000100"]["Value"][0]["54001010"]["BulkDataURI"],

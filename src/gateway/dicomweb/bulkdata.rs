@@ -10,7 +10,7 @@ use crate::dicom::TransferSyntax;
 use crate::gateway::edge::conditional::EntityTag;
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::Locator;
-use crate::gateway::edge::response::{boundary, lasting_boundary, response};
+use crate::gateway::edge::response::{boundary, lasting_boundary, response, warn_of_left_out};
 use crate::gateway::{Error, Gateway};
 use crate::present::Presented;
 use crate::present::parts::{self, Part, with_syntax};
@@ -78,11 +78,13 @@ impl Gateway {
         let located = move |target: &Target| base.of(target);
         let mut values = AllValues::new(instances, filter, acceptable, located);
         let first = values.first().await?;
+        let left_out = values.left_out().clone();
         let (boundary, media_type) = (boundary()?, first.media_type.as_str());
         let rest = values.patient();
         let presented = parts::multipart(boundary, media_type, Some(first.part), rest);
         let mut response = response(presented, missing, &locator.url())?;
         self.permit_caching(&mut response, missing);
+        warn_of_left_out(&mut response, &left_out)?;
         Ok(response)
     }
 }
@@ -103,6 +105,7 @@ fn representation(
         syntax: &TransferSyntax::explicit_vr_little_endian(),
         media_type,
         is_compressed: false,
+        is_decodable: true,
     };
     acceptable.choose(as_stored, true, accept_bulk::Default::Single)
 }

@@ -19,7 +19,7 @@ impl Gateway {
         root: Root,
     ) -> Result<Response<Body>, Error> {
         if let Root::Manifest(id) = root {
-            self.held_by(id).await?;
+            self.held_by(exchange, id).await?;
         }
         let base = exchange.base_url(root);
         let (text, media_type) = if accept::prefers_json(&exchange.accept()) {

@@ -42,7 +42,7 @@ impl Gateway {
         target: &Target,
         sub_resource: &SubResource,
     ) -> Result<Response<Body>, Error> {
-        let holding = self.holding(root, target.study()).await?;
+        let holding = self.holding(exchange, root, target.study()).await?;
         let patient = self.patient(root, &holding, target.study()).await?;
         let plan = self.plan(&holding, target, exchange)?.of_patient(&patient);
         let locator = Locator {

@@ -10,7 +10,7 @@ use crate::gateway::dicomweb::heads::media_type;
 use crate::gateway::edge::conditional::EntityTag;
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::Locator;
-use crate::gateway::edge::response::{boundary, response};
+use crate::gateway::edge::response::{boundary, response, warn_of_left_out};
 use crate::gateway::{Error, Gateway};
 use crate::object;
 use crate::pixels::Format;
@@ -101,11 +101,17 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let location = locator.url();
         let mut reason = Error::from(retrieve::Error::NotLocatable);
-        for instance in selected.middles() {
-            let renderer = Renderer::new(instance, style(exchange, rendered.clone())?);
-            match self.pictures(exchange, renderer, &[1], &location).await {
-                Err(error @ Error::Instance(object::Error::NoPixelData)) => reason = error,
-                outcome => return outcome,
+        for series in selected.representatives() {
+            for instance in series {
+                let renderer = Renderer::new(instance, style(exchange, rendered.clone())?);
+                reason = match self.pictures(exchange, renderer, &[1], &location).await {
+                    Err(error @ (Error::Instance(_) | Error::Pixels(_))) => error,
+                    outcome => return outcome,
+                };
+                // The others are no images either.
+                if matches!(reason, Error::Instance(object::Error::NoPixelData)) {
+                    break;
+                }
             }
         }
         Err(reason)
@@ -194,10 +200,12 @@ impl Gateway {
             move |target: &Target, resource: &SubResource| base.of_sub_resource(target, resource);
         let mut pictures = ImageParts::new(instances, style, content_type, located);
         let first = pictures.first().await?;
+        let left_out = pictures.left_out().clone();
         let rest = pictures.patient();
         let presented = parts::multipart(boundary()?, content_type, Some(first), rest);
         let mut response = response(presented, missing, &locator.url())?;
         self.permit_caching(&mut response, missing);
+        warn_of_left_out(&mut response, &left_out)?;
         Ok(response)
     }
 }

@@ -11,7 +11,7 @@ use crate::gateway::edge::conditional::{self, EntityTag};
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::BaseUrl;
 use crate::gateway::edge::response::{
-    CACHE_STATUS, HIT, MISS, boundary, response, warn, warn_of_patient,
+    CACHE_STATUS, HIT, MISS, boundary, response, warn, warn_of_left_out, warn_of_patient,
 };
 use crate::gateway::selection::LEFT_OUT;
 use crate::gateway::{Error, Gateway};
@@ -30,7 +30,7 @@ impl Gateway {
         target: &Target,
     ) -> Result<Response<Body>, Error> {
         let acceptable = acceptable(exchange, target)?;
-        let holding = self.holding(root, target.study()).await?;
+        let holding = self.holding(exchange, root, target.study()).await?;
         let patient = self.patient(root, &holding, target.study()).await?;
         let plan = self.plan(&holding, target, exchange)?.of_patient(&patient);
         let base = exchange.base_url(root);
@@ -69,6 +69,7 @@ impl Gateway {
             mut instances,
             missing,
             is_kept,
+            left_out,
         } = retrieval;
         let is_one = matches!(target, Target::Instance(..)) && missing == Missing::Nothing;
         let first = match payload {
@@ -89,7 +90,8 @@ impl Gateway {
         let mut response = response(presented, missing, &location)?;
         let headers = response.headers_mut();
         headers.insert(CACHE_STATUS, HeaderValue::from_static(status));
-        if missing != Missing::Nothing {
+        if missing != Missing::Nothing || left_out.count > 0 {
+            warn_of_left_out(&mut response, &left_out)?;
             return Ok(response);
         }
         headers.insert(CACHE_CONTROL, self.cache_control.clone());

@@ -22,7 +22,7 @@ impl Gateway {
             Refusal::Request(error) => Error::from(error),
             Refusal::NotAcceptable(error) => error.into(),
         })?;
-        let holding = self.holding(root, target.study()).await?;
+        let holding = self.holding(exchange, root, target.study()).await?;
         let patient = self.patient(root, &holding, target.study()).await?;
         let plan = self.plan(&holding, &target, exchange)?.of_patient(&patient);
         let base = exchange.base_url(root);

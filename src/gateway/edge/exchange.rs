@@ -10,6 +10,8 @@ use super::forwarded::PublicUrl;
 use crate::access::{Caller, Door};
 use crate::budget::Account;
 use crate::hop::Hop;
+use crate::library::View;
+use crate::manifest::Id;
 use crate::resource::Target;
 
 /// A request with an identified sender.
@@ -17,6 +19,10 @@ use crate::resource::Target;
 pub(crate) struct Exchange<'a> {
     pub(crate) head: &'a Parts,
     pub(crate) caller: Caller,
+    /// The manifests that the sender may see in this transaction.
+    pub(crate) view: View,
+    /// The address of the link that the request is below.
+    pub(crate) link_url: Option<String>,
     /// The listener that accepted it.
     pub(crate) door: Door,
     /// The URL at which the client reaches the gateway.
@@ -39,6 +45,15 @@ impl Exchange<'_> {
     pub(crate) fn accept(&self) -> Vec<&str> {
         let fields = self.head.headers.get_all(ACCEPT).iter();
         fields.filter_map(|field| field.to_str().ok()).collect()
+    }
+
+    /// The name of a manifest for the client. The holder of a link does not learn its id: at an open
+    /// listener, that would open more.
+    pub(crate) fn name_of(&self, id: Id) -> String {
+        match &self.caller {
+            Caller::Link(grant) => grant.id.to_string(),
+            Caller::Member { .. } | Caller::Partner(_) | Caller::Subject(_) => id.to_string(),
+        }
     }
 
     /// Whether the client asks for the head of a response that would hold many instances.

@@ -88,6 +88,12 @@ impl FromIterator<Network> for Proxies {
 }
 
 impl Proxies {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether the proxy at an address is trusted.
     #[must_use]
     pub fn have(&self, address: IpAddr) -> bool {

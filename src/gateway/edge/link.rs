@@ -73,7 +73,15 @@ impl Exchange<'_> {
 
     /// The address of a manifest.
     pub(crate) fn manifest_url(&self, id: Id) -> String {
-        format!("{}/manifests/{id}", self.public_url.url)
+        match &self.link_url {
+            Some(link) => link.clone(),
+            None => format!("{}/manifests/{id}", self.public_url.url),
+        }
+    }
+
+    /// The address of a link.
+    pub(crate) fn link_url(&self, token: &str) -> String {
+        format!("{}/link/{token}", self.public_url.url)
     }
 
     /// The address of a DICOMweb root.

@@ -23,6 +23,7 @@ pub(crate) enum Transaction {
     ShowManifest,
     ForgetManifest,
     HandOff,
+    Link,
     RetrieveStudy,
     RetrieveSeries,
     RetrieveInstance,
@@ -50,6 +51,7 @@ impl Transaction {
             Ok(Resource::Manifests) if is_read => Self::ListManifests,
             Ok(Resource::Manifest(_)) if *method == Method::DELETE => Self::ForgetManifest,
             Ok(Resource::Manifest(_)) if is_read => Self::ShowManifest,
+            Ok(Resource::Links(_) | Resource::Link(..) | Resource::Unlock(_)) => Self::Link,
             Ok(Resource::Viewers(_) | Resource::Viewer(..)) if is_read => Self::HandOff,
             Ok(Resource::Retrieve(_, target)) if is_read => match target {
                 Target::Study(_) => Self::RetrieveStudy,
@@ -75,6 +77,7 @@ impl Transaction {
                 | Resource::Manifest(_)
                 | Resource::Viewers(_)
                 | Resource::Viewer(..)
+                | Resource::ProtectedResource
                 | Resource::Root(_)
                 | Resource::Search(..)
                 | Resource::Wado(_)
@@ -93,6 +96,7 @@ impl Transaction {
             Self::ShowManifest => "show_manifest",
             Self::ForgetManifest => "forget_manifest",
             Self::HandOff => "hand_off",
+            Self::Link => "link",
             Self::RetrieveStudy => "retrieve_study",
             Self::RetrieveSeries => "retrieve_series",
             Self::RetrieveInstance => "retrieve_instance",

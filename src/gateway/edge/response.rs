@@ -11,6 +11,7 @@ use crate::body::Body;
 use crate::gateway::Error;
 use crate::gateway::edge::exchange::Exchange;
 use crate::hop;
+use crate::instance::LeftOut;
 use crate::multipart::Boundary;
 use crate::present::Presented;
 use crate::random;
@@ -67,6 +68,33 @@ pub(crate) fn response(
 pub(crate) fn warn(response: &mut Response<Body>, text: &str) -> Result<(), Error> {
     let warning = value(&format!("299 xcwado \"{text}\""))?;
     response.headers_mut().append(WARNING, warning);
+    Ok(())
+}
+
+/// States the instances that are left out because they cannot be read or decoded. Such a response is
+/// a part of its target (PS3.18 10.4.3), and no cache may store it.
+pub(crate) fn warn_of_left_out(
+    response: &mut Response<Body>,
+    left_out: &LeftOut,
+) -> Result<(), Error> {
+    if left_out.count == 0 {
+        return Ok(());
+    }
+    let named: Vec<_> = left_out.first.iter().map(ToString::to_string).collect();
+    let more = if left_out.count > named.len() {
+        ", and others"
+    } else {
+        ""
+    };
+    let (count, named) = (left_out.count, named.join(", "));
+    let text = match count {
+        1 => format!("1 instance cannot be read or decoded: {named}"),
+        _ => format!("{count} instances cannot be read or decoded: {named}{more}"),
+    };
+    warn(response, &text)?;
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let no_store = HeaderValue::from_static("private, no-store");
+    response.headers_mut().insert(CACHE_CONTROL, no_store);
     Ok(())
 }
 

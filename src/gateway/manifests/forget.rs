@@ -36,6 +36,10 @@ impl Gateway {
             return Err(Error::NotFound);
         }
         self.count_manifests();
+        let links = Arc::clone(&self.links);
+        let revoking = spawn_blocking(move || links.revoke_of_manifest(id));
+        let revoked = revoking.await.map_err(|_panic| Error::Internal)?;
+        revoked.map_err(crate::library::Error::from)?;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         Ok(response)

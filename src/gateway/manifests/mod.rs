@@ -1,6 +1,7 @@
 //! The resources `manifests` and `manifests/{id}`.
 
 pub(crate) mod forget;
+pub(crate) mod links;
 pub(crate) mod summary;
 pub(crate) mod viewers;
 
@@ -8,9 +9,11 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use http::header::{CONTENT_TYPE, HeaderValue, LINK, LOCATION};
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::task::yield_now;
 
 use crate::body::Body;
 use crate::dicom::MediaType;
@@ -18,8 +21,8 @@ use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::response::{json_document, streamed_document, value};
 use crate::gateway::selection::locate;
 use crate::gateway::{Error, Gateway};
-use crate::library::{self, Library, ManifestEntry};
-use crate::manifest::{Export, Format, Id, Registered};
+use crate::library::{self, Library, ManifestEntry, Neighbours};
+use crate::manifest::{Export, Format, Id, Owner, Registered, Registration};
 use crate::present::document::document;
 use crate::request::accept::ManifestForm;
 use crate::request::{self, Page, accept};
@@ -66,17 +69,20 @@ impl Gateway {
     where
         B: http_body::Body<Data = Bytes> + Unpin,
     {
-        let submission = request::registration(exchange.query())?;
+        let mut submission = request::registration(exchange.query())?;
+        submission.registration.owner = exchange.caller.owner();
         check_media_type(exchange.headers())?;
         let upload = self
             .uploads
             .read(exchange.account.client(), exchange.headers(), body)
             .await?;
         let registry = Arc::clone(&self.registry);
+        let view = exchange.view.clone();
         let register = move |manifests: &Library| {
             let began = Instant::now();
-            let locate = locate(&registry);
-            let registered = manifests.register(&upload.bytes, submission, now(), &locate);
+            let (view, locate) = (&view, &locate(&registry));
+            let neighbours = Neighbours { view, locate };
+            let registered = manifests.register(&upload.bytes, submission, now(), &neighbours);
             (registered, began.elapsed())
         };
         let (registered, taken) = self.read(register).await?;
@@ -87,37 +93,19 @@ impl Gateway {
 
     /// `GET manifests`: one page, newest first.
     pub(crate) async fn list(&self, exchange: &Exchange<'_>) -> Result<Response<Body>, Error> {
-        /// Records that are looked at together.
-        const AT_ONCE: usize = 64;
         accept::json(&exchange.accept())?;
         let Page { limit, before } = request::page(exchange.query())?;
-        let manifests = Arc::clone(&self.library);
         let all = exchange.manifests_url();
-        // A manifest that is deleted meanwhile must not let the list run into the next page.
-        let end = manifests.end_of_page(before, limit);
+        let (listed, end) = self.page_of_list(exchange, limit, before).await;
         let next = end.map(|end| format!("{all}?limit={limit}&before={end}"));
         let link = next.as_ref().map(|next| format!("<{next}>; rel=\"next\""));
         let body = document(|mut writer| async move {
             writer.text("{\"manifests\":[").await?;
-            let (mut before, mut left) = (before, limit);
             let mut comma = "\n";
-            while left > 0 {
-                let listed = manifests.list(before, left.min(AT_ONCE));
-                let listed = listed
-                    .into_iter()
-                    .take_while(|listed| end.is_none_or(|end| listed.sequence >= end));
-                let mut has_some = false;
-                for listed in listed {
-                    has_some = true;
-                    left -= 1;
-                    before = Some(listed.sequence);
-                    writer.text(comma).await?;
-                    comma = ",\n";
-                    writer.json(&entry(&listed, &all)).await?;
-                }
-                if !has_some {
-                    break;
-                }
+            for listed in listed {
+                writer.text(comma).await?;
+                comma = ",\n";
+                writer.json(&entry(&listed, &all)).await?;
             }
             writer.text("],\n\"next\":").await?;
             writer.json(&Value::from(next)).await?;
@@ -129,6 +117,33 @@ impl Gateway {
             response.headers_mut().insert(LINK, value(&link)?);
         }
         Ok(response)
+    }
+
+    /// A page of the manifests that the client may see, and the sequence of its last one if another
+    /// page follows.
+    async fn page_of_list(
+        &self,
+        exchange: &Exchange<'_>,
+        limit: usize,
+        before: Option<u64>,
+    ) -> (Vec<ManifestEntry>, Option<u64>) {
+        /// Records that are looked at together: about a millisecond.
+        const LOOKS: usize = 512;
+        let (mut all, mut before) = (Vec::new(), before);
+        loop {
+            let wanted = limit + 1 - all.len();
+            let (listed, next) = self.library.list(&exchange.view, before, LOOKS.max(wanted));
+            all.extend(listed.into_iter().take(wanted));
+            if all.len() > limit || next.is_none() {
+                break;
+            }
+            before = next;
+            yield_now().await;
+        }
+        let has_more = all.len() > limit;
+        all.truncate(limit);
+        let last = all.last().map(|last| last.sequence);
+        (all, last.filter(|_| has_more))
     }
 
     /// `GET manifests/{id}`; with `?instances=true` the SOP Instance UIDs are listed too.
@@ -149,7 +164,7 @@ impl Gateway {
                 .split('&')
                 .any(|pair| pair.eq_ignore_ascii_case("instances=true"))
         });
-        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+        let manifest = self.manifest(exchange, id).await?;
         self.summary(exchange, manifest, with_instances).await
     }
 
@@ -160,7 +175,7 @@ impl Gateway {
         id: Id,
         media_type: &'static str,
     ) -> Result<Response<Body>, Error> {
-        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+        let manifest = self.manifest(exchange, id).await?;
         let record = self.library.record(id).ok_or(Error::NotFound)?;
         if record.media_type != media_type {
             // It is handed out in the format that it came in.
@@ -170,7 +185,7 @@ impl Gateway {
         let share = exchange.account.share(record.length() * 2).await?;
         let address = exchange.manifest_url(id);
         let (root, wado_uri) = (format!("{address}/dicomweb"), format!("{address}/wado"));
-        let context = export_context(&manifest, &exchange.manifests_url());
+        let context = export_context(exchange, &manifest);
         let written = self.read(move |manifests| -> Result<_, library::Error> {
             let document = manifests.document(id)?.unwrap_or_default();
             let studies = manifest.holding.studies.iter();
@@ -198,14 +213,21 @@ impl Gateway {
     }
 }
 
-/// The gateway that hands a manifest out, and the series to which the manifest is narrowed: both
-/// change its content.
-fn export_context(manifest: &Registered, manifests_url: &str) -> String {
-    let series = manifest.registration.series.iter();
-    let series = series.map(|series| format!("\n{series}"));
-    std::iter::once(manifests_url.to_owned())
-        .chain(series)
-        .collect()
+/// What changes the content of a manifest that is handed out: the gateway that does it, the series to
+/// which it is narrowed, and its owner; or the link, which has both of its own.
+fn export_context(exchange: &Exchange<'_>, manifest: &Registered) -> String {
+    if let Some(link) = &exchange.link_url {
+        return link.clone();
+    }
+    let Registration { series, owner, .. } = &manifest.registration;
+    let mut context = exchange.manifests_url();
+    let series = series.iter().map(ToString::to_string);
+    let owner = owner.map(|Owner(digest)| HEXLOWER.encode(&digest));
+    for part in series.chain(owner) {
+        context.push('\n');
+        context.push_str(&part);
+    }
+    context
 }
 
 fn entry(listed: &ManifestEntry, all: &str) -> Value {
@@ -236,6 +258,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
     match media_type.as_ref().map(MediaType::essence) {
         Some(
             "application/dicom"
+            | "application/dicom+json"
             | "application/fhir+json"
             | "application/json"
             | "application/octet-stream",
@@ -244,7 +267,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

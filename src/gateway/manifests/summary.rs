@@ -27,8 +27,9 @@ impl Gateway {
         with_instances: bool,
     ) -> Result<Response<Body>, Error> {
         let summary = Summary {
+            name: exchange.name_of(manifest.id),
             link: exchange.manifest_url(manifest.id),
-            warnings: self.warnings(&manifest).await?,
+            warnings: self.warnings(exchange, &manifest).await?,
             located: self.located_series(&manifest),
             remedies: self.remedies(&manifest),
             with_instances,
@@ -39,7 +40,11 @@ impl Gateway {
     }
 
     /// The defects of the manifest, and of its place among the registered ones.
-    async fn warnings(&self, manifest: &Arc<Registered>) -> Result<Vec<Warning>, Error> {
+    async fn warnings(
+        &self,
+        exchange: &Exchange<'_>,
+        manifest: &Arc<Registered>,
+    ) -> Result<Vec<Warning>, Error> {
         let mut warnings = manifest.warnings.clone();
         let community = manifest.registration.home_community_id.as_ref();
         let community = community.filter(|id| !self.is_ours(id));
@@ -51,7 +56,7 @@ impl Gateway {
             };
             warnings.push(Warning::about(Subject::Manifest, outcome, defect));
         }
-        for disagreement in self.disagreements(manifest).await? {
+        for disagreement in self.disagreements(exchange, manifest).await? {
             warnings.extend(in_conflict(&disagreement));
         }
         Ok(warnings)
@@ -103,6 +108,8 @@ struct HelpfulRemedy {
 
 struct Summary {
     manifest: Arc<Registered>,
+    /// Its name for the client.
+    name: String,
     /// Where the manifest is.
     link: String,
     warnings: Vec<Warning>,
@@ -116,7 +123,7 @@ impl Summary {
         let manifest = &self.manifest;
         let community = manifest.registration.home_community_id.as_ref();
         let head = json!({
-            "id": manifest.id.to_string(),
+            "id": self.name,
             "format": format_name(manifest.format),
             "home_community_id": community.map(ToString::to_string),
             "instances": manifest.holding.instances(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Response;
+use http::{Method, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -19,6 +19,7 @@ use crate::manifest::{Id, Registered, Series, instance_row, series_row, study_ro
 use crate::present::document::{Writer, document};
 use crate::present::viewers::{self, OhifInstance};
 use crate::present::{metadata, weasis};
+use crate::request::link::LinkRequest;
 use crate::request::{Root, Viewer, accept};
 use crate::resource::Target;
 use crate::retrieve::{Missing, Plan};
@@ -44,10 +45,10 @@ impl Gateway {
         id: Id,
     ) -> Result<Response<Body>, Error> {
         accept::json(&exchange.accept())?;
-        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
-        let base = exchange.base_url(Root::Manifest(id));
-        let link =
-            |viewer: Viewer| format!("{}/viewers/{}", exchange.manifest_url(id), viewer.name());
+        let manifest = self.manifest(exchange, id).await?;
+        let url = self.hand_off_url(exchange, id).await?;
+        let root = format!("{url}/dicomweb");
+        let link = |viewer: Viewer| format!("{url}/viewers/{}", viewer.name());
         let (proxy, json) = (link(Viewer::OhifProxy), link(Viewer::OhifJson));
         let for_weasis = link(Viewer::Weasis);
         let studies = studies(&manifest);
@@ -65,9 +66,9 @@ impl Gateway {
                 format!("{url}/viewer/dicomjson?StudyInstanceUIDs={uids}&url={json}").into();
         }
         let mut document = json!({
-            "dicomweb": base.root(),
-            "wado_uri": format!("{}/wado", exchange.manifest_url(id)),
-            "needs": needs(base.root(), exchange.base_url(Root::All).root()),
+            "dicomweb": root,
+            "wado_uri": format!("{url}/wado"),
+            "needs": needs(&root, exchange.base_url(Root::All).root()),
             "ohif": ohif,
             "weasis": {
                 "manifest": for_weasis,
@@ -88,6 +89,18 @@ impl Gateway {
         Ok(json_document(format!("{document:#}\n")))
     }
 
+    /// The address of a manifest for viewers. Where clients have to identify themselves, it is a new
+    /// link: viewers cannot send header fields for pictures, video, and documents.
+    async fn hand_off_url(&self, exchange: &Exchange<'_>, id: Id) -> Result<String, Error> {
+        let is_needed = exchange.link_url.is_none() && !self.is_for_everybody(exchange, id);
+        let makes_links = is_needed && exchange.head.method != Method::HEAD;
+        if !makes_links || !self.library.shows(&self.linkable(exchange), id) {
+            return Ok(exchange.manifest_url(id));
+        }
+        let link = self.link(exchange, id, LinkRequest::default()).await?;
+        Ok(exchange.link_url(&link.token))
+    }
+
     /// One of the documents.
     pub(crate) async fn viewer(
         &self,
@@ -95,7 +108,7 @@ impl Gateway {
         id: Id,
         viewer: Viewer,
     ) -> Result<Response<Body>, Error> {
-        let manifest = self.load(id).await?.ok_or(Error::NotFound)?;
+        let manifest = self.manifest(exchange, id).await?;
         let root = exchange.base_url(Root::Manifest(id)).root().to_owned();
         match viewer {
             Viewer::OhifProxy => {
@@ -105,7 +118,8 @@ impl Gateway {
             }
             Viewer::OhifJson => self.ohif_json(exchange, manifest, root).await,
             Viewer::Weasis => {
-                let body = document(|writer| for_weasis(manifest, root, writer));
+                let name = exchange.name_of(manifest.id);
+                let body = document(|writer| for_weasis(manifest, (name, root), writer));
                 streamed_document(body, "application/xml").await
             }
         }
@@ -225,10 +239,10 @@ impl Ohif {
 /// Weasis' manifest of the selection.
 async fn for_weasis(
     manifest: Arc<Registered>,
-    root: String,
+    names: (String, String),
     mut writer: Writer,
 ) -> Result<Writer, body::Error> {
-    let id = manifest.id.to_string();
+    let (id, root) = names;
     writer.text(&weasis::beginning(&id, &root)).await?;
     for study in &manifest.holding.studies {
         let has_some = |series: &&Series| !series.instances.is_empty();

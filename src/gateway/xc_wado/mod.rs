@@ -98,9 +98,13 @@ impl Gateway {
     fn responding(&self, exchange: &Exchange<'_>, request: &XcWado) -> Result<Holder, Error> {
         match &exchange.caller {
             Caller::Partner(_)
+            | Caller::Subject(_)
+            | Caller::Link(_)
             | Caller::Member {
                 with_certificate: false,
             } => {}
+            // A rule permits it.
+            Caller::Member { .. } if self.access.rules(exchange.door).is_some() => {}
             // The listener requires certificates, and this one does not belong to a partner.
             Caller::Member {
                 with_certificate: true,
@@ -126,8 +130,9 @@ impl Gateway {
     fn initiating(&self, exchange: &Exchange<'_>, request: &XcWado) -> Result<Holder, Error> {
         let community = self.registry.community(&request.home_community_id);
         let gateway = community.and_then(|community| community.gateway.as_ref());
-        match (community, gateway, &exchange.caller) {
-            (Some(community), Some(gateway), Caller::Member { .. }) if self.xc_wado.initiating => {
+        let is_partner = matches!(exchange.caller, Caller::Partner(_));
+        match (community, gateway) {
+            (Some(community), Some(gateway)) if self.xc_wado.initiating && !is_partner => {
                 let location = request.location.clone();
                 Ok(Holder {
                     addresses: gateway.roots(&location),

@@ -43,9 +43,9 @@ impl Case {
     /// The number of manifests after a start.
     fn listed(&self) -> usize {
         let store = store(self.directory.path());
-        let listed = store.list(None, usize::MAX).len();
+        let listed = store.list(&View::everything(), None, usize::MAX).0.len();
         assert_eq!(listed, store.count());
-        assert_eq!(store.of_study(&study()).len(), listed);
+        assert_eq!(store.of_study(&study(), &View::everything()).len(), listed);
         listed
     }
 

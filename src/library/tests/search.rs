@@ -135,7 +135,7 @@ const QUERIES: [&[(&str, &str)]; 24] = [
 fn found(store: &Library, query: &Query, looks: usize) -> (Vec<String>, usize) {
     let (mut uids, mut looked_at, mut before) = (Vec::new(), 0, None);
     loop {
-        let page = store.studies(query, before, looks);
+        let page = store.studies(query, &View::everything(), before, looks);
         looked_at += page.looked_at;
         let outlines = page.studies.iter().map(|study| study.outline.unpack());
         let matching = outlines.filter(|outline| {
@@ -150,7 +150,9 @@ fn found(store: &Library, query: &Query, looks: usize) -> (Vec<String>, usize) {
 }
 
 fn walked(store: &Library, query: &Query) -> Vec<String> {
-    let all = store.studies(&Query::default(), None, usize::MAX).studies;
+    let all = store
+        .studies(&Query::default(), &View::everything(), None, usize::MAX)
+        .studies;
     let outlines = all.iter().map(|study| study.outline.unpack());
     let matching = outlines
         .filter(|outline| query.finds(&outline_row(outline, ""), |tag| is_told(Level::Study, tag)));
@@ -197,11 +199,15 @@ fn what_a_search_looks_at_does_not_grow_with_what_is_registered() {
         // One study, a patient's, one day's, and the first page of a list.
         let [one, accession] =
             [QUERIES[1], QUERIES[8]].map(|keys| found(&library, &query(keys), 99).1);
-        let list = library.studies(&query(&[]), None, 11).looked_at;
-        let behind = library
-            .studies(&query(&[]), Some(library.behind(5)), 6)
+        let list = library
+            .studies(&query(&[]), &View::everything(), None, 11)
             .looked_at;
-        let of_modality = library.studies(&query(QUERIES[9]), None, 11).looked_at;
+        let behind = library
+            .studies(&query(&[]), &View::everything(), Some(library.behind(5)), 6)
+            .looked_at;
+        let of_modality = library
+            .studies(&query(QUERIES[9]), &View::everything(), None, 11)
+            .looked_at;
         [one, accession, list, behind, of_modality]
     };
     assert_eq!(looks(40), looks(400));
@@ -218,7 +224,12 @@ fn an_offset_counts_from_the_newest() {
     assert_eq!(all.len(), 25);
     assert_eq!(all[0], "1.2.29");
     for offset in [0, 1, 14, 15, 24, 25, 26, 9999] {
-        let page = library.studies(&Query::default(), Some(library.behind(offset)), 99);
+        let page = library.studies(
+            &Query::default(),
+            &View::everything(),
+            Some(library.behind(offset)),
+            99,
+        );
         let uids = page
             .studies
             .iter()
@@ -239,12 +250,15 @@ fn a_study_keeps_its_place_and_takes_that_of_the_next_manifest_when_the_first_go
     };
     let first = register("1.2.2");
     let other = Described::of(5).bundle();
-    let between = library.register(other.as_bytes(), Submission::default(), 7, &|_, _| None);
+    let between = library.register(other.as_bytes(), Submission::default(), 7, &alone());
     between.expect("registered");
     let second = register("1.2.3");
     let uids = || walked(&library, &Query::default());
     assert_eq!(uids(), ["1.2.5", "1.2.1"]);
-    assert_eq!(library.of_study(&study()), [first, second]);
+    assert_eq!(
+        library.of_study(&study(), &View::everything()),
+        [first, second]
+    );
     library.forget(first).expect("forgotten");
     assert_eq!(uids(), ["1.2.1", "1.2.5"]);
     let of_uid = query(&[("StudyInstanceUID", "1.2.1")]);

@@ -89,9 +89,11 @@ struct Identity<'a> {
     is_r5: bool,
 }
 
-/// The new identity of a Bundle that has one: MADO gives it the SOP Instance UID of its twin.
+/// The new identity of a Bundle that has one: MADO gives it the SOP Instance UID of its twin. An
+/// ImagingStudy without a Bundle has identifiers of the study, which stay.
 fn identity<'a>(bundle: &Resource<'a>, export: &Export<'_>) -> Option<Identity<'a>> {
-    let original = bundle.identifier?;
+    let is_bundle = bundle.kind.as_deref() == Some("Bundle");
+    let original = bundle.identifier.filter(|_| is_bundle)?;
     let value = value_of(original)?;
     let (prefix, name) = match value.strip_prefix("urn:oid:") {
         Some(name) => ("urn:oid:", name),

@@ -9,6 +9,7 @@ mod key_object;
 use std::collections::HashSet;
 
 use super::Error;
+use super::form::Document;
 
 /// The addresses and the identity of an exported manifest.
 #[derive(Debug)]
@@ -32,10 +33,11 @@ impl Export<'_> {
     /// # Errors
     /// [`Error`] if the document is no longer readable.
     pub fn write(&self, document: &[u8]) -> Result<Vec<u8>, Error> {
-        if document.get(128..132) == Some(b"DICM") {
-            key_object::write(document, self).map_err(|error| Error::Kos(error.into()))
-        } else {
-            bundle::write(document, self).ok_or(Error::Unrecognised)
+        match Document::open(document)? {
+            Document::Kos(file) => {
+                key_object::write(&file, self).map_err(|error| Error::Kos(error.into()))
+            }
+            Document::Fhir(text) => bundle::write(&text, self).ok_or(Error::Unrecognised),
         }
     }
 }

@@ -131,10 +131,26 @@ fn only_a_bundle_that_has_an_identifier_gets_one() {
 
 #[test]
 fn an_imaging_study_without_a_bundle_leads_here_too() {
-    let study = json!({ "resourceType": "ImagingStudy", "contained": [
-        { "resourceType": "Endpoint", "connectionType": { "code": "dicom-wado-uri" } },
-    ] });
-    let written = export(&study, false);
-    let address = "https://here.example/manifests/1/wado";
-    assert_eq!(written["contained"][0]["address"], address);
+    let own = json!({ "system": "urn:dicom:uid", "value": "urn:oid:1.2.3" });
+    for identifier in [own.clone(), json!([own])] {
+        let study = json!({
+            "resourceType": "ImagingStudy", "id": "1.2.3", "identifier": identifier,
+            "contained": [
+                { "resourceType": "Endpoint", "connectionType": { "code": "dicom-wado-uri" } },
+            ],
+        });
+        let written = export(&study, false);
+        let address = "https://here.example/manifests/1/wado";
+        assert_eq!(written["contained"][0]["address"], address);
+        assert_eq!(written["identifier"], study["identifier"]);
+        assert_eq!(written["id"], "1.2.3");
+    }
+}
+
+#[test]
+fn a_binary_is_exported_as_what_it_holds() {
+    let bundle = r#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Endpoint","connectionType":{"code":"dicom-wado-rs"},"address":"u"}}]}"#;
+    let data = data_encoding::BASE64.encode(bundle.as_bytes());
+    let binary = json!({ "resourceType": "Binary", "data": data });
+    assert_eq!(text(&binary.to_string(), false), text(bundle, false));
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::member::{Integer, List, Member, Shape, objects, skip_seq, without_urn};
+use crate::dicom::Uid;
 use crate::manifest::Code;
 
 /// A concept in any form: code, Coding, CodeableConcept, CodeableReference (R5), or a list of them,
@@ -20,7 +21,7 @@ pub(super) struct Concept {
 }
 
 /// A business identifier.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Identifier {
     pub(super) kind: IdentifierKind,
     pub(super) value: Box<str>,
@@ -43,6 +44,7 @@ pub(super) enum IdentifierKind {
 /// An extension, with its value as a concept, which fits every extension that manifests use.
 #[derive(Debug)]
 pub(super) struct Extension {
+    /// In the form of [`plain_name`].
     name: Box<str>,
     pub(super) value: Member<Concept>,
 }
@@ -52,6 +54,8 @@ pub(super) struct Extension {
 pub(super) struct Reference {
     pub(super) reference: Option<Box<str>>,
     pub(super) identifier: Option<Box<Identifier>>,
+    /// A text in place of the resource.
+    pub(super) display: Option<Box<str>>,
 }
 
 impl Concept {
@@ -72,7 +76,8 @@ impl Concept {
 }
 
 impl Extension {
-    /// Whether its URL ends in one of these names; hosts and versions vary.
+    /// Whether its URL ends in one of these names, which are in the form of [`plain_name`]; hosts
+    /// and versions vary.
     pub(super) fn is(&self, names: &[&str]) -> bool {
         names.contains(&&*self.name)
     }
@@ -175,6 +180,7 @@ struct Assigner {
 struct ReferenceMembers {
     reference: Member<Box<str>>,
     identifier: Member<Identifier>,
+    display: Member<Box<str>>,
 }
 
 objects!(
@@ -207,6 +213,18 @@ impl IdentifierMembers {
             issuer,
             is_secondary,
         })
+    }
+}
+
+impl Identifier {
+    /// The UID in a URI: `urn:ietf:rfc:3986` with `urn:oid:…`, which does not tell what it names.
+    pub(super) fn uid_in_uri(&self) -> Option<Uid> {
+        let is_uri = self.issuer.as_deref() == Some("urn:ietf:rfc:3986");
+        let uid = without_urn(&self.value);
+        let is_oid = uid.len() < self.value.len();
+        (self.kind == IdentifierKind::Untyped && is_uri && is_oid)
+            .then(|| Uid::parse(uid).ok())
+            .flatten()
     }
 }
 
@@ -243,11 +261,13 @@ impl Shape for Reference {
         Ok(ReferenceMembers::from_map(map)?.and_then(|members| {
             let (reference, identifier) =
                 (members.reference.present(), members.identifier.present());
-            let is_empty = reference.is_none() && identifier.is_none();
+            let display = members.display.present();
+            let is_empty = reference.is_none() && identifier.is_none() && display.is_none();
             (!is_empty)
                 .then(|| Self {
                     reference,
                     identifier: identifier.map(Box::new),
+                    display,
                 })
                 .into()
         }))
@@ -272,21 +292,30 @@ impl Shape for Extension {
         }
         Ok(url.and_then(|url| {
             Member::Present(Self {
-                name: last_segment(&url),
+                name: plain_name(last_segment(&url)),
                 value,
             })
         }))
     }
 }
 
-fn last_segment(url: &str) -> Box<str> {
+fn last_segment(url: &str) -> &str {
     let unversioned = url.split(['|', '#']).next().unwrap_or_default();
-    unversioned
-        .trim_end_matches('/')
-        .rsplit('/')
-        .next()
-        .unwrap_or_default()
-        .into()
+    let path = unversioned.trim_end_matches('/');
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// The name of an extension as all builds of all guides have it: `MadoNumberOfFrames`,
+/// `EuMadoNumberOfFramesExtension` and `number-of-frames` are `numberofframes`.
+fn plain_name(name: &str) -> Box<str> {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let name: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
+    let without_guide = ["eumado", "mado", "xcwado"]
+        .into_iter()
+        .find_map(|guide| name.strip_prefix(guide))
+        .unwrap_or(&name);
+    let without_kind = without_guide.strip_suffix("extension");
+    without_kind.unwrap_or(without_guide).into()
 }
 
 enum ExtensionKey {
@@ -361,7 +390,16 @@ mod tests {
             "https://other/Name#0.1.0",
             "http://h/Name|1.0",
         ] {
-            assert_eq!(&*last_segment(url), "Name", "{url}");
+            assert_eq!(last_segment(url), "Name", "{url}");
+        }
+        for name in [
+            "MadoNumberOfFrames",
+            "MadoNumberOfFramesExtension",
+            "EuMadoNumberOfFrames",
+            "NumberOfFrames",
+            "number-of-frames",
+        ] {
+            assert_eq!(&*plain_name(name), "numberofframes", "{name}");
         }
     }
 
@@ -377,7 +415,7 @@ mod tests {
             let json = format!(r#"{{"_comment":[{{}}],{value},"url":"https://h/Name"}}"#);
             let extension: Member<Extension> = serde_json::from_str(&json).expect("any JSON value");
             let extension = extension.present().expect("an extension");
-            assert!(extension.is(&["Name"]) && !extension.is(&["https://h/Name"]));
+            assert!(extension.is(&["name"]) && !extension.is(&["https://h/Name"]));
             assert_eq!(
                 extension
                     .value

@@ -2,18 +2,13 @@
 
 use serde::Deserialize;
 
-use super::concept::{Concept, Extension, find};
+use super::concept::{Concept, Extension, Identifier, find};
 use super::member::{List, Member, objects};
 use crate::ihe::RetrieveLocationUid;
 
-// The names in all builds of the implementation guide; hl7.eu uses them too.
-const RETRIEVE_LOCATION_UID: &[&str] = &[
-    "MadoRetrieveLocationUIDExtension",
-    "XcWadoLocationUIDExtension",
-    "XcWadoRetrieveLocationUIDExtension",
-];
+const RETRIEVE_LOCATION_UID: &[&str] = &["retrievelocationuid", "locationuid"];
 
-const DATA_ABSENT_REASON: &[&str] = &["data-absent-reason"];
+const DATA_ABSENT_REASON: &[&str] = &["dataabsentreason"];
 
 // Hosts of placeholder addresses.
 const PLACEHOLDERS: [&str; 3] = ["notspecified", "notapplicable", "doesnotexist"];
@@ -24,6 +19,7 @@ const LONGEST_ADDRESS: usize = 2048;
 /// The members of an Endpoint, R4 or R5.
 #[derive(Debug, Default)]
 pub(super) struct EndpointMembers {
+    pub(super) identifier: List<Identifier>,
     pub(super) extension: List<Extension>,
     pub(super) connection_type: List<Concept>,
     pub(super) payload: List<Payload>,
@@ -35,6 +31,7 @@ pub(super) struct EndpointMembers {
 /// An endpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Endpoint {
+    pub(super) identifiers: Vec<Identifier>,
     pub(super) purpose: Purpose,
     /// Absent if it is a placeholder.
     pub(super) address: Member<Box<str>>,
@@ -47,7 +44,10 @@ pub(super) struct Endpoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     Retrieve,
+    /// A web viewer of the study, to be opened as it is.
     Viewer,
+    /// The base of a web viewer, which needs the parameters of IHE IID.
+    InvokeImageDisplay,
     Other,
 }
 
@@ -78,6 +78,7 @@ impl From<EndpointMembers> for Endpoint {
             address: address(members.address, members.address_element.as_ref()),
             is_r5: (is_known || has_payload)
                 .then_some(members.connection_type.is_array || has_payload),
+            identifiers: members.identifier.items,
         }
     }
 }
@@ -105,9 +106,12 @@ impl Purpose {
             .peekable();
         if codes().any(|code| code.to_ascii_lowercase().contains("wado")) {
             Self::Retrieve
-        } else if codes().any(|code| matches!(code, "web-viewer" | "ihe-iid" | "dicom-iid"))
-            || (mime_types.peek().is_some()
-                && mime_types.all(|mime_type| &**mime_type == "text/html"))
+        } else if codes().any(|code| code == "web-viewer") {
+            Self::Viewer
+        } else if codes().any(|code| matches!(code, "ihe-iid" | "dicom-iid")) {
+            Self::InvokeImageDisplay
+        } else if mime_types.peek().is_some()
+            && mime_types.all(|mime_type| &**mime_type == "text/html")
         {
             Self::Viewer
         } else {
@@ -226,8 +230,13 @@ mod tests {
             (&["ihe-xcwado"], &[], Purpose::Retrieve),
             (&["other", "DICOM-WADO-RS"], &[], Purpose::Retrieve),
             (&["web-viewer"], &[], Purpose::Viewer),
-            (&["ihe-iid"], &["application/dicom"], Purpose::Viewer),
-            (&["dicom-iid"], &[], Purpose::Viewer),
+            (
+                &["ihe-iid"],
+                &["application/dicom"],
+                Purpose::InvokeImageDisplay,
+            ),
+            (&["dicom-iid"], &[], Purpose::InvokeImageDisplay),
+            (&["web-viewer", "ihe-iid"], &[], Purpose::Viewer),
             (&["unknown"], &["text/html"], Purpose::Viewer),
             (
                 &["unknown"],

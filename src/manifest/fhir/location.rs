@@ -8,6 +8,7 @@ use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
 use crate::ihe::Location;
 use crate::manifest::location;
 use crate::manifest::warning::{Defect, Warnings};
+use crate::resource::Target;
 
 /// The limit for endpoints of one purpose of a series or study: each series copies those of its
 /// study.
@@ -34,10 +35,7 @@ impl<'a> Endpoints<'a> {
             ..Self::default()
         };
         for reference in references.read("endpoint reference", warnings) {
-            match reference
-                .reference
-                .and_then(|reference| resolver.endpoint(&reference))
-            {
+            match resolver.endpoint(&reference) {
                 Some(endpoint) => endpoints.add(endpoint, warnings),
                 None => {
                     endpoints.is_incomplete = true;
@@ -75,16 +73,26 @@ impl<'a> Endpoints<'a> {
         locations
     }
 
-    /// The addresses of web viewers.
-    pub(super) fn viewer_urls(&self, warnings: &mut Warnings) -> Vec<Box<str>> {
-        let url = |viewer: &&Endpoint| viewer.address.clone().read("endpoint address", warnings);
-        self.viewers.iter().filter_map(url).collect()
+    /// The addresses at which web viewers open a study.
+    pub(super) fn viewer_urls(
+        &self,
+        study: &StudyInstanceUid,
+        warnings: &mut Warnings,
+    ) -> Vec<Box<str>> {
+        let viewers = self.viewers.iter().filter_map(|viewer| {
+            let url = viewer.address.clone().read("endpoint address", warnings)?;
+            Some(match viewer.purpose {
+                Purpose::InvokeImageDisplay => invoke_image_display(&url, study),
+                Purpose::Viewer | Purpose::Retrieve | Purpose::Other => url,
+            })
+        });
+        viewers.collect()
     }
 
     fn add(&mut self, endpoint: &'a Endpoint, warnings: &mut Warnings) {
         let list = match endpoint.purpose {
             Purpose::Retrieve => &mut self.retrieve,
-            Purpose::Viewer => &mut self.viewers,
+            Purpose::Viewer | Purpose::InvokeImageDisplay => &mut self.viewers,
             Purpose::Other => return,
         };
         if list.iter().any(|known| std::ptr::eq(*known, endpoint)) {
@@ -96,6 +104,23 @@ impl<'a> Endpoints<'a> {
             warnings.left_out(Defect::TooLong("list of endpoints"));
         }
     }
+}
+
+/// A study at the base of an Image Display (IHE RAD TF-2 4.106.4.1.2), unless its address has the
+/// parameters already.
+fn invoke_image_display(base: &str, study: &StudyInstanceUid) -> Box<str> {
+    const ACTION: &str = "IHEInvokeImageDisplay";
+    let (path, query) = base.split_once('?').unwrap_or((base, ""));
+    if query.to_ascii_lowercase().contains("requesttype=") {
+        return base.into();
+    }
+    let path = path.trim_end_matches('/');
+    let (slash, action) = match path.ends_with(ACTION) {
+        true => ("", ""),
+        false => ("/", ACTION),
+    };
+    let more = if query.is_empty() { "" } else { "&" };
+    format!("{path}{slash}{action}?{query}{more}requestType=STUDY&studyUID={study}").into()
 }
 
 fn location_of(
@@ -112,11 +137,35 @@ fn location_of(
         location::check_uid(uid, warnings);
     }
     let address = endpoint.address.clone().read("endpoint address", warnings);
-    let retrieve_url =
-        address.and_then(|address| location::base_uri(&address, study, series, warnings));
+    let target = Target::Series(study.clone(), series.clone());
+    let retrieve_url = address.and_then(|address| location::base_uri(&address, &target, warnings));
     Location {
         retrieve_location_uid,
         retrieve_url,
         retrieve_ae_title: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_of_an_image_display_gets_its_parameters() {
+        let study = StudyInstanceUid::parse("1.2.3").expect("a UID");
+        let url = "https://v.example/iid/IHEInvokeImageDisplay?requestType=STUDY&studyUID=1.2.3";
+        for base in [
+            "https://v.example/iid",
+            "https://v.example/iid/",
+            "https://v.example/iid/IHEInvokeImageDisplay",
+            "https://v.example/iid/IHEInvokeImageDisplay?",
+            url,
+        ] {
+            assert_eq!(&*invoke_image_display(base, &study), url, "{base}");
+        }
+        let with_query = invoke_image_display("https://v.example/?site=7", &study);
+        let expected =
+            "https://v.example/IHEInvokeImageDisplay?site=7&requestType=STUDY&studyUID=1.2.3";
+        assert_eq!(&*with_query, expected);
     }
 }

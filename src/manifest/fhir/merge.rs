@@ -5,24 +5,31 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::study::StudyEntry;
+use crate::dicom::SeriesInstanceUid;
 use crate::manifest::warning::{Defect, Subject, Warnings};
 use crate::manifest::{Patient, Series, Study};
 
 /// One study for each Study Instance UID, in the order of their first entries in the Bundle.
 pub(super) fn merge(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study> {
-    let mut duplicates = 0;
+    let (mut duplicates, mut shared) = (0, 0);
+    let mut sharing = Vec::new();
     let mut studies = Vec::new();
     for mut entry in merge_studies(entries, warnings) {
         warnings.turn_to(Subject::Study(entry.study.uid.clone()));
         let series = std::mem::take(&mut entry.study.series);
         entry.study.series = merge_series(series, warnings);
         duplicates += keep_first(&mut entry.study.series);
+        shared += in_several_series(&entry.study.series, &mut sharing);
         compare(&entry, warnings);
         studies.push(entry.study);
     }
     if duplicates > 0 {
         warnings.turn_to(Subject::Manifest);
-        warnings.left_out(Defect::Duplicates(duplicates));
+        warnings.read_all_the_same(Defect::Duplicates(duplicates));
+    }
+    for series in sharing {
+        warnings.turn_to(Subject::Series(series));
+        warnings.read_all_the_same(Defect::InSeveralSeries(shared));
     }
     studies
 }
@@ -86,20 +93,38 @@ fn extend(first: &mut Series, other: Series) {
     }
 }
 
-/// Keeps the first entry for each instance of the study. Returns the number of removed entries.
+/// Keeps the first entry for each instance of a series. Returns the number of removed entries.
 fn keep_first(series: &mut [Series]) -> u32 {
-    let mut seen = HashSet::new();
     let mut duplicates = 0;
     for series in series {
-        let is_empty = series.instances.is_empty();
+        let mut seen = HashSet::new();
         series.instances.retain(|instance| {
             let is_new = seen.insert(instance.uid.clone());
             duplicates += u32::from(!is_new);
             is_new
         });
-        series.is_listed_elsewhere = !is_empty && series.instances.is_empty();
     }
     duplicates
+}
+
+/// The number of instances that another series before theirs lists too. Adds the series that share
+/// instances, in their order.
+fn in_several_series(series: &[Series], sharing: &mut Vec<SeriesInstanceUid>) -> u32 {
+    let mut first = HashMap::new();
+    let mut shares = vec![false; series.len()];
+    let mut shared = 0_u32;
+    for (at, listing) in series.iter().enumerate() {
+        for instance in &listing.instances {
+            let first = *first.entry(&instance.uid).or_insert(at);
+            if first != at {
+                (shares[first], shares[at]) = (true, true);
+                shared = shared.saturating_add(1);
+            }
+        }
+    }
+    let sharing_here = series.iter().zip(shares).filter(|(_, shares)| *shares);
+    sharing.extend(sharing_here.map(|(series, _)| series.uid.clone()));
+    shared
 }
 
 fn compare(entry: &StudyEntry, warnings: &mut Warnings) {

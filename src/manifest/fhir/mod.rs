@@ -1,5 +1,5 @@
 //! Manifests in FHIR: a Bundle with an ImagingStudy and its Endpoints (MADO 1.2 6.X.3; HL7 Europe,
-//! R4 and R5).
+//! R4 and R5), or an ImagingStudy that contains them (the EU Health Data API).
 //!
 //! The parser is lenient with descriptions and strict with the index. It ignores a malformed
 //! descriptive member with a [`Warning`](crate::manifest::Warning); a study, series or instance without its UID, or an
@@ -33,7 +33,7 @@ use serde_path_to_error::{Path, Segment};
 
 use self::member::Member;
 use self::reference::Directory;
-use self::resource::{Bundle, Entries};
+use self::resource::{Bundle, Entries, Resource};
 use self::series::Fault;
 use crate::manifest::warning::{Subject, Warnings};
 use crate::manifest::{Format, MAX_MANIFEST, Manifest, Study};
@@ -60,8 +60,8 @@ pub enum Error {
         /// From 1, in bytes.
         column: usize,
     },
-    /// The document is JSON, but not a Bundle.
-    #[error("not a FHIR Bundle")]
+    /// The document is JSON, but neither a Bundle nor an ImagingStudy.
+    #[error("neither a FHIR Bundle nor an ImagingStudy")]
     NotABundle,
     /// The Bundle has no ImagingStudy.
     #[error("the Bundle has no ImagingStudy")]
@@ -100,6 +100,7 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     let text = text(bytes)?;
     let bundle = parse(text)?;
     let document_id = document_id(&bundle);
+    let is_lone_study = bundle.is_lone_study;
     let mut entries = entries(bundle)?;
     let mut warnings = Warnings::default();
     if entries.is_malformed {
@@ -110,7 +111,10 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     let directory = Directory::new(&entries);
     let mut study_entries = Vec::with_capacity(studies.len());
     for study in studies {
-        let path = format!("entry[{}].resource", study.position);
+        let path = match is_lone_study {
+            true => "ImagingStudy".to_owned(),
+            false => format!("entry[{}].resource", study.position),
+        };
         let entry =
             study::read(study, &directory, &mut warnings).map_err(|fault| fault.within(&path))?;
         study_entries.push(entry);
@@ -179,13 +183,20 @@ fn is_too_deep(text: &[u8]) -> bool {
 fn parse(text: &[u8]) -> Result<Bundle, Error> {
     let bundle: Member<Bundle> =
         serde_json::from_slice(text).map_err(|error| not_json(text, &error))?;
-    let is_bundle = |bundle: &Bundle| {
-        bundle
-            .resource_type
-            .as_ref()
-            .is_some_and(|name| &**name == "Bundle")
-    };
-    bundle.present().filter(is_bundle).ok_or(Error::NotABundle)
+    let bundle = bundle.present().ok_or(Error::NotABundle)?;
+    match bundle.resource_type.as_ref().map(|name| &**name) {
+        Some("Bundle") => Ok(bundle),
+        Some("ImagingStudy") => lone_study(text),
+        Some(_) | None => Err(Error::NotABundle),
+    }
+}
+
+// The type of a resource may come last, so the text is read again when it turns out to be a study.
+fn lone_study(text: &[u8]) -> Result<Bundle, Error> {
+    let study: Member<Resource> =
+        serde_json::from_slice(text).map_err(|error| not_json(text, &error))?;
+    let study = study.present().ok_or(Error::NoImagingStudy)?;
+    Ok(Bundle::of_study(study))
 }
 
 // The path is expensive, so only this second pass over a broken document tracks it.

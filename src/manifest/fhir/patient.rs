@@ -41,18 +41,23 @@ objects!(HumanNameMembers);
 
 /// Reads a patient.
 pub(super) fn read(members: PatientMembers, warnings: &mut Warnings) -> Patient {
-    let mut names = members.name.read("patient name", warnings);
-    names.sort_by_key(|name| name.rank);
+    let names = members.name.read("patient name", warnings);
     let sex = members.gender.and_then(|gender| sex(&gender));
     Patient {
         ids: ids(members.identifier, warnings),
-        name: names.into_iter().next().map(|name| name.person_name),
+        name: person_name(names),
         birth_date: members
             .birth_date
             .and_then(|date| date_time::date(&date))
             .read("patient birth date", warnings),
         sex: sex.read("patient sex", warnings),
     }
+}
+
+/// The preferred one of several names.
+pub(super) fn person_name(names: Vec<HumanName>) -> Option<Box<str>> {
+    let preferred = names.into_iter().min_by_key(|name| name.rank);
+    preferred.map(|name| name.person_name)
 }
 
 /// A patient with nothing but an identifier.
@@ -127,7 +132,7 @@ impl HumanNameMembers {
 }
 
 // A text with carets is a complete DICOM name.
-fn unstructured(text: &str) -> Option<Box<str>> {
+pub(super) fn unstructured(text: &str) -> Option<Box<str>> {
     let name = text.split('^').map(component).collect::<Vec<_>>().join("^");
     (!name.is_empty()).then(|| name.into())
 }

@@ -1,17 +1,19 @@
 //! References between the resources of one Bundle. The resolver never fetches a resource.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
-use super::concept::Identifier;
+use super::concept::{Identifier, Reference};
 use super::endpoint::Endpoint;
 use super::patient::PatientMembers;
-use super::resource::{Entries, Entry, Order};
+use super::resource::{Entries, Entry, Order, Practitioner};
 
 /// The referenced resources of a Bundle, or those contained in one resource.
 pub(super) struct Directory<'a> {
     endpoints: Index<'a, Endpoint>,
     patients: Index<'a, PatientMembers>,
     orders: Index<'a, Order>,
+    practitioners: Index<'a, Practitioner>,
     all_patients: &'a [Entry<PatientMembers>],
 }
 
@@ -29,15 +31,28 @@ struct Index<'a, T> {
     /// By the id at the end of the fullUrl. `None`: ambiguous, as in `by_id`.
     by_tail: HashMap<&'a str, Option<&'a T>>,
     by_id: HashMap<&'a str, Option<&'a T>>,
+    by_identifier: HashMap<IdentifierKey<'a>, Option<&'a T>>,
+    all: Vec<&'a T>,
+}
+
+/// An identifier and its issuer, or an identifier of any issuer.
+#[derive(PartialEq, Eq, Hash)]
+enum IdentifierKey<'a> {
+    Of(Option<&'a str>, &'a str),
+    Any(&'a str),
 }
 
 impl<'a> Directory<'a> {
     /// Indexes the resources in one pass.
     pub(super) fn new(entries: &'a Entries) -> Self {
         Self {
-            endpoints: Index::new("Endpoint", &entries.endpoints),
+            endpoints: Index::new("Endpoint", &entries.endpoints)
+                .with_identifiers(|endpoint| &endpoint.identifiers),
             patients: Index::new("Patient", &entries.patients),
-            orders: Index::new("ServiceRequest", &entries.orders),
+            orders: Index::new("ServiceRequest", &entries.orders)
+                .with_identifiers(|order| &order.identifier.items),
+            practitioners: Index::new("Practitioner", &entries.practitioners)
+                .with_identifiers(|practitioner| &practitioner.identifier.items),
             all_patients: &entries.patients,
         }
     }
@@ -58,10 +73,9 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    pub(super) fn endpoint(&self, reference: &str) -> Option<&'a Endpoint> {
-        self.directory(reference)
-            .endpoints
-            .resolve(reference, self.referrer)
+    /// The endpoint of a reference, or the only one with its identifier.
+    pub(super) fn endpoint(&self, reference: &Reference) -> Option<&'a Endpoint> {
+        self.resolve(reference, |directory| &directory.endpoints)
     }
 
     pub(super) fn patient(&self, reference: &str) -> Option<&'a PatientMembers> {
@@ -70,10 +84,28 @@ impl<'a> Resolver<'a> {
             .resolve(reference, self.referrer)
     }
 
-    pub(super) fn order(&self, reference: &str) -> Option<&'a Order> {
-        self.directory(reference)
-            .orders
-            .resolve(reference, self.referrer)
+    /// The order of a reference, or the only one with its identifier.
+    pub(super) fn order(&self, reference: &Reference) -> Option<&'a Order> {
+        self.resolve(reference, |directory| &directory.orders)
+    }
+
+    /// The practitioner of a reference, or the only one with its identifier.
+    pub(super) fn practitioner(&self, reference: &Reference) -> Option<&'a Practitioner> {
+        self.resolve(reference, |directory| &directory.practitioners)
+    }
+
+    fn resolve<T>(
+        &self,
+        reference: &Reference,
+        of: impl Fn(&'a Directory<'a>) -> &'a Index<'a, T>,
+    ) -> Option<&'a T> {
+        if let Some(reference) = reference.reference.as_deref() {
+            let index = of(self.directory(reference));
+            return index.resolve(reference, self.referrer);
+        }
+        let identifier = reference.identifier.as_deref()?;
+        let contained = of(self.contained).identified(identifier);
+        contained.or_else(|| of(self.bundle).identified(identifier))
     }
 
     /// The patient of the Bundle, if there is only one.
@@ -84,7 +116,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The patient of the Bundle with this identifier, if there is only one.
+    /// The patient with this identifier, of the Bundle or contained, if there is only one.
     pub(super) fn identified_patient(&self, identifier: &Identifier) -> Option<&'a PatientMembers> {
         let is_same_issuer = |id: &Identifier| {
             id.issuer == identifier.issuer || id.issuer.is_none() || identifier.issuer.is_none()
@@ -93,7 +125,8 @@ impl<'a> Resolver<'a> {
             let mut ids = patient.resource.identifier.items.iter();
             ids.any(|id| id.value == identifier.value && is_same_issuer(id))
         };
-        let mut patients = self.bundle.all_patients.iter().filter(has_it);
+        let all = self.contained.all_patients.iter();
+        let mut patients = all.chain(self.bundle.all_patients).filter(has_it);
         match (patients.next(), patients.next()) {
             (Some(patient), None) => Some(&patient.resource),
             _ => None,
@@ -116,11 +149,39 @@ impl<'a, T> Index<'a, T> {
             by_full_url: HashMap::new(),
             by_tail: HashMap::new(),
             by_id: HashMap::new(),
+            by_identifier: HashMap::new(),
+            all: entries.iter().map(|entry| &entry.resource).collect(),
         };
         for entry in entries {
             index.add(entry);
         }
         index
+    }
+
+    /// Indexes the identifiers of all resources too.
+    fn with_identifiers(mut self, identifiers: impl Fn(&'a T) -> &'a [Identifier]) -> Self {
+        for &resource in &self.all {
+            for identifier in identifiers(resource) {
+                let (issuer, value) = (identifier.issuer.as_deref(), &*identifier.value);
+                for key in [IdentifierKey::Of(issuer, value), IdentifierKey::Any(value)] {
+                    add_unique(&mut self.by_identifier, key, resource);
+                }
+            }
+        }
+        self
+    }
+
+    /// The only resource with this identifier. An issuer counts if both have one.
+    fn identified(&self, identifier: &Identifier) -> Option<&'a T> {
+        let value = &*identifier.value;
+        let found = match identifier.issuer.as_deref() {
+            Some(issuer) => self
+                .by_identifier
+                .get(&IdentifierKey::Of(Some(issuer), value))
+                .or_else(|| self.by_identifier.get(&IdentifierKey::Of(None, value))),
+            None => self.by_identifier.get(&IdentifierKey::Any(value)),
+        };
+        found.copied().flatten()
     }
 
     /// The target of `reference` in a resource with fullUrl `referrer`.
@@ -174,9 +235,9 @@ impl<'a, T> Index<'a, T> {
     }
 }
 
-fn add_unique<'a, T>(map: &mut HashMap<&'a str, Option<&'a T>>, key: &'a str, value: &'a T) {
+fn add_unique<'a, K: Eq + Hash, T>(map: &mut HashMap<K, Option<&'a T>>, key: K, value: &'a T) {
     map.entry(key)
-        .and_modify(|known| *known = None)
+        .and_modify(|known| *known = known.filter(|known| std::ptr::eq(*known, value)))
         .or_insert(Some(value));
 }
 

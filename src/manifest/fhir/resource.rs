@@ -18,6 +18,9 @@ pub(super) struct Bundle {
     pub(super) resource_type: Member<Box<str>>,
     pub(super) identifier: List<Identifier>,
     pub(super) entry: Member<Entries>,
+    /// Whether the document is no Bundle, but its only study.
+    #[serde(skip)]
+    pub(super) is_lone_study: bool,
 }
 
 /// The entries of a Bundle by kind, up to the first fault, without resources of other types.
@@ -27,6 +30,7 @@ pub(super) struct Entries {
     pub(super) endpoints: Vec<Entry<Endpoint>>,
     pub(super) patients: Vec<Entry<PatientMembers>>,
     pub(super) orders: Vec<Entry<Order>>,
+    pub(super) practitioners: Vec<Entry<Practitioner>>,
     pub(super) fault: Option<Fault>,
     /// Whether some entries or resources are unreadable.
     pub(super) is_malformed: bool,
@@ -57,6 +61,7 @@ enum Kind {
     Endpoint(Endpoint),
     Patient(PatientMembers),
     Order(Order),
+    Practitioner(Practitioner),
 }
 
 /// An ImagingStudy, with the members of R4 and of R5.
@@ -67,6 +72,7 @@ pub(super) struct ImagingStudy {
     pub(super) identifier: List<Identifier>,
     pub(super) subject: Member<Reference>,
     pub(super) based_on: List<Reference>,
+    pub(super) referrer: Member<Reference>,
     pub(super) endpoint: List<Reference>,
     pub(super) modality: List<Concept>,
     pub(super) started: Member<Box<str>>,
@@ -82,6 +88,13 @@ pub(super) struct ImagingStudy {
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) identifier: List<Identifier>,
+}
+
+/// A Practitioner.
+#[derive(Debug)]
+pub(super) struct Practitioner {
+    pub(super) identifier: List<Identifier>,
+    pub(super) name: List<HumanName>,
 }
 
 #[derive(Default, Deserialize)]
@@ -102,6 +115,7 @@ struct ResourceMembers {
     // ImagingStudy
     subject: Member<Reference>,
     based_on: List<Reference>,
+    referrer: Member<Reference>,
     endpoint: List<Reference>,
     modality: List<Concept>,
     started: Member<Box<str>>,
@@ -160,11 +174,25 @@ impl Shape for ContainedResources {
     }
 }
 
+impl Bundle {
+    /// A Bundle of one study, which came without one.
+    pub(super) fn of_study(study: Resource) -> Self {
+        let mut entries = Entries::default();
+        entries.fault = entries.count(&study).err();
+        entries.add(study, None, 0);
+        Self {
+            entry: Member::Present(entries),
+            is_lone_study: true,
+            ..Self::default()
+        }
+    }
+}
+
 impl Resource {
     fn is_containable(&self) -> bool {
         match self.kind {
             Kind::ImagingStudy(_) => false,
-            Kind::Endpoint(_) | Kind::Patient(_) | Kind::Order(_) => true,
+            Kind::Endpoint(_) | Kind::Patient(_) | Kind::Order(_) | Kind::Practitioner(_) => true,
         }
     }
 }
@@ -217,13 +245,20 @@ impl Entries {
                 id,
                 resource,
             }),
+            Kind::Practitioner(resource) => self.practitioners.push(Entry {
+                position,
+                full_url,
+                id,
+                resource,
+            }),
         }
     }
 
     fn check(&self) -> Result<(), Fault> {
+        let people = self.patients.len() + self.practitioners.len();
         if self.studies.len() > MOST_STUDIES {
             Err(Fault::TooLarge { what: "studies" })
-        } else if self.endpoints.len() + self.patients.len() + self.orders.len() > MOST_RESOURCES {
+        } else if self.endpoints.len() + people + self.orders.len() > MOST_RESOURCES {
             Err(Fault::TooLarge { what: "resources" })
         } else {
             Ok(())
@@ -267,6 +302,10 @@ impl ResourceMembers {
             "ServiceRequest" => Kind::Order(Order {
                 identifier: self.identifier,
             }),
+            "Practitioner" => Kind::Practitioner(Practitioner {
+                identifier: self.identifier,
+                name: self.name,
+            }),
             _ => return Member::Absent,
         };
         Member::Present(Resource { id, kind })
@@ -282,6 +321,7 @@ impl ResourceMembers {
             identifier: self.identifier,
             subject: self.subject,
             based_on: self.based_on,
+            referrer: self.referrer,
             endpoint: self.endpoint,
             modality: self.modality,
             started: self.started,
@@ -296,6 +336,7 @@ impl ResourceMembers {
 
     fn endpoint(self) -> Endpoint {
         Endpoint::from(EndpointMembers {
+            identifier: self.identifier,
             extension: self.extension,
             connection_type: self.connection_type,
             payload: self.payload,

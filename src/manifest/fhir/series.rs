@@ -18,13 +18,9 @@ use crate::manifest::{Instance, KeyObject};
 // PS3.4 B.5: Key Object Selection Document Storage.
 const KEY_OBJECT_SELECTION: &str = "1.2.840.10008.5.1.4.1.1.88.59";
 
-const NUMBER_OF_FRAMES: &[&str] = &["MadoNumberOfFrames", "MadoNumberOfFramesExtension"];
-const KEY_OBJECT_TITLE: &[&str] = &[
-    "MadoKeyObjectDocumentTitle",
-    "MadoKeyObjectDocumentTitleExtension",
-    "MadoKoDocumentTitle",
-];
-const INSTANCE_DESCRIPTION: &[&str] = &["instance-description"];
+const NUMBER_OF_FRAMES: &[&str] = &["numberofframes"];
+const KEY_OBJECT_TITLE: &[&str] = &["keyobjectdocumenttitle", "kodocumenttitle"];
+const INSTANCE_DESCRIPTION: &[&str] = &["instancedescription"];
 
 /// A defect that makes a list of series or instances unusable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -267,8 +263,13 @@ impl InstanceList {
         if document_title.is_some() && title.is_none() {
             self.malformed.insert("key object title");
         }
-        (title.is_some() || description.is_some())
-            .then(|| Box::new(KeyObject { title, description }))
+        (title.is_some() || description.is_some()).then(|| {
+            Box::new(KeyObject {
+                title,
+                description,
+                flagged: Vec::new(),
+            })
+        })
     }
 
     fn read<T>(&mut self, what: &'static str, member: Member<T>) -> Option<T> {

@@ -17,7 +17,7 @@ use crate::dicom::{StudyInstanceUid, Uid};
 use crate::manifest::warning::{Defect, Subject, Warnings};
 use crate::manifest::{Accession, Code, Patient, Series, Study};
 
-const ANATOMICAL_REGION: &[&str] = &["MadoAnatomicalRegionExtension", "MadoAnatomicalRegion"];
+const ANATOMICAL_REGION: &[&str] = &["anatomicalregion"];
 
 /// The limit for accession numbers of one study.
 const MOST_ACCESSIONS: usize = 64;
@@ -77,16 +77,25 @@ pub(super) fn add_orders(study: &mut Study, orders: &[Entry<Order>], warnings: &
 }
 
 fn study_instance_uid(identifiers: &List<Identifier>) -> Result<StudyInstanceUid, Fault> {
-    let uid = identifiers
+    let named = identifiers
         .items
         .iter()
-        .find(|identifier| identifier.kind == IdentifierKind::StudyInstanceUid)
-        .and_then(|identifier| Uid::from_text(&identifier.value).present());
+        .find(|identifier| identifier.kind == IdentifierKind::StudyInstanceUid);
+    let uid = match named {
+        Some(identifier) => Uid::from_text(&identifier.value).present(),
+        None => only_uid(&identifiers.items),
+    };
     let missing = || Fault::Uid {
         what: "study instance uid",
         path: ".identifier".to_owned(),
     };
     uid.map(StudyInstanceUid::from).ok_or_else(missing)
+}
+
+// Of several UIDs without a type, none is certain to be the study's.
+fn only_uid(identifiers: &[Identifier]) -> Option<Uid> {
+    let mut uids = identifiers.iter().filter_map(Identifier::uid_in_uri);
+    uids.next().filter(|_| uids.next().is_none())
 }
 
 fn series_list(series: Member<SeriesList>) -> Result<Vec<ListedSeries>, Fault> {
@@ -126,8 +135,10 @@ fn patient_of(
         Some(Reference {
             reference: None,
             identifier,
+            ..
         }) => {
             let Some(identifier) = identifier else {
+                warnings.left_out(Defect::UnresolvedReference("patient"));
                 return Patient::default();
             };
             match resolver.identified_patient(&identifier) {
@@ -176,6 +187,8 @@ fn describe(
         time: started.as_ref().and_then(DateTime::dicom_time),
         timezone: offset.map(dicom_offset),
         description: study.description.read("study description", warnings),
+        referring_physician: referrer(study.referrer, resolver),
+        study_id: None,
         accessions: accessions(study.identifier, study.based_on, resolver, warnings),
         modalities: distinct(
             modalities.chain(series.iter().filter_map(|series| series.modality.clone())),
@@ -185,7 +198,7 @@ fn describe(
             .chain(study.procedure.read("procedure", warnings))
             .filter_map(Concept::code)
             .collect(),
-        viewer_urls: endpoints.viewer_urls(warnings),
+        viewer_urls: endpoints.viewer_urls(&uid, warnings),
         declared_series: count(study.number_of_series, "number of series", warnings),
         series,
         uid,
@@ -243,7 +256,6 @@ impl SeriesReader<'_> {
                 .read("laterality", warnings)
                 .and_then(Concept::code),
             declared_instances: count(members.number_of_instances, "number of instances", warnings),
-            is_listed_elsewhere: false,
             locations: endpoints
                 .or(self.endpoints)
                 .locations(self.study, &uid, warnings),
@@ -251,6 +263,14 @@ impl SeriesReader<'_> {
             uid,
         }
     }
+}
+
+// A name for display has no structure; PS3.5 6.2.1 then has it as the family name.
+fn referrer(reference: Member<Reference>, resolver: &Resolver<'_>) -> Option<Box<str>> {
+    let reference = reference.present()?;
+    let practitioner = resolver.practitioner(&reference);
+    let name = practitioner.and_then(|one| patient::person_name(one.name.items.clone()));
+    name.or_else(|| patient::unstructured(&reference.display?))
 }
 
 fn moment(
@@ -310,10 +330,7 @@ fn accessions(
     }
     let mut seen = HashSet::new();
     for reference in based_on.read("order reference", warnings) {
-        let order = reference
-            .reference
-            .as_deref()
-            .and_then(|reference| resolver.order(reference));
+        let order = resolver.order(&reference);
         match (&reference.identifier, order) {
             (None, None) => warnings.left_out(Defect::UnresolvedReference("order")),
             (Some(identifier), _) => add_untyped(&mut accessions, identifier, warnings),

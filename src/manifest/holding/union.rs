@@ -128,7 +128,6 @@ impl UnitedSeries {
             .filter_map(|entry| entry.series.declared_instances);
         let series = Series {
             declared_instances: declared.max(),
-            is_listed_elsewhere: entries.iter().all(|entry| entry.series.is_listed_elsewhere),
             instances,
             ..without_instances(first)
         };
@@ -152,6 +151,8 @@ fn without_series<'a>(first: &Study, all: impl Iterator<Item = &'a Study>) -> St
         timezone: first.timezone.clone(),
         description: first.description.clone(),
         accessions: first.accessions.clone(),
+        referring_physician: first.referring_physician.clone(),
+        study_id: first.study_id.clone(),
         modalities,
         regions: first.regions.clone(),
         procedures: first.procedures.clone(),
@@ -173,7 +174,6 @@ fn without_instances(series: &Series) -> Series {
         body_site: series.body_site.clone(),
         laterality: series.laterality.clone(),
         declared_instances: series.declared_instances,
-        is_listed_elsewhere: series.is_listed_elsewhere,
         locations: series.locations.clone(),
         instances: Vec::new(),
     }

@@ -13,8 +13,9 @@ use crate::dicom::dataset::{DataSet, Element};
 use crate::dicom::{NotAUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::{Location, RetrieveLocationUid};
 use crate::manifest::location;
-use crate::manifest::model::{Code, Study};
-use crate::manifest::warning::{Defect, Subject};
+use crate::manifest::model::{FlaggedInstance, KeyObject, Study};
+use crate::manifest::warning::{Defect, Subject, Warnings};
+use crate::resource::Target;
 
 const PRIVATE_CREATOR: &[u8] = b"IHE_MADO_PRIVATE";
 
@@ -38,12 +39,23 @@ impl Evidence {
         if evidence.instances == 0 {
             return Err(Error::NoEvidence);
         }
-        if evidence.duplicates > 0 {
-            reader.warnings.turn_to(Subject::Manifest);
-            let defect = Defect::Duplicates(evidence.duplicates);
-            reader.warnings.left_out(defect);
-        }
+        evidence.warn_of_repetition(&mut reader.warnings);
         Ok(evidence)
+    }
+
+    fn warn_of_repetition(&self, warnings: &mut Warnings) {
+        if self.duplicates > 0 {
+            warnings.turn_to(Subject::Manifest);
+            warnings.read_all_the_same(Defect::Duplicates(self.duplicates));
+        }
+        let shared = self.studies.iter().map(IndexedStudy::in_several_series);
+        let shared = u32::try_from(shared.sum::<usize>()).unwrap_or(u32::MAX);
+        for study in &self.studies {
+            for series in study.sharing_series() {
+                warnings.turn_to(study.subject(Some(series)));
+                warnings.read_all_the_same(Defect::InSeveralSeries(shared));
+            }
+        }
     }
 
     /// The position of a study.
@@ -162,15 +174,20 @@ impl Evidence {
             return Ok(());
         }
         self.instances += 1;
-        let (title, text) = key_object(related, content, reader);
-        // Xt-EHR V7e describes the instance here.
+        let KeyObject {
+            title,
+            description,
+            flagged,
+        } = key_object(related, content, reader);
+        // Xt-EHR V7e describes the instance here, DRIM-M gives its number.
         let description = InstanceDescription {
             number: reader.integer(number, "instance number"),
             frames: reader.count(frames, "number of frames"),
             title,
-            description: text,
+            description,
+            flagged,
         };
-        self.studies[study_at].describe_instance(uid.as_str(), description);
+        self.studies[study_at].describe_instance(uid.as_str(), Some(series_at), description);
         Ok(())
     }
 
@@ -215,6 +232,7 @@ struct SeriesItem<'a> {
     retrieve_location_uid: Option<Element<'a>>,
     retrieve_url: Option<Element<'a>>,
     retrieve_ae_title: Option<Element<'a>>,
+    number: Option<Element<'a>>,
     date: Option<Element<'a>>,
     time: Option<Element<'a>>,
     modality: Option<Element<'a>>,
@@ -229,6 +247,7 @@ impl<'a> SeriesItem<'a> {
             retrieve_url,
             retrieve_ae_title,
             instances,
+            number,
             date,
             time,
             modality,
@@ -241,6 +260,7 @@ impl<'a> SeriesItem<'a> {
                 tags::RETRIEVE_URL,
                 tags::RETRIEVE_AE_TITLE,
                 tags::REFERENCED_SOP_SEQUENCE,
+                tags::SERIES_NUMBER,
                 tags::SERIES_DATE,
                 tags::SERIES_TIME,
                 tags::MODALITY,
@@ -253,6 +273,7 @@ impl<'a> SeriesItem<'a> {
             retrieve_location_uid,
             retrieve_url,
             retrieve_ae_title,
+            number,
             date,
             time,
             modality,
@@ -268,9 +289,10 @@ impl<'a> SeriesItem<'a> {
         }
     }
 
-    // Xt-EHR V7e describes the series here.
+    // Xt-EHR V7e describes the series here; DRIM-M gives its number.
     fn description(&self, reader: &mut Reader) -> SeriesDescription {
         SeriesDescription {
+            number: reader.integer(self.number, "series number"),
             modality: reader.text(self.modality, "modality"),
             description: reader.text(self.description, "series description"),
             date: reader.date(self.date, "series date"),
@@ -310,7 +332,8 @@ fn retrieve_url(
     reader: &mut Reader,
 ) -> Option<Box<str>> {
     let url = reader.plain(element, "Retrieve URL")?;
-    location::base_uri(url, study, series, &mut reader.warnings)
+    let target = Target::Series(study.clone(), series.clone());
+    location::base_uri(url, &target, &mut reader.warnings)
 }
 
 fn retrieve_ae_title(element: Option<Element<'_>>, reader: &mut Reader) -> Option<Box<str>> {
@@ -334,26 +357,56 @@ fn private_display_uri<'a>(item: &DataSet<'a>) -> Option<Element<'a>> {
     item.element(Tag(GROUP, creator.tag.element() << 8 | 0x01))
 }
 
-// Xt-EHR V7e: the item of a key object selection has its purpose and its description.
+// Xt-EHR V7e: the item of a key object selection has its purpose, the flagged instances and its
+// description.
 fn key_object(
     related: Option<Element<'_>>,
     content: Option<Element<'_>>,
     reader: &mut Reader,
-) -> (Option<Code>, Option<Box<str>>) {
-    let series = reader.first(related);
-    let instance = series.and_then(|series| {
+) -> KeyObject {
+    let mut key_object = KeyObject {
+        description: reader.first(content).and_then(|content| {
+            let [text] = reader.describe(&content, [tags::TEXT_VALUE]);
+            reader.text(text, "key object description")
+        }),
+        ..KeyObject::default()
+    };
+    for series in related.iter().flat_map(Element::items) {
+        let Some(series) = reader.item(series) else {
+            break;
+        };
         let [instances] = reader.describe(&series, [tags::REFERENCED_SOP_SEQUENCE]);
-        reader.first(instances)
-    });
-    let title = instance.and_then(|instance| {
-        let [purpose] = reader.describe(&instance, [tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE]);
-        RawCode::of(purpose, "purpose of reference", reader).decode(reader)
-    });
-    let text = reader.first(content).and_then(|content| {
-        let [text] = reader.describe(&content, [tags::TEXT_VALUE]);
-        reader.text(text, "key object description")
-    });
-    (title, text)
+        for item in instances.iter().flat_map(Element::items) {
+            let Some(item) = reader.item(item) else { break };
+            flag(&item, &mut key_object, reader);
+        }
+    }
+    key_object
+}
+
+fn flag(item: &DataSet<'_>, key_object: &mut KeyObject, reader: &mut Reader) {
+    let [class, uid, purpose] = reader.describe(
+        item,
+        [
+            tags::REFERENCED_SOP_CLASS_UID,
+            tags::REFERENCED_SOP_INSTANCE_UID,
+            tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE,
+        ],
+    );
+    if key_object.title.is_none() {
+        key_object.title = RawCode::of(purpose, "purpose of reference", reader).decode(reader);
+    }
+    let text = |element: &Option<Element<'_>>| {
+        let text = element.as_ref().and_then(Element::ascii);
+        text.unwrap_or_default().to_owned()
+    };
+    let class = SopClassUid::parse(&text(&class));
+    match (class, SopInstanceUid::parse(&text(&uid))) {
+        (Ok(sop_class), Ok(uid)) => {
+            add(&mut key_object.flagged, FlaggedInstance { sop_class, uid })
+        }
+        (Err(NotAUid), _) | (_, Err(NotAUid)) => reader.malformed("flagged instance"),
+    }
 }
 
 fn finish(mut study: Study, reader: &mut Reader) -> Study {

@@ -8,10 +8,13 @@ use super::evidence::Evidence;
 use super::reader::{MAX_LIST, Reader, add};
 use crate::dicom::dataset::{self, DataSet, Element};
 use crate::dicom::{SopInstanceUid, StudyInstanceUid};
+use crate::ihe::Location;
+use crate::manifest::location;
 use crate::manifest::model::{Accession, Patient, PatientId, Study};
 use crate::manifest::warning::Defect;
+use crate::resource::Target;
 
-const FIELDS: [Tag; 21] = [
+const FIELDS: [Tag; 25] = [
     tags::SOP_CLASS_UID,
     tags::SOP_INSTANCE_UID,
     tags::STUDY_DATE,
@@ -33,6 +36,10 @@ const FIELDS: [Tag; 21] = [
     tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE,
     tags::CONTENT_SEQUENCE,
     tags::DISPLAY_URI,
+    tags::REFERRING_PHYSICIAN_NAME,
+    tags::STUDY_ID,
+    tags::RETRIEVE_URL,
+    tags::TEXT_VALUE,
 ];
 
 /// The top-level elements that a manifest uses, selected in one pass.
@@ -61,6 +68,11 @@ impl<'a> Header<'a> {
 
     pub(super) fn content(&self) -> Option<Element<'a>> {
         self.field(tags::CONTENT_SEQUENCE)
+    }
+
+    /// A text at the top level, where some DRIM-M documents describe their series.
+    pub(super) fn text(&self) -> Option<Element<'a>> {
+        self.field(tags::TEXT_VALUE)
     }
 
     /// The position of the study to which this document belongs. The document describes that study;
@@ -102,6 +114,9 @@ impl<'a> Header<'a> {
         }
         let description = self.field(tags::STUDY_DESCRIPTION);
         study.description = reader.text(description, "study description");
+        let physician = self.field(tags::REFERRING_PHYSICIAN_NAME);
+        study.referring_physician = reader.text(physician, "referring physician");
+        study.study_id = reader.text(self.field(tags::STUDY_ID), "study ID");
         // The place of the display URI in the letter ballot of CP-2595.
         if let Some(uri) = reader.plain(self.field(tags::DISPLAY_URI), "display URI") {
             add(&mut study.viewer_urls, uri.into());
@@ -113,6 +128,23 @@ impl<'a> Header<'a> {
         );
         if let Some(accession) = accession {
             merge_accession(&mut study.accessions, accession);
+        }
+    }
+
+    /// Adds a Retrieve URL at the top level (DRIM-M) to the series that have no location.
+    pub(super) fn locate(&self, study: &mut Study, reader: &mut Reader) {
+        let target = Target::Study(study.uid.clone());
+        let url = reader
+            .plain(self.field(tags::RETRIEVE_URL), "Retrieve URL")
+            .and_then(|url| location::base_uri(url, &target, &mut reader.warnings));
+        let Some(url) = url else { return };
+        for series in &mut study.series {
+            if series.locations.is_empty() {
+                series.locations.push(Location {
+                    retrieve_url: Some(url.clone()),
+                    ..Location::default()
+                });
+            }
         }
     }
 

@@ -1,17 +1,26 @@
 //! A study under construction, with an index of its series and instances.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
-use crate::manifest::model::{Code, Instance, KeyObject, Series, Study};
+use crate::manifest::model::{Code, FlaggedInstance, Instance, KeyObject, Series, Study};
 use crate::manifest::warning::Subject;
 
 /// A study, with the positions of its series and instances.
 pub(super) struct IndexedStudy {
     pub(super) study: Study,
     series_at: HashMap<SeriesInstanceUid, u32>,
-    instance_at: HashMap<SopInstanceUid, (u32, u32)>,
+    instance_at: HashMap<SopInstanceUid, Place>,
+    /// The positions of instances that are in further series, by series.
+    further_at: HashMap<(u32, SopInstanceUid), Place>,
+}
+
+/// The positions of a series and of an instance in it.
+#[derive(Clone, Copy)]
+struct Place {
+    series: u32,
+    instance: u32,
 }
 
 /// The description of a series; `None` for missing values.
@@ -34,6 +43,13 @@ pub(super) struct InstanceDescription {
     pub(super) frames: Option<u32>,
     pub(super) title: Option<Code>,
     pub(super) description: Option<Box<str>>,
+    pub(super) flagged: Vec<FlaggedInstance>,
+}
+
+impl InstanceDescription {
+    fn is_of_key_object(&self) -> bool {
+        self.title.is_some() || self.description.is_some() || !self.flagged.is_empty()
+    }
 }
 
 impl IndexedStudy {
@@ -47,6 +63,8 @@ impl IndexedStudy {
                 timezone: None,
                 description: None,
                 accessions: Vec::new(),
+                referring_physician: None,
+                study_id: None,
                 modalities: Vec::new(),
                 regions: Vec::new(),
                 procedures: Vec::new(),
@@ -56,6 +74,7 @@ impl IndexedStudy {
             },
             series_at: HashMap::new(),
             instance_at: HashMap::new(),
+            further_at: HashMap::new(),
         }
     }
 
@@ -73,9 +92,35 @@ impl IndexedStudy {
         self.series_at.get(uid).copied()
     }
 
-    /// The position of the series that lists an instance.
+    /// The position of the first series that lists an instance.
     pub(super) fn find_series_of(&self, instance: &str) -> Option<u32> {
-        self.instance_at.get(instance).map(|(series, _)| *series)
+        self.instance_at.get(instance).map(|place| place.series)
+    }
+
+    /// The number of entries for instances that another series lists too.
+    pub(super) fn in_several_series(&self) -> usize {
+        self.further_at.len()
+    }
+
+    /// The positions of the series that share instances.
+    pub(super) fn sharing_series(&self) -> BTreeSet<u32> {
+        let further = self.further_at.keys();
+        let sharing = further.flat_map(|(series, uid)| {
+            let first = self.instance_at.get(uid).map(|place| place.series);
+            std::iter::once(*series).chain(first)
+        });
+        sharing.collect()
+    }
+
+    /// The place of an instance in a series, else the first one.
+    fn place(&self, uid: &str, series: Option<u32>) -> Option<Place> {
+        let first = self.instance_at.get(uid).copied();
+        if self.further_at.is_empty() {
+            return first;
+        }
+        let key = series.zip(SopInstanceUid::parse(uid).ok());
+        let further = key.and_then(|key| self.further_at.get(&key).copied());
+        further.or(first)
     }
 
     /// Adds a description to a series.
@@ -94,18 +139,24 @@ impl IndexedStudy {
         );
     }
 
-    /// Adds a description to an instance.
-    pub(super) fn describe_instance(&mut self, uid: &str, description: InstanceDescription) {
-        let Some(&(series, at)) = self.instance_at.get(uid) else {
+    /// Adds a description to an instance: that of a series, if several list it.
+    pub(super) fn describe_instance(
+        &mut self,
+        uid: &str,
+        series: Option<u32>,
+        description: InstanceDescription,
+    ) {
+        let Some(place) = self.place(uid, series) else {
             return;
         };
-        let instance = &mut self.series(series).instances[at as usize];
+        let instance = &mut self.series(place.series).instances[place.instance as usize];
         replace(&mut instance.number, description.number);
         replace(&mut instance.frames, description.frames);
-        if description.title.is_some() || description.description.is_some() {
+        if description.is_of_key_object() {
             let key_object: &mut KeyObject = instance.key_object.get_or_insert_default();
             replace(&mut key_object.title, description.title);
             replace(&mut key_object.description, description.description);
+            key_object.flagged.extend(description.flagged);
         }
     }
 
@@ -126,28 +177,26 @@ impl IndexedStudy {
             body_site: None,
             laterality: None,
             declared_instances: None,
-            is_listed_elsewhere: false,
             locations: Vec::new(),
             instances: Vec::new(),
         });
         at
     }
 
-    /// Adds an instance; false if the study already lists it.
+    /// Adds an instance; false if the series already lists it.
     pub(super) fn add_instance(
         &mut self,
         series: u32,
         class: SopClassUid,
         uid: &SopInstanceUid,
     ) -> bool {
-        if let Some((known, _)) = self.instance_at.get(uid) {
-            if *known != series {
-                self.series(series).is_listed_elsewhere = true;
-            }
+        let first = self.instance_at.get(uid).map(|place| place.series);
+        let key = (series, uid.clone());
+        if first == Some(series) || self.further_at.contains_key(&key) {
             return false;
         }
         let instances = &mut self.series(series).instances;
-        let at = position(instances.len());
+        let instance = position(instances.len());
         instances.push(Instance {
             sop_class: class,
             uid: uid.clone(),
@@ -155,7 +204,11 @@ impl IndexedStudy {
             frames: None,
             key_object: None,
         });
-        self.instance_at.insert(uid.clone(), (series, at));
+        let place = Place { series, instance };
+        match first {
+            Some(_) => self.further_at.insert(key, place),
+            None => self.instance_at.insert(key.1, place),
+        };
         true
     }
 }

@@ -3,7 +3,8 @@
 use super::code::Concept;
 use super::content::{Content, Kind};
 use super::indexed_study::{IndexedStudy, InstanceDescription, SeriesDescription};
-use super::reader::{Reader, add};
+use super::reader::{MAX_LIST, Reader, add};
+use super::{MAX_SERIES, drim_m};
 use crate::dicom::dataset::Element;
 use crate::manifest::model::{Code, Study};
 use crate::manifest::warning::Defect;
@@ -23,20 +24,35 @@ pub(super) fn describe(
     for code in search.procedures {
         add(&mut indexed.study.procedures, code);
     }
-    let Some((library, depth)) = search.library else {
-        return false;
-    };
-    if depth > 1 {
+    let has_library = search.library.is_some() || !search.groups.is_empty();
+    if search.library.is_some_and(|(_, depth)| depth > 1) {
         reader.warnings.read_all_the_same(Defect::LibraryPlace);
     }
-    describe_study(library, indexed, reader);
-    true
+    if !search.groups.is_empty() {
+        reader.warnings.read_all_the_same(Defect::GroupPlace);
+    }
+    for group in search.groups {
+        Group::default().describe(group, indexed, reader);
+    }
+    if let Some((library, _depth)) = search.library {
+        describe_study(library, indexed, reader);
+    }
+    for text in search.texts {
+        if let Some(text) = reader.lines(text, Concept::KeyObjectDescription.name()) {
+            drim_m::describe(&text, indexed);
+        }
+    }
+    has_library
 }
 
 #[derive(Default)]
 struct LibrarySearch<'a> {
     library: Option<(Content<'a>, usize)>,
+    /// Image library groups outside a library, as documents of IHE's guide had them in April 2026.
+    groups: Vec<Content<'a>>,
     procedures: Vec<Code>,
+    /// Descriptions of the document itself.
+    texts: Vec<Element<'a>>,
 }
 
 impl<'a> LibrarySearch<'a> {
@@ -48,6 +64,14 @@ impl<'a> LibrarySearch<'a> {
             match (content.kind, content.concept) {
                 (Kind::Container, Some(Concept::ImageLibrary)) => {
                     self.library.get_or_insert((content, depth));
+                }
+                (Kind::Container, Some(Concept::ImageLibraryGroup)) => {
+                    let has_room = self.groups.len() < MAX_SERIES;
+                    self.groups.extend(has_room.then_some(content));
+                }
+                (Kind::Text, Some(Concept::KeyObjectDescription)) => {
+                    let has_room = self.texts.len() < MAX_LIST;
+                    self.texts.extend(content.plain().filter(|_| has_room));
                 }
                 (Kind::Container, _) if depth < MAX_DEPTH => {
                     if let Some(children) = content.children {
@@ -155,7 +179,8 @@ impl<'a> Group<'a> {
             reader.warnings.read_all_the_same(Defect::DescriptorPlace);
             below = preceding;
         }
-        indexed.describe_instance(uid, below);
+        let named = self.series_uid.and_then(|uid| indexed.find_series(uid));
+        indexed.describe_instance(uid, named.or(self.series_of_instances), below);
     }
 
     fn describe_series(
@@ -227,8 +252,10 @@ impl InstanceDescription {
             frames,
             title,
             description,
+            flagged,
         } = self;
-        number.is_none() && frames.is_none() && title.is_none() && description.is_none()
+        let has_text = title.is_some() || description.is_some();
+        number.is_none() && frames.is_none() && !has_text && flagged.is_empty()
     }
 }
 

@@ -1,5 +1,5 @@
 //! Reads a Key Object Selection document: a MADO manifest of any generation, the draft of Xt-EHR,
-//! or a classic XDS-I.b manifest.
+//! a French DRIM-M document, or a classic XDS-I.b manifest.
 //!
 //! The evidence sequence (0040,A375) is the selection. The image library in the content tree only
 //! describes it: a defect there never refuses the document, but becomes a
@@ -12,6 +12,7 @@
 
 mod code;
 mod content;
+mod drim_m;
 mod evidence;
 mod header;
 mod indexed_study;
@@ -102,6 +103,11 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
             reader.warnings.left_out(Defect::NoLibrary);
         }
         header.describe(evidence.study_mut(at), &mut reader);
+        header.locate(evidence.study_mut(at), &mut reader);
+        let text = header.text();
+        if let Some(text) = text.and_then(|text| reader.lines(text, "text of the document")) {
+            drim_m::describe(&text, evidence.indexed_study_mut(at));
+        }
     }
     header.describe_requests(&mut evidence, described, &mut reader);
     let timezone = header.timezone(&mut reader);

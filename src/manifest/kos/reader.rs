@@ -99,6 +99,16 @@ impl Reader {
         (!text.is_empty()).then_some(text)
     }
 
+    /// A text of several lines.
+    pub(super) fn lines(&mut self, element: Element<'_>, part: &'static str) -> Option<String> {
+        let bytes = element.text()?;
+        if bytes.len() > MAX_TEXT {
+            self.warnings.left_out(Defect::TooLong(part));
+            return None;
+        }
+        Some(self.charset.text(bytes))
+    }
+
     /// A text of an ASCII-only kind; UTF-8 is tolerated.
     pub(super) fn plain<'a>(
         &mut self,

@@ -57,21 +57,17 @@ impl Skimmed {
             }];
             return Ok(Encapsulated { first, spans });
         }
-        let mut fragments = Fragments::new(reader, &self.transfer_syntax, room);
         let basic = offsets(&table);
         let extended = self.extended_offsets();
+        // Whether a plausible table is false turns out when a frame is opened.
         for offsets in [extended, basic].into_iter().flatten() {
             let counted = u32::try_from(offsets.len()).unwrap_or(u32::MAX).min(room);
             let frames = geometry.frames.unwrap_or(counted);
-            let Some(spans) = spans_of(first, &offsets, frames) else {
-                continue;
-            };
-            // A table is false from the second frame on if its writer counted otherwise.
-            let second = spans.get(1).map_or(first, |span| span.start);
-            if fragments.begins_at(second).await? {
+            if let Some(spans) = spans_of(first, &offsets, frames) {
                 return Ok(Encapsulated { first, spans });
             }
         }
+        let mut fragments = Fragments::new(reader, &self.transfer_syntax, room);
         fragments.counted(geometry.frames).await
     }
 
@@ -236,7 +232,7 @@ fn spans_of(first: u64, offsets: &[u64], frames: u32) -> Option<Vec<Span>> {
     spans.collect()
 }
 
-/// The fragments as far as they have been walked over. A frame is one fragment, or all fragments up
+/// The fragments. A frame is one fragment, or all fragments up
 /// to the next start of a codestream.
 struct Fragments {
     reader: Reader,
@@ -247,9 +243,8 @@ struct Fragments {
     all: Starts,
     filled: Starts,
     begun: Starts,
-    /// The start of the last one.
-    last: Option<u64>,
-    is_whole: bool,
+    /// Where they end.
+    end: u64,
 }
 
 impl Fragments {
@@ -261,22 +256,19 @@ impl Fragments {
             all: Starts::of(most),
             filled: Starts::of(most),
             begun: Starts::of(most),
-            last: None,
-            is_whole: false,
+            end: 0,
         }
     }
 
-    /// Walks over all of them, or up to the first one that begins at `until` or behind it.
-    async fn walk(&mut self, until: Option<u64>) -> Result<&Self, Error> {
-        while !self.is_whole && until.is_none_or(|until| self.last < Some(until)) {
+    /// Walks over all of them.
+    async fn walk(&mut self) -> Result<&Self, Error> {
+        loop {
             let start = self.reader.position();
             let Some(length) = fragment(&mut self.reader).await? else {
-                self.last = Some(start);
-                self.is_whole = true;
-                break;
+                self.end = start;
+                return Ok(self);
             };
             self.reader.fill(8.min(length as usize)).await?;
-            self.last = Some(start);
             self.all.add(start);
             if length > 0 {
                 self.filled.add(start);
@@ -286,19 +278,11 @@ impl Fragments {
             }
             self.reader.skip(length.into()).await?;
         }
-        Ok(self)
-    }
-
-    /// Whether a fragment begins at this offset.
-    async fn begins_at(&mut self, offset: u64) -> Result<bool, Error> {
-        self.walk(Some(offset)).await?;
-        let is_last = self.last == Some(offset) && !self.is_whole;
-        Ok(is_last || self.all.first.binary_search(&offset).is_ok())
     }
 
     /// The frames, of which there are so many, if that is known.
     async fn counted(&mut self, frames: Option<u32>) -> Result<Encapsulated, Error> {
-        let all = self.walk(None).await?;
+        let all = self.walk().await?;
         match frames {
             Some(frames) => all.of(frames),
             None => all.begun_or_all(),
@@ -327,7 +311,7 @@ impl Fragments {
     }
 
     fn spans(&self, starts: &Starts) -> Result<Encapsulated, Error> {
-        let ends = starts.first.iter().skip(1).copied().chain(self.last);
+        let ends = starts.first.iter().skip(1).copied().chain([self.end]);
         let spans = starts.first.iter().zip(ends).map(|(&start, end)| Span {
             start,
             end: Some(end),

@@ -2,7 +2,7 @@
 
 use crate::body;
 use crate::body::handover::Giver;
-use crate::instance::{Given, Instance};
+use crate::instance::{Given, Instance, Item, StandIn};
 use crate::retrieve::tally::Tally;
 
 /// The stream of one answer, fed by one or more workers. They run only while its reader waits for
@@ -27,7 +27,13 @@ impl Delivery {
 
     /// Delivers an instance whose body is still to be read.
     pub(crate) async fn instance(&self, instance: Instance, tally: &Tally) -> Result<(), Stop> {
-        self.give(Ok(Some(tally.delivering(instance)))).await
+        let instance = Box::new(tally.delivering(instance));
+        self.give(Ok(Some(Item::Instance(instance)))).await
+    }
+
+    /// Delivers a stand-in for an instance.
+    pub(crate) async fn stand_in(&self, stand_in: StandIn) -> Result<(), Stop> {
+        self.give(Ok(Some(Item::StandIn(Box::new(stand_in))))).await
     }
 
     pub(crate) async fn give(&self, given: Given) -> Result<(), Stop> {

@@ -14,7 +14,7 @@ use super::plan::{Job, Missing, Plan, RelayRequest, Retrieval};
 use super::{Error, Retriever};
 use crate::body::handover::{self, Taker};
 use crate::dicom::TransferSyntaxes;
-use crate::instance::{Given, Instances, Work};
+use crate::instance::{Given, Instances, LeftOut, Work};
 use crate::source;
 use delivery::Delivery;
 use relay::Relay;
@@ -64,6 +64,7 @@ impl Retriever {
             instances,
             missing,
             is_kept,
+            left_out: LeftOut::default(),
         })
     }
 
@@ -90,6 +91,7 @@ impl Retriever {
                 Missing::Nothing
             },
             is_kept: false,
+            left_out: LeftOut::default(),
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::log::{self, Awaited};
+use super::log::Awaited;
 use super::{ArrivedInstance, Crossing, Log, Question};
 use crate::body::{self, Body};
 use crate::cache::Flight;
@@ -167,13 +167,14 @@ impl Follower {
     async fn find(&mut self, uid: &SopInstanceUid) -> Option<ArrivedInstance> {
         let _seeker = self.interest.pace().seek();
         let at = self.at;
-        let find = |log: &mut Log| match (log.place_of(uid), &log.end) {
+        let mark = self.crossing.question.mark(uid)?;
+        let find = |log: &mut Log| match (log.place_of(mark), &log.end) {
             _ if self.turned_away(log).is_some() => Some(None),
             (Some(place), _) => Some(log.at(place).cloned().map(|found| (place, found))),
             (None, Some(_)) => Some(log.find_from(at, uid)),
             (None, None) => None,
         };
-        let event = Awaited::Instance(log::digest(uid));
+        let event = Awaited::Instance(mark);
         let (place, found) = self.until(event, find).await?;
         self.crossing.log().go(self.at, place + 1);
         self.at = place + 1;
@@ -194,7 +195,9 @@ impl Follower {
     /// not arrived yet.
     fn go_to(&mut self, uid: &SopInstanceUid) {
         let mut log = self.crossing.log();
-        let place = log.place_of(uid).filter(|place| !log.has_released(*place));
+        let mark = self.crossing.question.mark(uid);
+        let place = mark.and_then(|mark| log.place_of(mark));
+        let place = place.filter(|place| !log.has_released(*place));
         let to = place.unwrap_or(log.count());
         log.go(self.at, to);
         self.at = to;
@@ -214,7 +217,8 @@ impl Follower {
         let listing = self.crossing.question.listing.as_ref()?;
         let place = *listing.instances.get(uid)?;
         let log = self.crossing.log();
-        if let Some(place) = log.place_of(uid) {
+        let mark = self.crossing.question.mark(uid)?;
+        if let Some(place) = log.place_of(mark) {
             return (!log.has_released(place)).then_some(LONGEST_ANSWER);
         }
         let arrived = log.count();

@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use crate::cache::Flight;
 use crate::cache::pace::{Pace, WINDOW};
-use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
+use crate::dicom::{SeriesInstanceUid, SopInstanceUid};
 use crate::digest::Digest;
 use crate::source;
 
@@ -50,7 +50,7 @@ pub(super) struct Log {
     released: usize,
     /// The number of followers at each position.
     places: BTreeMap<usize, usize>,
-    /// The position of each instance by the digest of its UID, at most 40 bytes per instance.
+    /// The position of each instance by its mark, at most 40 bytes per instance.
     seen: HashMap<Digest, usize>,
     /// Flights that may have no other owner, and their positions.
     held: VecDeque<(usize, Arc<Flight>)>,
@@ -67,7 +67,7 @@ pub(super) enum Awaited {
     Opening,
     /// The log has an entry at this position.
     Place(usize),
-    /// An instance arrives, by the digest of its UID.
+    /// An instance arrives, by its mark.
     Instance(Digest),
     /// The log is closed.
     End,
@@ -95,13 +95,13 @@ impl Log {
         self.count() >= MOST_INSTANCES
     }
 
-    pub(super) fn has_seen(&self, uid: &SopInstanceUid) -> bool {
-        self.place_of(uid).is_some()
+    pub(super) fn has_seen(&self, identity: &Identity) -> bool {
+        self.place_of(mark_of(identity)).is_some()
     }
 
     /// The position of an instance, which may have been released.
-    pub(super) fn place_of(&self, uid: &SopInstanceUid) -> Option<usize> {
-        self.seen.get(&digest(uid)).copied()
+    pub(super) fn place_of(&self, mark: Digest) -> Option<usize> {
+        self.seen.get(&mark).copied()
     }
 
     /// The number of a new follower.
@@ -194,8 +194,8 @@ impl Log {
     ) -> bool {
         self.let_go(pace);
         let place = self.count();
-        let uid = digest(&identity.sop_instance);
-        self.seen.insert(uid, place);
+        let mark = mark_of(&identity);
+        self.seen.insert(mark, place);
         // Readers find a look-ahead flight in the cache; a flight of another crossing is held by
         // that crossing.
         if let Some(flight) = flight
@@ -212,7 +212,7 @@ impl Log {
         let waiting = self.waiting.len();
         self.wake(|event| match event {
             Awaited::Place(awaited) => awaited <= place,
-            Awaited::Instance(awaited) => awaited == uid,
+            Awaited::Instance(awaited) => awaited == mark,
             Awaited::Opening => place == 0,
             Awaited::End => false,
         });
@@ -258,9 +258,14 @@ impl Log {
     }
 }
 
-/// The digest of a UID.
-pub(super) fn digest(uid: &SopInstanceUid) -> Digest {
-    Digest::of(uid.as_str().as_bytes())
+/// Tells the instances of an answer apart. One SOP Instance UID may stand in two series, although
+/// DICOM forbids it.
+pub(super) fn mark(series: &SeriesInstanceUid, uid: &SopInstanceUid) -> Digest {
+    Digest::of(format!("{series} {uid}").as_bytes())
+}
+
+pub(super) fn mark_of(identity: &Identity) -> Digest {
+    mark(&identity.series, &identity.sop_instance)
 }
 
 #[cfg(test)]

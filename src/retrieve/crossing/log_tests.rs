@@ -52,9 +52,9 @@ fn an_answer_without_a_manifest_has_an_end() {
     // For each released entry the log holds only a digest and a position.
     assert_eq!(log.seen.len(), MOST_INSTANCES);
     assert!(size_of::<(Digest, usize)>() <= 32);
-    assert!(log.has_seen(&identity(0).sop_instance));
-    assert_eq!(log.place_of(&identity(77).sop_instance), Some(77));
-    assert!(!log.has_seen(&identity(MOST_INSTANCES).sop_instance));
+    assert!(log.has_seen(&identity(0)));
+    assert_eq!(log.place_of(mark_of(&identity(77))), Some(77));
+    assert!(!log.has_seen(&identity(MOST_INSTANCES)));
 }
 
 #[tokio::test]

@@ -33,13 +33,13 @@ use super::learned::SourceTrait;
 use crate::body;
 use crate::cache::pace::{Halt, Pace};
 use crate::cache::{AlreadyCached, Description, Flight, Key, Terms, Writer};
-use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
+use crate::digest::Digest;
 use crate::resource::Target;
 use crate::retrieve::tally::Tally;
 use crate::source::{self, Arrival, Arrivals, InstanceRequest, Seat};
 use copies::Copies;
-use log::{Awaited, Log};
+use log::{Awaited, Log, mark_of};
 use skipped::SkippedInstances;
 
 /// The status with which gateways report that one of their sources serves single instances only.
@@ -73,9 +73,9 @@ struct SourceAnswer {
 
 impl SourceAnswer {
     /// Notes the digest of an instance that has arrived whole.
-    fn note(&mut self, uid: &SopInstanceUid) {
+    fn note(&mut self, mark: Digest) {
         if let Some(digest) = self.arrivals.digest() {
-            self.copies.note(uid, digest);
+            self.copies.note(mark, digest);
             self.tally.trailing_bytes.inc_by(self.arrivals.trailing());
         }
     }
@@ -147,14 +147,14 @@ impl Crossing {
                     return Err(TOO_MANY.into());
                 }
                 Arrival::Instance(identity, length) => {
-                    let uid = identity.sop_instance.clone();
+                    let mark = mark_of(&identity);
                     let fetching = self.instance(identity, length, &mut answer, retriever);
                     match fetching.await {
                         // The answer continues with the next instance.
                         Err(body::Error::NotWhole(_)) => skipped.not_whole += 1,
                         outcome => drop(outcome?),
                     }
-                    answer.note(&uid);
+                    answer.note(mark);
                 }
                 Arrival::NotWhole(identity, error) => {
                     skipped.not_whole += 1;
@@ -213,7 +213,7 @@ impl Crossing {
         retriever: &Retriever,
     ) {
         let digest = answer.arrivals.digest();
-        if !digest.is_some_and(|digest| answer.copies.differ(&identity.sop_instance, digest)) {
+        if !digest.is_some_and(|digest| answer.copies.differ(mark_of(identity), digest)) {
             skipped.duplicate += 1;
             return;
         }
@@ -392,7 +392,7 @@ impl Crossing {
     }
 
     fn has_seen(&self, identity: &Identity) -> bool {
-        self.log().has_seen(&identity.sop_instance)
+        self.log().has_seen(identity)
     }
 
     fn arrived(&self, identity: Identity, flight: Option<&Arc<Flight>>) {

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use super::log::mark;
+use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
+use crate::digest::Digest;
 use crate::hop::Hop;
 use crate::instance::Listing;
 use crate::resource::Target;
@@ -38,6 +41,14 @@ impl Question {
     /// holds.
     pub(in crate::retrieve) fn request(&self) -> usize {
         Arc::as_ptr(&self.hop).addr()
+    }
+
+    /// The mark of an instance of the series that the question is about.
+    pub(super) fn mark(&self, uid: &SopInstanceUid) -> Option<Digest> {
+        match &self.target {
+            Target::Series(_, series) | Target::Instance(_, series, _) => Some(mark(series, uid)),
+            Target::Study(_) => None,
+        }
     }
 
     pub(super) fn means(&self, identity: &Identity) -> bool {

@@ -24,6 +24,8 @@ pub struct Arrivals {
     /// Buffered bytes of the current part.
     held: VecDeque<Bytes>,
     passing: InstanceCheck,
+    /// The bytes of the head that was put before the current part, because it has none.
+    added: u64,
     /// Whether the current part has ended.
     is_over: bool,
 }
@@ -45,6 +47,7 @@ impl Arrivals {
             parts,
             held: VecDeque::new(),
             passing: InstanceCheck::new(None),
+            added: 0,
             is_over: false,
         }
     }
@@ -78,15 +81,33 @@ impl Arrivals {
             return Ok(None);
         }
         self.is_over = false;
-        self.passing = InstanceCheck::new(self.parts.declared());
         let identity = match self.identify().await? {
             Ok(identity) => identity,
             Err(error) => return Ok(Some(Arrival::Unidentified(error))),
         };
+        self.complete(&identity);
+        let declared = self.parts.declared().map(|length| length + self.added);
+        self.passing = InstanceCheck::new(declared);
         Ok(Some(match self.look().await {
-            Ok(()) => Arrival::Instance(identity, self.parts.length()),
+            Ok(()) => Arrival::Instance(identity, self.length()),
             Err(error) => Arrival::NotWhole(identity, error),
         }))
+    }
+
+    /// Puts file meta information before a data set that came without.
+    fn complete(&mut self, identity: &Identity) {
+        let is_bare = |first: &Bytes| part10::bare(first).is_some();
+        self.added = 0;
+        if self.held.front().is_some_and(is_bare) {
+            let head = Bytes::from(part10::head_of(identity));
+            self.added = head.len() as u64;
+            self.held.push_front(head);
+        }
+    }
+
+    /// The exact length of the current instance, if the source guarantees one.
+    fn length(&self) -> Option<u64> {
+        Some(self.parts.length()? + self.added)
     }
 
     /// The next bytes of the current instance; `None` at its end, if it is whole.
@@ -117,7 +138,7 @@ impl Arrivals {
     /// Whether the next bytes have to be read from the source.
     #[must_use]
     pub fn is_dry(&self) -> bool {
-        let is_whole = self.parts.length() == Some(self.passing.arrived());
+        let is_whole = self.length() == Some(self.passing.arrived());
         self.held.is_empty() && !is_whole && self.parts.is_dry()
     }
 

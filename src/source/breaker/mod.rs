@@ -221,6 +221,7 @@ impl Report {
             | body::Error::Missing(_)
             | body::Error::Unreadable
             | body::Error::Memory(_)
+            | body::Error::Revoked
             | body::Error::Abandoned => {}
         }
     }

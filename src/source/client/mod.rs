@@ -3,6 +3,7 @@
 
 mod authorization;
 mod connector;
+mod document;
 mod error;
 mod http1;
 mod http2;
@@ -25,7 +26,8 @@ use http_body_util::Full;
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
-pub use authorization::Failure;
+pub use authorization::{Failure, Proof, ProofSettings, pause_after};
+pub use document::{Document, Endpoint, Form};
 pub use response::{Response, ResponseBody};
 pub use settings::{
     AuthorizationSettings, Basic, ClientCredentials, HttpVersion, Settings, UnknownVersion,

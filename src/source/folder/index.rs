@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, DirEntry, File};
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -161,6 +162,13 @@ fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path)
         .and_then(|metadata| metadata.modified())
         .ok()
+}
+
+/// Whether a file is a data set without file meta information.
+pub(super) fn is_bare(file: &File) -> bool {
+    let mut first = [0; 8];
+    let read = file.read_exact_at(&mut first, 0);
+    read.is_ok() && part10::bare(&first).is_some()
 }
 
 /// The identity of a file.

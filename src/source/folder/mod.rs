@@ -73,6 +73,11 @@ impl Folder {
         self.index().instances()
     }
 
+    /// The transfer syntax of an instance, as its file said when it was indexed.
+    pub(super) fn known_syntax(&self, target: &Target) -> Option<TransferSyntax> {
+        Some(self.index().entries(target).pop()?.transfer_syntax)
+    }
+
     pub(super) async fn fetch(
         &self,
         target: &Target,
@@ -156,6 +161,10 @@ fn open(path: &Path, whole: &WholeFiles) -> Option<Instance> {
     let file = std::fs::File::open(path).ok()?;
     let metadata = file.metadata().ok()?;
     let identity = index::identify(&file).ok()??;
+    // Its head has to be put before it.
+    if index::is_bare(&file) {
+        return None;
+    }
     let mut stamp = Sha256::new();
     stamp.update(path.as_os_str().as_encoded_bytes());
     for number in [metadata.dev(), metadata.ino(), metadata.len()] {

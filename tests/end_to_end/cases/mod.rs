@@ -1,6 +1,9 @@
 //! The small inputs of `../shared/cases`, each with the answer that is right.
 
+mod addresses;
+mod doubtful;
 mod handed_out;
+mod manifest_reading;
 mod manifests;
 mod not_located;
 mod pictures;

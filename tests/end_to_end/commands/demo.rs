@@ -16,7 +16,24 @@ fn the_lines_that_the_demo_prints_work() {
             line.starts_with("curl ") || line.contains(" fetch ") || line.contains(" check ")
         })
         .collect();
-    assert_eq!(lines.len(), 7, "{printed}");
+    assert_eq!(lines.len(), 8, "{printed}");
+    let protected = printed
+        .lines()
+        .find(|line| line.ends_with("(401 without a right)"));
+    let protected = protected.and_then(|line| line.split_whitespace().next());
+    let refused = Command::new("curl")
+        .args([
+            "-sS",
+            "--noproxy",
+            "*",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+        ])
+        .arg(protected.expect("an address"))
+        .output();
+    assert_eq!(refused.expect("curl").stdout, b"401");
     for line in &lines {
         let mut shell = Command::new("sh");
         // `--fail`: an error status must fail the command.

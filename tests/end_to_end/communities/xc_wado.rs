@@ -247,6 +247,9 @@ async fn every_tolerated_spelling_goes_on_in_the_canonical_one() {
             "/wado/homeCommunityID/URN:OID:{RESPONDING}/retrieveLocationUID/{LOCATION}/studies/{STUDY}?retrieveURL="
         ),
         format!(
+            "/wado//homeCommunityId/{RESPONDING}/RetrieveLocationUID/{LOCATION}/studies/{STUDY}"
+        ),
+        format!(
             "/wado/homeCommunityId/%35.6.7.8/RetrieveLocationUID/{LOCATION}/studies/1%2E{}",
             &STUDY[2..]
         ),

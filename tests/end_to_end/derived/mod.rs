@@ -4,5 +4,7 @@ mod case;
 mod frames;
 mod metadata;
 mod offered;
+mod one_bad;
 mod paging;
 mod rendered;
+mod syntaxes;

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::derived::case::{ANY_FRAME, Case, PNG, png_size};
+use crate::derived::case::{ANY_FRAME, Case, OCTETS, PNG, png_size};
 use crate::rig::Rig;
 use crate::rig::origin::Origin;
 use crate::rig::pixels::{encapsulated, image, native, study};
@@ -120,10 +120,11 @@ async fn pictures_that_cannot_be_made_are_refused_and_stall_nobody() {
         (6, "rendered", 422),
         (6, "frames/1", 422),
         (7, "rendered", 406),
-        (7, "frames/1", 406),
     ] {
         case.is_refused(instance, rest, status).await;
     }
+    let decoded = case.get(7, "frames/1", &[OCTETS]).await;
+    assert_eq!(decoded.status, StatusCode::NOT_ACCEPTABLE, "{decoded:?}");
     let answer = case.get(0, "rendered", &[("accept", "text/html")]).await;
     assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE);
     assert_eq!(case.get(0, "rendered", &[]).await.status, StatusCode::OK);

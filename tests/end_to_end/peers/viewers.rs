@@ -294,6 +294,8 @@ impl Ohif {
 pub(super) struct Demo {
     child: Child,
     pub(super) root: String,
+    /// The link that opens the protected manifest.
+    link: String,
     manifest: PathBuf,
 }
 
@@ -314,6 +316,11 @@ impl Demo {
             let root = line.strip_prefix("DICOMweb root for viewers:")?;
             Some(root.trim().to_owned())
         });
+        let link = lines.find_map(|line| {
+            let line = line.expect("text");
+            let link = line.trim().strip_suffix("(the link that opens it)")?;
+            Some(link.trim().to_owned())
+        });
         let root = root.expect("a root");
         let manifest = manifest.expect("a manifest");
         // What else it prints is of no interest, but must go somewhere.
@@ -321,6 +328,7 @@ impl Demo {
         Self {
             child,
             root,
+            link: link.expect("a link"),
             manifest,
         }
     }
@@ -401,6 +409,21 @@ fn ohif_draws_a_study_of_two_communities() {
     let json = format!("{manifest}/viewers/ohif-dicomjson.json");
     let options = ["--study", &study, "--series", "3", "--json", &json];
     let seen = ohif.view(&demo.root, "dicomjson", &options);
+    all_is_drawn(&seen, &[AXIAL, CORONAL, COLOUR]);
+}
+
+/// Without any configuration: neither pictures nor metadata need a header field.
+#[test]
+fn ohif_opens_a_protected_manifest_by_its_link() {
+    let Some(ohif) = Ohif::find() else { return };
+    let demo = Demo::start();
+    let root = format!("{}/dicomweb", demo.link);
+    let study = fetch(&format!("{root}/studies"));
+    let study = study[0]["0020000D"]["Value"][0].as_str().expect("a study");
+    let study = study.to_owned();
+    let proxy = format!("{}/viewers/ohif-dicomwebproxy.json", demo.link);
+    let options = ["--study", &study, "--series", "3", "--proxy", &proxy];
+    let seen = ohif.view(&root, "link", &options);
     all_is_drawn(&seen, &[AXIAL, CORONAL, COLOUR]);
 }
 

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use xcwado::access::Access;
+use xcwado::access::{Access, Links};
 use xcwado::cache::{Cache, LookAhead};
 use xcwado::community::Registry;
 use xcwado::config::Config;
@@ -242,7 +242,7 @@ fn parse(settings: &str) -> Config {
 
 fn assemble(config: &Config, directory: &Path, metrics: &Metrics) -> Gateway {
     let registry = Registry::open(&config.registry()).expect("locations without problems");
-    let access = Access::new(&config.communities).expect("communities without problems");
+    let access = Access::new(&config.access()).expect("communities without problems");
     let manifests = Library::open(&directory.join("manifests"), config.manifests.clone())
         .expect("a store of manifests");
     let cache = Cache::open(&config.cache, &directory.join("instances"), metrics);
@@ -254,6 +254,7 @@ fn assemble(config: &Config, directory: &Path, metrics: &Metrics) -> Gateway {
         edge: config.listen.edge(),
         xc_wado: config.xc_wado.clone(),
         access,
+        links: Links::default(),
         registry,
         library: manifests,
         retriever,

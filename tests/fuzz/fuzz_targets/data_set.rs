@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(file) = File::open(data) else { return };
     let set = file.data_set();
     let mut text = String::new();
-    if json::write(&set, &[], "http://h/", &mut text).is_ok() {
+    if json::write(&set, json::Beside::default(), "http://h/", &mut text).is_ok() {
         let read: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert!(read.is_object());
     }

@@ -10,7 +10,7 @@ use super::scoped::ScopedQuery;
 use crate::budget::Share;
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::{Error, Gateway};
-use crate::library::{KnownStudy, Library, Rank, StudyPage};
+use crate::library::{KnownStudy, Library, Rank, StudyPage, View};
 use crate::manifest::write_outline_row;
 use crate::resource::Level;
 
@@ -31,6 +31,8 @@ struct Survey {
     share: Share,
     has_unreadable: bool,
     has_left_out: bool,
+    /// The manifests that the client may see.
+    view: View,
 }
 
 impl Gateway {
@@ -40,11 +42,12 @@ impl Gateway {
         exchange: &Exchange<'_>,
         scoped: ScopedQuery,
     ) -> Result<Results, Error> {
+        let view = exchange.view.clone();
         let limit = scoped.query.limit;
         let most = limit.map_or(MOST_ROWS, |limit| limit.min(MOST_ROWS));
         let mut skip = scoped.query.offset;
         let mut before = None;
-        if scoped.is_list_of_studies() {
+        if scoped.is_list_of_studies() && view.is_everything() {
             before = Some(self.library.behind(skip));
             skip = 0;
         }
@@ -54,10 +57,11 @@ impl Gateway {
             has_unreadable: false,
             has_left_out: false,
             scoped,
+            view,
         };
         // A page that the index leads to is found in the first step, where the request is.
         let looks = survey.page.needed().min(LOOKS);
-        let mut found = survey.scoped.step(&self.library, before, looks);
+        let mut found = survey.step(&self.library, before, looks);
         loop {
             for study in found.studies {
                 if survey.page.is_exceeded {
@@ -80,12 +84,12 @@ impl Gateway {
     ) -> Result<(Survey, StudyPage), Error> {
         let library = Arc::clone(&self.library);
         let searching = spawn_blocking(move || {
-            let mut found = survey.scoped.step(&library, before, LOOKS);
+            let mut found = survey.step(&library, before, LOOKS);
             for _ in 1..STEPS_ASIDE {
                 if !found.studies.is_empty() || found.next.is_none() {
                     break;
                 }
-                found = survey.scoped.step(&library, found.next, LOOKS);
+                found = survey.step(&library, found.next, LOOKS);
             }
             (survey, found)
         });
@@ -128,16 +132,15 @@ impl Gateway {
     }
 }
 
-impl ScopedQuery {
-    /// The next registered studies that may hold matches.
+impl Survey {
+    /// The next visible studies that may hold matches.
     fn step(&self, library: &Library, before: Option<Rank>, looks: usize) -> StudyPage {
-        let mut found = library.studies(&self.query, before, looks);
-        found.studies.retain(|study| self.may_be_in(study));
+        let query = &self.scoped.query;
+        let mut found = library.studies(query, &self.view, before, looks);
+        found.studies.retain(|study| self.scoped.may_be_in(study));
         found
     }
-}
 
-impl Survey {
     fn into_results(self) -> Results {
         let Self {
             scoped,
@@ -145,6 +148,7 @@ impl Survey {
             share,
             has_unreadable,
             has_left_out,
+            view: _,
         } = self;
         let remainder = match page.is_exceeded {
             true if page.most == MOST_ROWS => Remainder::TooMany,

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
+use crate::dicom::json::AVAILABLE_TRANSFER_SYNTAX_UID;
+use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntax, digits};
 use crate::gateway::Gateway;
 use crate::gateway::selection::expected;
 use crate::instance::Listing;
@@ -20,6 +21,8 @@ use crate::source::Source;
 const LOOKED_AT: usize = 4;
 /// PS3.18 table 10.6.3-5: attributes of an instance that a manifest does not hold.
 const OF_INSTANCES: [&str; 4] = ["00280008", "00280010", "00280011", "00280100"];
+
+const CONTENT_SEQUENCE: &str = "0040A730";
 
 /// Instances of a series, and their source.
 struct LocatedListing {
@@ -77,11 +80,17 @@ impl KnownInstances {
     ) {
         let mut listings = self.series.get(series).into_iter().flatten();
         let located = listings.find(|located| located.listing.instances.contains_key(uid));
+        if let Some(syntax) = located.and_then(|located| self.syntax(located, uid)) {
+            let tag = digits(AVAILABLE_TRANSFER_SYNTAX_UID);
+            let attribute = json!({ "vr": "UI", "Value": [syntax.available()] });
+            row.insert(tag, attribute);
+        }
         let known = located.and_then(|located| self.metadata(located, uid));
         let Some(known) = known else { return };
         for (tag, attribute) in known {
             let is_included = OF_INSTANCES.contains(&tag.as_str()) || include.has(&tag);
-            let is_there = row.get(&tag).is_some_and(has_value);
+            // A manifest tells a part of the content of a key object selection.
+            let is_there = tag != CONTENT_SEQUENCE && row.get(&tag).is_some_and(has_value);
             let is_asked_for = is_included || row.contains_key(&tag);
             // Results hold no bulk data.
             if is_asked_for && !is_there && attribute.get("BulkDataURI").is_none() {
@@ -109,6 +118,15 @@ impl KnownInstances {
                 *attribute = own;
             }
         }
+    }
+
+    fn syntax(&self, located: &LocatedListing, uid: &SopInstanceUid) -> Option<TransferSyntax> {
+        let LocatedListing {
+            source,
+            listing,
+            patient,
+        } = located;
+        self.retriever.known_syntax(source, listing, uid, patient)
     }
 
     fn metadata(

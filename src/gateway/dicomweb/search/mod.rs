@@ -43,11 +43,11 @@ impl Gateway {
         };
         let results = match (root, &scope.study) {
             (Root::Manifest(id), _) => {
-                let holding = self.held_by(id).await?;
+                let holding = self.held_by(exchange, id).await?;
                 let known = self.known_to(&scoped, &holding);
                 scoped.within(holding, known).await?
             }
-            (Root::All, Some(study)) => match self.holding(root, study).await {
+            (Root::All, Some(study)) => match self.holding(exchange, root, study).await {
                 Ok(holding) => {
                     let known = self.known_to(&scoped, &holding);
                     scoped.within(holding, known).await?

@@ -10,11 +10,14 @@ use super::results::{Remainder, Results, serialised};
 use crate::gateway::Error;
 use crate::library::KnownStudy;
 use crate::manifest::{
-    Holding, Series, Study, instance_row, is_told, partial_outline_row, series_row, study_row,
+    ANATOMIC_REGION, Holding, Series, Study, instance_row, is_told, partial_outline_row,
+    series_row, study_row,
 };
 use crate::request::Scope;
 use crate::resource::Level;
-use crate::search::{Query, Row};
+use crate::search::{self, Query, Row};
+
+const RETRIEVE_URL: &str = "00081190";
 
 /// A holding with more rows than these is searched on a blocking thread.
 const MOST_ROWS_AT_ONCE: usize = 2000;
@@ -98,15 +101,16 @@ impl ScopedQuery {
         }
         let keys = &self.query.keys;
         let outline = known.outline.unpack();
+        // Each level has its own Retrieve URL and its own regions.
+        let is_of_level = |tag: &str| {
+            self.scope.level == Level::Study || ![RETRIEVE_URL, ANATOMIC_REGION].contains(&tag)
+        };
         let row = partial_outline_row(&outline, &self.root, |tag| {
-            // Each level has its own Retrieve URL.
-            let is_of_level = self.scope.level == Level::Study || tag != "00081190";
-            is_of_level
-                && keys
-                    .iter()
-                    .any(|key| key.path.tags().first().is_some_and(|of| of == tag))
+            let mut named = keys.iter().filter_map(|key| key.path.tags().first());
+            is_of_level(tag) && named.any(|name| name == tag || search::further(name) == Some(tag))
         });
-        self.query.finds(&row, |tag| is_told(Level::Study, tag))
+        self.query
+            .finds(&row, |tag| is_of_level(tag) && is_told(Level::Study, tag))
     }
 
     /// Whether each registered study is one result.
@@ -179,6 +183,7 @@ impl ScopedQuery {
         if level == Level::Study {
             return row;
         }
+        row.remove(ANATOMIC_REGION);
         let Some(series) = study.series.get(position.series) else {
             return row;
         };

@@ -118,6 +118,35 @@ fn a_plain_manifest_has_no_warnings() {
 }
 
 #[test]
+fn reads_a_study_without_a_bundle() {
+    let mut study = small()["entry"][0]["resource"].clone();
+    study["series"][0]["endpoint"][0]["reference"] = json!("#w");
+    study["contained"] = json!([wado("w", "https://h.example/rs", "1.2.40")]);
+    let manifest = manifest(&study);
+    assert_eq!(manifest.warnings, []);
+    assert_eq!(manifest.studies, super::manifest(&small()).studies);
+}
+
+#[test]
+fn an_untyped_uid_is_the_study_s_if_it_is_the_only_one() {
+    let identifier = |value: &str| json!({ "system": "urn:ietf:rfc:3986", "value": value });
+    let of = |identifiers: Value| parsed(&with(&format!("{STUDY}/identifier"), identifiers));
+    let (uid, other) = (identifier("urn:oid:1.2.3"), identifier("urn:oid:1.2.4"));
+    let uuid = identifier("urn:uuid:6a0b3c1c-0000-4000-8000-000000000000");
+    for identifiers in [json!([uid]), json!([uuid, uid]), json!(uid)] {
+        let manifest = of(identifiers).expect("a manifest");
+        assert_eq!(manifest.studies[0].uid.as_str(), "1.2.3");
+    }
+    for identifiers in [
+        json!([uid, other]),
+        json!([uuid]),
+        json!([identifier("1.2.3")]),
+    ] {
+        assert!(of(identifiers).is_err());
+    }
+}
+
+#[test]
 fn refuses_what_is_no_manifest() {
     let entry =
         |resource: Value| json!({ "resourceType": "Bundle", "entry": [{ "resource": resource }] });
@@ -133,6 +162,13 @@ fn refuses_what_is_no_manifest() {
         ("{}".to_owned(), Error::NotABundle),
         (
             r#"{"resourceType":"ImagingStudy"}"#.to_owned(),
+            Error::InvalidUid {
+                what: "study instance uid",
+                path: "ImagingStudy.identifier".into(),
+            },
+        ),
+        (
+            r#"{"resourceType":"Patient"}"#.to_owned(),
             Error::NotABundle,
         ),
         (

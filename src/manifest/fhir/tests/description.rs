@@ -441,3 +441,32 @@ fn a_title_means_something_for_key_objects_only() {
         Some("AXIAL")
     );
 }
+
+#[test]
+fn a_referrer_has_the_name_of_its_practitioner_or_that_of_the_reference() {
+    let practitioner = json!({
+        "resourceType": "Practitioner",
+        "id": "p",
+        "identifier": [{ "system": "urn:oid:1.2.9", "value": "77" }],
+        "name": [{ "family": "Who", "given": ["Anna"], "prefix": ["Dr"] }],
+    });
+    let by_identifier = json!({ "identifier": { "system": "urn:oid:1.2.9", "value": "77" } });
+    for (referrer, expected) in [
+        (
+            json!({ "reference": "Practitioner/p", "display": "Dr Who" }),
+            boxed("Who^Anna^^Dr"),
+        ),
+        (by_identifier, boxed("Who^Anna^^Dr")),
+        (
+            json!({ "reference": "Practitioner/x", "display": "Dr Who" }),
+            boxed("Dr Who"),
+        ),
+        (json!({ "display": "Dr Who" }), boxed("Dr Who")),
+        (json!({ "reference": "Practitioner/x" }), None),
+        (json!(7), None),
+    ] {
+        let bundle = with(&format!("{STUDY}/referrer"), referrer);
+        let bundle = set(bundle, "/entry/-", json!({ "resource": practitioner }));
+        assert_eq!(manifest(&bundle).studies[0].referring_physician, expected);
+    }
+}

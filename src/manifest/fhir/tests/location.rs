@@ -122,6 +122,34 @@ fn a_series_without_endpoints_inherits_those_of_the_study() {
 }
 
 #[test]
+fn an_identifier_refers_to_the_only_endpoint_that_has_it() {
+    let id = |system: Option<&str>| match system {
+        Some(system) => json!({ "system": system, "value": "ep-1" }),
+        None => json!({ "value": "ep-1" }),
+    };
+    let (here, there) = (Some("https://h.example"), Some("https://other.example"));
+    for (of_reference, of_endpoint, is_found) in [
+        (here, here, true),
+        (here, None, true),
+        (None, here, true),
+        (here, there, false),
+    ] {
+        let reference = json!([{ "type": "Endpoint", "identifier": id(of_reference) }]);
+        let bundle = with(&format!("{SERIES}/endpoint"), reference);
+        let one = set(
+            bundle,
+            &format!("{ENDPOINT}/identifier"),
+            json!([id(of_endpoint)]),
+        );
+        assert_eq!(series(&one).locations.len(), usize::from(is_found));
+        let mut twin = wado("z", "https://z.example/rs", "1.2.42");
+        twin["identifier"] = json!([id(of_endpoint)]);
+        let two = set(one, "/entry/-", json!({ "resource": twin }));
+        assert_eq!(series(&two).locations, [], "which of the two is unknown");
+    }
+}
+
+#[test]
 fn keeps_the_order_of_several_endpoints() {
     let bundle = with(
         "/entry/-",
@@ -234,7 +262,7 @@ fn cuts_a_retrieve_url_before_its_study_and_ignores_a_foreign_one() {
 }
 
 #[test]
-fn an_instance_is_kept_once_in_a_study() {
+fn an_instance_is_kept_once_in_each_series() {
     let twice = json!({ "uid": "1.2.5", "sopClass": { "code": CT } });
     let bundle = with(&format!("{SERIES}/instance/-"), twice.clone());
     let other =
@@ -246,8 +274,9 @@ fn an_instance_is_kept_once_in_a_study() {
         .iter()
         .map(|series| series.instances.len())
         .collect();
-    assert_eq!(listed, [1, 0]);
-    assert_eq!(defects(&manifest), [Defect::Duplicates(2)]);
+    assert_eq!(listed, [1, 1]);
+    let expected = [Defect::Duplicates(1), Defect::InSeveralSeries(1)];
+    assert_eq!(defects(&manifest), expected);
 }
 
 #[test]

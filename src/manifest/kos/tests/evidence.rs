@@ -1,6 +1,8 @@
 //! The evidence sequence: studies, series, instances and their locations.
 
 use super::*;
+use crate::community::Address;
+use crate::dicom::SeriesInstanceUid;
 
 #[test]
 fn reads_a_classic_manifest() {
@@ -67,19 +69,96 @@ fn merges_the_studies_and_series_of_a_classic_manifest() {
 }
 
 #[test]
-fn a_series_whose_instances_stand_in_another_one_lacks_none() {
+fn an_instance_in_two_series_is_in_both() {
     let listed = [
         series("1.2.3.1", ["1.2.3.1.1"], [location()]),
-        series("1.2.3.2", ["1.2.3.1.1"], [location()]),
+        series(
+            "1.2.3.2",
+            ["1.2.3.2.1", "1.2.3.1.1", "1.2.3.1.1"],
+            [location()],
+        ),
     ];
-    let manifest = Document::classic().listing(STUDY, listed).read();
-    let unlisted: Vec<_> = manifest.studies[0]
+    let of_group = |uid, number| {
+        let entry = reference("1.2.3.1.1", [text_item(dcm("113609"), number)]);
+        group([uid_item(uid), entry])
+    };
+    let manifest = Document::classic()
+        .listing(STUDY, listed)
+        .with_content([library([
+            of_group("1.2.3.2", "7"),
+            of_group("1.2.3.1", "5"),
+        ])])
+        .read();
+    let numbers: Vec<Vec<_>> = manifest.studies[0]
         .series
         .iter()
-        .map(|series| (series.instances.len(), series.unlisted()))
+        .map(|series| series.instances.iter().map(|one| one.number).collect())
         .collect();
-    assert_eq!(unlisted, [(1, 0), (0, 0)]);
-    assert_eq!(defects(&manifest), [Defect::Duplicates(1)]);
+    assert_eq!(numbers, [vec![Some(5)], vec![None, Some(7)]]);
+    let of_series = |uid| Subject::Series(SeriesInstanceUid::parse(uid).expect("a UID"));
+    let sharing = ["1.2.3.1", "1.2.3.2"].map(of_series);
+    let in_both = Defect::InSeveralSeries(1);
+    let in_both = Warning::about_all(sharing, Outcome::ReadAllTheSame, in_both);
+    let twice = read_all_the_same(Subject::Manifest, Defect::Duplicates(1));
+    assert_eq!(manifest.warnings, [twice, in_both.expect("two series")]);
+}
+
+#[test]
+fn a_foreign_or_unusable_url_of_the_document_locates_nothing() {
+    for (url, defect) in [
+        ("https://h.example/rs/studies/1.2.9", Defect::ForeignAddress),
+        (
+            "ftp://h.example/rs",
+            Defect::UnusableAddress(Address::parse("ftp://h.example/rs").expect_err("no address")),
+        ),
+    ] {
+        let manifest = Document::classic()
+            .with(text(tags::RETRIEVE_URL, VR::UR, url))
+            .listing(STUDY, [series("1.2.3.1", ["1.2.3.1.1"], [])])
+            .read();
+        assert_eq!(defects(&manifest).first(), Some(&defect), "{url}");
+        assert_eq!(manifest.warnings[0].outcome, Outcome::LeftOut);
+    }
+}
+
+/// The texts of DRIM-M, in both places, and the Retrieve URL of the whole document.
+#[test]
+fn reads_what_drim_m_writes_in_texts() {
+    let lines = "Examen : Thorax\nActe = Scanner\nSérie-1.2.3.1 : CT @  : Poumon\n\
+                 Série-1.2.3.2 : MR : / @ : Crâne\nSérie-1.2.9 : US @ : ailleurs\n";
+    let url = "https://pacs.example/rs/studies/1.2.3/series/1.2.3.2";
+    let of_content = text_item(dcm("113012"), lines);
+    for (at_root, content) in [(None, Some(of_content)), (Some(lines), None)] {
+        let mut document = Document::classic()
+            .with(text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"))
+            .with(text(tags::RETRIEVE_URL, VR::UR, url))
+            .listing(
+                STUDY,
+                [
+                    series("1.2.3.1", ["1.2.3.1.1"], []),
+                    series("1.2.3.2", ["1.2.3.2.1"], [location()]),
+                ],
+            )
+            .with_content(content);
+        if let Some(lines) = at_root {
+            document = document.with(text(tags::TEXT_VALUE, VR::UT, lines));
+        }
+        let manifest = document.read();
+        let described: Vec<_> = manifest.studies[0]
+            .series
+            .iter()
+            .map(|series| (series.modality.as_deref(), series.description.as_deref()))
+            .collect();
+        let expected = [(Some("CT"), Some("Poumon")), (Some("MR"), Some("Crâne"))];
+        assert_eq!(described, expected);
+        let places = manifest.studies[0]
+            .series
+            .iter()
+            .map(|series| &series.locations);
+        let urls: Vec<_> = places.map(|all| all[0].retrieve_url.as_deref()).collect();
+        assert_eq!(urls, [Some("https://pacs.example/rs"), None]);
+        assert_eq!(manifest.warnings, []);
+    }
 }
 
 #[test]
@@ -142,6 +221,12 @@ fn reads_what_xt_ehr_writes_beside_the_evidence() {
             .as_ref()
             .is_some_and(|title| &*title.value == "113000")
     );
+    let flagged: Vec<_> = key_object
+        .flagged
+        .iter()
+        .map(|one| one.uid.as_str())
+        .collect();
+    assert_eq!(flagged, ["1.2.3.1.1"]);
 
     let group = group([
         uid_item("1.2.3.1"),

@@ -144,6 +144,18 @@ fn looks_for_the_library_four_levels_deep() {
 }
 
 #[test]
+fn groups_outside_a_library_are_used() {
+    let of_series = || group([uid_item("1.2.3.1"), code_item(dcm("121139"), dcm("CT"))]);
+    for content in [of_series(), container(dcm("1"), [of_series()])] {
+        let manifest = Document::mado().with_content([content]).read();
+        assert_eq!(first_series(&manifest).modality.as_deref(), Some("CT"));
+        let study = Subject::Study(only_study(&manifest).uid.clone());
+        let told = read_all_the_same(study, Defect::GroupPlace);
+        assert_eq!(manifest.warnings, [told]);
+    }
+}
+
+#[test]
 fn misses_the_library_only_where_the_title_promises_one() {
     assert_eq!(defects(&Document::mado().read()), [Defect::NoLibrary]);
     let listed = [series("1.2.3.1", ["1.2.3.1.1"], [location()])];

@@ -6,9 +6,9 @@ use std::io::Cursor;
 use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
 
 use super::super::samples::{Samples, damaged};
-use super::block::{BLOCK, coefficients};
-use super::entropy::Bits;
-use super::segments::{Component, Frame, Stream};
+use super::block::{BLOCK, each_coefficient};
+use super::entropy::{Bits, ends_early, is_early_end};
+use super::segments::{Component, Frame, Scan, Stream};
 use crate::pixels::{Error, Geometry, MOST_BYTES};
 
 /// The marker that ends an image.
@@ -62,28 +62,48 @@ fn is_ybr(jpeg: &[u8], frame: &Frame) -> bool {
     }
 }
 
-/// The stream with its end. One that lacks it must have all its blocks, because the library fills
-/// up what is missing.
+/// The stream with its end. It must have all its blocks, because the library fills up what is
+/// missing, and whoever cut the stream may have closed it again.
 fn ended(jpeg: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
     let end = jpeg.iter().rposition(|&byte| byte != 0);
     let last = end.and_then(|end| jpeg.get(end.checked_sub(1)?..=end));
     if last == Some(&END) || memchr::memmem::rfind(jpeg, &END).is_some() {
-        return Ok(Cow::Borrowed(jpeg));
+        return match whole(jpeg) {
+            Err(error) if is_early_end(&error) => Err(error),
+            // The library judges other faults, and streams that are not sequential.
+            Ok(()) | Err(_) => Ok(Cow::Borrowed(jpeg)),
+        };
     }
-    let mut stream = Stream::new(jpeg);
-    while let Some(rest) = whole_scan(&mut stream)? {
-        stream.resume(rest);
-    }
+    whole(jpeg)?;
     Ok(Cow::Owned([jpeg, &END].concat()))
 }
 
-/// Reads all blocks of the next scan of a sequential JPEG; `None` behind the last scan.
-fn whole_scan<'a>(stream: &mut Stream<'a>) -> Result<Option<Bits<'a>>, Error> {
+/// Checks that all scans of a sequential JPEG are there, with all their blocks.
+fn whole(jpeg: &[u8]) -> Result<(), Error> {
+    let mut stream = Stream::new(jpeg);
+    let mut components = 0;
+    while let Some(scan) = next_scan(&mut stream)? {
+        components += scan.components.len();
+        let bits = whole_scan(&stream, &scan)?;
+        stream.resume(bits);
+    }
+    if components < stream.frame()?.components.len() {
+        return Err(ends_early());
+    }
+    Ok(())
+}
+
+/// The next scan; `None` behind the last one.
+fn next_scan<'a>(stream: &mut Stream<'a>) -> Result<Option<Scan<'a>>, Error> {
     let is_first = stream.is_before_scans();
-    let scan = match stream.next_scan() {
-        Err(_no_more) if !is_first => return Ok(None),
-        other => other?,
-    };
+    match stream.next_scan() {
+        Err(_no_more) if !is_first => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Reads all blocks of a scan of a sequential JPEG.
+fn whole_scan<'a>(stream: &Stream<'a>, scan: &Scan<'a>) -> Result<Bits<'a>, Error> {
     let (frame, tables) = (stream.frame()?, stream.tables());
     if !matches!(frame.process, 0xc0 | 0xc1) || frame.precision != 8 {
         return Err(damaged("the JPEG has no end"));
@@ -114,11 +134,11 @@ fn whole_scan<'a>(stream: &mut Stream<'a>) -> Result<Option<Bits<'a>>, Error> {
             let (across, down) = all[component.place].sampling;
             let blocks = if is_interleaved { across * down } else { 1 };
             for _ in 0..blocks {
-                coefficients(&mut bits, dc, ac, &mut 0)?;
+                each_coefficient(&mut bits, dc, ac, |_place, _value| {})?;
             }
         }
     }
-    Ok(Some(bits))
+    Ok(bits)
 }
 
 #[cfg(test)]

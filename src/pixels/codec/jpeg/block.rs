@@ -18,14 +18,27 @@ pub(super) fn coefficients(
     ac: &Huffman,
     predicted: &mut i32,
 ) -> Result<[f32; 64], Error> {
-    let too_large = || damaged("a coefficient has too many bits");
     let mut block = [0.0; 64];
+    let difference = each_coefficient(bits, dc, ac, |place, value| block[place] = value as f32)?;
+    *predicted = predicted.wrapping_add(difference);
+    block[0] = *predicted as f32;
+    Ok(block)
+}
+
+/// Reads a block: gives the place and the value of each coefficient but the first, and returns the
+/// difference of the first from that of the block before.
+#[inline]
+pub(super) fn each_coefficient(
+    bits: &mut Bits<'_>,
+    dc: &Huffman,
+    ac: &Huffman,
+    mut give: impl FnMut(usize, i32),
+) -> Result<i32, Error> {
     let size = dc.read(bits)?;
     if size > 15 {
-        return Err(too_large());
+        return Err(damaged("a coefficient has too many bits"));
     }
-    *predicted = predicted.wrapping_add(bits.difference(size)?);
-    block[0] = *predicted as f32;
+    let difference = bits.difference(size)?;
     let mut at = 1;
     while at < 64 {
         let code = ac.read(bits)?;
@@ -36,12 +49,12 @@ pub(super) fn coefficients(
             _ => {
                 at += zeros;
                 let place = ZIGZAG.get(at).ok_or_else(|| damaged("a block overflows"))?;
-                block[usize::from(*place)] = bits.difference(size)? as f32;
+                give(usize::from(*place), bits.difference(size)?);
                 at += 1;
             }
         }
     }
-    Ok(block)
+    Ok(difference)
 }
 
 /// The inverse cosine transform (A.3.3), row by row and then column by column.

@@ -94,6 +94,18 @@ impl Huffman {
     }
 }
 
+const ENDS_EARLY: &str = "the scan ends early";
+
+/// The fault of a scan that has less data than its blocks need.
+pub(super) fn ends_early() -> Error {
+    damaged(ENDS_EARLY)
+}
+
+/// Whether it is that fault.
+pub(super) fn is_early_end(error: &Error) -> bool {
+    matches!(error, Error::Damaged(reason) if reason == ENDS_EARLY)
+}
+
 /// The bits of a scan.
 pub(super) struct Bits<'a> {
     rest: &'a [u8],
@@ -143,7 +155,7 @@ impl<'a> Bits<'a> {
             self.fill();
         }
         let left = self.count.checked_sub(wanted);
-        self.count = left.ok_or_else(|| damaged("the scan ends early"))?;
+        self.count = left.ok_or_else(ends_early)?;
         Ok((self.held >> self.count) as u32 & ((1 << wanted) - 1))
     }
 
@@ -171,6 +183,9 @@ impl<'a> Bits<'a> {
         self.count = 0;
         while let [0xff, 0xff, ..] = self.rest {
             self.rest = &self.rest[1..];
+        }
+        if matches!(self.rest, [] | [0xff, 0xd9, ..]) {
+            return Err(ends_early());
         }
         let [0xff, marker @ 0xd0..=0xd7, after @ ..] = self.rest else {
             return Err(damaged("a restart marker is missing"));

@@ -2,8 +2,9 @@
 
 use super::{AnswerEnd, FirstOutcome, Worker};
 use crate::body;
+use crate::dicom::SopInstanceUid;
 use crate::dicom::part10::Identity;
-use crate::instance::Instance;
+use crate::instance::{Instance, StandIn};
 use crate::retrieve::answer::delivery::Stop;
 use crate::retrieve::answer::progress::Progress;
 use crate::retrieve::crossing::{ArrivedInstance, Follower, Question};
@@ -56,7 +57,13 @@ impl Worker {
                 continue;
             }
             if !self.accepted.permit(&arrived.identity.transfer_syntax) {
-                return Ok(AnswerEnd::NotAccepted);
+                if self.accepts_conversion() {
+                    return Ok(AnswerEnd::NotAccepted);
+                }
+                follower.pass_over(&arrived);
+                let uid = &arrived.identity.sop_instance;
+                self.stand_in(progress, uid).await?;
+                continue;
             }
             self.give_arrived(&arrived, follower, progress).await?;
         }
@@ -110,6 +117,38 @@ impl Worker {
         }
         self.failed(source::Error::OtherPatient);
         false
+    }
+
+    /// Takes an instance off the list whose transfer syntax the client does not accept, and which
+    /// its source does not convert: the head of the response states it, or a stand-in takes its
+    /// place.
+    pub(super) async fn stand_in(
+        &mut self,
+        progress: &mut Progress<'_>,
+        uid: &SopInstanceUid,
+    ) -> Result<(), Stop> {
+        let error = source::Error::NotAcceptable;
+        let stand_in = StandIn {
+            target: progress.job.listing.instance(uid),
+            reason: error.to_string(),
+        };
+        self.failed(error);
+        if !progress.take_uid(uid) {
+            return Ok(());
+        }
+        if self.opened.is_some() {
+            self.missing += 1;
+            return Ok(());
+        }
+        let location = &*progress.job.source.alias;
+        let reason = &*stand_in.reason;
+        tracing::warn!(
+            location,
+            reason,
+            "a stand-in takes the place of an instance"
+        );
+        progress.given += 1;
+        self.delivery.stand_in(stand_in).await
     }
 
     pub(super) fn broke_off(&mut self, error: body::Error, progress: &Progress<'_>) -> AnswerEnd {

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::delivery::{Delivery, Stop};
 use super::progress::Progress;
 use crate::body;
-use crate::dicom::{SopInstanceUid, TransferSyntaxes};
+use crate::dicom::{SopInstanceUid, TransferSyntax, TransferSyntaxes};
 use crate::hop::Hop;
 use crate::resource::Target;
 use crate::retrieve::crossing::Question;
@@ -238,6 +238,12 @@ impl Worker {
     fn holds(&self, job: &Job, uid: &SopInstanceUid, form: Representation) -> bool {
         let key = key(&job.source, &job.listing, uid, form);
         self.retriever.holds(&job.source, &key)
+    }
+
+    /// Whether the client accepts what a source is asked to convert to.
+    fn accepts_conversion(&self) -> bool {
+        let explicit = TransferSyntax::explicit_vr_little_endian();
+        self.accepted.permit(&explicit)
     }
 
     fn claim(&self) -> Claim {

@@ -1,14 +1,14 @@
 //! A series as a whole: which instances the source is asked for, and the steps after its answer.
 
 use super::{AnswerEnd, Worker, is_absence, is_definite};
-use crate::dicom::{SopInstanceUid, TransferSyntax};
+use crate::dicom::SopInstanceUid;
 use crate::retrieve::Job;
 use crate::retrieve::answer::delivery::Stop;
 use crate::retrieve::answer::progress::Progress;
 use crate::retrieve::crossing::Follower;
 use crate::retrieve::kept::{Knowledge, key};
 use crate::retrieve::learned::SourceTrait;
-use crate::source::{self, Representation};
+use crate::source::Representation;
 
 /// Missing instances are requested one by one if they are at most one in this many of the series.
 const FEW: usize = 8;
@@ -190,11 +190,10 @@ impl Worker {
 
     /// Requests every instance that has not arrived, in Explicit VR Little Endian.
     pub(super) async fn decoded(&mut self, progress: &mut Progress<'_>) -> Result<(), Stop> {
-        if !self
-            .accepted
-            .permit(&TransferSyntax::explicit_vr_little_endian())
-        {
-            self.last_error = Some(source::Error::NotAcceptable);
+        if !self.accepts_conversion() {
+            for uid in progress.awaited() {
+                self.stand_in(progress, &uid).await?;
+            }
             return Ok(());
         }
         let form = Representation::ExplicitVrLittleEndian;

@@ -128,7 +128,7 @@ impl Worker {
                 if form == Representation::AsStored {
                     continue;
                 }
-                self.last_error = Some(source::Error::NotAcceptable);
+                self.stand_in(progress, &uid).await?;
             }
             let is_given = progress.given + progress.refused > before;
             let is_absent = end.is_none() && self.last_error.as_ref().is_some_and(is_absence);
@@ -350,6 +350,10 @@ impl Worker {
         if is_definite(&error) && !progress.was_lost(uid) {
             let absences = &self.retriever.absences;
             absences.remember(&job.source, &job.listing.series, uid, form);
+        }
+        if form != Representation::AsStored && error == source::Error::NotAcceptable {
+            self.stand_in(progress, uid).await?;
+            return Ok(None);
         }
         // The head of the response can still state that this one is missing.
         if self.opened.is_some() && progress.take_uid(uid) {

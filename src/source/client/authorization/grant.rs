@@ -3,26 +3,17 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use http::{Method, Request, StatusCode, Uri};
-use http_body_util::Full;
+use http::StatusCode;
+use http::header::HeaderValue;
 use serde_json::Value;
-use tokio::time::Instant;
-use url::form_urlencoded;
 
-use super::super::patience::Patience;
-use super::super::pool::Pool;
-use super::super::response::{Response, ResponseBody};
-use super::super::settings::{ClientCredentials, HttpVersion};
-use super::super::{AGENT, retry_after};
-use super::basic;
-use crate::credentials::{ClientFiles, Error, RevocationList, SigningKey, Token};
+use super::super::document::{Document, Endpoint};
+use super::super::retry_after;
+use super::super::settings::ClientCredentials;
+use super::proof::{Proof, ProofSettings};
+use crate::credentials::{ClientFiles, Error, RevocationList, Token};
 use crate::source;
-use crate::source::resolver::Resolver;
 
-const CONNECT: Duration = Duration::from_secs(5);
-const SILENCE: Duration = Duration::from_secs(5);
 /// The largest answer of an authorization server.
 const LARGEST: usize = 64 << 10;
 /// The largest token: servers refuse longer header fields.
@@ -33,19 +24,11 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The right to ask for access tokens.
 pub(in crate::source::client) struct Grant {
-    uri: Uri,
+    endpoint: Endpoint,
     /// The token URL as settings write it: servers compare it byte for byte.
     audience: String,
-    client_id: String,
     scope: Option<String>,
     proof: Proof,
-    pool: Pool,
-    pub(in crate::source::client) revocation_lists: Vec<RevocationList>,
-}
-
-enum Proof {
-    Assertion(SigningKey),
-    Secret(HeaderValue),
 }
 
 /// An access token.
@@ -87,21 +70,12 @@ pub enum Failure {
 
 impl ClientCredentials {
     fn proof(&self) -> Result<Proof, Error> {
-        match (&self.private_key, &self.client_secret) {
-            (Some(key), None) => {
-                let key = SigningKey::load(key, self.key_id.as_deref())?;
-                Ok(Proof::Assertion(key))
-            }
-            (None, Some(secret)) => {
-                // RFC 6749 2.3.1: both are encoded like a form first.
-                let encode = |text: &str| -> String {
-                    form_urlencoded::byte_serialize(text.as_bytes()).collect()
-                };
-                let secret = encode(&secret.secret()?);
-                Ok(Proof::Secret(basic(&encode(&self.client_id), &secret)))
-            }
-            (None, None) | (Some(_), Some(_)) => Err(Error::NoProof),
-        }
+        Proof::load(ProofSettings {
+            client_id: &self.client_id,
+            private_key: self.private_key.as_deref(),
+            key_id: self.key_id.as_deref(),
+            client_secret: self.client_secret.as_ref(),
+        })
     }
 }
 
@@ -112,87 +86,39 @@ impl Grant {
             revocation_lists: settings.revocation_lists.clone(),
             ..ClientFiles::default()
         };
-        let tls = files.load()?;
-        let uri: Uri = settings
-            .token_url
-            .parse()
-            .map_err(|_invalid| Error::NotATokenUrl)?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
-            return Err(Error::NotATokenUrl);
-        }
-        let names = Resolver::new(&settings.allow_networks);
         Ok(Self {
-            uri,
+            endpoint: Endpoint::open(&settings.token_url, &files, &settings.allow_networks)?,
             audience: settings.token_url.clone(),
-            client_id: settings.client_id.clone(),
             scope: settings.scope.clone(),
             proof: settings.proof()?,
-            pool: Pool::new(HttpVersion::Http1, names, tls.value, CONNECT),
-            revocation_lists: tls.revocation_lists,
         })
+    }
+
+    pub(super) fn revocation_lists(&self) -> &[RevocationList] {
+        self.endpoint.revocation_lists()
     }
 
     /// Asks for a token once.
     pub(super) async fn fetch(&self) -> Result<Issued, Failed> {
-        let request = self.request().ok_or(Failure::Unsigned)?;
-        // A connection of its own: the server may close an idle one at any time.
-        let sent = self.pool.send(request, Some(Instant::now())).await;
-        let (head, incoming) = sent
-            .map_err(|error| Failure::of(&error.into()))?
-            .into_parts();
-        let response = Response {
-            status: head.status,
-            headers: head.headers,
-            body: ResponseBody::new(incoming, Patience::new(SILENCE, 0)),
-        };
-        let wait = retry_after(&response.headers);
-        let issued = issued(response).await;
-        issued.map_err(|failure| Failed {
+        let mut fields = vec![("grant_type", "client_credentials")];
+        fields.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
+        let form = self.proof.form(&self.audience, &fields);
+        let form = form.map_err(|_unsigned| Failure::Unsigned)?;
+        let answer = self.endpoint.post(form, LARGEST).await;
+        let answer = answer.map_err(|error| Failure::of(&error))?;
+        issued(&answer).map_err(|failure| Failed {
             failure,
-            retry_after: wait,
+            retry_after: retry_after(&answer.headers),
         })
-    }
-
-    fn request(&self) -> Option<Request<Full<Bytes>>> {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "client_credentials");
-        if let Some(scope) = &self.scope {
-            form.append_pair("scope", scope);
-        }
-        let mut request = Request::new(Full::default());
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
-        match &self.proof {
-            Proof::Secret(value) => {
-                headers.insert(AUTHORIZATION, value.clone());
-            }
-            Proof::Assertion(key) => {
-                let assertion = key.assertion(&self.client_id, &self.audience).ok()?;
-                form.append_pair("client_assertion_type", ASSERTION_TYPE);
-                form.append_pair("client_assertion", &assertion);
-            }
-        }
-        *request.body_mut() = Full::from(form.finish());
-        Some(request)
     }
 }
 
-const FORM: &str = "application/x-www-form-urlencoded";
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
 /// The token in an answer (RFC 6749 5.1).
-async fn issued(response: Response) -> Result<Issued, Failure> {
-    let status = response.status;
-    let body = response.body.collect(LARGEST).await;
-    let answer: Option<Value> = body
-        .ok()
-        .and_then(|body| serde_json::from_slice(&body).ok());
-    if status != StatusCode::OK {
-        return Err(refusal(status, answer.as_ref()));
+fn issued(document: &Document) -> Result<Issued, Failure> {
+    let body = document.body.as_deref();
+    let answer: Option<Value> = body.and_then(|body| serde_json::from_slice(body).ok());
+    if document.status != StatusCode::OK {
+        return Err(refusal(document.status, answer.as_ref()));
     }
     let answer = answer.ok_or(Failure::Malformed)?;
     let is_bearer = |kind: &str| kind.eq_ignore_ascii_case("bearer");

@@ -2,6 +2,7 @@
 //! token that an authorization server issues (OAuth 2 client credentials, RFC 6749 4.4).
 
 mod grant;
+mod proof;
 mod tokens;
 
 use std::fmt;
@@ -13,7 +14,9 @@ use http::HeaderValue;
 
 pub use grant::Failure;
 pub(super) use grant::Grant;
+pub use proof::{Proof, ProofSettings};
 pub(super) use tokens::Tokens;
+pub use tokens::pause_after;
 
 use super::settings::{AuthorizationSettings, Basic};
 use crate::credentials::{Error, RevocationList};
@@ -102,7 +105,7 @@ impl Authorization {
     pub(super) fn revocation_lists(&self) -> Vec<RevocationList> {
         match self {
             Self::None | Self::Fixed(_) => Vec::new(),
-            Self::Granted { grant, .. } => grant.revocation_lists.clone(),
+            Self::Granted { grant, .. } => grant.revocation_lists().to_vec(),
         }
     }
 

@@ -238,8 +238,8 @@ impl State {
                 failure,
                 retry_after,
             }) => {
-                let pause =
-                    pause(self.failures).max(retry_after.unwrap_or_default().min(LONGEST_REST));
+                let pause = pause_after(self.failures)
+                    .max(retry_after.unwrap_or_default().min(LONGEST_REST));
                 self.failures = self.failures.saturating_add(1);
                 self.failure = Some(failure);
                 self.not_before = Some(now + pause);
@@ -258,8 +258,10 @@ impl Known {
     }
 }
 
-/// The pause after a failure, with up to 25 % jitter, so that gateways do not return all at once.
-fn pause(failures: u32) -> Duration {
+/// The pause after this many failures before the last, with up to 25 % jitter, so that gateways do
+/// not return all at once.
+#[must_use]
+pub fn pause_after(failures: u32) -> Duration {
     let pause = SHORTEST_PAUSE * 2_u32.pow(failures.min(5));
     let [random] = random::bytes::<1>().unwrap_or_default();
     pause.min(LONGEST_PAUSE) * (1024 + u32::from(random)) / 1024

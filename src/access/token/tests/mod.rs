@@ -1,0 +1,5 @@
+mod forgeries;
+mod honest;
+mod mint;
+mod servers;
+mod settings;

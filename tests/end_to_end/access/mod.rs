@@ -1,0 +1,8 @@
+//! Who may see what: rules, links, and what clients learn that may not see something.
+
+mod examples;
+mod links;
+mod matrix;
+mod rules;
+mod timing;
+mod tokens;

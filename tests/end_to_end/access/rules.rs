@@ -1,0 +1,102 @@
+//! Rules without tokens: nobody in particular, and what is not for everybody.
+
+use crate::rig::origin::Origin;
+use crate::rig::study::location_uid;
+use crate::rig::study::{Study, at};
+use crate::rig::{AS_STORED, HERE, Rig, rad_160};
+
+#[tokio::test]
+async fn without_a_rule_everything_is_forbidden_and_says_how_to_get_in() {
+    let study = Study::new(1).with(2, at(10));
+    let origin = Origin::of(&study).await;
+    let rig = Rig::start(&format!(
+        "[listen]\naccess = \"rules\"\n{}",
+        origin.location(10)
+    ));
+    let unknown = format!("/manifests/{}", "0".repeat(32));
+    for path in [
+        "/manifests".to_owned(),
+        unknown.clone(),
+        format!("{unknown}/dicomweb/studies"),
+        format!("{unknown}/viewers"),
+        format!("{unknown}/links"),
+        "/dicomweb".into(),
+        "/dicomweb/studies".into(),
+        format!("/dicomweb/{}", study.path()),
+        format!("/dicomweb/{}/metadata", study.path()),
+        format!("/dicomweb/{}/rendered", study.path()),
+        "/dicomweb/wado?requestType=WADO&studyUID=1.2&seriesUID=1.3&objectUID=1.4".into(),
+        rad_160(HERE, &location_uid(10), &study.path()),
+        rad_160("1.2.3", &location_uid(10), &study.path()),
+    ] {
+        let refused = rig.get(&path, &[AS_STORED]).await;
+        assert_eq!(refused.status, 401, "{path}");
+        let challenge = refused.field("www-authenticate");
+        let metadata = format!("http://{}/.well-known/oauth-protected-resource", rig.public);
+        assert_eq!(
+            challenge,
+            format!("Bearer resource_metadata=\"{metadata}\""),
+            "{path}"
+        );
+    }
+    let refused = rig.post("/manifests", &[], study.fhir()).await;
+    assert_eq!(refused.status, 401);
+    for wrong in ["Bearer x", "Bearer", "Basic eDp5", ""] {
+        let refused = rig.get("/manifests", &[("authorization", wrong)]).await;
+        assert_eq!(refused.status, 401, "{wrong}");
+        assert!(
+            refused.field("www-authenticate").contains("invalid_token"),
+            "{wrong}"
+        );
+    }
+    let metadata = rig.get("/.well-known/oauth-protected-resource", &[]).await;
+    assert_eq!(metadata.status, 200);
+    assert_eq!(
+        metadata.json()["resource"],
+        format!("http://{}", rig.public)
+    );
+    assert!(origin.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_transaction_that_no_rule_permits_is_refused_and_others_work() {
+    let study = Study::new(1).with(2, at(10));
+    let origin = Origin::of(&study).await;
+    let rules = r#"
+        [[rule]]
+        anyone = true
+        transactions = ["render"]
+        manifests = "all"
+        effect = "deny"
+
+        [[rule]]
+        anyone = true
+        transactions = ["register", "search", "retrieve", "render"]
+        manifests = "all"
+
+        [[rule]]
+        anyone = true
+        transactions = ["xc_wado_responding"]
+        locations = ["1.2.3"]
+    "#;
+    let rig = Rig::start(&format!("{}{rules}", origin.location(10)));
+    let registered = rig.register(study.fhir()).await;
+    let root = &registered.root;
+    let (study_path, instance) = (study.path(), study.instances()[0].path());
+    for (path, expected) in [
+        (format!("{root}studies"), 200),
+        (format!("{root}{study_path}"), 200),
+        (format!("{root}{study_path}/metadata"), 200),
+        (format!("{root}{instance}/rendered"), 401),
+        (format!("{root}{instance}/thumbnail"), 401),
+        (format!("{root}{instance}/frames/1/rendered"), 401),
+        (format!("/dicomweb/{study_path}"), 200),
+        (format!("/dicomweb/{study_path}/rendered"), 401),
+        ("/dicomweb/studies".into(), 200),
+        ("/manifests".into(), 401),
+        (rad_160(HERE, &location_uid(10), &study_path), 401),
+    ] {
+        let accept = [("accept", "*/*")];
+        assert_eq!(rig.get(&path, &accept).await.status, expected, "{path}");
+    }
+}
