@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 use url::Url;
 
+use crate::access::person::LoginSettings;
 use crate::access::token::IssuerSettings;
 use crate::access::{self, Door, Mode, RuleSettings};
 use crate::community::{self, CommunitySettings, LocationSettings};
@@ -48,6 +49,8 @@ pub struct Config {
     pub rendering: pixels::Settings,
     /// `[viewers]`.
     pub viewers: ViewersSettings,
+    /// `[login]`.
+    pub login: Option<LoginSettings>,
     /// `[[issuer]]`.
     pub issuers: Vec<IssuerSettings>,
     /// `[[community]]`.
@@ -111,6 +114,7 @@ impl Config {
         access::Settings {
             communities: &self.communities,
             issuers: &self.issuers,
+            login: self.login.as_ref().map(|login| login.name.as_str()),
             rules: &self.rules,
             public: self.listen.access,
             gateways: self
@@ -156,6 +160,7 @@ impl Config {
             .chain(communities.filter_map(|community| community.http.private_key.as_ref()))
             .chain(tokens)
             .chain(self.issuers.iter().flat_map(IssuerSettings::secret_files))
+            .chain(self.login.iter().flat_map(LoginSettings::secret_files))
             .map(PathBuf::as_path)
             .collect();
         files.sort();
@@ -187,6 +192,7 @@ impl Config {
             paths.extend(tokens.filter_map(TokenSource::file_mut));
             paths.extend(community.http.files_mut());
         }
+        paths.extend(self.login.iter_mut().flat_map(LoginSettings::files_mut));
         let issuers = self.issuers.iter_mut();
         paths.extend(issuers.flat_map(IssuerSettings::files_mut));
         paths
@@ -233,6 +239,7 @@ impl Config {
             limits: reader.take("limits").unwrap_or_default(),
             rendering: reader.take("rendering").unwrap_or_default(),
             viewers: reader.take("viewers").unwrap_or_default(),
+            login: reader.take("login"),
             issuers: reader.issuers(),
             communities: reader.communities(),
             locations: reader.locations(),
@@ -463,13 +470,10 @@ fn remove(value: &mut Value, path: &[String]) -> bool {
     }
     match at {
         Value::Table(table) => table.remove(last).is_some(),
-        Value::Array(array) => match last.parse::<usize>() {
-            Ok(at) if at < array.len() => {
-                array.remove(at);
-                true
-            }
-            Ok(_) | Err(_) => false,
-        },
+        Value::Array(array) => {
+            let at = last.parse().ok().filter(|&at: &usize| at < array.len());
+            at.map(|at| array.remove(at)).is_some()
+        }
         Value::String(_)
         | Value::Integer(_)
         | Value::Float(_)

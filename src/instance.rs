@@ -85,6 +85,20 @@ impl Listing {
         Target::Instance(self.study.clone(), self.series.clone(), uid.clone())
     }
 
+    /// The instance in the middle, which stands for the series; `None` if there is none.
+    #[must_use]
+    pub fn middle(&self) -> Option<&SopInstanceUid> {
+        self.numbered(self.instances.len() / 2)
+    }
+
+    /// The instance with this number.
+    #[must_use]
+    pub fn numbered(&self, number: usize) -> Option<&SopInstanceUid> {
+        let mut instances = self.instances.iter();
+        let found = instances.find(|(_, at)| **at == number);
+        found.map(|(uid, _)| uid)
+    }
+
     /// The number of an instance, if its bytes say that it is of this series and it is listed.
     #[must_use]
     pub fn number(&self, identity: &Identity) -> Option<usize> {
@@ -321,6 +335,17 @@ impl Instances {
             first: None,
             arriving: Arriving::Here(Some(Box::new(instance))),
             promised: Some(1),
+            make: None,
+        }
+    }
+
+    /// A stream without instances.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            first: None,
+            arriving: Arriving::Here(None),
+            promised: Some(0),
             make: None,
         }
     }

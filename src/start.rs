@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::OFlags;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::access::person::Logins;
 use crate::access::{Access, Links};
 use crate::cache::Cache;
 use crate::community::{Problem, Registry};
@@ -216,6 +217,12 @@ impl Components {
         let load = |listener, files: Option<ServerFiles>| {
             files.map(|files| server::tls(listener, files)).transpose()
         };
+        let logins = config.login.as_ref();
+        let logins = logins.map(|settings| Logins::open(settings, &config.public_url()));
+        let logins = logins
+            .transpose()
+            .map_err(|error| tell("login", error))
+            .ok();
         let files = config.listen.credentials();
         let tls = files.and_then(|files| load("listen", files));
         let tls = tls.map_err(|error| tell("listen", error)).ok();
@@ -229,7 +236,7 @@ impl Components {
             .ok();
         Some(Self {
             registry: registry?,
-            access: access?,
+            access: access?.with_logins(logins?),
             tls: tls?,
             gateway_tls: gateway_tls?,
         })

@@ -1,8 +1,8 @@
 //! The cost of the gateway: real processes on loopback, compared with nginx in the same run.
 //!
 //! `cargo bench` runs everything; `cargo bench -- throughput memory` only these. The names are
-//! `throughput`, `whole`, `first-byte`, `memory`, `manifest`, `registered`, `two_gateways`, `border`,
-//! `crowd`, `dead_community`, of what is kept `cache_warm`, `cache_cold`, `together`, `viewer`,
+//! `throughput`, `whole`, `first-byte`, `memory`, `manifest`, `registered`, `two_gateways`,
+//! `border/warm`, `border/cold`, `crowd`, `dead_community`, of what is kept `cache_warm`, `cache_cold`, `together`, `viewer`,
 //! `stalled` and `cache_memory`, and of what is made of instances `metadata`, `frames`,
 //! `large_object` and `ohif`; `yardstick` is all suites that compare the gateway with nginx,
 //! `yardstick/stream` is one of them; `soak` is no measurement of cost: it looks for wrong answers, requests
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 type Bench = (&'static str, fn());
 
-const BENCHES: [Bench; 30] = [
+const BENCHES: [Bench; 31] = [
     ("throughput", streaming::throughput::run),
     ("whole", streaming::whole::run),
     ("first-byte", streaming::first_byte::run),
@@ -32,7 +32,8 @@ const BENCHES: [Bench; 30] = [
     ("manifest", streaming::manifest_size::run),
     ("registered", registered::run),
     ("two_gateways", communities::two_gateways::run),
-    ("border", communities::border::run),
+    ("border/warm", communities::border::run),
+    ("border/cold", communities::cold_border::run),
     ("crowd", communities::crowd::run),
     ("dead_community", communities::dead_community::run),
     ("cache_warm", caching::warm::run),

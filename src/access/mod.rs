@@ -10,6 +10,7 @@
 mod claims;
 mod links;
 mod partner;
+pub mod person;
 mod rules;
 pub mod token;
 
@@ -38,6 +39,8 @@ pub use rules::{
 use crate::community::{CommunitySettings, Problem, Problems};
 use crate::credentials::{Certificate, Fingerprint, Name};
 use crate::manifest::Owner;
+use crate::metrics::Metrics;
+use person::Logins;
 
 /// The client end of a connection.
 #[derive(Debug, Clone)]
@@ -134,6 +137,8 @@ pub struct Settings<'a> {
     pub communities: &'a [CommunitySettings],
     /// The issuers of tokens.
     pub issuers: &'a [IssuerSettings],
+    /// The name of the login.
+    pub login: Option<&'a str>,
     /// The rules.
     pub rules: &'a [RuleSettings],
     /// The mode of the public listener; by default rules apply if there are any.
@@ -163,6 +168,7 @@ pub struct Access {
     by_name: HashMap<Name, Arc<Partner>>,
     by_fingerprint: HashMap<Fingerprint, Arc<Partner>>,
     tokens: Arc<Tokens>,
+    logins: Option<Logins>,
     /// `iss` of the tokens.
     issuers: Vec<String>,
     /// `None`: the listener is open.
@@ -188,7 +194,8 @@ impl Access {
             Ok(tokens) => access.tokens = Arc::new(tokens),
             Err(problems) => all.extend(problems),
         }
-        let names: Vec<&str> = issuers.map(|one| one.name.as_str()).collect();
+        let names = issuers.map(|one| one.name.as_str()).chain(settings.login);
+        let names: Vec<&str> = names.collect();
         match Rules::new(settings.rules, &names) {
             Ok(rules) => {
                 let of = |door| (settings.mode(door) == Mode::Rules).then(|| rules.clone());
@@ -237,6 +244,26 @@ impl Access {
     #[must_use]
     pub fn issuers(&self) -> &[String] {
         &self.issuers
+    }
+
+    /// The same with logins of persons.
+    #[must_use]
+    pub fn with_logins(self, logins: Option<Logins>) -> Self {
+        Self { logins, ..self }
+    }
+
+    /// The logins of persons.
+    #[must_use]
+    pub fn logins(&self) -> Option<&Logins> {
+        self.logins.as_ref()
+    }
+
+    /// Keeps keys and credentials current in the background.
+    pub fn watch(&self, metrics: &Metrics) {
+        self.tokens.watch(metrics);
+        if let Some(logins) = &self.logins {
+            logins.watch(metrics);
+        }
     }
 
     /// Its tokens.

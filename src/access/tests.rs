@@ -54,6 +54,7 @@ fn partners(communities: &[CommunitySettings]) -> Result<Access, Vec<Problem>> {
     Access::new(&Settings {
         communities,
         issuers: &[],
+        login: None,
         rules: &[],
         public: None,
         gateways: None,

@@ -1,6 +1,7 @@
 //! `xcwado check`: tests settings, folders, credentials, sources and other communities' gateways
 //! before they go into service.
 
+use std::fmt::Display;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -8,7 +9,6 @@ use time::OffsetDateTime;
 use url::Url;
 
 use super::table::{self, row};
-use crate::access::token::Refused;
 use crate::credentials::{Certificate, RevocationList, now};
 use crate::source::client::Client;
 use crate::source::greeting::{Error, Greeting};
@@ -33,6 +33,10 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         }
         for (name, outcome) in opened.access.tokens().probe().await {
             report.issuer(&name, outcome);
+        }
+        if let Some((logins, settings)) = opened.access.logins().zip(config.login.as_ref()) {
+            let outcome = logins.probe().await.map(|()| "answers".to_owned());
+            report.issuer(&settings.name, outcome);
         }
         report.own_credentials(&opened);
         let sandbox = decoders(&config).sandbox().await;
@@ -129,7 +133,7 @@ impl Report {
         }
     }
 
-    fn issuer(&mut self, name: &str, outcome: Result<String, Refused>) {
+    fn issuer<E: Display>(&mut self, name: &str, outcome: Result<String, E>) {
         self.problems += usize::from(outcome.is_err());
         let text = outcome.unwrap_or_else(|error| error.to_string());
         self.issuers.push(row([name, &text]));
@@ -208,7 +212,7 @@ impl Report {
         ];
         table::print(&with_heading(row(heading), &self.servers));
         if !self.issuers.is_empty() {
-            println!("\nIssuers of access tokens");
+            println!("\nAuthorization servers");
             table::print(&with_heading(row(["NAME", "ANSWER"]), &self.issuers));
         }
         if !self.certificates.is_empty() {

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use url::Url;
 
 use super::address::{Address, further};
+use super::offers::Offers;
 use super::problem::Problems;
 use crate::ihe::RetrieveLocationUid;
-use crate::resource::Offer;
 use crate::source::client::{self, Client};
 use crate::source::folder::Folder;
 use crate::source::wado_rs::WadoRs;
@@ -43,8 +43,8 @@ pub struct LocationSettings {
     #[serde(default)]
     pub retrieve_ae_titles: Vec<String>,
     /// The transactions that it offers itself.
-    #[serde(default = "instances")]
-    pub offers: Vec<Offered>,
+    #[serde(default)]
+    pub offers: Offers,
     /// Concurrent requests for series and instances.
     #[serde(default = "connections")]
     pub connections: usize,
@@ -94,7 +94,7 @@ impl LocationSettings {
     }
 
     fn kind(&self, alias: &str, problems: &mut Problems<'_>) -> Option<Kind> {
-        let instances_only = self.offers == instances();
+        let instances_only = self.offers.permit_instances_only();
         let servers = self.wado_rs_url.iter().chain(&self.more_wado_rs_urls);
         let servers = servers.chain(&self.wado_uri_url).map(String::as_str);
         if self.http.would_tell_secrets(servers) {
@@ -163,36 +163,6 @@ fn service(address: &Address, written: &str) -> Url {
 
 const MORE: &str = "more_wado_rs_urls";
 
-/// A transaction of a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Offered {
-    /// *Get Instances*, mandatory for every source.
-    Instances,
-    /// Metadata.
-    Metadata,
-    /// Rendered images and thumbnails.
-    Rendered,
-    /// Frames.
-    Frames,
-    /// Bulk data and pixel data.
-    Bulkdata,
-}
-
-impl Offered {
-    /// Whether it covers the requested resource.
-    #[must_use]
-    pub fn is(self, offer: Offer) -> bool {
-        match self {
-            Self::Instances => false,
-            Self::Metadata => offer == Offer::Metadata,
-            Self::Rendered => offer == Offer::Rendered,
-            Self::Frames => offer == Offer::Frames,
-            Self::Bulkdata => offer == Offer::Bulkdata,
-        }
-    }
-}
-
 fn connections() -> usize {
     64
 }
@@ -203,8 +173,4 @@ pub(super) fn queue() -> usize {
 
 pub(super) fn fresh_hours() -> u64 {
     DEFAULT_HOURS
-}
-
-pub(super) fn instances() -> Vec<Offered> {
-    vec![Offered::Instances]
 }

@@ -6,13 +6,15 @@
 
 mod address;
 mod location;
+mod offers;
 mod other;
 mod problem;
 mod registry;
 mod remedy;
 
 pub use address::{Address, NotAnAddress};
-pub use location::{LocationSettings, Offered};
+pub use location::LocationSettings;
+pub use offers::{Offered, Offers};
 pub use other::{Community, CommunitySettings};
 pub use problem::Problem;
 pub(crate) use problem::Problems;

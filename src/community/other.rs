@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 use super::address::{Address, further};
-use super::location::{IN_CLEAR, Offered, fresh_hours, instances, queue};
+use super::location::{IN_CLEAR, fresh_hours, queue};
+use super::offers::Offers;
 use super::problem::Problems;
 use crate::credentials::{Fingerprint, Name, TokenSource};
 use crate::ihe::HomeCommunityId;
@@ -43,8 +44,8 @@ pub struct CommunitySettings {
     /// Its bearer token, required besides its certificate.
     pub their_token: Option<TokenSource>,
     /// The transactions of its gateway.
-    #[serde(default = "instances")]
-    pub offers: Vec<Offered>,
+    #[serde(default)]
+    pub offers: Offers,
     /// Concurrent streams from its gateway.
     #[serde(default = "connections")]
     pub connections: usize,
@@ -73,7 +74,7 @@ pub struct Community {
     /// Its responding imaging gateway, if it has one.
     pub gateway: Option<RespondingGateway>,
     /// The transactions of its gateway.
-    pub offers: Vec<Offered>,
+    pub offers: Offers,
 }
 
 impl CommunitySettings {
@@ -91,7 +92,7 @@ impl CommunitySettings {
             certificate_fingerprints: Vec::new(),
             token: None,
             their_token: None,
-            offers: instances(),
+            offers: Offers::default(),
             connections: connections(),
             queue: queue(),
             fresh_hours: fresh_hours(),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use url::Url;
 
 use super::address::Address;
-use super::location::{LocationSettings, Offered};
+use super::location::LocationSettings;
+use super::offers::Offers;
 use super::other::{Community, CommunitySettings};
 use super::problem::{Problem, Problems};
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
@@ -60,7 +61,7 @@ pub struct Site {
     /// Its source.
     pub source: Arc<Source>,
     /// The transactions that it offers itself.
-    pub offers: Vec<Offered>,
+    pub offers: Offers,
 }
 
 /// All configured locations and communities.
@@ -212,9 +213,10 @@ impl Registry {
             .collect()
     }
 
-    /// Whether a source offers a transaction itself, according to the settings.
+    /// Whether a source offers a transaction itself, according to the settings; `None` if they leave
+    /// it to the source.
     #[must_use]
-    pub fn offers(&self, source: &Source, offer: Offer) -> bool {
+    pub fn offers(&self, source: &Source, offer: Offer) -> Option<bool> {
         let mut sites = self.sites.iter();
         let site = sites.find(|site| site.source.alias == source.alias);
         let mut communities = self.communities.values();
@@ -225,7 +227,7 @@ impl Registry {
             };
             communities.find(behind).map(|community| &community.offers)
         });
-        offers.is_some_and(|offers| offers.iter().any(|offered| offered.is(offer)))
+        offers.map_or(Some(false), |offers| offers.list(offer))
     }
 
     /// Whether a key (see [`Source::key`]) belongs to a configured source, or to a location behind

@@ -71,6 +71,9 @@ pub enum Error {
     /// A shared secret is too short for HMAC with SHA-256 (RFC 7518 3.2).
     #[error("the secret is shorter than 32 bytes")]
     ShortSecret,
+    /// An authorization server without TLS.
+    #[error("the authorization server has no https URL; in_clear = true allows that")]
+    InClear,
     /// Client credentials need one proof.
     #[error("set one of private_key and client_secret")]
     NoProof,

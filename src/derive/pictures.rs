@@ -1,5 +1,7 @@
 //! Pictures of frames (PS3.18 10.4.1.1.3).
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::frames::skimmed;
@@ -211,7 +213,14 @@ pub struct ImageParts<L> {
     /// The latest instance.
     at: Option<Target>,
     left_out: LeftOut,
+    /// Pictures that were rendered before the response began, and the instance that was not.
+    ahead: VecDeque<Part>,
+    postponed: Option<SelectedInstance>,
 }
+
+/// The most pictures, and their bytes, that are rendered before a response begins.
+const AHEAD: usize = 8;
+const MOST_AHEAD: u64 = 1 << 20;
 
 impl<L: Fn(&Target, &SubResource) -> String> ImageParts<L> {
     /// Pictures of `instances`, below the address that `located` gives each.
@@ -223,11 +232,13 @@ impl<L: Fn(&Target, &SubResource) -> String> ImageParts<L> {
             located,
             at: None,
             left_out: LeftOut::default(),
+            ahead: VecDeque::new(),
+            postponed: None,
         }
     }
 
-    /// The first picture that can be rendered. That is done before the response begins, so that its
-    /// head can state the instances that are left out before it.
+    /// The first picture that can be rendered. That and a few more are rendered before the response
+    /// begins, so that its head can state the instances that are left out.
     ///
     /// # Errors
     /// Why the first image cannot be rendered if none can, or [`object::Error::NoPixelData`] if no
@@ -236,7 +247,10 @@ impl<L: Fn(&Target, &SubResource) -> String> ImageParts<L> {
         let mut reason = None;
         loop {
             match self.render_next().await {
-                Ok(Some(picture)) => return Ok(picture),
+                Ok(Some(picture)) => {
+                    self.look_ahead().await;
+                    return Ok(picture);
+                }
                 Ok(None) => return Err(reason.unwrap_or(object::Error::NoPixelData.into())),
                 Err(error) if error.is_passed_over() => {
                     self.left_out.add(self.at.as_ref());
@@ -247,7 +261,23 @@ impl<L: Fn(&Target, &SubResource) -> String> ImageParts<L> {
         }
     }
 
-    /// The instances that are left out before the first picture.
+    async fn look_ahead(&mut self) {
+        let mut held = 0;
+        while self.ahead.len() < AHEAD && held < MOST_AHEAD {
+            match self.render_next().await {
+                Ok(Some(picture)) => {
+                    held += picture.body.length().unwrap_or(MOST_AHEAD);
+                    self.ahead.push_back(picture);
+                }
+                Ok(None) => return,
+                Err(error) if error.is_passed_over() => self.left_out.add(self.at.as_ref()),
+                // It may come when it is its turn: with more patience, or from a source that is back.
+                Err(_for_now) => return,
+            }
+        }
+    }
+
+    /// The instances that were left out before the response began.
     pub fn left_out(&self) -> &LeftOut {
         &self.left_out
     }
@@ -257,17 +287,22 @@ impl<L: Fn(&Target, &SubResource) -> String> ImageParts<L> {
     pub fn patient(self) -> Self {
         Self {
             instances: self.instances.patient(),
+            postponed: self.postponed.map(|instance| instance.patient()),
             ..self
         }
     }
 
     async fn render_next(&mut self) -> Result<Option<Part>, Error> {
-        for instance in self.instances.by_ref() {
+        while let Some(instance) = self.postponed.take().or_else(|| self.instances.next()) {
             let target = instance.target();
             self.at = Some(target.clone());
             let renderer = Renderer::new(instance, self.style.clone());
             let picture = match renderer.render(1).await {
                 Err(Error::Instance(object::Error::NoPixelData)) => continue,
+                Err(error) if !error.is_of_instance() => {
+                    self.postponed = Some(renderer.instance);
+                    return Err(error);
+                }
                 rendered => rendered?,
             };
             return Ok(Some(Part {
@@ -282,6 +317,9 @@ impl<L: Fn(&Target, &SubResource) -> String> ImageParts<L> {
 
 impl<L: Fn(&Target, &SubResource) -> String + Send + Sync + 'static> Parts for ImageParts<L> {
     async fn next(&mut self) -> Result<Option<Part>, body::Error> {
+        if let Some(ready) = self.ahead.pop_front() {
+            return Ok(Some(ready));
+        }
         let error = match self.render_next().await {
             Err(error) if error.is_passed_over() => error,
             rendered => return Ok(rendered?),

@@ -3,9 +3,9 @@
 
 mod dicomweb;
 mod edge;
+mod entrance;
 mod error;
 mod manifests;
-mod permission;
 mod selection;
 mod xc_wado;
 
@@ -23,10 +23,10 @@ pub use edge::cors::Settings as CorsSettings;
 pub use edge::forwarded::Proxies;
 pub use edge::hosts::{HostName, NotAHostName};
 pub use edge::upload::UploadPace;
+pub use entrance::{manifest_of, transaction};
 pub use error::{Error, InvalidHost};
 pub use manifests::forget::Forgotten;
 pub use manifests::viewers::Settings as ViewersSettings;
-pub use permission::{manifest_of, transaction};
 pub use xc_wado::Settings as XcWadoSettings;
 
 use crate::access::{Access, Door, Links, Peer};
@@ -40,15 +40,14 @@ use crate::metrics::Metrics;
 use crate::pixels::Pool;
 use crate::request::{Grammar, Resource};
 use crate::retrieve::Retriever;
-use edge::entrance::Addressed;
 use edge::exchange::Exchange;
 use edge::forwarded::{PublicUrl, Route};
 use edge::hosts::Hosts;
 use edge::observe::{self, Observed, Transaction};
 use edge::per_client::PerClient;
-use edge::protected::challenge;
 use edge::response::{RESOURCE_POLICY, allow, harden};
 use edge::upload;
+use entrance::{Addressed, challenge};
 
 /// Answers the requests of the public listener and of the listener for partners. Built once; every
 /// part that changes has an owner inside.
@@ -190,7 +189,7 @@ impl Gateway {
     /// old.
     pub fn watch(&self) {
         self.registry.watch(&self.metrics);
-        self.access.tokens().watch(&self.metrics);
+        self.access.watch(&self.metrics);
         self.retriever.cache().watch();
     }
 
@@ -224,7 +223,10 @@ impl Gateway {
             },
             Err(error) => (None, Err(error)),
         };
-        let mut response = outcome.unwrap_or_else(|error| self.refuse(peer, &route, &error));
+        let mut response = outcome.unwrap_or_else(|error| {
+            self.way_to_login(&head, &route, &error)
+                .unwrap_or_else(|| self.refuse(peer, &route, &error))
+        });
         harden(response.headers_mut(), exchange.as_ref());
         if peer.door == Door::Public {
             let policy = self.cors.resource_policy();
@@ -275,10 +277,18 @@ impl Gateway {
             }
             (&Method::POST, Resource::Manifests) => self.register(exchange, body).await,
             (&Method::DELETE, Resource::Manifest(id)) => self.forget(id).await,
+            (&Method::POST, Resource::Logout) => self.log_out(exchange),
             (&Method::POST, Resource::Unlock(token)) => self.unlock(exchange, &token, body).await,
             (&Method::POST, Resource::Links(id)) => self.make_link(exchange, id, body).await,
             (&Method::DELETE, Resource::Link(id, link)) => self.revoke_link(id, &link).await,
             (&Method::OPTIONS, Resource::Root(root)) => self.capabilities(exchange, root).await,
+            (&Method::OPTIONS, Resource::XcWado(request))
+                if self.is_ours(&request.home_community_id) =>
+            {
+                let mut response = self.xc_wado_capabilities(exchange, &request)?;
+                allow(&mut response, METHODS_OF_XC_WADO);
+                Ok(response)
+            }
             (&Method::OPTIONS, resource) => Ok(methods_of(&resource)),
             (_, resource) => Err(Error::Method(methods(&resource))),
         }
@@ -293,7 +303,11 @@ impl Gateway {
             Resource::Manifests => self.list(exchange).await,
             Resource::Manifest(id) => self.show(exchange, id).await,
             Resource::Links(id) => Ok(self.list_links(id)),
-            Resource::Link(..) | Resource::Unlock(_) => Err(Error::Method(methods(&resource))),
+            Resource::Link(..) | Resource::Unlock(_) | Resource::Logout => {
+                Err(Error::Method(methods(&resource)))
+            }
+            Resource::Login => self.login(exchange).await,
+            Resource::LoggedIn => self.logged_in(exchange).await,
             Resource::ProtectedResource => Ok(self.protected_resource(exchange)),
             Resource::Viewers(id) => self.viewers(exchange, id).await,
             Resource::Viewer(id, viewer) => self.viewer(exchange, id, viewer).await,
@@ -334,19 +348,23 @@ fn methods(resource: &Resource) -> &'static str {
         Resource::Manifests => "GET, HEAD, POST",
         Resource::Links(_) => "GET, HEAD, POST",
         Resource::Link(..) => "DELETE",
-        Resource::Unlock(_) => "POST",
+        Resource::Unlock(_) | Resource::Logout => "POST",
         Resource::Manifest(_) => "GET, HEAD, DELETE",
         Resource::Root(_) => "GET, HEAD, OPTIONS",
         Resource::Viewers(_)
         | Resource::Viewer(..)
         | Resource::ProtectedResource
+        | Resource::Login
+        | Resource::LoggedIn
         | Resource::Search(..)
         | Resource::Wado(_)
         | Resource::Retrieve(..)
-        | Resource::Derive(..)
-        | Resource::XcWado(_) => "GET, HEAD",
+        | Resource::Derive(..) => "GET, HEAD",
+        Resource::XcWado(_) => METHODS_OF_XC_WADO,
     }
 }
+
+const METHODS_OF_XC_WADO: &str = "GET, HEAD, OPTIONS";
 
 /// The response to `OPTIONS` (RFC 9110 9.3.7).
 fn methods_of(resource: &Resource) -> Response<Body> {

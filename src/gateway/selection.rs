@@ -15,7 +15,7 @@ use crate::ihe::{HomeCommunityId, Location};
 use crate::library::{Library, Neighbours, View};
 use crate::manifest::{Disagreement, Holding, Id, Patient, Place, Registered, SeriesSelection};
 use crate::request::Root;
-use crate::resource::Target;
+use crate::resource::{Offer, Target};
 use crate::retrieve::{Job, PatientCheck, Plan};
 use crate::source::{Kind, Source};
 
@@ -241,6 +241,22 @@ impl Gateway {
             plan.not_locatable += of_study.not_locatable;
         }
         Ok(plan)
+    }
+
+    /// Asks the partners that hold something of a selection what they offer, so that no viewer waits
+    /// for that.
+    pub(crate) fn ask_partners(&self, holding: &Holding, exchange: &Exchange<'_>) {
+        /// Series that are looked at: a manifest names few places.
+        const MOST: usize = 64;
+        for study in &holding.studies {
+            let target = Target::Study(study.uid.clone());
+            let located = self.located(holding, &target).into_iter().flatten();
+            for source in located.take(MOST).filter_map(|(_, source)| source) {
+                if self.registry.offers(&source, Offer::Metadata).is_none() {
+                    self.retriever.ask_offers(&source, &exchange.hop);
+                }
+            }
+        }
     }
 
     /// Reads manifests on a blocking thread, few at the same time.

@@ -3,10 +3,9 @@
 //! A source's link to bulk data may be relative, below another path, signed, or on another host.
 //! The gateway does not follow it: its own link leads to the same value in the instance.
 
-use std::collections::HashMap;
+use std::mem;
 
 use bytes::Bytes;
-use serde::de::{Deserializer as _, Error as _, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::forwarded::Unsuitable;
@@ -19,54 +18,190 @@ const RETRIEVE_URL: &str = "00081190";
 const STUDY_INSTANCE_UID: &str = "0020000D";
 const SERIES_INSTANCE_UID: &str = "0020000E";
 
-/// Reads an array in the DICOM JSON model and returns its instances that `target_of` identifies,
-/// with links below the DICOMweb root.
-///
-/// # Errors
-/// [`Unsuitable`] if it is not such an array, or an instance names another study or series.
-pub fn adopted(
-    json: &[u8],
-    root: &str,
-    target_of: impl Fn(&str) -> Option<Target>,
-) -> Result<HashMap<SopInstanceUid, Bytes>, Unsuitable> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let adopting = deserializer.deserialize_seq(InstancesVisitor(root, target_of));
-    let adopted = adopting.map_err(|_wrong| Unsuitable)?;
-    deserializer.end().map_err(|_more| Unsuitable)?;
-    Ok(adopted)
+/// Reads an array in the DICOM JSON model while it arrives, and keeps its instances that `target_of`
+/// identifies by the UIDs of their series and of themselves, with links below the DICOMweb root.
+pub struct Adopter<'a> {
+    root: &'a str,
+    target_of: TargetOf<'a>,
+    elements: Elements,
+    adopted: Vec<Adopted>,
+    /// Bytes of what is kept.
+    size: usize,
 }
 
-/// Holds the values of one instance at a time.
-struct InstancesVisitor<'r, F>(&'r str, F);
+/// An instance as the gateway describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adopted {
+    /// Its SOP Instance UID.
+    pub uid: SopInstanceUid,
+    /// The JSON object.
+    pub json: Bytes,
+}
 
-impl<'de, F: Fn(&str) -> Option<Target>> Visitor<'de> for InstancesVisitor<'_, F> {
-    type Value = HashMap<SopInstanceUid, Bytes>;
+/// The target with these UIDs of a series and an instance, if it is wanted.
+pub type TargetOf<'a> = &'a (dyn Fn(&str, &str) -> Option<Target> + Sync);
 
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an array of instances")
+impl<'a> Adopter<'a> {
+    /// A reader of metadata, with links below `root`.
+    #[must_use]
+    pub fn new(root: &'a str, target_of: TargetOf<'a>) -> Self {
+        Self {
+            root,
+            target_of,
+            elements: Elements::default(),
+            adopted: Vec::new(),
+            size: 0,
+        }
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut adopted = HashMap::new();
-        while let Some(mut instance) = seq.next_element::<Map<String, Value>>()? {
-            let uid = text(&instance, SOP_INSTANCE_UID).and_then(&self.1);
-            let Some(target) = uid else { continue };
-            let Target::Instance(study, series, uid) = &target else {
-                continue;
-            };
-            if text(&instance, STUDY_INSTANCE_UID) != Some(study.as_str())
-                || text(&instance, SERIES_INSTANCE_UID) != Some(series.as_str())
-            {
-                return Err(A::Error::custom("an instance of another series"));
-            }
-            let own = format!("{}/{}", self.0, target.path());
-            relink(&mut instance, &format!("{own}/bulkdata/"));
-            if let Some(attribute) = instance.get_mut(RETRIEVE_URL) {
-                *attribute = serde_json::json!({ "vr": "UR", "Value": [own] });
-            }
-            adopted.insert(uid.clone(), Value::Object(instance).to_string().into());
+    /// Reads the next bytes.
+    ///
+    /// # Errors
+    /// [`Unsuitable`] if they continue no such array, or an instance names another study or series.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), Unsuitable> {
+        let mut elements = mem::take(&mut self.elements);
+        let pushed = elements.push(chunk, &mut |element| self.adopt(element));
+        self.elements = elements;
+        pushed
+    }
+
+    /// The bytes in memory.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size + self.elements.begun.len()
+    }
+
+    /// The instances, once all bytes are read.
+    ///
+    /// # Errors
+    /// [`Unsuitable`] if the array has not ended.
+    pub fn finish(self) -> Result<Vec<Adopted>, Unsuitable> {
+        if self.elements.place == Place::End {
+            Ok(self.adopted)
+        } else {
+            Err(Unsuitable)
         }
-        Ok(adopted)
+    }
+
+    fn adopt(&mut self, element: &[u8]) -> Result<(), Unsuitable> {
+        let read = serde_json::from_slice(element);
+        let mut instance: Map<String, Value> = read.map_err(|_no_json| Unsuitable)?;
+        let series = text(&instance, SERIES_INSTANCE_UID).unwrap_or_default();
+        let uid = text(&instance, SOP_INSTANCE_UID).unwrap_or_default();
+        let Some(target) = (self.target_of)(series, uid) else {
+            return Ok(());
+        };
+        let Target::Instance(study, series, uid) = &target else {
+            return Ok(());
+        };
+        if text(&instance, STUDY_INSTANCE_UID) != Some(study.as_str())
+            || text(&instance, SERIES_INSTANCE_UID) != Some(series.as_str())
+        {
+            return Err(Unsuitable);
+        }
+        let own = format!("{}/{}", self.root, target.path());
+        relink(&mut instance, &format!("{own}/bulkdata/"));
+        if let Some(attribute) = instance.get_mut(RETRIEVE_URL) {
+            *attribute = serde_json::json!({ "vr": "UR", "Value": [own] });
+        }
+        let json = Bytes::from(Value::Object(instance).to_string());
+        self.size += json.len();
+        self.adopted.push(Adopted {
+            uid: uid.clone(),
+            json,
+        });
+        Ok(())
+    }
+}
+
+/// Splits an array of objects while it arrives.
+#[derive(Debug, Default)]
+struct Elements {
+    place: Place,
+    nesting: Nesting,
+    /// The beginning of the current object, in earlier chunks.
+    begun: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Place {
+    /// Before the array.
+    #[default]
+    Start,
+    /// Before the first object.
+    First,
+    /// In an object.
+    Inside,
+    /// Behind an object.
+    Behind,
+    /// Behind a comma.
+    Next,
+    /// Behind the array.
+    End,
+}
+
+impl Elements {
+    fn push(
+        &mut self,
+        chunk: &[u8],
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Unsuitable>,
+    ) -> Result<(), Unsuitable> {
+        let mut begin = 0;
+        for (at, &byte) in chunk.iter().enumerate() {
+            self.place = match (self.place, byte) {
+                (Place::Inside, _) => {
+                    if self.nesting.goes_on_after(byte) {
+                        continue;
+                    }
+                    self.begun.extend_from_slice(&chunk[begin..=at]);
+                    take(&self.begun)?;
+                    self.begun.clear();
+                    Place::Behind
+                }
+                (_, b' ' | b'\t' | b'\r' | b'\n') => continue,
+                (Place::Start, b'[') => Place::First,
+                (Place::First | Place::Next, b'{') => {
+                    begin = at;
+                    self.nesting = Nesting::default();
+                    Place::Inside
+                }
+                (Place::First | Place::Behind, b']') => Place::End,
+                (Place::Behind, b',') => Place::Next,
+                _ => return Err(Unsuitable),
+            };
+        }
+        if self.place == Place::Inside {
+            self.begun.extend_from_slice(&chunk[begin..]);
+        }
+        Ok(())
+    }
+}
+
+/// How deep a byte of an object is in it.
+#[derive(Debug, Default)]
+struct Nesting {
+    /// Objects and arrays inside it.
+    depth: usize,
+    is_in_text: bool,
+    is_escaped: bool,
+}
+
+impl Nesting {
+    /// Whether the object goes on after this byte. Whether its brackets match is seen when it is
+    /// read.
+    fn goes_on_after(&mut self, byte: u8) -> bool {
+        match (self.is_in_text, byte) {
+            (true, _) if self.is_escaped => self.is_escaped = false,
+            (true, b'\\') => self.is_escaped = true,
+            (_, b'"') => self.is_in_text = !self.is_in_text,
+            (false, b'{' | b'[') => self.depth += 1,
+            (false, b'}' | b']') => match self.depth.checked_sub(1) {
+                Some(depth) => self.depth = depth,
+                None => return false,
+            },
+            _ => {}
+        }
+        true
     }
 }
 
@@ -129,7 +264,27 @@ mod tests {
 
     use super::*;
 
-    fn target(uid: &str) -> Option<Target> {
+    /// The instances in a document that arrives in pieces of each size.
+    fn adopted(
+        document: &[u8],
+        root: &str,
+        target_of: impl Fn(&str, &str) -> Option<Target> + Sync,
+    ) -> Result<Vec<Adopted>, Unsuitable> {
+        let read = |size: usize| {
+            let mut adopter = Adopter::new(root, &target_of);
+            document
+                .chunks(size)
+                .try_for_each(|piece| adopter.push(piece))?;
+            adopter.finish()
+        };
+        let whole = read(document.len().max(1));
+        for size in [1, 2, 7, 64] {
+            assert_eq!(read(size), whole, "{size}");
+        }
+        whole
+    }
+
+    fn target(_series: &str, uid: &str) -> Option<Target> {
         use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
         Some(Target::Instance(
             StudyInstanceUid::parse("1.2").ok()?,
@@ -176,7 +331,7 @@ mod tests {
         let mut one = instance("1.4");
         one["00080110"] = json!({ "vr": "SQ", "Value": [{ "0008010E": scheme.clone() }] });
         let adopted = adopted(json!([one]).to_string().as_bytes(), "r", target).expect("metadata");
-        let text = String::from_utf8_lossy(adopted.values().next().expect("one")).into_owned();
+        let text = String::from_utf8_lossy(&adopted[0].json).into_owned();
         assert!(text.contains("http://loinc.org"), "a public address stays");
     }
 
@@ -187,7 +342,7 @@ mod tests {
             "vr": "SQ", "Value": [{ tag: attribute.clone() }] } }] });
         let document = json!([one]).to_string();
         let adopted = adopted(document.as_bytes(), "https://ours/p", target).expect("metadata");
-        let text = String::from_utf8_lossy(adopted.values().next().expect("one")).into_owned();
+        let text = String::from_utf8_lossy(&adopted[0].json).into_owned();
         assert!(!text.contains(address), "{tag}: {text}");
         if attribute["vr"] == "OB" {
             let link = format!("/bulkdata/00081140/1/00400275/1/{tag}");
@@ -209,11 +364,11 @@ mod tests {
             { "00081190": { "vr": "UR", "Value": ["http://inner/rs/y"] } },
         ] });
         let document = json!([one, instance("1.5")]).to_string();
-        let listed = |uid: &str| (uid == "1.4").then(|| target(uid)).flatten();
+        let listed =
+            |series: &str, uid: &str| (uid == "1.4").then(|| target(series, uid)).flatten();
         let adopted = adopted(document.as_bytes(), "https://ours/p", listed).expect("metadata");
         assert_eq!(adopted.len(), 1, "only what is known here");
-        let given = adopted.into_values().next().expect("one");
-        let given: Value = serde_json::from_slice(&given).expect("JSON");
+        let given: Value = serde_json::from_slice(&adopted[0].json).expect("JSON");
         let own = "https://ours/p/studies/1.2/series/1.3/instances/1.4";
         assert_eq!(given["00081190"]["Value"][0], own);
         assert_eq!(
@@ -242,6 +397,13 @@ mod tests {
             "[".into(),
             "[1]".into(),
             "[] []".into(),
+            "[{}".into(),
+            "[{},]".into(),
+            "[,{}]".into(),
+            "[{} {}]".into(),
+            "[{]}]".into(),
+            r#"[{"a":"}"]"#.into(),
+            "".into(),
         ] {
             assert_eq!(
                 adopted(document.as_bytes(), "", target),
@@ -249,6 +411,11 @@ mod tests {
                 "{document}"
             );
         }
-        assert!(adopted(b"[]", "", target).is_ok_and(|none| none.is_empty()));
+        for nothing in ["[]", " [ ] ", r#"[{ "a": "}]\\\"", "b": [{}] } , {}]"#] {
+            let none = adopted(nothing.as_bytes(), "", |_, uid| {
+                target("", uid).filter(|_| !uid.is_empty())
+            });
+            assert_eq!(none, Ok(Vec::new()), "{nothing}");
+        }
     }
 }

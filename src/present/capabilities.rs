@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::xml::escaped;
+use crate::resource::Offer;
 
 /// Paths below the root, with their variables in braces, that have the same representations.
 struct Served {
@@ -166,6 +167,31 @@ pub fn json(root: &str) -> Value {
         "base": format!("{root}/"),
         "resources": resources.collect::<Vec<_>>(),
     })
+}
+
+/// What is offered of a location to other communities, below the root of RAD-160 for it: `offers`
+/// names the groups of resources as settings do, `resources` their paths and media types.
+#[must_use]
+pub fn between_communities(root: &str) -> Value {
+    let offers = Offer::ALL.map(Offer::name);
+    let offers: Vec<&str> = ["instances"].into_iter().chain(offers).collect();
+    let resources = each().filter(|(path, _)| is_between_communities(path));
+    let resources = resources.map(|(path, media_types)| {
+        json!({ "path": path, "methods": ["GET", "HEAD"], "media_types": media_types })
+    });
+    json!({
+        "service": "Cross-Community WADO-RS Retrieve (RAD-160), by xcwado",
+        "base": format!("{root}/"),
+        "offers": offers,
+        "resources": resources.collect::<Vec<_>>(),
+    })
+}
+
+/// Instances and metadata of any target, and everything of one instance.
+fn is_between_communities(path: &str) -> bool {
+    let of_many = ["studies/{study}", "studies/{study}/series/{series}"];
+    let rest = path.strip_suffix("/metadata").unwrap_or(path);
+    of_many.contains(&rest) || path.contains("/{instance}")
 }
 
 fn each() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {

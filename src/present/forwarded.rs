@@ -78,31 +78,123 @@ pub fn payload(
     })
 }
 
+/// As [`payload`], for a source that nobody vouches for: it must begin to send something of an
+/// expected media type.
+///
+/// # Errors
+/// [`Unsuitable`] otherwise.
+pub async fn expected(
+    media_type: &MediaType,
+    mut body: Body,
+    boundary: Boundary,
+    links: Links,
+    is_expected: &(dyn Fn(Wrapping, &MediaType) -> bool + Sync),
+) -> Result<Presented, Unsuitable> {
+    if media_type.essence() == "multipart/related" {
+        let mut splitter = splitter(media_type)?;
+        let head = first_part(&mut splitter, &mut body).await?;
+        let of_part = head.content_type().and_then(MediaType::parse);
+        if !of_part.is_some_and(|of_part| is_expected(Wrapping::Part, &of_part)) {
+            return Err(Unsuitable);
+        }
+        let parts = Parts { splitter, body };
+        return Ok(joined(media_type, parts, Some(head), boundary, links));
+    }
+    if !is_expected(Wrapping::Alone, media_type) {
+        return Err(Unsuitable);
+    }
+    let length = body.length();
+    let first = body.chunk().await.ok().flatten().ok_or(Unsuitable)?;
+    let body = Body::generate(length, |out| async move {
+        out.emit(first).await?;
+        while let Some(chunk) = body.chunk().await? {
+            out.emit(chunk).await?;
+        }
+        Ok(())
+    });
+    Ok(Presented {
+        content_type: media_type.to_string(),
+        body,
+    })
+}
+
+/// Whether a payload is a part or the whole body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrapping {
+    /// A part of a `multipart/related`.
+    Part,
+    /// The body.
+    Alone,
+}
+
+/// The parts of a body.
+struct Parts {
+    splitter: Splitter,
+    body: Body,
+}
+
+fn splitter(media_type: &MediaType) -> Result<Splitter, Unsuitable> {
+    let theirs = media_type.parameter("boundary").ok_or(Unsuitable)?;
+    let theirs = Boundary::parse(theirs).map_err(|_invalid| Unsuitable)?;
+    Ok(Splitter::new(&theirs, Limits::default()))
+}
+
+/// Reads the head of the first part.
+async fn first_part(splitter: &mut Splitter, body: &mut Body) -> Result<PartHead, Unsuitable> {
+    loop {
+        match splitter.next().map_err(|_malformed| Unsuitable)? {
+            Some(Event::Part(head)) => return Ok(head),
+            Some(Event::Data(_) | Event::PartEnd) => {}
+            None if splitter.is_closed() => return Err(Unsuitable),
+            None => {
+                let chunk = body.chunk().await.ok().flatten();
+                splitter.push(chunk.ok_or(Unsuitable)?);
+            }
+        }
+    }
+}
+
 fn multipart(
     media_type: &MediaType,
     body: Body,
     boundary: Boundary,
     links: Links,
 ) -> Result<Presented, Unsuitable> {
-    let theirs = media_type.parameter("boundary").ok_or(Unsuitable)?;
-    let theirs = Boundary::parse(theirs).map_err(|_invalid| Unsuitable)?;
+    let splitter = splitter(media_type)?;
+    let parts = Parts { splitter, body };
+    Ok(joined(media_type, parts, None, boundary, links))
+}
+
+fn joined(
+    media_type: &MediaType,
+    parts: Parts,
+    first: Option<PartHead>,
+    boundary: Boundary,
+    links: Links,
+) -> Presented {
     let part_type = media_type.part_type();
     let joiner = Joiner::new(boundary);
-    Ok(Presented {
+    Presented {
         content_type: joiner
             .content_type(part_type.as_deref().unwrap_or("application/octet-stream")),
-        body: Body::generate(None, |out| join(body, theirs, joiner, links, out)),
-    })
+        body: Body::generate(None, |out| join(parts, first, joiner, links, out)),
+    }
 }
 
 async fn join(
-    mut body: Body,
-    theirs: Boundary,
+    parts: Parts,
+    first: Option<PartHead>,
     mut joiner: Joiner,
     links: Links,
     out: Emitter,
 ) -> Result<(), body::Error> {
-    let mut splitter = Splitter::new(&theirs, Limits::default());
+    let Parts {
+        mut splitter,
+        mut body,
+    } = parts;
+    if let Some(head) = first {
+        out.emit(part(&mut joiner, &head, &links)).await?;
+    }
     loop {
         match splitter.next()? {
             Some(Event::Part(head)) => out.emit(part(&mut joiner, &head, &links)).await?,

@@ -155,25 +155,10 @@ pub fn rooted(described: &Bytes, root: &str) -> Bytes {
     out.into()
 }
 
-/// The metadata of one instance with links below `root`, limited to the attributes of `include`.
-///
-/// # Errors
-/// If they are not JSON.
-pub fn given(
-    described: &Bytes,
-    root: &str,
-    include: Option<&Include>,
-) -> Result<Bytes, body::Error> {
-    let json = rooted(described, root);
-    match include {
-        Some(include) => only(&json, include),
-        None => Ok(json),
-    }
-}
-
-/// The metadata of all instances, each sent as soon as `described` returns it.
+/// The metadata of all instances, each sent as soon as `described` returns it, behind those that
+/// are described already.
 pub fn metadata<D, F>(
-    first: Option<Described>,
+    first: Vec<Described>,
     mut instances: Instances,
     described: D,
     format: Format,
@@ -186,9 +171,9 @@ where
     let (mut writer, content_type) = Writer::new(format);
     let View { root, include } = view;
     let body = Body::generate(None, |out| async move {
-        let mut first = first;
+        let mut first = first.into_iter();
         loop {
-            let next = match first.take() {
+            let next = match first.next() {
                 Some(first) => Some(first),
                 None => match instances.next().await? {
                     Some(instance) => Some(described(instance).await?),

@@ -5,6 +5,7 @@ pub mod accept_bulk;
 mod error;
 pub mod link;
 mod listing;
+pub mod passed;
 mod query;
 mod registration;
 pub mod rendering;

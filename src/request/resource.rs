@@ -31,6 +31,12 @@ pub enum Resource {
     Link(Id, Box<str>),
     /// `link/{token}/unlock`: where the one-time code of a link is entered.
     Unlock(Box<str>),
+    /// `login`: where a person in a browser logs in.
+    Login,
+    /// `login/callback`: where the browser comes back to.
+    LoggedIn,
+    /// `logout`.
+    Logout,
     /// `.well-known/oauth-protected-resource` (RFC 9728).
     ProtectedResource,
     /// A DICOMweb root itself.
@@ -136,7 +142,10 @@ impl TryFrom<String> for XcWadoPath {
                     .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
         };
         let first = path.split('/').next().unwrap_or_default();
-        let is_taken = matches!(first, "manifests" | "dicomweb" | "link" | ".well-known");
+        let is_taken = matches!(
+            first,
+            "manifests" | "dicomweb" | "link" | "login" | "logout" | ".well-known"
+        );
         if is_taken || !path.split('/').all(is_plain) {
             return Err(NotAPath);
         }
@@ -164,6 +173,9 @@ impl Resource {
         let segments: Vec<&str> = path.split('/').collect();
         match segments.as_slice() {
             ["manifests"] => Ok(Self::Manifests),
+            ["login"] => Ok(Self::Login),
+            ["login", "callback"] => Ok(Self::LoggedIn),
+            ["logout"] => Ok(Self::Logout),
             [".well-known", "oauth-protected-resource"] => Ok(Self::ProtectedResource),
             ["dicomweb", rest @ ..] => below_root(Root::All, rest),
             ["manifests", id] => Ok(Self::Manifest(Id::parse(id).ok_or(Error::Unknown)?)),

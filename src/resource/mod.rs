@@ -106,6 +106,15 @@ impl SubResource {
 }
 
 impl Offer {
+    /// All groups.
+    pub const ALL: [Self; 4] = [Self::Metadata, Self::Frames, Self::Rendered, Self::Bulkdata];
+
+    /// The group of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|offer| offer.name() == name)
+    }
+
     /// Its name in settings and problem documents.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -19,6 +19,7 @@ use crate::cache::LookAhead;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid};
 use crate::hop::Hop;
 use crate::instance::Listing;
+use crate::resource::Target;
 use crate::source::{Kind, Representation, Seat};
 
 /// Concurrent look-ahead crossings, in total.
@@ -34,6 +35,10 @@ const MOST_RECENT: u64 = 10_000;
 const SAMPLE: usize = 64;
 /// Missing instances of the sample that justify a look-ahead; fewer are fetched one by one.
 const WANTING: usize = 2;
+/// Series of one request whose pictures are fetched first.
+const SERIES_WITH_PICTURES: usize = 4;
+/// The instances of a series whose middle is far from its beginning.
+const LONG: usize = 16;
 /// Pause before a busy source is tried again for a seat.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -64,9 +69,47 @@ impl Ahead {
 }
 
 impl Retriever {
+    /// Fetches what viewers show first: the instance in the middle of each series, of which its
+    /// thumbnail is made, and the first one. They do not wait for the rest of their series, which is
+    /// to be asked for next. Returns at once.
+    pub fn pictures_first(&self, plan: &Plan) {
+        if self.ahead.mode == LookAhead::Off {
+            return;
+        }
+        for job in plan.jobs.iter().take(SERIES_WITH_PICTURES) {
+            let listing = &job.listing;
+            let is_under_way = || self.crossings.bringing(&job.source, listing).is_some();
+            if listing.instances.len() < LONG || !self.is_kept_here(job) || is_under_way() {
+                continue;
+            }
+            for uid in [listing.middle(), listing.numbered(0)]
+                .into_iter()
+                .flatten()
+            {
+                self.one_ahead(job, uid, &plan.hop);
+            }
+        }
+    }
+
+    fn one_ahead(&self, job: &Job, uid: &SopInstanceUid, hop: &Arc<Hop>) {
+        let form = Representation::AsStored;
+        let key = super::kept::key(&job.source, &job.listing, uid, form);
+        if self.holds(&job.source, &key) {
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.ahead.at_once).try_acquire_owned() else {
+            return;
+        };
+        let Some(seat) = job.source.seat_ahead() else {
+            return;
+        };
+        let target = job.listing.instance(uid);
+        drop(self.ask_ahead(job, target, hop, seat, permit));
+    }
+
     /// Fetches the job's series ahead after a request for one of its instances. Returns at once,
     /// and does nothing if no permit or seat is free.
-    pub(super) fn look_ahead(&self, job: &Job, hop: &Arc<Hop>) {
+    pub fn look_ahead(&self, job: &Job, hop: &Arc<Hop>) {
         if self.ahead.mode == LookAhead::Off || !self.is_worth_it(job) {
             return;
         }
@@ -118,6 +161,15 @@ impl Retriever {
         }
     }
 
+    /// Whether the cache stores instances of the job's source.
+    fn is_kept_here(&self, job: &Job) -> bool {
+        let is_far = !matches!(job.source.kind, Kind::Folder(_));
+        is_far
+            && !job.source.freshness.lifetime.is_zero()
+            && self.cache.keeps_something()
+            && !self.traits.has(&job.source, SourceTrait::NoStore)
+    }
+
     /// Whether instances are missing from the cache, and the cache can store them.
     fn is_worth_it(&self, job: &Job) -> bool {
         let listing = &job.listing;
@@ -127,11 +179,7 @@ impl Retriever {
             let key = super::kept::key(&job.source, listing, uid, form);
             !self.holds(&job.source, &key)
         };
-        let is_far = !matches!(job.source.kind, Kind::Folder(_));
-        is_far
-            && !job.source.freshness.lifetime.is_zero()
-            && self.cache.keeps_something()
-            && !self.traits.has(&job.source, SourceTrait::NoStore)
+        self.is_kept_here(job)
             && !self.traits.has(&job.source, SourceTrait::InstancesOnly)
             && listing.instances.len() > 1
             && !self.ahead.recent.contains_key(&name)
@@ -148,9 +196,21 @@ impl Retriever {
         let listing = &job.listing;
         let name = (job.source.key(), listing.series.clone());
         self.ahead.recent.insert(name, ());
+        self.ask_ahead(job, listing.target(), hop, seat, permit)
+    }
+
+    fn ask_ahead(
+        &self,
+        job: &Job,
+        target: Target,
+        hop: &Arc<Hop>,
+        seat: Seat,
+        permit: OwnedSemaphorePermit,
+    ) -> tokio::task::JoinHandle<()> {
+        let listing = &job.listing;
         let question = Question {
             source: Arc::clone(&job.source),
-            target: listing.target(),
+            target,
             representation: Representation::AsStored,
             listing: Some(Arc::clone(listing)),
             hop: Arc::clone(hop),

@@ -12,6 +12,7 @@ mod answer;
 mod crossing;
 mod kept;
 mod learned;
+mod offers;
 mod on_disk;
 mod pass_through;
 mod patient;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use absence::Absences;
+pub use offers::Offering;
 pub use pass_through::Forwarded;
 pub use patient::{PatientCheck, PatientPolicy};
 pub use plan::{Job, Missing, Plan, RelayRequest, Retrieval};
@@ -41,6 +43,7 @@ use crate::source::{self, Source};
 use ahead::Ahead;
 use crossing::Crossings;
 use learned::SourceTraits;
+use offers::SourceOffers;
 
 /// Limits on retrieval.
 #[derive(Debug, Clone, Deserialize)]
@@ -104,6 +107,7 @@ pub struct Components {
     crossings: Crossings,
     ahead: Ahead,
     traits: SourceTraits,
+    offers: SourceOffers,
 }
 
 impl Deref for Retriever {
@@ -132,6 +136,7 @@ impl Retriever {
             crossings,
             ahead: Ahead::new(mode, bytes),
             traits: SourceTraits::new(),
+            offers: SourceOffers::new(),
         }))
     }
 

@@ -78,6 +78,18 @@ pub enum Missing {
     SourceSaysSome,
 }
 
+impl Missing {
+    /// Their number, at least.
+    #[must_use]
+    pub fn count(self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Some { missing, .. } => missing,
+            Self::SourceSaysSome => 1,
+        }
+    }
+}
+
 impl Plan {
     /// An empty plan.
     #[must_use]

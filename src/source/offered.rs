@@ -74,6 +74,34 @@ impl Source {
     }
 }
 
+impl Error {
+    /// Whether the source refuses a resource, or gives something else; other failures say nothing
+    /// about the resource.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::NotFound
+            | Self::NotModified
+            | Self::Gone
+            | Self::BadRequest
+            | Self::InstancesOnly
+            | Self::NotAcceptable
+            | Self::Forbidden
+            | Self::Overloaded { .. }
+            | Self::Status(_)
+            | Self::Malformed(_)
+            | Self::HungUp
+            | Self::TimedOut
+            | Self::BrokeOff(_) => true,
+            Self::OtherPatient
+            | Self::Resting { .. }
+            | Self::NoToken { .. }
+            | Self::Crowded { .. }
+            | Self::Unreachable => false,
+        }
+    }
+}
+
 impl Answer {
     fn of(answered: SourceAnswer) -> Result<Self, Error> {
         let SourceAnswer {

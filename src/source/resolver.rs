@@ -48,7 +48,7 @@ pub enum Error {
     /// The name resolves to an internal network.
     #[error(
         "{name} resolves to {address} ({}); if that is meant, add allow_networks = [\"{}\"] \
-         to its [location.http] or [community.http]",
+         to its table ([location.http], [community.http], [[issuer]], [login])",
         range.name, range.network
     )]
     Refused {

@@ -8,17 +8,22 @@ use std::sync::Arc;
 
 use http::header::HeaderValue;
 use http::{StatusCode, Uri};
+use serde::Deserialize;
 use url::Url;
 
 use super::addresses::{Addresses, Question, SourceAnswer};
 use super::breaker::{Object, Subject};
 use super::client::Client;
 use super::seats::Seats;
-use super::wado_rs::PartReader;
-use super::{Error, Freshness, InstanceRequest, Kind, NOWHERE, Source, Terms, key, short_hash};
+use super::wado_rs::{PartReader, check_status};
+use super::{
+    Error, Freshness, InstanceRequest, Kind, NOWHERE, Representation, Source, Terms, key,
+    short_hash,
+};
 use crate::hop::Hop;
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
 use crate::metrics::Metrics;
+use crate::resource::Offer;
 
 /// The responding imaging gateway of another community.
 #[derive(Debug, Clone)]
@@ -225,6 +230,31 @@ impl XcWado {
         gateway.bases.get(&gateway.client, &question).await
     }
 
+    /// What the gateway offers of the location besides instances, as its answer to `OPTIONS` tells
+    /// (docs/CONFORMANCE.md).
+    ///
+    /// # Errors
+    /// The error of the request, or [`Error::Malformed`] if the answer does not tell.
+    pub async fn offers(&self, hop: &Hop) -> Result<Vec<Offer>, Error> {
+        const UNTOLD: Error = Error::Malformed("it does not tell what is offered");
+        let gateway = &self.gateway;
+        let below = format!("studies/{NOWHERE}");
+        let mut outcome = Err(Error::Unreachable);
+        for base in gateway.bases.iter() {
+            let uri = gateway.uri(base, &self.location, [&below, ""])?;
+            outcome = gateway.client.options(&uri, hop).await;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        let response = outcome?;
+        check_status(&response, Representation::AsStored)?;
+        let text = response.body.collect(MOST_TOLD).await?;
+        let told: Told = serde_json::from_slice(&text).map_err(|_other| UNTOLD)?;
+        let offers = told.offers.iter().filter_map(|name| Offer::named(name));
+        Ok(offers.collect())
+    }
+
     /// The location within the community.
     #[must_use]
     pub fn location(&self) -> &Location {
@@ -235,6 +265,15 @@ impl XcWado {
         Object::at(&[&self.key(), path, query])
     }
 }
+
+/// The part of the answer to `OPTIONS` that is read.
+#[derive(Debug, Deserialize)]
+struct Told {
+    offers: Vec<String>,
+}
+
+/// Most bytes of that answer.
+const MOST_TOLD: usize = 64 << 10;
 
 /// The key of a location among those of its community.
 fn location_key(location: &Location) -> String {

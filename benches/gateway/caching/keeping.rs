@@ -65,7 +65,9 @@ impl Keeper {
             format!("certificate = {certificate:?}\nprivate_key = {private_key:?}\n")
         });
         let root = origin::root(origin, "length", 0, shape);
-        let settings = Settings::keeping(THEIRS, &listen, cache).location(LOCATION, &root);
+        let settings = Settings::keeping(THEIRS, &listen, cache)
+            .location(LOCATION, &root)
+            .instances_only();
         let server = Server::quiet_gateway(&settings);
         let mut keeper = Self {
             name: "xcwado",

@@ -28,7 +28,9 @@ pub(crate) fn run() {
     load(&orthanc, SHAPE);
     let root = format!("http://{}/dicom-web/", orthanc.address);
     let cache = "memory = \"2 GiB\"\ndisk = \"0\"";
-    let settings = Settings::keeping(THEIRS, "", cache).location(LOCATION, &root);
+    let settings = Settings::keeping(THEIRS, "", cache)
+        .location(LOCATION, &root)
+        .instances_only();
     let gateway = Server::quiet_gateway(&settings);
     let manifest = manifest::fhir(SHAPE, &[LOCATION]);
     let root = gateway.register("application/fhir+json", &manifest);

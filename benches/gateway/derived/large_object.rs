@@ -37,7 +37,9 @@ pub(crate) fn run() {
     let root = measure(&near, "out of a folder");
     let root = format!("http://{}{root}/", near.address);
     let cache = "memory = \"32 MiB\"\nflights = \"16 MiB\"\ndisk = \"4 GiB\"\nlook_ahead = \"off\"";
-    let far = Settings::keeping(OURS, "", cache).location(LOCATION, &root);
+    let far = Settings::keeping(OURS, "", cache)
+        .location(LOCATION, &root)
+        .instances_only();
     measure(&Server::gateway(&far), "over HTTP");
     page();
 }

@@ -88,7 +88,10 @@ pub(super) fn run(near: &Server, near_root: &str, object: Object) {
     ] {
         let border = Border::before(near.address);
         let root = format!("http://{}{near_root}/", border.address);
-        let far = Server::gateway(&Settings::keeping(OURS, "", "").location(LOCATION, &root));
+        let far = Settings::keeping(OURS, "", "")
+            .location(LOCATION, &root)
+            .instances_only();
+        let far = Server::gateway(&far);
         let path = path_at(&far);
         let began = Instant::now();
         thread::scope(|scope| {

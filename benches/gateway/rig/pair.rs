@@ -13,6 +13,10 @@ pub(crate) struct Border {
     pub(crate) http_version: usize,
     /// For which it holds back what comes from either side, if it does.
     pub(crate) delay_ms: Option<u64>,
+    /// A second, of what comes from the far side, if there is a delay; 0: any number.
+    pub(crate) megabits: u64,
+    /// What both gateways keep; nothing, unless said.
+    pub(crate) cache: Option<&'static str>,
     /// Of the location, at once.
     pub(crate) connections: Option<usize>,
 }
@@ -31,6 +35,8 @@ impl Border {
         has_mutual_tls: false,
         http_version: 1,
         delay_ms: None,
+        megabits: 0,
+        cache: None,
         connections: None,
     };
     pub(crate) const MUTUAL_TLS: Self = Self {
@@ -59,7 +65,7 @@ impl Pair {
         };
         let line = border
             .delay_ms
-            .map(|delay| Server::forwarder(address, delay));
+            .map(|delay| Server::line(address, delay, border.megabits));
         let address = line.as_ref().map_or(address, |line| line.address);
         let scheme = if border.has_mutual_tls {
             "https"
@@ -90,7 +96,7 @@ pub(crate) fn rad_160(community: &str) -> String {
 }
 
 fn responding(border: Border, authority: &Authority, root: &str) -> Settings {
-    let settings = Settings::of(THEIRS)
+    let settings = settings_of(THEIRS, border)
         .community(OURS)
         .line(&format!("certificate_names = [\"{OUR_NAME}\"]"))
         .location(LOCATION, root);
@@ -105,7 +111,7 @@ fn responding(border: Border, authority: &Authority, root: &str) -> Settings {
 }
 
 fn initiating(border: Border, authority: &Authority, url: &str) -> Settings {
-    let settings = Settings::of(OURS)
+    let settings = settings_of(OURS, border)
         .community(THEIRS)
         .text("gateway_url", url)
         .line(&format!("retrieve_location_uids = [\"{LOCATION}\"]"))
@@ -116,6 +122,13 @@ fn initiating(border: Border, authority: &Authority, url: &str) -> Settings {
             .identity(&authority.issue(OUR_NAME))
             .path("authorities", &authority.file()),
         false => settings,
+    }
+}
+
+fn settings_of(community: &str, border: Border) -> Settings {
+    match border.cache {
+        Some(cache) => Settings::keeping(community, "", cache),
+        None => Settings::of(community),
     }
 }
 

@@ -54,6 +54,11 @@ impl Settings {
             .text("wado_rs_url", root)
     }
 
+    /// Of a location: everything but instances is derived.
+    pub(crate) fn instances_only(self) -> Self {
+        self.line("offers = [\"instances\"]")
+    }
+
     /// Another community.
     pub(crate) fn community(self, home_community_id: &str) -> Self {
         self.line("[[community]]")

@@ -221,12 +221,28 @@ impl Answer {
     }
 }
 
-/// Metadata of a series or of an instance: as large as real metadata is, with little in it.
+/// Metadata of a study, a series or an instance: as large as real metadata is, with little in it but
+/// what identifies the instances.
 fn metadata(path: &str) -> String {
     let comment = "x".repeat(6 << 10);
-    let count = Answer::of(path).map_or(0, |answer| answer.instances.len());
-    let one = format!(r#"{{"00204000":{{"vr":"LT","Value":["{comment}"]}}}}"#);
-    format!("[{}]", vec![one; count].join(","))
+    let uid = |tag: &str, uid: &str| format!(r#""{tag}":{{"vr":"UI","Value":["{uid}"]}}"#);
+    let one = |series: usize, instance: usize| {
+        let uids = [
+            uid("00080016", study::CT_IMAGE_STORAGE),
+            uid("00080018", &study::instance_uid(series, instance)),
+            uid("0020000D", study::STUDY),
+            uid("0020000E", &study::series_uid(series)),
+        ];
+        let uids = uids.join(",");
+        format!(r#"{{{uids},"00204000":{{"vr":"LT","Value":["{comment}"]}}}}"#)
+    };
+    let answer = Answer::of(path);
+    let all = answer.iter().flat_map(|answer| {
+        let series = answer.series.clone();
+        series.flat_map(|series| answer.instances.clone().map(move |at| (series, at)))
+    });
+    let all: Vec<String> = all.map(|(series, at)| one(series, at)).collect();
+    format!("[{}]", all.join(","))
 }
 
 fn write_both(stream: &mut impl Write, one: &[u8], other: &[u8]) -> io::Result<()> {

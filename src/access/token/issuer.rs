@@ -15,7 +15,7 @@ use crate::community::Problems;
 use crate::credentials::Error;
 
 /// All algorithms of public keys.
-const ASYMMETRIC: [Algorithm; 9] = [
+pub(super) const ASYMMETRIC: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
     Algorithm::RS512,

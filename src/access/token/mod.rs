@@ -5,6 +5,7 @@
 //! signature; its type; `iss`; `aud`; `exp`, `nbf` and `iat`; the client; the binding to a
 //! certificate; the form of every other claim that is used.
 
+mod id_token;
 mod introspection;
 mod issuer;
 mod json;
@@ -25,7 +26,9 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+pub(super) use id_token::IdTokens;
 pub use refused::Refused;
+pub(super) use rules::Login;
 pub use settings::IssuerSettings;
 
 use super::claims::Claims;
@@ -189,6 +192,9 @@ impl Tokens {
 
     /// What is known of a token without the network.
     fn look(&self, token: &str, now: i64) -> Option<Result<Arc<Verified>, Refused>> {
+        if self.is_empty() {
+            return Some(Err(Refused::Issuer));
+        }
         if token.len() > self.largest {
             return Some(Err(Refused::TooLarge));
         }

@@ -162,6 +162,16 @@ fn large_values_become_links_also_in_items() {
         json!({"vr": "OW", "BulkDataURI": "root/60003000"})
     );
     assert_eq!(read["70000010"]["InlineBinary"], "AQI=");
+    let syntax = json!({"vr": "UI", "Value": ["1.2.840.10008.1.2.4.50"]});
+    assert_eq!(read["00083002"], syntax);
+    // What a data set itself says of it does not count.
+    let lying = element(Tag(0x0008, 0x3002), b"UI", b"1.2.3\0");
+    let set = DataSet::new(&lying, Encoding::ExplicitLittle);
+    let mut out = String::new();
+    write(&set, beside, "root/", &mut out).expect("a data set");
+    let read: Value = serde_json::from_str(&out).expect(&out);
+    assert_eq!(read["00083002"], syntax);
+    assert_eq!(out.matches("00083002").count(), 1, "{out}");
 }
 
 #[test]

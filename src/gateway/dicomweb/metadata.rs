@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{Response, StatusCode};
 
 use crate::body::{self, Body};
-use crate::budget::Share;
 use crate::derive::{Context, SelectedInstances, described, described_or_named};
 use crate::dicom::TransferSyntaxes;
 use crate::gateway::dicomweb::metadata_format;
@@ -17,18 +15,11 @@ use crate::gateway::edge::response::{accepts_gzip, response, state_coding, warn}
 use crate::gateway::{Error, Gateway};
 use crate::instance::{Instance, Instances};
 use crate::present::Presented;
-use crate::present::metadata::{self, View};
+use crate::present::metadata::{self, Described, View};
 use crate::request::{MetadataForm, accept, search};
 use crate::resource::Target;
-use crate::retrieve::Missing;
+use crate::retrieve::{Missing, RelayRequest};
 use crate::search::Include;
-
-/// The metadata of some series as their sources describe them, held by the memory that they take.
-#[derive(Debug)]
-pub(crate) struct SourceMetadata {
-    pub(crate) described: Vec<Bytes>,
-    pub(crate) share: Share,
-}
 
 /// The representation of metadata that a client accepts.
 struct Representation {
@@ -42,17 +33,19 @@ impl Gateway {
     pub(crate) async fn metadata(
         &self,
         exchange: &Exchange<'_>,
-        selected: SelectedInstances,
+        mut selected: SelectedInstances,
         locator: &Locator,
     ) -> Result<Response<Body>, Error> {
         let representation = Representation::of(exchange)?;
-        let (location, gzip) = (locator.url(), representation.gzip);
-        if let Some(metadata) = self.source_metadata(&selected, locator.base.root()).await {
-            let presented = from_source(metadata, representation, locator.base.root())?;
-            let mut response = response(presented, Missing::Nothing, &location)?;
-            state_coding(&mut response, gzip);
-            return Ok(response);
+        let given = self
+            .source_metadata(&mut selected, locator.base.root())
+            .await;
+        if !given.is_empty() {
+            return self
+                .completed(given, selected, representation, locator)
+                .await;
         }
+        let (location, gzip) = (locator.url(), representation.gzip);
         let mut tag = None;
         let (instances, missing) = match &locator.target {
             // The file of an instance is opened in place, and its pixel data are not read.
@@ -68,6 +61,7 @@ impl Gateway {
             }
             Target::Study(_) | Target::Series(..) => {
                 let plan = selected.plan;
+                self.retriever.pictures_first(&plan);
                 let starting = self.retriever.start(plan, TransferSyntaxes::AsStored);
                 let retrieval = starting.await?;
                 (retrieval.instances, retrieval.missing)
@@ -79,11 +73,7 @@ impl Gateway {
         if is_read {
             self.permit_caching(&mut response, missing);
         } else {
-            warn(
-                &mut response,
-                "1 instance cannot be read: its metadata name it only",
-            )?;
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            warn_of_unread(&mut response)?;
         }
         state_coding(&mut response, gzip);
         if missing != Missing::Nothing || !is_read {
@@ -94,6 +84,73 @@ impl Gateway {
             tag.as_ref(),
             response,
         ))
+    }
+
+    /// The metadata of everything that a source has of a target, which no manifest lists.
+    pub(crate) async fn relayed_metadata(
+        &self,
+        exchange: &Exchange<'_>,
+        relay: RelayRequest,
+        locator: &Locator,
+    ) -> Result<Response<Body>, Error> {
+        let representation = Representation::of(exchange)?;
+        let (context, gzip) = (self.context(exchange), representation.gzip);
+        let given = self.all_metadata(&context, &relay, locator.base.root());
+        let (presented, missing, is_read) = match given.await {
+            Some(given) => {
+                let none = Instances::none();
+                let presented = presented(&context, given, none, representation, locator)?;
+                (presented, Missing::Nothing, true)
+            }
+            None => {
+                let relaying = self.retriever.relay(relay, TransferSyntaxes::AsStored);
+                let retrieval = relaying.await.map_err(Error::between_communities)?;
+                let described =
+                    described_all(context, retrieval.instances, representation, locator);
+                let (presented, is_read) = described.await?;
+                (presented, retrieval.missing, is_read)
+            }
+        };
+        let mut response = response(presented, missing, &locator.url())?;
+        if !is_read {
+            warn_of_unread(&mut response)?;
+        }
+        state_coding(&mut response, gzip);
+        Ok(response)
+    }
+
+    /// The metadata that sources have given, and those of the other instances, read here.
+    async fn completed(
+        &self,
+        given: Vec<Described>,
+        selected: SelectedInstances,
+        representation: Representation,
+        locator: &Locator,
+    ) -> Result<Response<Body>, Error> {
+        let SelectedInstances { plan, context } = selected;
+        let left = plan.not_locatable + plan.count();
+        let selected = given.len() + left;
+        let started = match plan.jobs.is_empty() {
+            true => None,
+            false => {
+                self.retriever.pictures_first(&plan);
+                let starting = self.retriever.start(plan, TransferSyntaxes::AsStored);
+                starting.await.ok()
+            }
+        };
+        let (instances, missing) = match started {
+            Some(retrieval) => (retrieval.instances, retrieval.missing.count()),
+            None => (Instances::none(), left),
+        };
+        let missing = match missing {
+            0 => Missing::Nothing,
+            missing => Missing::Some { missing, selected },
+        };
+        let gzip = representation.gzip;
+        let presented = presented(&context, given, instances, representation, locator)?;
+        let mut response = response(presented, missing, &locator.url())?;
+        state_coding(&mut response, gzip);
+        Ok(response)
     }
 }
 
@@ -128,6 +185,26 @@ async fn described_all(
         Target::Study(_) | Target::Series(..) => described_or_named(&context, first).await?,
     };
     let is_read = first.is_read;
+    let presented = presented(&context, vec![first], instances, representation, locator)?;
+    Ok((presented, is_read))
+}
+
+/// States that the first instance could not be read.
+fn warn_of_unread(response: &mut Response<Body>) -> Result<(), Error> {
+    let text = "1 instance cannot be read: its metadata name it only";
+    warn(response, text)?;
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    Ok(())
+}
+
+/// Metadata that are there, then those of instances.
+fn presented(
+    context: &Context,
+    first: Vec<Described>,
+    instances: Instances,
+    representation: Representation,
+    locator: &Locator,
+) -> Result<Presented, Error> {
     let context = context.patient();
     let describing = move |instance: Instance| {
         let context = Arc::clone(&context);
@@ -138,26 +215,9 @@ async fn described_all(
         root: locator.base.root().to_owned(),
         include: representation.include,
     };
-    let presented = metadata::metadata(Some(first), instances, describing, format, view);
-    Ok((presented, is_read))
-}
-
-/// Metadata that sources have described.
-fn from_source(
-    metadata: SourceMetadata,
-    representation: Representation,
-    root: &str,
-) -> Result<Presented, Error> {
-    let SourceMetadata { described, share } = metadata;
-    let include = representation.include.as_ref();
-    let rows = described
-        .iter()
-        .map(|described| metadata::given(described, root, include))
-        .collect::<Result<Vec<_>, _>>()?;
-    let format = metadata_format(representation.form, representation.gzip)?;
-    let mut presented = metadata::rows(format, rows.into_iter());
-    presented.body = presented.body.watched(|_| {}, |_, _| drop(share));
-    Ok(presented)
+    Ok(metadata::metadata(
+        first, instances, describing, format, view,
+    ))
 }
 
 /// `includefield` and its plural, which PS3.18 has for metadata.

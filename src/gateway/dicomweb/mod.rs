@@ -11,6 +11,7 @@ pub(crate) mod passed_through;
 pub(crate) mod rendered;
 pub(crate) mod retrieve;
 pub(crate) mod search;
+pub(crate) mod source_metadata;
 pub(crate) mod source_patient;
 pub(crate) mod wado_uri;
 
@@ -64,7 +65,7 @@ impl Gateway {
     }
 
     /// A sub-resource that the gateway makes of instances.
-    async fn derived(
+    pub(crate) async fn derived(
         &self,
         exchange: &Exchange<'_>,
         selected: SelectedInstances,

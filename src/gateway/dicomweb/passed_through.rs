@@ -1,172 +1,184 @@
-//! Sub-resources that a source offers itself (`offers` in its settings). If it fails to give one,
-//! the gateway makes it of instances.
+//! Frames and pictures that a source offers itself, by its settings (`offers`) or as it shows. If it
+//! fails to give one, the gateway makes it of instances.
 
-use bytes::{Bytes, BytesMut};
-use http::Response;
-use http::header::HeaderValue;
+use std::sync::Arc;
 
-use crate::body::Body;
-use crate::budget::Share;
-use crate::derive::SelectedInstances;
-use crate::gateway::dicomweb::metadata::SourceMetadata;
-use crate::gateway::dicomweb::source_patient::patient_of;
+use http::header::RANGE;
+use http::{Method, Response};
+use tokio::runtime::Handle;
+
+use crate::body::{Body, End};
+use crate::dicom::MediaType;
+use crate::gateway::dicomweb::source_metadata::Ground;
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::link::Locator;
 use crate::gateway::edge::response::{SANDBOX, boundary, response};
 use crate::gateway::{Error, Gateway};
-use crate::instance::Listing;
-use crate::object::LEAST_KEPT;
-use crate::present::{adopted, forwarded};
+use crate::hop::Hop;
+use crate::present::Presented;
+use crate::present::forwarded::{self, Unsuitable, Wrapping};
+use crate::request::passed::Expected;
 use crate::request::{accept, xc_wado};
 use crate::resource::{Offer, SubResource, Target};
 use crate::retrieve::{Forwarded, Job, Missing, Plan};
 use crate::rewrite::Links;
 use crate::source::ResourceRequest;
 
-/// Most bytes of metadata of one series that are taken from a source.
-const MOST_METADATA: usize = 64 << 20;
+/// Something of one instance that its source is asked for.
+struct Wanted<'a> {
+    job: Job,
+    target: Target,
+    sub_resource: &'a SubResource,
+    ground: Ground,
+}
+
+/// Whether a request is for a whole body: what is passed through has no ranges.
+fn is_plain(exchange: &Exchange<'_>) -> bool {
+    exchange.head.method == Method::GET && !exchange.headers().contains_key(RANGE)
+}
 
 impl Gateway {
-    /// The metadata of all selected instances, if every source offers them and gives them whole.
-    pub(crate) async fn source_metadata(
-        &self,
-        selected: &SelectedInstances,
-        root: &str,
-    ) -> Option<SourceMetadata> {
-        let plan = &selected.plan;
-        let is_offered = |job: &Job| self.is_offered(job, Offer::Metadata);
-        if plan.jobs.is_empty() || plan.not_locatable > 0 || !plan.jobs.iter().all(is_offered) {
-            return None;
-        }
-        let mut described = Vec::new();
-        let mut share = selected.context.account.share(LEAST_KEPT).await.ok()?;
-        for job in &plan.jobs {
-            let json = self.metadata_of(job, plan, &mut share).await?;
-            let adopted = adopt(&json, job, root)?;
-            // In doubt, the instances themselves tell.
-            if !adopted.iter().all(|json| self.is_of_patient(job, json)) {
-                return None;
-            }
-            described.extend(adopted);
-            let held: usize = described.iter().map(Bytes::len).sum();
-            share.shrink(held as u64);
-        }
-        Some(SourceMetadata { described, share })
-    }
-
-    fn is_of_patient(&self, job: &Job, json: &[u8]) -> bool {
-        patient_of(json).is_some_and(|found| {
-            let patient = job.patient.as_ref();
-            self.retriever.is_beyond_doubt(patient, &found)
-        })
-    }
-
-    /// The metadata of one series, as its source sends them.
-    async fn metadata_of(&self, job: &Job, plan: &Plan, share: &mut Share) -> Option<Bytes> {
-        let before = share.bytes();
-        let target = match &job.only {
-            Some(uid) => job.listing.instance(uid),
-            None => job.listing.target(),
-        };
-        let request = ResourceRequest {
-            target: &target,
-            sub_resource: &SubResource::Metadata,
-            query: "",
-            accept: &HeaderValue::from_static("application/dicom+json"),
-            hop: &plan.hop,
-        };
-        let mut forwarded = self.ask_source(job, &request).await?;
-        let mut json = BytesMut::new();
-        while let Some(chunk) = forwarded.body.chunk().await.ok()? {
-            if json.len() + chunk.len() > MOST_METADATA {
-                return None;
-            }
-            // The text, once more while it moves, and the descriptions that are cut out of it.
-            let length = (json.len() + chunk.len()) as u64;
-            share.grow(before + length * 3).await.ok()?;
-            json.extend_from_slice(&chunk);
-        }
-        Some(json.freeze())
-    }
-
-    /// Frames, pixel data or pictures of one instance, if its source offers and gives them.
+    /// Frames, pixel data or a picture of one instance, if its source offers and gives them.
     pub(crate) async fn passed_through(
         &self,
         exchange: &Exchange<'_>,
         plan: &Plan,
         locator: &Locator,
     ) -> Result<Option<Response<Body>>, Error> {
-        let sub_resource = &locator.sub_resource;
-        let ([job], Target::Instance(..)) = (&plan.jobs[..], &locator.target) else {
+        let Some(wanted) = self.wanted(plan, locator) else {
             return Ok(None);
         };
-        // Links to bulk data are the gateway's own: a source does not know them.
-        let is_ours = matches!(
-            sub_resource,
-            SubResource::Bulkdata(_) | SubResource::Metadata
-        );
-        if is_ours || !self.is_offered(job, sub_resource.offer()) {
+        let fields = exchange.accept();
+        let expected = Expected::of(wanted.sub_resource, exchange.query(), &fields);
+        let is_expected = wanted.ground != Ground::NotRefused || expected.is_some();
+        if !is_expected || (wanted.ground != Ground::Listed && !is_plain(exchange)) {
             return Ok(None);
         }
-        let request = ResourceRequest {
-            target: &locator.target,
-            sub_resource,
-            query: &xc_wado::query_for(sub_resource, exchange.query()),
-            accept: &accept::anew(&exchange.accept()),
-            hop: &plan.hop,
-        };
-        let Some(forwarded) = self.ask_source(job, &request).await else {
+        let Some(forwarded) = self.ask_source(exchange, &wanted, &plan.hop).await else {
             return Ok(None);
         };
         let no_links = Links::new(Vec::new(), forwarded.document, locator.base.root());
         let (media_type, body) = (&forwarded.media_type, forwarded.body);
-        let Ok(presented) = forwarded::payload(media_type, body, boundary()?, no_links) else {
-            return Ok(None);
+        let presented = match (wanted.ground, expected) {
+            (Ground::NotRefused, Some(expected)) => {
+                let is_expected = |wrapping, of: &MediaType| {
+                    let is_part = wrapping == Wrapping::Part;
+                    expected.is_met(is_part, of)
+                };
+                let boundary = boundary()?;
+                forwarded::expected(media_type, body, boundary, no_links, &is_expected).await
+            }
+            // A report in HTML needs rules of its own, which do not cross.
+            (Ground::Told, _) if media_type.essence() == "text/html" => return Ok(None),
+            (Ground::Listed | Ground::Told | Ground::NotRefused, _) => {
+                forwarded::payload(media_type, body, boundary()?, no_links)
+            }
+        };
+        self.learn(&wanted, presented.is_ok());
+        let presented = match presented {
+            Ok(presented) => self.followed(presented, wanted, &plan.hop),
+            Err(Unsuitable) => return Ok(None),
         };
         let mut response = response(presented, Missing::Nothing, &locator.url())?;
         response.headers_mut().extend([SANDBOX]);
         Ok(Some(response))
     }
 
-    /// Whether a source is asked for a sub-resource. Instances in a tier are nearer than the
-    /// source.
-    fn is_offered(&self, job: &Job, offer: Offer) -> bool {
-        self.registry.offers(&job.source, offer) && self.retriever.must_ask(job)
+    /// What a source is asked for; `None` if it does not offer that. The thumbnail of a series is
+    /// that of the instance in its middle.
+    fn wanted<'a>(&self, plan: &Plan, locator: &'a Locator) -> Option<Wanted<'a>> {
+        let sub_resource = &locator.sub_resource;
+        if *sub_resource == SubResource::Metadata {
+            return None;
+        }
+        let (job, is_of_many) = match (&plan.jobs[..], &locator.target) {
+            ([job], Target::Instance(..)) => (job.clone(), false),
+            ([job, ..], Target::Series(..) | Target::Study(_))
+                if *sub_resource == SubResource::Thumbnail =>
+            {
+                let only = Some(job.listing.middle()?.clone());
+                let middle = Job {
+                    only,
+                    ..job.clone()
+                };
+                (middle, true)
+            }
+            _ => return None,
+        };
+        let offer = sub_resource.offer();
+        let ground = self.ground(&job, offer, &plan.hop)?;
+        // Links to bulk data are this gateway's own: only another one knows them.
+        let is_link = matches!(sub_resource, SubResource::Bulkdata(_));
+        match ground {
+            Ground::Listed if is_of_many || is_link => return None,
+            Ground::NotRefused if offer == Offer::Bulkdata => return None,
+            // What is looked at again is fetched.
+            Ground::Told | Ground::NotRefused if self.retriever.has_passed(&job) => return None,
+            Ground::Listed | Ground::Told | Ground::NotRefused => {}
+        }
+        Some(Wanted {
+            target: job.listing.instance(job.only.as_ref()?),
+            job,
+            sub_resource,
+            ground,
+        })
     }
 
     /// The answer of a source; `None` if it gives none, or a partial one.
-    async fn ask_source(&self, job: &Job, request: &ResourceRequest<'_>) -> Option<Forwarded> {
-        let forwarded = self.retriever.forward(&job.source, request).await.ok()?;
-        (!forwarded.is_partial).then_some(forwarded)
+    async fn ask_source(
+        &self,
+        exchange: &Exchange<'_>,
+        wanted: &Wanted<'_>,
+        hop: &Arc<Hop>,
+    ) -> Option<Forwarded> {
+        let request = ResourceRequest {
+            target: &wanted.target,
+            sub_resource: wanted.sub_resource,
+            query: &xc_wado::query_for(wanted.sub_resource, exchange.query()),
+            accept: &accept::anew(&exchange.accept()),
+            hop,
+        };
+        let (source, offer) = (&wanted.job.source, wanted.sub_resource.offer());
+        if wanted.ground != Ground::Listed && !self.retriever.may_try(source, offer) {
+            return None;
+        }
+        match self.retriever.forward(source, &request).await {
+            Ok(forwarded) => (!forwarded.is_partial).then_some(forwarded),
+            Err(error) => {
+                if error.is_refusal() {
+                    self.learn(wanted, false);
+                }
+                None
+            }
+        }
     }
-}
 
-/// The descriptions of a job's instances, in the order of the manifest; `None` if any is missing.
-fn adopt(json: &[u8], job: &Job, root: &str) -> Option<Vec<Bytes>> {
-    let listing: &Listing = &job.listing;
-    let target_of = |uid: &str| {
-        let (uid, _) = listing.instances.get_key_value(uid)?;
-        let is_selected = job.only.as_ref().is_none_or(|only| only == uid);
-        is_selected.then(|| listing.instance(uid))
-    };
-    let mut adopted = adopted::adopted(json, root, target_of).ok()?;
-    let mut selected: Vec<_> = match &job.only {
-        Some(uid) => vec![(uid, 0)],
-        None => listing
-            .instances
-            .iter()
-            .map(|(uid, at)| (uid, *at))
-            .collect(),
-    };
-    selected.sort_by_key(|(_, at)| *at);
-    let described = selected.into_iter().map(|(uid, _)| adopted.remove(uid));
-    let described: Option<Vec<_>> = described.collect();
-    if described.is_none() {
-        let location = &*job.source.alias;
-        tracing::info!(
-            location,
-            "a source's metadata lack instances of the manifest"
-        );
+    fn learn(&self, wanted: &Wanted<'_>, is_given: bool) {
+        if wanted.ground != Ground::Listed {
+            let offer = wanted.sub_resource.offer();
+            let source = &wanted.job.source;
+            self.retriever.learn_offer(source, offer, is_given);
+        }
     }
-    described
+
+    /// The same answer; at its end the series is fetched, as after a request for an instance.
+    /// Before that it would delay the answer.
+    fn followed(&self, presented: Presented, wanted: Wanted<'_>, hop: &Arc<Hop>) -> Presented {
+        let Wanted { job, ground, .. } = wanted;
+        if ground == Ground::Listed {
+            return presented;
+        }
+        self.retriever.note_passed(&job);
+        let (retriever, hop) = (self.retriever.clone(), Arc::clone(hop));
+        let look_ahead = move |_bytes, end| {
+            // A body may end after its runtime.
+            if end == End::Complete && Handle::try_current().is_ok() {
+                retriever.look_ahead(&job, &hop);
+            }
+        };
+        Presented {
+            content_type: presented.content_type,
+            body: presented.body.watched(|_bytes| {}, look_ahead),
+        }
+    }
 }

@@ -35,6 +35,11 @@ impl PublicUrl {
         }
     }
 
+    /// The path of the URL, without a slash at the end.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Whether a page of this origin comes from the gateway.
     pub(crate) fn is_of(&self, origin: &Url) -> bool {
         Url::parse(&self.url).is_ok_and(|url| url.origin() == origin.origin())

@@ -3,13 +3,11 @@
 
 pub(crate) mod conditional;
 pub(crate) mod cors;
-pub(crate) mod entrance;
 pub(crate) mod exchange;
 pub(crate) mod forwarded;
 pub(crate) mod hosts;
 pub(crate) mod link;
 pub(crate) mod observe;
 pub(crate) mod per_client;
-pub(crate) mod protected;
 pub(crate) mod response;
 pub(crate) mod upload;

@@ -78,6 +78,9 @@ impl Transaction {
                 | Resource::Viewers(_)
                 | Resource::Viewer(..)
                 | Resource::ProtectedResource
+                | Resource::Login
+                | Resource::LoggedIn
+                | Resource::Logout
                 | Resource::Root(_)
                 | Resource::Search(..)
                 | Resource::Wado(_)

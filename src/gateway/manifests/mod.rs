@@ -52,6 +52,7 @@ impl Gateway {
             let plan = self.plan_of_all(&manifest.holding, exchange)?;
             self.retriever.fetch_ahead(plan);
         }
+        self.ask_partners(&manifest.holding, exchange);
         let location = exchange.manifest_url(manifest.id);
         let mut response = self.summary(exchange, manifest, false).await?;
         if is_new {

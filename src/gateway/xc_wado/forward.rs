@@ -17,7 +17,7 @@ use crate::rewrite::Links;
 use crate::source::{self, ResourceRequest};
 
 impl Gateway {
-    /// A sub-resource as its source gives it.
+    /// A sub-resource as its source gives it, if the settings say that it does; else it is derived.
     pub(crate) async fn forward(
         &self,
         exchange: &Exchange<'_>,
@@ -25,9 +25,9 @@ impl Gateway {
         holder: Holder,
         sub_resource: &SubResource,
     ) -> Result<Response<Body>, Error> {
-        let mut offers = holder.offers.iter();
-        if !offers.any(|offered| offered.is(sub_resource.offer())) {
-            return Err(Error::NotOffered);
+        if holder.offers.list(sub_resource.offer()) != Some(true) {
+            let derived = self.derived_between(exchange, request, holder, sub_resource);
+            return Box::pin(derived).await;
         }
         let is_metadata = *sub_resource == SubResource::Metadata;
         let upstream = ResourceRequest {

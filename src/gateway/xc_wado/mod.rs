@@ -2,6 +2,7 @@
 //! own community is answered from its own sources (responding imaging gateway); a request for
 //! another community goes to the gateway of that community (initiating imaging gateway).
 
+mod derived;
 pub(crate) mod forward;
 
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use url::Url;
 
 use crate::access::{self, Caller};
 use crate::body::Body;
-use crate::community::{NotLocated, Offered};
+use crate::community::{NotLocated, Offers};
 use crate::gateway::dicomweb::retrieve::acceptable;
 use crate::gateway::edge::exchange::Exchange;
-use crate::gateway::edge::response::warn_of_patient;
+use crate::gateway::edge::response::{json_document, warn_of_patient};
 use crate::gateway::{Error, Gateway};
 use crate::ihe::HomeCommunityId;
+use crate::present::capabilities;
 use crate::request::xc_wado::Tolerance;
 use crate::request::{Grammar, XcWado, XcWadoPath};
 use crate::retrieve::RelayRequest;
@@ -67,7 +69,7 @@ impl Settings {
 /// The holder of the requested instances.
 pub(crate) struct Holder {
     pub(crate) source: Arc<Source>,
-    pub(crate) offers: Vec<Offered>,
+    pub(crate) offers: Offers,
     /// Addresses that it may use in links, each with a slash at its end.
     pub(crate) addresses: Vec<Url>,
 }
@@ -92,6 +94,19 @@ impl Gateway {
             None => self.relay(exchange, request, holder).await,
             Some(wanted) => self.forward(exchange, request, holder, wanted).await,
         }
+    }
+
+    /// What the gateway offers of a location of our own community (PS3.18 8.9).
+    pub(crate) fn xc_wado_capabilities(
+        &self,
+        exchange: &Exchange<'_>,
+        request: &XcWado,
+    ) -> Result<Response<Body>, Error> {
+        // The location must be there, and the caller may ask for it.
+        self.responding(exchange, request)?;
+        let base = self.xc_wado_base(exchange, request);
+        let json = capabilities::between_communities(base.root());
+        Ok(json_document(format!("{json:#}\n")))
     }
 
     /// A location of our own community, for a partner or a member.

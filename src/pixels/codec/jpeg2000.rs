@@ -102,6 +102,22 @@ mod tests {
     }
 
     #[test]
+    fn a_codestream_that_was_cut_is_no_picture_even_if_it_was_closed_again() {
+        let whole = decode(&Geometry::grey(11, 13, 16, 16), &HTJ2K).expect("samples");
+        let mut accepted = Vec::new();
+        for length in 60..HTJ2K.len() - 2 {
+            for end in [&[][..], &[0xFF, 0xD9]] {
+                let cut = [&HTJ2K[..length], end].concat();
+                let decoded = decode(&Geometry::grey(11, 13, 16, 16), &cut);
+                if decoded.is_ok_and(|samples| samples.bytes != whole.bytes) {
+                    accepted.push((length, end.len()));
+                }
+            }
+        }
+        assert_eq!(accepted, []);
+    }
+
+    #[test]
     fn what_is_damaged_or_of_another_size_is_no_picture() {
         assert!(decode(&Geometry::grey(11, 14, 16, 16), &HTJ2K).is_err());
         assert!(decode(&Geometry::grey(11, 13, 8, 8), &HTJ2K).is_err());

@@ -9,6 +9,7 @@ use http::{Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use tokio::time::Instant;
 
+use super::connector::Connector;
 use super::patience::Patience;
 use super::pool::Pool;
 use super::response::ResponseBody;
@@ -60,10 +61,10 @@ impl Endpoint {
             return Err(Error::NotAUrl);
         }
         let tls = files.load()?;
-        let names = Resolver::new(networks);
+        let connector = Connector::new(Resolver::new(networks), tls.value, CONNECT);
         Ok(Self {
             uri,
-            pool: Pool::new(HttpVersion::Http1, names, tls.value, CONNECT),
+            pool: Pool::new(HttpVersion::Http1, connector, CONNECT, false),
             revocation_lists: tls.revocation_lists,
         })
     }

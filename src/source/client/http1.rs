@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::connector::{Connector, Stream};
 use super::error::Error;
 use super::shelves::{IDLE, Perishable, Place, Shelves};
+use super::spares::{Opener, Spare, Spares};
 
 /// The largest read.
 const READ_BUFFER: usize = 256 << 10;
@@ -29,7 +30,11 @@ const MOST_LEFT: usize = 16 << 10;
 
 /// The connections of a client.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(super) struct Pool(Arc<Spares<Lines>>);
+
+/// What connections are opened with, and those that wait.
+#[derive(Debug)]
+struct Lines {
     connector: Connector,
     idle: Arc<Shelves<Idle>>,
 }
@@ -57,9 +62,9 @@ impl Perishable for Idle {
 }
 
 impl Pool {
-    pub(super) fn new(connector: Connector) -> Self {
+    pub(super) fn new(connector: Connector, keeps_spare: bool) -> Self {
         let idle = Shelves::new();
-        Self { connector, idle }
+        Self(Spares::new(Lines { connector, idle }, keeps_spare))
     }
 
     /// Sends a request; over a new connection, if it must have been opened since some time.
@@ -69,23 +74,42 @@ impl Pool {
         since: Option<Instant>,
     ) -> Result<Response<Incoming>, Error> {
         let place = Place::of(request.uri());
+        let lines = self.0.opener();
         let idle = match since {
-            None => self.take(&place),
+            None => lines.take(&place),
             Some(_) => None,
         };
+        if lines.are_taken(&place) {
+            self.0.taken(&place);
+        }
         let connection = match idle {
             Some(connection) => connection,
             // It is boxed because every request has a place for it, and few connect.
-            None => Box::pin(self.connect(request.uri())).await?,
+            None => Box::pin(lines.connect(request.uri())).await?,
         };
-        let idle = Arc::clone(&self.idle);
-        Ok(connection.send(request, Home { idle, place }).await?)
+        let home = Home {
+            idle: Arc::clone(&lines.idle),
+            place: place.clone(),
+        };
+        let uri = request.uri().clone();
+        let response = connection.send(request, home).await?;
+        self.0.answered(&uri, &place);
+        Ok(response)
     }
+}
 
+impl Lines {
     async fn connect(&self, uri: &Uri) -> Result<Connection, Error> {
         let stream = self.connector.connect(uri).await;
         let stream = stream.map_err(Error::Connect)?;
         Ok(Connection::open(stream).await?)
+    }
+
+    /// Whether no connection is idle.
+    fn are_taken(&self, place: &Place) -> bool {
+        self.idle
+            .with(place, |shelf| shelf.is_empty())
+            .unwrap_or(true)
     }
 
     /// An idle connection that the server has not closed.
@@ -96,6 +120,28 @@ impl Pool {
             }
         }
         None
+    }
+}
+
+impl Opener for Lines {
+    fn look(&self, place: &Place) -> Spare {
+        let Some(mut idle) = self.idle.with(place, Vec::pop).flatten() else {
+            return Spare::Taken;
+        };
+        if !idle.connection.is_ready() {
+            return Spare::Closed;
+        }
+        self.idle.put(place, idle, MOST_IDLE);
+        Spare::Waits
+    }
+
+    async fn open(&self, uri: &Uri, place: &Place) -> bool {
+        let Ok(connection) = self.connect(uri).await else {
+            return false;
+        };
+        let since = Instant::now();
+        self.idle.put(place, Idle { connection, since }, MOST_IDLE);
+        true
     }
 }
 

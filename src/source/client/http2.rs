@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout};
 use super::connector::{Connector, Stream};
 use super::error::Error;
 use super::shelves::{IDLE, Perishable, Place, Shelves};
+use super::spares::{Opener, Spare, Spares};
 
 /// 32 MiB are 6 Gbit/s at a round trip of 40 ms.
 const WIDE: Lane = Lane {
@@ -53,7 +54,7 @@ struct Lane {
 /// The connections of a client.
 #[derive(Debug)]
 pub(super) struct Pool {
-    wide: Lanes,
+    wide: Arc<Spares<Lanes>>,
     shared: Lanes,
     /// One for each stream that may have a wide window.
     permits: Arc<Semaphore>,
@@ -106,7 +107,7 @@ pub(super) struct Incoming {
 }
 
 impl Pool {
-    pub(super) fn new(connector: Connector, patience: Duration) -> Self {
+    pub(super) fn new(connector: Connector, patience: Duration, keeps_spare: bool) -> Self {
         let lanes = |lane, connector| Lanes {
             lane,
             connector,
@@ -115,7 +116,7 @@ impl Pool {
             patience,
         };
         Self {
-            wide: lanes(WIDE, connector.clone()),
+            wide: Spares::new(lanes(WIDE, connector.clone()), keeps_spare),
             shared: lanes(SHARED, connector),
             permits: Arc::new(Semaphore::new(MOST_WIDE)),
         }
@@ -129,11 +130,20 @@ impl Pool {
     ) -> Result<Response<Incoming>, Error> {
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
         let lanes = match permit {
-            Some(_) => &self.wide,
+            Some(_) => self.wide.opener(),
             None => &self.shared,
         };
+        // A spare one is of use if another stream may have a wide window.
+        let is_spared = permit.is_some() && self.permits.available_permits() > 0;
+        if is_spared {
+            self.wide.taken(&Place::of(request.uri()));
+        }
         let mut connection = lanes.connection(&request, since).await?;
+        let uri = request.uri().clone();
         let response = connection.sender.send_request(request).await?;
+        if is_spared {
+            self.wide.answered(&uri, &Place::of(&uri));
+        }
         Ok(response.map(|body| Incoming {
             body,
             _stream: connection.streams,
@@ -165,14 +175,14 @@ impl Lanes {
         since: Option<Instant>,
     ) -> Result<Connection, Error> {
         if self.lane.most_streams == 1 {
-            return self.connect(request, place).await;
+            return self.connect(request.uri(), place).await;
         }
         let turn = self.turn(place);
         // Should the other request take too long, this one connects too.
         let _turn = timeout(self.patience, turn.lock()).await;
         match self.reserve(place, since) {
             Some(reserved) => Ok(reserved),
-            None => self.connect(request, place).await,
+            None => self.connect(request.uri(), place).await,
         }
     }
 
@@ -198,16 +208,30 @@ impl Lanes {
         Arc::clone(turns.entry(place.clone()).or_default())
     }
 
-    async fn connect(
-        &self,
-        request: &Request<Full<Bytes>>,
-        place: &Place,
-    ) -> Result<Connection, Error> {
-        let stream = self.connector.connect(request.uri()).await;
+    async fn connect(&self, uri: &Uri, place: &Place) -> Result<Connection, Error> {
+        let stream = self.connector.connect(uri).await;
         let stream = stream.map_err(Error::Connect)?;
         let connection = Connection::open(stream, &self.lane).await?;
         self.open.put(place, connection.clone(), MOST_CONNECTIONS);
         Ok(connection)
+    }
+}
+
+impl Opener for Lanes {
+    fn look(&self, place: &Place) -> Spare {
+        let look = |shelf: &mut Vec<Connection>| {
+            let mut waiting = shelf.iter().filter(|connection| connection.streams() == 0);
+            match waiting.next() {
+                None => Spare::Taken,
+                Some(one) if one.sender.is_closed() => Spare::Closed,
+                Some(_) => Spare::Waits,
+            }
+        };
+        self.open.with(place, look).unwrap_or(Spare::Taken)
+    }
+
+    async fn open(&self, uri: &Uri, place: &Place) -> bool {
+        self.connect(uri, place).await.is_ok()
     }
 }
 

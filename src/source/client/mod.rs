@@ -12,6 +12,7 @@ mod pool;
 mod response;
 mod settings;
 mod shelves;
+mod spares;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
@@ -41,6 +42,7 @@ use crate::credentials::{self, Certificate, Loaded, RevocationList, TokenSource,
 use crate::hop::Hop;
 use crate::metrics::Metrics;
 use authorization::{Authorization, Shown, Tokens};
+use connector::Connector;
 use patience::Patience;
 use pool::Pool;
 use response::Incoming;
@@ -98,6 +100,7 @@ impl Client {
         let files = settings.credentials();
         let names = resolver.clone();
         let connect = Duration::from_secs(settings.connect_seconds);
+        let keeps_spare = settings.keeps_spare;
         let authorization = settings.authorization.clone();
         let authorization = authorization.or_else(|| token.map(AuthorizationSettings::Token));
         let secrets = authorization.iter().flat_map(AuthorizationSettings::paths);
@@ -113,7 +116,12 @@ impl Client {
                 certificate: tls.certificate,
                 revocation_lists: tls.revocation_lists,
                 value: Access {
-                    pool: Pool::new(version, names.clone(), tls.value.clone(), connect),
+                    pool: Pool::new(
+                        version,
+                        Connector::new(names.clone(), version.offered(&tls.value), connect),
+                        connect,
+                        keeps_spare,
+                    ),
                     authorization,
                     tls: Arc::new(tls.value),
                 },
@@ -181,6 +189,20 @@ impl Client {
         headers.insert(ACCEPT, accept.clone());
         headers.extend(had.map(|had| (IF_NONE_MATCH, had.clone())));
         headers.extend(hop.into_iter().flat_map(Hop::fields));
+        self.send(request).await
+    }
+
+    /// Asks what a server offers: `OPTIONS`, for an answer in JSON (PS3.18 8.9).
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn options(&self, uri: &Uri, hop: &Hop) -> Result<Response, Error> {
+        let mut request = Request::new(Full::default());
+        *request.method_mut() = Method::OPTIONS;
+        *request.uri_mut() = uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.extend(hop.fields());
         self.send(request).await
     }
 

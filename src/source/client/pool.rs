@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use rustls::ClientConfig;
 use tokio::time::Instant;
 
 use super::connector::Connector;
@@ -13,7 +12,6 @@ use super::error::Error;
 use super::response::Incoming;
 use super::settings::HttpVersion;
 use super::{http1, http2};
-use crate::source::resolver::Resolver;
 
 /// Connections with the same credentials.
 #[derive(Debug)]
@@ -25,17 +23,16 @@ pub(super) enum Pool {
 impl Pool {
     pub(super) fn new(
         version: HttpVersion,
-        names: Resolver,
-        mut tls: ClientConfig,
+        connector: Connector,
         connect: Duration,
+        keeps_spare: bool,
     ) -> Self {
-        if version == HttpVersion::Http2 {
-            tls.alpn_protocols = vec![b"h2".to_vec()];
-        }
-        let connector = Connector::new(names, tls, connect);
         match version {
-            HttpVersion::Http1 => Self::Http1(http1::Pool::new(connector)),
-            HttpVersion::Http2 => Self::Http2(Box::new(http2::Pool::new(connector, connect))),
+            HttpVersion::Http1 => Self::Http1(http1::Pool::new(connector, keeps_spare)),
+            HttpVersion::Http2 => {
+                let pool = http2::Pool::new(connector, connect, keeps_spare);
+                Self::Http2(Box::new(pool))
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rustls::ClientConfig;
 use serde::Deserialize;
 
 use crate::credentials::{ClientFiles, TokenSource};
@@ -34,6 +35,10 @@ pub struct Settings {
     pub authorization_in_clear: bool,
     /// Internal networks that its name may resolve to.
     pub allow_networks: Vec<Network>,
+    /// Whether a spare connection is kept. Settings files cannot say otherwise: only tests that count
+    /// connections do.
+    #[serde(skip)]
+    pub keeps_spare: bool,
 }
 
 impl Default for Settings {
@@ -50,6 +55,7 @@ impl Default for Settings {
             authorization: None,
             authorization_in_clear: false,
             allow_networks: Vec::new(),
+            keeps_spare: true,
         }
     }
 }
@@ -219,5 +225,16 @@ impl TryFrom<u8> for HttpVersion {
             2 => Ok(Self::Http2),
             _ => Err(UnknownVersion),
         }
+    }
+}
+
+impl HttpVersion {
+    /// The same TLS settings, with what is offered by ALPN.
+    pub(super) fn offered(self, tls: &ClientConfig) -> ClientConfig {
+        let mut tls = tls.clone();
+        if self == Self::Http2 {
+            tls.alpn_protocols = vec![b"h2".to_vec()];
+        }
+        tls
     }
 }

@@ -60,7 +60,12 @@ struct Peer(TcpStream);
 
 impl Pair {
     async fn new() -> Self {
+        Self::keeping(false).await
+    }
+
+    async fn keeping(keeps_spare: bool) -> Self {
         let settings = Settings {
+            keeps_spare,
             silence_seconds: 1,
             slowest_bytes_per_second: 1024,
             ..Settings::default()
@@ -370,7 +375,11 @@ impl Http2Server {
     async fn new(streams: u32) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let client = Client::open("x", &Settings::default(), HttpVersion::Http2, None);
+        let settings = Settings {
+            keeps_spare: false,
+            ..Settings::default()
+        };
+        let client = Client::open("x", &settings, HttpVersion::Http2, None);
         let server = Self {
             client: client.expect("a client"),
             uri: format!("http://{address}/").parse().expect("a URI"),
@@ -453,4 +462,38 @@ async fn where_a_connection_has_all_its_streams_another_one_is_opened() {
     }
     assert_eq!(server.connections(), 4 + 4);
     assert_eq!(server.requests.load(Ordering::Relaxed), 4 + 2 + 7);
+}
+
+impl Pair {
+    /// A pair whose first request has been answered.
+    async fn used() -> (Self, Peer) {
+        let pair = Self::keeping(true).await;
+        let asking = pair.ask();
+        let mut peer = pair.accept().await;
+        peer.answer(OK).await;
+        assert_eq!(text(asking).await, "ok");
+        (pair, peer)
+    }
+
+    /// A connection that the client opens by itself.
+    async fn spare(&self) -> Peer {
+        let accepting = timeout(Duration::from_secs(5), self.accept());
+        accepting.await.expect("a spare connection")
+    }
+}
+
+#[tokio::test]
+async fn a_request_beside_others_finds_a_spare_connection() {
+    let (pair, mut first) = Pair::used().await;
+    assert!(!pair.is_dialled().await, "one waits already");
+    let slow = pair.ask();
+    first.request().await;
+    let mut spare = pair.spare().await;
+    let asking = pair.ask();
+    spare.answer(OK).await;
+    assert_eq!(text(asking).await, "ok");
+    // It is back, so there is no need of another one.
+    assert!(!pair.is_dialled().await);
+    first.write(OK).await;
+    assert_eq!(text(slow).await, "ok");
 }

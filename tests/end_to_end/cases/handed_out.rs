@@ -1,5 +1,6 @@
 //! Manifests that the gateway hands out, and a second gateway that is given them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -175,6 +176,33 @@ async fn a_bundle_has_an_identifier_of_its_own_and_names_the_original() {
         serde_json::json!({ "code": "transforms", "targetIdentifier": original["identifier"] })
     );
     assert_eq!(case.bundle().await, bundle, "the same each time");
+}
+
+/// Its addresses are those of the link, so it is another document.
+#[tokio::test]
+async fn below_each_link_a_manifest_has_an_identifier_of_its_own() {
+    let Some(case) = Case::of("fhir-plain.json").await else {
+        return;
+    };
+    let mut bundles = vec![case.bundle().await];
+    for _ in 0..2 {
+        let links = format!("/manifests/{}/links", case.registered.id);
+        let made = case.rig.post(&links, &[], "{}".to_owned()).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        let url = made.json()["url"].as_str().expect("an address").to_owned();
+        let root = format!("http://{}", case.rig.public);
+        let path = url.strip_prefix(&root).expect("one of ours");
+        let handed_out = async || case.rig.get(path, &[("accept", FHIR)]).await.json();
+        let bundle = handed_out().await;
+        assert_eq!(endpoint(&bundle)["address"], format!("{url}/dicomweb"));
+        assert_eq!(handed_out().await, bundle, "the same each time");
+        bundles.push(bundle);
+    }
+    let identifiers: BTreeSet<_> = bundles
+        .iter()
+        .map(|bundle| bundle["identifier"]["value"].to_string())
+        .collect();
+    assert_eq!(identifiers.len(), 3, "{identifiers:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! XC-WADO between the gateways of two communities.
 
 mod attacks;
+mod border;
 mod disclosure;
 mod loops;
 mod pair;

@@ -174,7 +174,7 @@ async fn other_methods_are_told_which_ones_there_are() {
             let body = bytes::Bytes::from_static(b"x");
             let answer = two.here.ask(method, &path, &[AS_STORED], body).await;
             assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
-            assert_eq!(answer.field("allow"), "GET, HEAD");
+            assert_eq!(answer.field("allow"), "GET, HEAD, OPTIONS");
             answer.problem();
         }
     }

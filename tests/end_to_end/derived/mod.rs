@@ -1,5 +1,6 @@
 //! Resources derived from instances, or passed through from a source that offers them.
 
+mod auto;
 mod case;
 mod frames;
 mod metadata;

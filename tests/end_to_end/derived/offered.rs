@@ -10,7 +10,7 @@ use crate::rig::{Registered, Rig};
 const FRAMES: &str = r#"multipart/related; type="application/octet-stream"; transfer-syntax=*"#;
 
 /// What a server says of an instance, with links of every kind.
-fn described(host: &str, one: &Instance) -> Value {
+pub(super) fn described(host: &str, one: &Instance) -> Value {
     json!({
         "00080016": { "vr": "UI", "Value": [CT] },
         "00080018": { "vr": "UI", "Value": [one.uid] },
@@ -27,7 +27,7 @@ fn described(host: &str, one: &Instance) -> Value {
 }
 
 /// A server that offers everything, and knows of one instance more than the manifest lists.
-fn offering(held: &[Instance], hidden: &str, asked: &Asked) -> Reply {
+pub(super) fn offering(held: &[Instance], hidden: &str, asked: &Asked) -> Reply {
     let host = asked.field("host");
     let path = asked.path.split('?').next().unwrap_or_default();
     let path = path.strip_prefix("/rs/").unwrap_or_default();
@@ -66,7 +66,7 @@ struct Case {
     study: Study,
 }
 
-const HIDDEN: &str = "2.25.4711";
+pub(super) const HIDDEN: &str = "2.25.4711";
 
 impl Case {
     async fn new(

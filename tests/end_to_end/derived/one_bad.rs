@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::derived::case::{Case, OCTETS, PNG};
+use crate::derived::case::{ANY_FRAME, Case, OCTETS, PNG};
 use crate::rig::origin::{Origin, Reply, honest};
 use crate::rig::pixels::{encapsulated, native, study};
 use crate::rig::study::{EXPLICIT, IMPLICIT, Instance, JPEG_LOSSLESS, JPEG_XL, Study, at};
@@ -83,9 +83,14 @@ impl Case {
 
     /// Checks that the head states the first instance, and that `parts` others are there.
     fn lacks_the_first(&self, answer: &Answer, parts: usize, row: &str) {
+        self.lacks(0, answer, parts, row);
+    }
+
+    /// Checks that the head states this instance, and that `parts` others are there.
+    fn lacks(&self, at: usize, answer: &Answer, parts: usize, row: &str) {
         assert_eq!(answer.status, StatusCode::PARTIAL_CONTENT, "{row}");
         let warning = answer.field("warning");
-        let expected = format!("1 instance cannot be read or decoded: {}", self.uid(0));
+        let expected = format!("1 instance cannot be read or decoded: {}", self.uid(at));
         assert!(warning.contains(&expected), "{row}: {warning}");
         assert_eq!(answer.field("cache-control"), "private, no-store", "{row}");
         let found = answer.parts();
@@ -157,6 +162,7 @@ async fn bulk_data_of_the_others_are_given() {
 #[tokio::test]
 async fn pictures_of_the_others_are_given() {
     let damaged = || encapsulated(1, &[], &[&[1, 2, 3, 4]]);
+    // A short response is made before its head leaves.
     let later = Case::of(&[
         (EXPLICIT, good(1)),
         (JPEG_LOSSLESS, damaged()),
@@ -164,7 +170,18 @@ async fn pictures_of_the_others_are_given() {
     ])
     .await;
     let answer = later.of_series("/rendered", PNG).await;
-    later.has_stand_ins(&answer, &[false, true, false], "/rendered");
+    later.lacks(1, &answer, 2, "/rendered");
+    let mut many = vec![(EXPLICIT, good(1)); 12];
+    many[1] = (JPEG_LOSSLESS, damaged());
+    many[11] = (JPEG_LOSSLESS, damaged());
+    let long = Case::of(&many).await;
+    let answer = long.of_series("/rendered", PNG).await;
+    assert_eq!(answer.status, StatusCode::PARTIAL_CONTENT, "{answer:?}");
+    let parts = answer.parts();
+    let stand_ins = parts
+        .iter()
+        .filter(|part| part.head.content_type() == Some(PROBLEM));
+    assert_eq!((parts.len(), stand_ins.count()), (11, 1), "the last one");
     // The one from the middle does not stand for its series, another one does.
     let answer = later.of_series("/thumbnail", PNG).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
@@ -255,6 +272,65 @@ async fn decoded_instances_of_a_series_are_given_without_the_one_that_is_not() {
     }
     let case = unconvertible(&[(JPEG_LOSSLESS, damaged()), (EXPLICIT, good(1))]).await;
     case.lacks_the_first(&case.of_series("", DECODED).await, 1, "decoded");
+}
+
+#[tokio::test]
+async fn a_fault_inside_a_part_breaks_off_and_is_known_the_next_time() {
+    let mut junk = rle(7);
+    junk.truncate(10);
+    let case = unconvertible(&[
+        (EXPLICIT, good(1)),
+        (RLE, encapsulated(2, &[], &[&rle(2), &junk])),
+        (EXPLICIT, good(3)),
+    ])
+    .await;
+    let first = case.of_series("", DECODED).await;
+    assert_eq!(first.status, StatusCode::OK, "{first:?}");
+    assert!(!first.is_whole(), "its second frame was not decoded before");
+    let second = case.of_series("", DECODED).await;
+    assert_eq!(second.status, StatusCode::PARTIAL_CONTENT, "{second:?}");
+    assert_eq!(second.parts().len(), 2);
+    let stored = case.of_series("", crate::rig::AS_STORED).await;
+    assert_eq!((stored.status, stored.parts().len()), (StatusCode::OK, 3));
+}
+
+#[tokio::test]
+async fn a_jpeg_that_was_cut_and_closed_again_is_no_picture() {
+    const JPEG: &str = "1.2.840.10008.1.2.4.50";
+    let mut whole = Vec::new();
+    let encoder = jpeg_encoder::Encoder::new(&mut whole, 95);
+    let pixels = [0, 200, 30, 170, 60, 140, 90, 255];
+    let encoded = encoder.encode(&pixels, 4, 2, jpeg_encoder::ColorType::Luma);
+    encoded.expect("a JPEG");
+    let scan = memchr::memmem::find(&whole, &[0xFF, 0xDA]).expect("a scan") + 10;
+    let end = whole.len() - 2;
+    let cuts = [scan + 1, (scan + end) / 2, end - 2];
+    let mut instances = vec![(JPEG, encapsulated(1, &[], &[&even(&whole)]))];
+    for cut in cuts {
+        let closed = even(&[&whole[..cut], &[0xFF, 0xD9]].concat());
+        instances.push((JPEG, encapsulated(1, &[], &[&closed])));
+    }
+    let case = unconvertible(&instances).await;
+    for (at, _) in instances.iter().enumerate() {
+        let expected = if at == 0 {
+            StatusCode::OK
+        } else {
+            StatusCode::UNPROCESSABLE_ENTITY
+        };
+        for (rest, field) in [("rendered", PNG), ("frames/1", OCTETS)] {
+            let answer = case.get(at, rest, &[field]).await;
+            assert_eq!(answer.status, expected, "{at} {rest}: {answer:?}");
+        }
+        let stored = case.get(at, "frames/1", &[ANY_FRAME]).await;
+        assert_eq!(stored.status, StatusCode::OK, "as it is stored");
+    }
+}
+
+/// A fragment has an even length.
+fn even(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes.resize(bytes.len().next_multiple_of(2), 0);
+    bytes
 }
 
 #[tokio::test]

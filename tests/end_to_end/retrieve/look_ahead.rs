@@ -150,3 +150,46 @@ async fn nothing_is_fetched_ahead_where_that_is_not_wanted_or_cannot_be_kept() {
         assert_eq!(origin.asked().len(), 3, "{none}");
     }
 }
+
+/// A source that gives instances only: what viewers show first does not wait for its series.
+#[tokio::test]
+async fn the_middle_and_the_first_instance_come_before_the_rest_of_their_series() {
+    let study = study(60);
+    let (held, gate) = (study.instances(), Gate::new());
+    let shut = gate.clone();
+    let origin = Origin::start(move |asked| {
+        let reply = honest(&held, asked);
+        match asked.is_instance() {
+            true => reply,
+            false => reply.held_at(100, &shut),
+        }
+    })
+    .await;
+    let rig = Rig::start(&settings("first_request", &origin));
+    let root = rig.register(study.fhir()).await.root;
+    let path = format!("{root}{}/metadata", study.series_path(0));
+    let metadata = rig.open(&path, &[]);
+    let instances = study.instances();
+    let pictures = async {
+        // Nobody has asked for them yet.
+        kept(&rig, 2).await;
+        let is_asked = |at: usize| {
+            let paths = origin.paths();
+            paths
+                .iter()
+                .any(|path| path.ends_with(&instances[at].path()))
+        };
+        assert!(is_asked(30) && is_asked(0), "{:?}", origin.paths());
+        for at in [30, 0] {
+            let path = format!("{root}{}", instances[at].path());
+            let answer = rig.get(&path, &[AS_STORED]).await;
+            assert_eq!(answer.field("cache-status"), "xcwado; hit; detail=memory");
+        }
+        gate.open();
+    };
+    let both = async { tokio::join!(metadata, pictures) };
+    let (metadata, ()) = timeout(LONG, both).await.expect("they come");
+    let answer = metadata.read().await;
+    assert_eq!(answer.json().as_array().map(Vec::len), Some(60));
+    assert_eq!((instances_asked(&origin), origin.asked().len()), (2, 3));
+}

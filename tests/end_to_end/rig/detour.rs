@@ -1,7 +1,10 @@
-//! A forwarder to a server that may start later; it records the requests that pass.
+//! A forwarder to a server that may start later; it records the requests that pass, counts the bytes
+//! that come back, and may be slow.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -15,7 +18,19 @@ pub(crate) struct Detour {
     leads_to: watch::Sender<Option<SocketAddr>>,
     /// The bytes of each connection towards the server.
     seen: Seen,
+    /// Bytes from the server.
+    crossed: Arc<AtomicU64>,
     listening: AbortHandle,
+}
+
+/// What a connection is led to, and what is recorded of it.
+#[derive(Clone)]
+struct Way {
+    end: watch::Receiver<Option<SocketAddr>>,
+    seen: Seen,
+    crossed: Arc<AtomicU64>,
+    /// The time that bytes need in either direction.
+    delay: Duration,
 }
 
 /// What came over each connection, in the order of the heads.
@@ -33,20 +48,32 @@ pub(crate) struct Head {
 impl Detour {
     /// A forwarder whose server is set later.
     pub(crate) async fn start() -> Self {
+        Self::slow(Duration::ZERO).await
+    }
+
+    /// A forwarder that holds back everything for some time.
+    pub(crate) async fn slow(delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let leads_to = watch::Sender::new(None);
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (end, all) = (leads_to.subscribe(), Arc::clone(&seen));
+        let crossed = Arc::new(AtomicU64::new(0));
+        let way = Way {
+            end: leads_to.subscribe(),
+            seen: Arc::clone(&seen),
+            crossed: Arc::clone(&crossed),
+            delay,
+        };
         let listening = tokio::spawn(async move {
             while let Ok((client, _peer)) = listener.accept().await {
-                tokio::spawn(lead(client, end.clone(), Arc::clone(&all)));
+                tokio::spawn(lead(client, way.clone()));
             }
         });
         Self {
             address,
             leads_to,
             seen,
+            crossed,
             listening: listening.abort_handle(),
         }
     }
@@ -54,6 +81,11 @@ impl Detour {
     /// Sets the server.
     pub(crate) fn leads_to(&self, server: SocketAddr) {
         self.leads_to.send_replace(Some(server));
+    }
+
+    /// The bytes that have come from the server.
+    pub(crate) fn crossed(&self) -> u64 {
+        self.crossed.load(Ordering::Relaxed)
     }
 
     /// The heads of all requests, in the order in which they came over all connections; requests with bodies or TLS are not supported.
@@ -110,7 +142,13 @@ fn record(seen: &Seen, connection: SocketAddr, bytes: &[u8]) {
     }
 }
 
-async fn lead(client: TcpStream, mut end: watch::Receiver<Option<SocketAddr>>, seen: Seen) {
+async fn lead(client: TcpStream, way: Way) {
+    let Way {
+        mut end,
+        seen,
+        crossed,
+        delay,
+    } = way;
     let connection = client.peer_addr().expect("a client");
     // The test may end before it sets the server.
     let Ok(server) = end.wait_for(Option::is_some).await.map(|end| *end) else {
@@ -122,18 +160,28 @@ async fn lead(client: TcpStream, mut end: watch::Receiver<Option<SocketAddr>>, s
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::join!(
-        copy(from_client, to_server, |bytes| record(
+        copy(from_client, to_server, delay, |bytes| record(
             &seen, connection, bytes
         )),
-        copy(from_server, to_client, |_bytes| {})
+        copy(from_server, to_client, delay, |bytes| {
+            crossed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        })
     );
 }
 
 /// Copies until either side closes, then closes the other.
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, watch: impl Fn(&[u8])) {
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    delay: Duration,
+    watch: impl Fn(&[u8]),
+) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         watch(&buffer[..count]);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         if to.write_all(&buffer[..count]).await.is_err() {
             return;
         }

@@ -15,9 +15,10 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use xcwado::access::person::Logins;
 use xcwado::access::{Access, Links};
 use xcwado::cache::{Cache, LookAhead};
-use xcwado::community::Registry;
+use xcwado::community::{Offered, Offers, Registry};
 use xcwado::config::Config;
 use xcwado::gateway::{Assembly, Gateway};
 use xcwado::library::Library;
@@ -77,25 +78,31 @@ impl Rig {
     /// A gateway of this community.
     pub(crate) fn start_as(community: &str, settings: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut rig = Self::start_of(community, directory.path(), settings);
+        let mut rig = Self::start_of(community, None, directory.path(), settings);
         rig.directory = Some(directory);
         rig
     }
 
     /// A gateway whose data directory is `directory`, with the data of an earlier gateway.
     pub(crate) fn start_in(directory: &Path, settings: &str) -> Self {
-        Self::start_of(HERE, directory, settings)
+        Self::start_of(HERE, None, directory, settings)
     }
 
-    fn start_of(community: &str, directory: &Path, settings: &str) -> Self {
+    /// A gateway that clients reach at this URL.
+    pub(crate) fn start_at(url: &str, settings: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut rig = Self::start_of(HERE, Some(url), directory.path(), settings);
+        rig.directory = Some(directory);
+        rig
+    }
+
+    fn start_of(community: &str, url: Option<&str>, directory: &Path, settings: &str) -> Self {
         show_log();
         let (public_socket, public) = bind();
         let (operator_socket, operator) = bind();
-        let text = format!(
-            "home_community_id = \"{community}\"\n\
-             public_url = \"http://{public}\"\n\
-             {settings}"
-        );
+        let url = url.map_or_else(|| format!("http://{public}"), ToOwned::to_owned);
+        let text =
+            format!("home_community_id = \"{community}\"\npublic_url = \"{url}\"\n{settings}");
         let mut config = parse(&text);
         let gateway_socket = config.gateway_listen.as_mut().map(|listen| {
             let (socket, address) = bind();
@@ -225,7 +232,8 @@ impl Drop for Rig {
     }
 }
 
-/// Settings for a test: no look-ahead and short waits unless the text sets them.
+/// Settings for a test: no look-ahead, sources that offer instances only, and short waits, unless the
+/// text sets them.
 fn parse(settings: &str) -> Config {
     let mut config = Config::parse(settings).expect("settings without problems");
     // A test does not wait for connections that it leaves open.
@@ -233,6 +241,15 @@ fn parse(settings: &str) -> Config {
     // Most tests compare the exact requests to a source.
     if !settings.contains("look_ahead") {
         config.cache.look_ahead = LookAhead::Off;
+    }
+    if !settings.contains("offers") {
+        let instances = || Offers::Listed(vec![Offered::Instances]);
+        for location in &mut config.locations {
+            location.offers = instances();
+        }
+        for community in &mut config.communities {
+            community.offers = instances();
+        }
     }
     if !settings.contains("repair_seconds") {
         config.retrieve.repair_seconds = 1;
@@ -243,6 +260,10 @@ fn parse(settings: &str) -> Config {
 fn assemble(config: &Config, directory: &Path, metrics: &Metrics) -> Gateway {
     let registry = Registry::open(&config.registry()).expect("locations without problems");
     let access = Access::new(&config.access()).expect("communities without problems");
+    let logins = config.login.as_ref().map(|settings| {
+        Logins::open(settings, &config.public_url()).expect("logins without problems")
+    });
+    let access = access.with_logins(logins);
     let manifests = Library::open(&directory.join("manifests"), config.manifests.clone())
         .expect("a store of manifests");
     let cache = Cache::open(&config.cache, &directory.join("instances"), metrics);

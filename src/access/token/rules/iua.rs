@@ -76,26 +76,22 @@ impl<'a> Extension<'a> {
 }
 
 fn code(value: &Value) -> Result<Code, Refused> {
-    match value {
-        Value::Object(coding) => {
-            let code = text(coding, "code")?.filter(|code| !code.is_empty());
-            Ok(Code {
-                system: text(coding, "system")?.map(Into::into),
-                code: code.ok_or(Refused::Claim)?.into(),
-            })
-        }
-        value => {
+    let (system, code) = match value.as_object() {
+        Some(coding) => (text(coding, "system")?, text(coding, "code")?),
+        None => {
             let text = short(value)?;
-            let (system, code) = match text.rsplit_once('|') {
-                Some((system, code)) => (Some(system), code),
-                None => (None, text),
-            };
-            let system = system.filter(|system| !system.is_empty()).map(Into::into);
-            let code = (!code.is_empty()).then(|| code.into());
-            let code = code.ok_or(Refused::Claim)?;
-            Ok(Code { system, code })
+            match text.rsplit_once('|') {
+                Some((system, code)) => (Some(system), Some(code)),
+                None => (None, Some(text)),
+            }
         }
-    }
+    };
+    let system = system.filter(|system| !system.is_empty());
+    let code = code.filter(|code| !code.is_empty()).ok_or(Refused::Claim)?;
+    Ok(Code {
+        system: system.map(Into::into),
+        code: code.into(),
+    })
 }
 
 fn short(value: &Value) -> Result<&str, Refused> {

@@ -1,9 +1,12 @@
 //! What the claims of a token must say, whoever has signed them.
 
+mod identity;
 mod iua;
 mod patient;
 
 use std::sync::Arc;
+
+pub(in crate::access) use identity::Login;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

@@ -613,7 +613,7 @@ fn forged_tokens_are_refused() {
     wrong_claims(&mut forgeries);
     malformed_claims(&mut forgeries);
     ambiguous_claims(&mut forgeries);
-    assert!(forgeries.all.len() >= 80, "{}", forgeries.all.len());
+    assert!(forgeries.all.len() >= 240, "{}", forgeries.all.len());
     forgeries.all_are_refused_by(&tokens);
     // What they were made from passes.
     for key in Keys::all().published() {

@@ -35,10 +35,12 @@ impl Key {
     fn new(id: &'static str, algorithm: Algorithm, pair: &KeyPair) -> Self {
         let pem = pair.serialize_pem();
         let pem = pem.as_bytes();
-        let private = match algorithm {
-            Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem(pem),
-            Algorithm::EdDSA => EncodingKey::from_ed_pem(pem),
-            _ => EncodingKey::from_rsa_pem(pem),
+        let private = if matches!(algorithm, Algorithm::ES256 | Algorithm::ES384) {
+            EncodingKey::from_ec_pem(pem)
+        } else if algorithm == Algorithm::EdDSA {
+            EncodingKey::from_ed_pem(pem)
+        } else {
+            EncodingKey::from_rsa_pem(pem)
         };
         Self {
             id,
@@ -56,14 +58,12 @@ impl Key {
 
     /// The public key, as a member of a set.
     pub(super) fn jwk(&self) -> Value {
-        let mut jwk = match self.algorithm {
-            Algorithm::EdDSA => {
-                json!({"kty": "OKP", "crv": "Ed25519", "x": encoded(&self.public_der)})
-            }
-            algorithm => {
-                let jwk = Jwk::from_encoding_key(&self.private, algorithm).expect("a public key");
-                serde_json::to_value(jwk).expect("JSON")
-            }
+        // The library does not read such a private key in the newer form (RFC 5958).
+        let mut jwk = if self.algorithm == Algorithm::EdDSA {
+            json!({"kty": "OKP", "crv": "Ed25519", "x": encoded(&self.public_der)})
+        } else {
+            let jwk = Jwk::from_encoding_key(&self.private, self.algorithm);
+            serde_json::to_value(jwk.expect("a public key")).expect("JSON")
         };
         jwk["kid"] = self.id.into();
         jwk["use"] = "sig".into();

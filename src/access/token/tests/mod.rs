@@ -1,5 +1,6 @@
 mod forgeries;
 mod honest;
+mod identity;
 mod mint;
 mod servers;
 mod settings;

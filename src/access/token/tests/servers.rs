@@ -17,8 +17,8 @@ use crate::credentials::{TokenSource, now};
 use crate::metrics::Metrics;
 
 /// A server that runs until it is dropped.
-struct Server {
-    address: SocketAddr,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
     state: Arc<Mutex<State>>,
     listening: AbortHandle,
 }
@@ -30,7 +30,7 @@ struct State {
 }
 
 #[derive(Clone)]
-enum Answer {
+pub(super) enum Answer {
     Say(u16, String),
     Late(Duration, String),
     /// Nothing, and the connection stays open.
@@ -39,7 +39,7 @@ enum Answer {
 }
 
 impl Server {
-    async fn start(answer: Answer) -> Self {
+    pub(super) async fn start(answer: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let asked = Vec::new();
@@ -137,7 +137,7 @@ fn is_whole(request: &[u8]) -> bool {
     body.len() >= length
 }
 
-fn set(keys: &[&Key]) -> Answer {
+pub(super) fn set(keys: &[&Key]) -> Answer {
     let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
     Answer::Say(200, json!({ "keys": keys }).to_string())
 }
@@ -238,14 +238,11 @@ fn active(changed: &Value) -> Answer {
         "token_type": "Bearer", "scope": "RAD-107", "exp": now() + 300,
     });
     for (name, value) in changed.as_object().expect("an object") {
-        match value {
-            Value::Null => all.as_object_mut().expect("an object").remove(name),
-            value => all
-                .as_object_mut()
-                .expect("an object")
-                .insert(name.clone(), value.clone()),
-        };
+        all[name] = value.clone();
     }
+    all.as_object_mut()
+        .expect("an object")
+        .retain(|_name, value| !value.is_null());
     Answer::Say(200, all.to_string())
 }
 

@@ -162,6 +162,29 @@ fn whole_streams_of_every_size_and_sampling_are_decoded() {
 }
 
 #[test]
+fn whole_progressive_streams_are_decoded() {
+    for colour in [ColorType::Luma, ColorType::Rgb] {
+        let mut jpeg = Vec::new();
+        let mut encoder = Encoder::new(&mut jpeg, 90);
+        encoder.set_progressive(true);
+        let samples = if matches!(colour, ColorType::Luma) {
+            1
+        } else {
+            3
+        };
+        let pixels = vec![90; usize::from(ROWS) * usize::from(COLUMNS) * samples as usize];
+        let written = encoder.encode(&pixels, COLUMNS, ROWS, colour);
+        written.expect("a JPEG");
+        let name = if samples == 1 {
+            "MONOCHROME2"
+        } else {
+            "YBR_FULL"
+        };
+        assert!(decode(&geometry(samples, name), &jpeg).is_ok(), "{name}");
+    }
+}
+
+#[test]
 fn whatever_is_damaged_it_ends() {
     for (jpeg, geometry) in streams() {
         let open = jpeg.strip_suffix(&END).expect("an end");

@@ -35,6 +35,8 @@ pub struct Proof {
 enum Kind {
     Assertion(SigningKey),
     Secret(HeaderValue),
+    /// None: a public client has its name only (RFC 6749 2.1).
+    Public,
 }
 
 impl Proof {
@@ -62,6 +64,15 @@ impl Proof {
         })
     }
 
+    /// A public client, which proves nothing.
+    #[must_use]
+    pub fn public(client_id: &str) -> Self {
+        Self {
+            client_id: client_id.to_owned(),
+            kind: Kind::Public,
+        }
+    }
+
     /// A form with these fields and the proof for this audience.
     ///
     /// # Errors
@@ -71,6 +82,10 @@ impl Proof {
         form.extend_pairs(fields);
         let authorization = match &self.kind {
             Kind::Secret(value) => Some(value.clone()),
+            Kind::Public => {
+                form.append_pair("client_id", &self.client_id);
+                None
+            }
             Kind::Assertion(key) => {
                 let assertion = key.assertion(&self.client_id, audience)?;
                 form.append_pair("client_assertion_type", ASSERTION_TYPE);

@@ -1,20 +1,29 @@
-//! Who sends a request: by its certificate, its token, or the link that its path is below.
+//! Who sends a request, by its certificate, its token, its session, or the link that its path is below;
+//! and what it may do.
+
+mod login;
+mod permission;
+mod protected;
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use http::request::Parts;
 use tokio::task::spawn_blocking;
 
-use super::exchange::Exchange;
-use super::forwarded::Route;
 use crate::access::{self, Caller, Door, Entry, Grant, Peer};
 use crate::budget::Client;
+use crate::gateway::edge::exchange::Exchange;
+use crate::gateway::edge::forwarded::Route;
 use crate::gateway::manifests::now;
 use crate::gateway::{Error, Gateway};
 use crate::hop::Hop;
 use crate::library::View;
 use crate::random;
 use crate::request::{self, LinkPath, Resource};
+
+pub use permission::{manifest_of, transaction};
+pub(crate) use protected::challenge;
 
 /// The resource of a request, and the link that its path is below.
 pub(crate) struct Addressed {
@@ -92,7 +101,7 @@ impl Gateway {
         let link = addressed.link.as_ref();
         let caller = match link {
             Some(link) => Caller::Link(Arc::clone(&link.grant)),
-            None => self.access.identify(peer, &head.headers).await?,
+            None => self.caller(peer, &head.headers).await?,
         };
         let view = match &addressed.resource {
             Ok(resource) => self.permitted(&caller, peer.door, (head, resource)),
@@ -112,6 +121,16 @@ impl Gateway {
             hop: Arc::new(hop),
             account: self.budget.account(Client::at(route.client)),
         })
+    }
+
+    async fn caller(&self, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Error> {
+        let caller = self.access.identify(peer, headers).await?;
+        let is_nobody = matches!(caller, Caller::Member { .. });
+        let person =
+            (is_nobody && peer.door == Door::Public && self.access.rules(peer.door).is_some())
+                .then(|| self.person(headers))
+                .flatten();
+        Ok(person.unwrap_or(caller))
     }
 
     /// Whoever is not identified is asked to identify itself, whatever it is that it may not do.

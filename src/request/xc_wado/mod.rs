@@ -324,5 +324,4 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':');
 
 #[cfg(test)]
-#[path = "xc_wado_tests.rs"]
 mod tests;

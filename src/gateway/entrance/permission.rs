@@ -4,9 +4,9 @@ use http::header::ACCEPT;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
-use super::edge::exchange::Exchange;
-use super::{Error, Gateway};
 use crate::access::{self, Caller, Door, Peer, Transaction, view_of_link};
+use crate::gateway::edge::exchange::Exchange;
+use crate::gateway::{Error, Gateway};
 use crate::ihe::HomeCommunityId;
 use crate::library::View;
 use crate::manifest::Id;
@@ -40,7 +40,7 @@ impl Gateway {
         };
         let view = self.view(caller, door, transaction);
         if let Resource::XcWado(request) = resource {
-            self.permit_xc_wado(caller, door, (transaction, request))?;
+            self.permit_xc_wado(caller, door, transaction, request)?;
             return Ok(view);
         }
         match manifest_of(resource) {
@@ -66,9 +66,9 @@ impl Gateway {
         &self,
         caller: &Caller,
         door: Door,
-        request: (Transaction, &XcWado),
+        transaction: Transaction,
+        request: &XcWado,
     ) -> Result<(), Error> {
-        let (transaction, request) = request;
         if matches!(caller, Caller::Link(_)) {
             return Err(Error::NotFound);
         }
@@ -128,7 +128,11 @@ pub fn transaction(
 ) -> Option<Transaction> {
     let method = &head.method;
     Some(match resource {
-        Resource::ProtectedResource | Resource::Unlock(_) => return None,
+        Resource::ProtectedResource
+        | Resource::Unlock(_)
+        | Resource::Login
+        | Resource::LoggedIn
+        | Resource::Logout => return None,
         Resource::Manifests if *method == Method::POST => Transaction::Register,
         Resource::Manifest(_) if *method == Method::DELETE => Transaction::Register,
         Resource::Manifests | Resource::Manifest(_) => Transaction::List,
@@ -189,6 +193,9 @@ pub fn manifest_of(resource: &Resource) -> Option<Id> {
         Resource::Manifests
         | Resource::Unlock(_)
         | Resource::ProtectedResource
+        | Resource::Login
+        | Resource::LoggedIn
+        | Resource::Logout
         | Resource::XcWado(_) => None,
     }
 }

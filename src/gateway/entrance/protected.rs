@@ -5,11 +5,11 @@ use http::Response;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use serde_json::json;
 
-use super::exchange::Exchange;
-use super::forwarded::PublicUrl;
-use super::response::json_document;
 use crate::access;
 use crate::body::Body;
+use crate::gateway::edge::exchange::Exchange;
+use crate::gateway::edge::forwarded::PublicUrl;
+use crate::gateway::edge::response::json_document;
 use crate::gateway::{Error, Gateway};
 
 const METADATA: &str = "/.well-known/oauth-protected-resource";

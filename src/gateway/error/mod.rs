@@ -1,9 +1,10 @@
 //! Every error before the first byte of a response, and its HTTP status: the only place that maps
 //! errors to statuses.
 
+mod status;
+
 use std::collections::BTreeSet;
 use std::error::Error as _;
-use std::io::ErrorKind;
 use std::time::Duration;
 
 use http::header::{
@@ -15,11 +16,11 @@ use serde_json::{Value, json};
 use crate::body::{self, Body};
 use crate::budget;
 use crate::community::Remedy;
-use crate::dicom::{dataset, from_json, part10};
 use crate::library;
-use crate::manifest::{Conflict, Disagreement, fhir, kos};
+use crate::manifest::{Conflict, Disagreement};
 use crate::request::{self, accept};
-use crate::{access, derive, hop, manifest, object, pixels, retrieve, source};
+use crate::{access, derive, hop, object, pixels, retrieve, source};
+use status::{of_body, of_instance, of_link, of_login, of_memory, of_pixels, of_source, of_store};
 
 /// Why the gateway refuses a request.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +55,6 @@ pub enum Error {
     /// The request has passed through the gateway before.
     #[error(transparent)]
     Loop(#[from] hop::Loop),
-    /// The source does not offer the resource, and the gateway does not derive it.
-    #[error("the source offers instances only, and the gateway does not derive this resource")]
-    NotOffered,
     /// No representation is acceptable to the client.
     #[error(transparent)]
     NotAcceptable(#[from] accept::NotAcceptable),
@@ -87,6 +85,9 @@ pub enum Error {
     /// The client has too many requests in progress.
     #[error("this client has too many requests in progress")]
     TooManyAnswers,
+    /// A login fails.
+    #[error(transparent)]
+    Login(#[from] access::person::Failure),
     /// The link waits for its code.
     #[error(
         "this link has a one-time code: send it to unlock below the link, as {{\"code\": \"…\"}}"
@@ -179,7 +180,6 @@ impl Error {
             | Self::NotFound
             | Self::NotListed
             | Self::NotLocatable(_)
-            | Self::NotOffered
             | Self::OfInstancesOnly => StatusCode::NOT_FOUND,
             Self::Instance(error) => of_instance(error),
             Self::Pixels(error) => of_pixels(error),
@@ -215,6 +215,7 @@ impl Error {
             | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::Library(error) => of_store(error),
             Self::Link(error) => of_link(error),
+            Self::Login(error) => of_login(*error),
             Self::Retrieve(retrieve::Error::NotLocatable) => StatusCode::NOT_FOUND,
             Self::Retrieve(retrieve::Error::Source(error)) => of_source(error),
             Self::BrokeOff(error) => of_body(error),
@@ -280,9 +281,9 @@ impl Error {
             | Self::HeadTooLarge
             | Self::Locked
             | Self::Link(_)
+            | Self::Login(_)
             | Self::Request(_)
             | Self::Method(_)
-            | Self::NotOffered
             | Self::OfInstancesOnly
             | Self::Instance(_)
             | Self::Pixels(_)
@@ -369,148 +370,4 @@ fn conflict(disagreement: &Disagreement) -> Value {
 fn whole_seconds(time: Duration) -> u64 {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     seconds.max(1)
-}
-
-fn of_link(error: &access::LinkError) -> StatusCode {
-    match error {
-        access::LinkError::TooMany => StatusCode::INSUFFICIENT_STORAGE,
-        access::LinkError::Io(_) | access::LinkError::NoRandom(_) => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
-    }
-}
-
-fn of_store(error: &library::Error) -> StatusCode {
-    match error {
-        library::Error::Manifest(error) => of_manifest(error),
-        library::Error::UnknownSeries(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        library::Error::Conflict(_) => StatusCode::CONFLICT,
-        library::Error::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        library::Error::Lost => StatusCode::GONE,
-        library::Error::Full => StatusCode::INSUFFICIENT_STORAGE,
-        library::Error::Io(error) if error.kind() == ErrorKind::StorageFull => {
-            StatusCode::INSUFFICIENT_STORAGE
-        }
-        library::Error::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-fn of_manifest(error: &manifest::Error) -> StatusCode {
-    match error {
-        manifest::Error::Unrecognised
-        | manifest::Error::Binary
-        | manifest::Error::DicomJson(from_json::Error::NotJson { .. }) => StatusCode::BAD_REQUEST,
-        manifest::Error::DicomJson(
-            from_json::Error::NotADataSet | from_json::Error::TooDeep | from_json::Error::TooLarge,
-        ) => StatusCode::UNPROCESSABLE_ENTITY,
-        manifest::Error::Kos(error) => of_kos(error),
-        manifest::Error::Fhir(error) => match error {
-            fhir::Error::UnsupportedXml => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            fhir::Error::NotJson { .. } => StatusCode::BAD_REQUEST,
-            fhir::Error::NotABundle
-            | fhir::Error::NoImagingStudy
-            | fhir::Error::InvalidUid { .. }
-            | fhir::Error::NotAList { .. }
-            | fhir::Error::TooLarge { .. }
-            | fhir::Error::Empty => StatusCode::UNPROCESSABLE_ENTITY,
-        },
-    }
-}
-
-/// A body that is not DICOM is a bad request; valid DICOM that is not a usable manifest is
-/// unprocessable.
-fn of_kos(error: &kos::Error) -> StatusCode {
-    match error {
-        kos::Error::Part10(
-            part10::Error::NotPart10
-            | part10::Error::NoTransferSyntax
-            | part10::Error::Deflate
-            | part10::Error::Unidentified
-            | part10::Error::DataSet(dataset::Error::Truncated | dataset::Error::Malformed(_)),
-        ) => StatusCode::BAD_REQUEST,
-        kos::Error::Part10(part10::Error::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
-        kos::Error::Part10(part10::Error::DataSet(dataset::Error::TooDeep))
-        | kos::Error::NotAKos
-        | kos::Error::RejectionNote
-        | kos::Error::NoEvidence
-        | kos::Error::InvalidUid(_)
-        | kos::Error::TooLarge { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-    }
-}
-
-fn of_source(error: &source::Error) -> StatusCode {
-    match error {
-        source::Error::NotFound => StatusCode::NOT_FOUND,
-        source::Error::Gone => StatusCode::GONE,
-        source::Error::BadRequest => StatusCode::BAD_REQUEST,
-        source::Error::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-        source::Error::Forbidden => StatusCode::FORBIDDEN,
-        // These statuses concern the request itself, at whichever hop they were raised.
-        source::Error::Status(413) => StatusCode::PAYLOAD_TOO_LARGE,
-        source::Error::InstancesOnly => StatusCode::NOT_IMPLEMENTED,
-        source::Error::Status(508) => StatusCode::LOOP_DETECTED,
-        source::Error::Overloaded { .. }
-        | source::Error::Resting { .. }
-        | source::Error::NoToken { .. }
-        | source::Error::Crowded { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        source::Error::NotModified
-        | source::Error::Status(_)
-        | source::Error::Malformed(_)
-        | source::Error::Unreachable
-        | source::Error::OtherPatient
-        | source::Error::HungUp => StatusCode::BAD_GATEWAY,
-        source::Error::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-        source::Error::BrokeOff(error) => of_body(error),
-    }
-}
-
-fn of_pixels(error: &pixels::Error) -> StatusCode {
-    match error {
-        pixels::Error::NoDecoder => StatusCode::NOT_ACCEPTABLE,
-        pixels::Error::Damaged(_)
-        | pixels::Error::Unsupported(_)
-        | pixels::Error::TooLarge
-        | pixels::Error::Exhausted
-        | pixels::Error::Forbidden => StatusCode::UNPROCESSABLE_ENTITY,
-        pixels::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
-    }
-}
-
-/// An object too large for one request is too large each time, so a retry is pointless.
-fn of_memory(error: budget::Error) -> StatusCode {
-    match error {
-        budget::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
-        budget::Error::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
-    }
-}
-
-fn of_instance(error: &object::Error) -> StatusCode {
-    match error {
-        object::Error::Body(error) => of_body(error),
-        object::Error::Memory(error) => of_memory(*error),
-        object::Error::NoPixelData | object::Error::NoFrame(_) | object::Error::NoValue => {
-            StatusCode::NOT_FOUND
-        }
-        object::Error::Part10(_)
-        | object::Error::DataSet(_)
-        | object::Error::TooLarge
-        | object::Error::Pixels(_)
-        | object::Error::Offsets => StatusCode::UNPROCESSABLE_ENTITY,
-    }
-}
-
-fn of_body(error: &body::Error) -> StatusCode {
-    match error {
-        body::Error::Silent | body::Error::TooSlow => StatusCode::GATEWAY_TIMEOUT,
-        body::Error::Memory(error) => of_memory(*error),
-        body::Error::Disconnected
-        | body::Error::Truncated
-        | body::Error::Malformed(_)
-        | body::Error::NotWhole(_)
-        | body::Error::Conflicting
-        | body::Error::Missing(_)
-        | body::Error::Unreadable
-        | body::Error::Revoked
-        | body::Error::Abandoned => StatusCode::BAD_GATEWAY,
-    }
 }
