@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::table;
+use super::{plain, table};
 use crate::ihe::Location;
-use crate::manifest::{self, Manifest, Series, Study};
+use crate::manifest::{self, Manifest, Names, Series, Study};
 use crate::start::Failure;
 
 #[derive(Debug, Subcommand)]
@@ -34,11 +34,15 @@ fn show(file: &Path, as_json: bool) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure(format!("{}: {error}", file.display()));
     let bytes = std::fs::read(file).map_err(|error| failed(&error))?;
     let manifest = manifest::read(&bytes).map_err(|error| failed(&error))?;
+    let names = Names::of(&manifest.studies);
     for warning in &manifest.warnings {
-        eprintln!("warning: {warning}");
+        eprintln!("warning: {}", plain::plain(&names.text(warning)));
     }
     if as_json {
-        println!("{:#}", document(&manifest));
+        println!(
+            "{}",
+            plain::json(&format!("{:#}", document(&manifest, &names)))
+        );
     } else {
         print(&manifest);
     }
@@ -107,12 +111,13 @@ fn place(location: &Location) -> String {
         .join(", ")
 }
 
-fn document(manifest: &Manifest) -> Value {
+fn document(manifest: &Manifest, names: &Names<'_>) -> Value {
+    let warnings = manifest.warnings.iter();
     json!({
         "document_id": manifest.document_id,
         "format": format!("{:?}", manifest.format),
         "studies": manifest.studies.iter().map(study_document).collect::<Vec<_>>(),
-        "warnings": manifest.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "warnings": warnings.map(|warning| names.document(warning)).collect::<Vec<_>>(),
     })
 }
 

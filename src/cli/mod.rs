@@ -7,6 +7,7 @@
 mod check;
 mod fetch;
 mod manifest;
+mod plain;
 mod rules;
 mod serve;
 mod table;
@@ -99,7 +100,7 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(what)) => {
-            eprintln!("xcwado: {what}");
+            eprintln!("xcwado: {}", plain::lines(&what));
             ExitCode::FAILURE
         }
     }

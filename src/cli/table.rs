@@ -1,7 +1,11 @@
 //! Tables on standard output.
 
-/// Rows of the same number of cells, the first of them the heading.
+use super::plain::plain;
+
+/// Rows of the same number of cells, the first of them the heading. Cells may hold texts of others.
 pub(super) fn print(rows: &[Vec<String>]) {
+    let plain = |row: &Vec<String>| row.iter().map(|cell| plain(cell).into_owned()).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(plain).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter()
@@ -12,7 +16,7 @@ pub(super) fn print(rows: &[Vec<String>]) {
     let widths: Vec<usize> = (0..columns)
         .map(|column| width(column).unwrap_or(0))
         .collect();
-    for row in rows {
+    for row in &rows {
         let cells = row
             .iter()
             .zip(&widths)

@@ -12,10 +12,34 @@ const LONGEST: usize = 2048;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address(Url);
 
-/// The text is not a base address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a base address (http or https, without user, query or fragment)")]
-pub struct NotAnAddress;
+/// Why a text is not a base address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum NotAnAddress {
+    /// It has no characters.
+    #[error("it is empty")]
+    Empty,
+    /// It has more than 2048 bytes.
+    #[error("it is too long")]
+    TooLong,
+    /// It contains control characters or white space.
+    #[error("it contains control characters or blanks")]
+    ControlCharacters,
+    /// Its scheme is neither http nor https.
+    #[error("it is not of http or https")]
+    Scheme,
+    /// It contains user information.
+    #[error("it contains a user name or a password")]
+    Credentials,
+    /// It contains a query or a fragment. No configured address has one, so none would match.
+    #[error("it contains a query or a fragment")]
+    Query,
+    /// Programs differ in how they read it: a backslash, an `@`, an escaped slash or dot.
+    #[error("it contains a backslash, an @, or an escaped slash or dot")]
+    Ambiguous,
+    /// It is not a URL.
+    #[error("it is not a URL")]
+    Malformed,
+}
 
 impl Address {
     /// Parses a base address. The default scheme is https, as in the figures of the standard
@@ -26,18 +50,18 @@ impl Address {
     /// slashes or dots.
     pub fn parse(text: &str) -> Result<Self, NotAnAddress> {
         let text = text.trim_matches(' ');
-        if text.len() > LONGEST || text.is_empty() || text.chars().any(is_ambiguous) {
-            return Err(NotAnAddress);
-        }
-        let with_scheme = if has_scheme(text) {
-            text.to_owned()
-        } else {
-            format!("https://{text}")
+        check_characters(text)?;
+        let with_scheme = match scheme(text) {
+            Some(scheme) if !is_http(scheme) => return Err(NotAnAddress::Scheme),
+            Some(_) if !text.contains("://") => return Err(NotAnAddress::Malformed),
+            Some(_) => text.to_owned(),
+            None => format!("https://{text}"),
         };
-        let mut url = Url::parse(&with_scheme).map_err(|_invalid| NotAnAddress)?;
+        let mut url = Url::parse(&with_scheme).map_err(|_invalid| NotAnAddress::Malformed)?;
+        check(&url)?;
         // Before parsing: the parser resolves escaped dots.
-        if !is_plain(&url) || has_escaped_separators(&with_scheme) {
-            return Err(NotAnAddress);
+        if has_escaped_separators(&with_scheme) {
+            return Err(NotAnAddress::Ambiguous);
         }
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
@@ -52,6 +76,17 @@ impl Address {
             && self.0.host() == other.0.host()
             && self.0.port_or_known_default() == other.0.port_or_known_default()
             && other.0.path().starts_with(self.0.path())
+    }
+
+    /// The address above the Retrieve URLs of the manifests that an xcwado hands out, if this is
+    /// its DICOMweb root: `{public_url}/manifests/` beside `{public_url}/dicomweb/`.
+    #[must_use]
+    pub(super) fn of_handed_out_manifests(&self) -> Option<Self> {
+        let public = self.0.path().strip_suffix("dicomweb/")?;
+        let path = format!("{public}manifests/");
+        let mut url = self.0.clone();
+        url.set_path(&path);
+        public.ends_with('/').then_some(Self(url))
     }
 
     /// The address as a URL.
@@ -80,27 +115,58 @@ pub(super) fn further(
     Some(known.into_iter().skip(1).map(|address| address.0).collect())
 }
 
-fn is_ambiguous(c: char) -> bool {
-    c.is_control() || c.is_whitespace() || matches!(c, '\\' | '#' | '@')
+fn check_characters(text: &str) -> Result<(), NotAnAddress> {
+    match text.len() {
+        0 => return Err(NotAnAddress::Empty),
+        1..=LONGEST => {}
+        _ => return Err(NotAnAddress::TooLong),
+    }
+    let has = |test: fn(char) -> bool| text.contains(test);
+    if has(|c| c.is_control() || c.is_whitespace()) {
+        Err(NotAnAddress::ControlCharacters)
+    } else if has(|c| c == '\\') {
+        Err(NotAnAddress::Ambiguous)
+    } else if has(|c| c == '#') {
+        Err(NotAnAddress::Query)
+    } else if authority(text).contains('@') {
+        Err(NotAnAddress::Credentials)
+    } else if has(|c| c == '@') {
+        Err(NotAnAddress::Ambiguous)
+    } else {
+        Ok(())
+    }
 }
 
-// `://`, not `:`, because `host:8443/x` looks like a scheme.
-fn has_scheme(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(scheme, _)| {
-        !scheme.is_empty()
-            && scheme
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b))
-    })
+fn authority(text: &str) -> &str {
+    let rest = text.split_once("://").map_or(text, |(_scheme, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or_default()
 }
 
-fn is_plain(url: &Url) -> bool {
-    matches!(url.scheme(), "http" | "https")
-        && url.has_host()
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none()
+/// The scheme of a URL, if it has one: `host:8443/x` has none, `file:/x` has.
+fn scheme(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_once(':')?;
+    let is_scheme = scheme
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b));
+    (!scheme.is_empty() && is_scheme && rest.starts_with('/')).then_some(scheme)
+}
+
+fn is_http(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
+}
+
+fn check(url: &Url) -> Result<(), NotAnAddress> {
+    if !matches!(url.scheme(), "http" | "https") {
+        Err(NotAnAddress::Scheme)
+    } else if !url.username().is_empty() || url.password().is_some() {
+        Err(NotAnAddress::Credentials)
+    } else if url.query().is_some() || url.fragment().is_some() {
+        Err(NotAnAddress::Query)
+    } else if !url.has_host() {
+        Err(NotAnAddress::Malformed)
+    } else {
+        Ok(())
+    }
 }
 
 fn has_escaped_separators(path: &str) -> bool {
@@ -162,6 +228,32 @@ mod tests {
         ] {
             assert!(!covers(allowed, asked), "{asked}");
         }
+    }
+
+    #[test]
+    fn says_why_a_text_is_no_address() {
+        for (text, why) in [
+            ("", NotAnAddress::Empty),
+            ("https://h/a\u{1b}[31m", NotAnAddress::ControlCharacters),
+            ("https://h/a b", NotAnAddress::ControlCharacters),
+            ("file:///srv/images/", NotAnAddress::Scheme),
+            ("file:/srv/images", NotAnAddress::Scheme),
+            ("ftp://h/x", NotAnAddress::Scheme),
+            ("http:/h/x", NotAnAddress::Malformed),
+            ("http://user:pw@h/rs", NotAnAddress::Credentials),
+            ("user@h/rs", NotAnAddress::Credentials),
+            ("https://h/a@b", NotAnAddress::Ambiguous),
+            ("https://h/wado?requestType=WADO", NotAnAddress::Query),
+            ("https://h/rs#a", NotAnAddress::Query),
+            ("https://h/..%2fadmin", NotAnAddress::Ambiguous),
+            ("https://h\\rs", NotAnAddress::Ambiguous),
+            ("https://", NotAnAddress::Malformed),
+            ("h:x/rs", NotAnAddress::Malformed),
+        ] {
+            assert_eq!(Address::parse(text), Err(why), "{text}");
+        }
+        let long = format!("https://h/{}", "x".repeat(LONGEST));
+        assert_eq!(Address::parse(&long), Err(NotAnAddress::TooLong));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod offers;
 mod other;
 mod problem;
 mod registry;
+mod remedy;
 
 pub use address::{Address, NotAnAddress};
 pub use location::LocationSettings;
@@ -18,3 +19,4 @@ pub use other::{Community, CommunitySettings};
 pub use problem::Problem;
 pub(crate) use problem::Problems;
 pub use registry::{NotLocated, Registry, Settings, Site, Via};
+pub use remedy::{Owner, Remedy, Step};

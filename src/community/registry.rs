@@ -75,9 +75,9 @@ pub struct Registry {
     communities: HashMap<HomeCommunityId, Community>,
     /// The owners of locations in other communities.
     owners: HashMap<RetrieveLocationUid, HomeCommunityId>,
-    initiating: bool,
-    opaque_location_ids: bool,
-    retrieve_url_alone: bool,
+    pub(super) initiating: bool,
+    pub(super) opaque_location_ids: bool,
+    pub(super) retrieve_url_alone: bool,
 }
 
 impl Registry {
@@ -343,7 +343,7 @@ impl RegistryBuilder {
         self.servers.push(server);
         for (key, text) in settings.addresses() {
             match Address::parse(text) {
-                Err(error) => problems.add(key, format!("{text:?} is {error}")),
+                Err(error) => problems.add(key, format!("{text:?} is not an address: {error}")),
                 Ok(address) => self.add_address(address, index, key, problems),
             }
         }
@@ -451,7 +451,21 @@ impl RegistryBuilder {
         }
     }
 
+    /// Another xcwado gives its manifests Retrieve URLs beside its DICOMweb root: such a location
+    /// serves them too, unless the settings give them to another.
+    fn add_handed_out(&mut self) {
+        let addresses = self.addresses.iter();
+        let handed_out =
+            addresses.filter_map(|(address, at)| Some((address.of_handed_out_manifests()?, *at)));
+        for (address, at) in handed_out.collect::<Vec<_>>() {
+            if !self.addresses.iter().any(|(known, _)| *known == address) {
+                self.addresses.push((address, at));
+            }
+        }
+    }
+
     fn finish(mut self) -> Registry {
+        self.add_handed_out();
         // The longest address is the closest match.
         self.addresses
             .sort_by_key(|(address, _)| std::cmp::Reverse(address.url().path().len()));

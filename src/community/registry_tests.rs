@@ -215,7 +215,7 @@ fn further_addresses_are_other_ones_and_of_a_server() {
         (
             community,
             "gateway_url = \"http://a/\"\nmore_gateway_urls = [\"ftp://b/\"]",
-            "community[0].more_gateway_urls: not",
+            "community[0].more_gateway_urls: it is not of http or https",
         ),
         (
             community,

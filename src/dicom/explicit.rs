@@ -8,6 +8,7 @@ use super::json::{little_endian, vr_of};
 
 const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
 const PREAMBLE: usize = 128;
+const MEDIA_STORAGE_SOP_INSTANCE_UID: Tag = Tag(0x0002, 0x0003);
 const TRANSFER_SYNTAX_UID: Tag = Tag(0x0002, 0x0010);
 const UNDEFINED: u32 = 0xFFFF_FFFF;
 
@@ -68,21 +69,22 @@ pub fn sequence(
     out: &mut Vec<u8>,
     write_item: impl Fn(&DataSet<'_>, &mut Vec<u8>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    head(element.tag, VR::SQ, UNDEFINED, out);
+    begin_sequence(element.tag, out);
     for item in element.items() {
-        marker(0xE000, UNDEFINED, out);
+        begin_item(out);
         write_item(&item?, out)?;
-        marker(0xE00D, 0, out);
+        end_item(out);
     }
-    marker(0xE0DD, 0, out);
+    end_sequence(out);
     Ok(())
 }
 
-/// The preamble and the file meta information for the file in Explicit VR Little Endian.
+/// The preamble and the file meta information for the file in Explicit VR Little Endian, with
+/// another SOP Instance UID if the instance has one.
 ///
 /// # Errors
 /// Why `meta` is malformed.
-pub fn file_meta(meta: &DataSet<'_>) -> Result<Vec<u8>, Error> {
+pub fn file_meta(meta: &DataSet<'_>, instance: Option<&str>) -> Result<Vec<u8>, Error> {
     let mut rest = Vec::new();
     for element in meta.elements() {
         let element = element?;
@@ -90,14 +92,10 @@ pub fn file_meta(meta: &DataSet<'_>) -> Result<Vec<u8>, Error> {
             continue;
         }
         let vr = vr_of(&element, false);
-        let value = if element.tag == TRANSFER_SYNTAX_UID {
-            let mut uid = TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN
-                .as_bytes()
-                .to_vec();
-            uid.resize(uid.len().next_multiple_of(2), 0);
-            uid
-        } else {
-            element.bytes().to_vec()
+        let value = match (element.tag, instance) {
+            (TRANSFER_SYNTAX_UID, _) => padded(TransferSyntax::EXPLICIT_VR_LITTLE_ENDIAN),
+            (MEDIA_STORAGE_SOP_INSTANCE_UID, Some(uid)) => padded(uid),
+            _ => element.bytes().to_vec(),
         };
         let length = u32::try_from(value.len()).map_err(|_long| Error::Truncated)?;
         head(element.tag, vr, length, &mut rest);
@@ -110,6 +108,32 @@ pub fn file_meta(meta: &DataSet<'_>) -> Result<Vec<u8>, Error> {
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&rest);
     Ok(out)
+}
+
+fn padded(uid: &str) -> Vec<u8> {
+    let mut uid = uid.as_bytes().to_vec();
+    uid.resize(uid.len().next_multiple_of(2), 0);
+    uid
+}
+
+/// Begins a sequence of undefined length.
+pub fn begin_sequence(tag: Tag, out: &mut Vec<u8>) {
+    head(tag, VR::SQ, UNDEFINED, out);
+}
+
+/// Ends a sequence of undefined length.
+pub fn end_sequence(out: &mut Vec<u8>) {
+    marker(0xE0DD, 0, out);
+}
+
+/// Begins an item of undefined length.
+pub fn begin_item(out: &mut Vec<u8>) {
+    marker(0xE000, UNDEFINED, out);
+}
+
+/// Ends an item of undefined length.
+pub fn end_item(out: &mut Vec<u8>) {
+    marker(0xE00D, 0, out);
 }
 
 /// The head of an element (PS3.5 7.1.2). A value too long for its representation is UN (6.2.2).

@@ -1,6 +1,7 @@
 //! The selection behind a DICOMweb root: of one manifest, or of all manifests together; and the
 //! sources of its instances.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
@@ -167,6 +168,10 @@ impl Gateway {
     }
 
     /// The selected instances of a target, and their sources.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NotListed`], and [`Error::NotLocatable`] if no selected
+    /// instance has a source.
     pub(crate) fn plan(
         &self,
         holding: &Holding,
@@ -174,7 +179,12 @@ impl Gateway {
         exchange: &Exchange<'_>,
     ) -> Result<Plan, Error> {
         let mut plan = Plan::new(Arc::clone(&exchange.hop));
+        let mut remedies = BTreeSet::new();
         for (selected, source) in self.located(holding, target).ok_or(Error::NotFound)? {
+            if source.is_none() && remedies.is_empty() {
+                let SeriesSelection { locations, .. } = selected;
+                remedies = self.registry.remedies(locations, selected.community);
+            }
             let (listing, only) = (selected.listing, selected.only);
             if listing.instances.is_empty() {
                 continue;
@@ -192,6 +202,9 @@ impl Gateway {
         let unlisted = holding.unlisted(target);
         if plan.jobs.is_empty() && plan.not_locatable == 0 && unlisted > 0 {
             return Err(Error::NotListed);
+        }
+        if plan.jobs.is_empty() && plan.not_locatable > 0 {
+            return Err(Error::NotLocatable(remedies));
         }
         plan.not_locatable += unlisted;
         Ok(plan)
@@ -221,7 +234,7 @@ impl Gateway {
         let mut plan = Plan::new(Arc::clone(&exchange.hop));
         for study in &holding.studies {
             let of_study = match self.plan(holding, &Target::Study(study.uid.clone()), exchange) {
-                Err(Error::NotListed) => continue,
+                Err(Error::NotListed | Error::NotLocatable(_)) => continue,
                 of_study => of_study?,
             };
             plan.jobs.extend(of_study.jobs);

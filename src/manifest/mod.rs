@@ -7,30 +7,33 @@ mod form;
 mod holding;
 mod id;
 pub mod kos;
+mod location;
 mod model;
+mod names;
 mod outline;
 mod patient;
 mod registered;
 pub(crate) mod retrieve_url;
 mod rows;
 mod sop_class;
-
-use crate::dicom::Uid;
+mod warning;
 
 pub use conflict::{Conflict, Disagreement, Locate, OnConflict, Place};
-pub use export::export;
+pub use export::Export;
 pub use holding::{Holding, SeriesSelection};
 pub use id::Id;
 pub use model::{
     Accession, Code, FlaggedInstance, Format, Generation, Instance, KeyObject, Manifest, Patient,
-    PatientId, Series, Study, Warning,
+    PatientId, Series, Study,
 };
+pub use names::Names;
 pub use outline::{Outline, PackedOutline};
 pub use registered::{Owner, Registered, Registration, Submission, UnknownSeries};
 pub use rows::{
-    ANATOMIC_REGION, instance_row, outline_row, partial_outline_row, series_row, study_row,
-    write_outline_row,
+    ANATOMIC_REGION, instance_row, is_told, outline_row, partial_outline_row, series_row,
+    study_row, write_outline_row,
 };
+pub use warning::{Defect, Outcome, Subject, Warning};
 
 use crate::dicom::from_json;
 use form::Document;
@@ -70,20 +73,30 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     for study in &mut manifest.studies {
         sop_class::complete(study);
     }
-    let with_zeros = uids(&manifest).filter(|uid| uid.has_leading_zero()).count();
-    if with_zeros > 0 {
-        manifest.warnings.push(Warning::LeadingZeros(with_zeros));
-    }
+    manifest.warnings.extend(leading_zeros(&manifest.studies));
     Ok(manifest)
 }
 
-/// The UIDs that a manifest selects by.
-fn uids(manifest: &Manifest) -> impl Iterator<Item = &Uid> {
-    manifest.studies.iter().flat_map(|study| {
-        let series = study.series.iter().flat_map(|series| {
+/// A warning about the studies and series with a UID that has a leading zero, or an instance with
+/// such a UID.
+fn leading_zeros(studies: &[Study]) -> Option<Warning> {
+    let mut subjects = Vec::new();
+    let mut with_zeros = 0;
+    for study in studies {
+        if study.uid.uid().has_leading_zero() {
+            subjects.push(Subject::Study(study.uid.clone()));
+            with_zeros += 1;
+        }
+        for series in &study.series {
             let instances = series.instances.iter().map(|instance| instance.uid.uid());
-            std::iter::once(series.uid.uid()).chain(instances)
-        });
-        std::iter::once(study.uid.uid()).chain(series)
-    })
+            let uids = std::iter::once(series.uid.uid()).chain(instances);
+            let of_series = uids.filter(|uid| uid.has_leading_zero()).count();
+            if of_series > 0 {
+                subjects.push(Subject::Series(series.uid.clone()));
+                with_zeros += of_series;
+            }
+        }
+    }
+    let defect = Defect::LeadingZeros(with_zeros);
+    Warning::about_all(subjects, Outcome::ReadAllTheSame, defect)
 }

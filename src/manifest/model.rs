@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::warning::Warning;
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::Location;
 
@@ -211,72 +212,4 @@ pub struct FlaggedInstance {
     pub sop_class: SopClassUid,
     /// SOP Instance UID.
     pub uid: SopInstanceUid,
-}
-
-/// A tolerated defect of a manifest.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Warning {
-    /// The title is not one of an imaging study manifest.
-    #[error("the title is not that of an imaging study manifest")]
-    UnexpectedTitle,
-    /// The descriptive image library is missing or unreadable; only the evidence is used.
-    #[error("the image library is missing or unreadable, so the series have no description")]
-    NoLibrary,
-    /// A part of the description is malformed and ignored. The text names the part, not its value.
-    #[error("{0} is malformed and ignored")]
-    Malformed(&'static str),
-    /// The manifest declares and lists different numbers. `what` is `series` or `instances`.
-    #[error("the manifest declares {declared} {what} and lists {listed}")]
-    CountDiffers {
-        /// `series` or `instances`.
-        what: &'static str,
-        /// The declared number.
-        declared: u32,
-        /// The number of listed ones.
-        listed: u32,
-    },
-    /// A series declares instances and lists none. Every response lacks them.
-    #[error(
-        "series {series} declares {unlisted} instances without listing them: every response lacks them"
-    )]
-    Unlisted {
-        /// The series.
-        series: SeriesInstanceUid,
-        /// The number of unlisted instances.
-        unlisted: usize,
-    },
-    /// A series has neither a readable Retrieve Location UID nor a readable Retrieve URL.
-    #[error("series {0} has no location")]
-    NoLocation(SeriesInstanceUid),
-    /// A Retrieve Location UID is not an OID.
-    #[error("the Retrieve Location UID {0} is not an OID")]
-    OpaqueLocation(Box<str>),
-    /// An OID does not start with one of the root arcs 0, 1 and 2.
-    #[error("the OID {0} does not start with 0, 1 or 2")]
-    UnregistrableOid(Box<str>),
-    /// A Retrieve URL addresses another study or series than the one that carries it; it is
-    /// ignored.
-    #[error("the Retrieve URL of series {0} addresses another study or series and is ignored")]
-    ForeignRetrieveUrl(SeriesInstanceUid),
-    /// A series lists instances more than once; the first entry counts. The number of ignored
-    /// entries.
-    #[error("{0} entries list an instance that their series already lists")]
-    Duplicates(u32),
-    /// UIDs of studies, series and instances have leading zeros. They are kept as they are. The
-    /// number of such UIDs.
-    #[error("{0} UIDs have leading zeros, which DICOM forbids: they are kept as they are")]
-    LeadingZeros(usize),
-    /// Entries for one study name different patients: the study has no patient.
-    #[error("the entries for study {0} name different patients, so the study has none")]
-    PatientsDiffer(StudyInstanceUid),
-    /// Several series list the same instances (PS3.3 C.12.1 has one series for an instance; copies
-    /// under a new series happen). Each series has its own.
-    #[error("{0} instances are listed in more than one series")]
-    InSeveralSeries(u32),
-    /// The manifest uses temporary or draft codes.
-    #[error("the manifest uses temporary or draft codes")]
-    OldCodes,
-    /// The target of a reference is missing from the Bundle.
-    #[error("the target of the {0} reference is missing")]
-    UnresolvedReference(&'static str),
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::conflict::OnConflict;
 use super::holding::Holding;
 use super::id::Id;
-use super::model::{Format, Manifest, Warning};
+use super::model::{Format, Manifest, Study};
+use super::warning::{Subject, Warning};
 use crate::dicom::SeriesInstanceUid;
 use crate::ihe::HomeCommunityId;
 
@@ -110,9 +111,24 @@ fn narrow(manifest: &mut Manifest, to: &[SeriesInstanceUid]) -> Result<(), Unkno
     manifest.studies.retain(|study| !study.series.is_empty());
     let series = manifest.studies.iter().flat_map(|study| &study.series);
     let listed: HashSet<_> = series.map(|series| &series.uid).collect();
+    keep_warnings(&mut manifest.warnings, &manifest.studies);
     if listed.len() == named.len() {
         Ok(())
     } else {
         Err(UnknownSeries)
     }
+}
+
+/// Keeps the warnings about the whole manifest, these studies and their series.
+fn keep_warnings(warnings: &mut Vec<Warning>, studies: &[Study]) {
+    let series = studies.iter().flat_map(|study| &study.series);
+    let series: HashSet<_> = series.map(|series| &series.uid).collect();
+    for warning in warnings.iter_mut() {
+        warning.about.retain(|subject| match subject {
+            Subject::Manifest => true,
+            Subject::Study(uid) => studies.iter().any(|study| study.uid == *uid),
+            Subject::Series(uid) => series.contains(uid),
+        });
+    }
+    warnings.retain(|warning| !warning.about.is_empty());
 }

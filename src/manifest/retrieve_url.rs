@@ -1,7 +1,7 @@
 //! Retrieve URLs of manifests and requests: some are the base of a DICOMweb service, others the full
 //! address of a study, series or instance below it.
 
-use crate::dicom::{SeriesInstanceUid, StudyInstanceUid, Uid};
+use crate::dicom::Uid;
 use crate::resource::Target;
 
 /// A Retrieve URL addresses something else than the study, series or instance that carries it.
@@ -9,27 +9,14 @@ use crate::resource::Target;
 #[error("the retrieve URL addresses another study or series")]
 pub(crate) struct ForeignUrl;
 
-/// The DICOMweb base URI in `url`: the part before `/studies`. `None` if that is empty.
+/// The DICOMweb base URI in a `url` that leads to `target`, to something above it, or to a part of
+/// it, all of which are below one base: the part before `/studies`. `None` if that is empty.
 ///
 /// White space and padding are trimmed; a value without a scheme stays unchanged.
 ///
 /// # Errors
-/// [`ForeignUrl`] if the part after `/studies` is not `study`, alone or with `series`.
-pub(crate) fn base_uri(
-    url: &str,
-    study: &StudyInstanceUid,
-    series: &SeriesInstanceUid,
-) -> Result<Option<Box<str>>, ForeignUrl> {
-    let target = Target::Series(study.clone(), series.clone());
-    base_uri_for(url, &target)
-}
-
-/// The DICOMweb base URI in a `url` that leads to `target`, to something above it, or to a part of
-/// it: all of them are below one base.
-///
-/// # Errors
 /// [`ForeignUrl`] if the part after `/studies` names something else.
-pub(crate) fn base_uri_for(url: &str, target: &Target) -> Result<Option<Box<str>>, ForeignUrl> {
+pub(crate) fn base_uri(url: &str, target: &Target) -> Result<Option<Box<str>>, ForeignUrl> {
     let url = url.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     let Some((base, rest)) = split_at_studies(url) else {
         return Ok(non_empty(url));
@@ -128,11 +115,12 @@ fn non_empty(text: &str) -> Option<Box<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
 
     fn base(url: &str) -> Result<Option<Box<str>>, ForeignUrl> {
         let study = StudyInstanceUid::parse("1.2.3").expect("a UID");
         let series = SeriesInstanceUid::parse("1.2.4").expect("a UID");
-        base_uri(url, &study, &series)
+        base_uri(url, &Target::Series(study, series))
     }
 
     #[test]
@@ -197,7 +185,7 @@ mod tests {
             "https://h.example/rs/studies/1.2.3/series/1.2.9",
             "https://h.example/rs/studies/1.2.3/series/1.2.9/instances/1.2.5",
         ] {
-            let base = base_uri_for(url, &target);
+            let base = base_uri(url, &target);
             assert_eq!(base, Ok(Some("https://h.example/rs".into())), "{url}");
         }
         for url in [
@@ -206,7 +194,7 @@ mod tests {
             "https://h.example/rs/studies/1.2.3/series/..",
             "https://h.example/rs/studies/1.2.3/metadata",
         ] {
-            assert_eq!(base_uri_for(url, &target), Err(ForeignUrl), "{url}");
+            assert_eq!(base_uri(url, &target), Err(ForeignUrl), "{url}");
         }
     }
 

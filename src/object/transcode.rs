@@ -127,7 +127,7 @@ where
 {
     let mut reader = Reader::new(body);
     let (meta, bytes) = start(&mut reader).await?;
-    let elements = explicit::file_meta(&meta.elements(&bytes))?;
+    let elements = explicit::file_meta(&meta.elements(&bytes), None)?;
     out.emit(elements.into()).await?;
     let encoding = meta.transfer_syntax.encoding();
     let mut reader = match encoding {

@@ -63,7 +63,7 @@ impl ParsedQuery {
             "accept" | "charset" => {}
             _ => match AttributePath::parse(name) {
                 Ok(_) if query.keys.len() == MOST => return Err(Error::Query("of an attribute")),
-                Ok(path) => query.keys.push(Key {
+                Ok(path) => query.add(Key {
                     path,
                     value: value.into_owned(),
                 }),
@@ -130,6 +130,17 @@ mod tests {
         assert_eq!(tags(&read.query.include), ["00080060", "00081030"]);
         assert_eq!(read.query.keys.len(), 1);
         assert_eq!(read.query.keys[0].value, "1.2");
+    }
+
+    #[test]
+    fn a_repeated_modality_is_one_list_of_modalities() {
+        let asked = "ModalitiesInStudy=CT&PatientID=1&00080061=MR&PatientID=2";
+        let read = search(Some(asked)).expect("a query");
+        let values: Vec<_> = read.query.keys.iter().map(|key| &*key.value).collect();
+        assert_eq!(values, ["CT,MR", "1", "2"]);
+        let asked = "ModalitiesInStudy=CT&ModalitiesInStudy=";
+        let read = search(Some(asked)).expect("a query");
+        assert!(read.query.is_universal(), "one of them matches everything");
     }
 
     #[test]

@@ -34,10 +34,7 @@ impl Query {
             return None;
         }
         let vr = key.path.vr();
-        let values: Vec<&str> = match vr == VR::UI || self.multiple_values {
-            true => key.value.split([',', '\\']).map(str::trim).collect(),
-            false => vec![&key.value],
-        };
+        let values: Vec<&str> = self.each(key).collect();
         match (vr, values.as_slice()) {
             (VR::DA, _) => Some(Condition::Dates(
                 values.into_iter().map(dates).collect::<Option<_>>()?,
@@ -110,15 +107,17 @@ mod tests {
     }
 
     #[test]
-    fn single_values_and_lists_of_uids_are_texts() {
+    fn single_values_and_lists_are_texts() {
         assert_eq!(condition("PatientID", " P1 "), texts(&["P1"]));
         assert_eq!(condition("PatientID", "P1,P2"), texts(&["P1,P2"]));
         let uids = condition("StudyInstanceUID", "1.2,1.3\\1.4");
         assert_eq!(uids, texts(&["1.2", "1.3", "1.4"]));
-        let path = AttributePath::parse("ModalitiesInStudy").expect("an attribute");
-        let (value, mut query) = ("CT,MR".to_owned(), Query::default());
+        let modalities = condition("ModalitiesInStudy", "CT,MR\\US");
+        assert_eq!(modalities, texts(&["CT", "MR", "US"]));
+        let path = AttributePath::parse("PatientID").expect("an attribute");
+        let (value, mut query) = ("P1,P2".to_owned(), Query::default());
         query.multiple_values = true;
-        assert_eq!(query.condition(&Key { path, value }), texts(&["CT", "MR"]));
+        assert_eq!(query.condition(&Key { path, value }), texts(&["P1", "P2"]));
     }
 
     #[test]

@@ -52,11 +52,11 @@ impl Key {
 impl Query {
     /// Whether one identifier of each kind meets all keys of it: a number of one issuer and the
     /// issuer of another number are no match.
-    pub(super) fn finds_identifiers(&self, row: &Row) -> bool {
+    pub(super) fn finds_identifiers(&self, row: &Row, is_told: impl Fn(&str) -> bool) -> bool {
         ALL.iter().all(|identifiers| {
             let is_met = |set: &Row| {
                 let mut keys = self.keys.iter().filter(|key| key.is_of(identifiers));
-                keys.all(|key| self.matches(key, set))
+                keys.all(|key| self.matches(key, set, &is_told))
             };
             let further = row.get(identifiers.further).into_iter().flat_map(values);
             is_met(row) || further.filter_map(Value::as_object).any(is_met)
@@ -79,7 +79,8 @@ mod tests {
             })
         };
         let mut row = id("1", "A");
-        row["00101002"] = json!({"vr": "SQ", "Value": [id("2", "B")]});
+        let of_nobody = json!({"00100020": {"vr": "LO", "Value": ["4"]}});
+        row["00101002"] = json!({"vr": "SQ", "Value": [id("2", "B"), of_nobody]});
         row["00080050"] = json!({"vr": "SH"});
         let number = |value: &str| json!({"00080050": {"vr": "SH", "Value": [value]}});
         row["0040A370"] = json!({"vr": "SQ", "Value": [number("X"), number("Y")]});
@@ -94,7 +95,9 @@ mod tests {
             keys: keys.collect(),
             ..Query::default()
         };
-        query.finds(row.as_object().expect("attributes"))
+        query.finds(row.as_object().expect("attributes"), |tag| {
+            tag == "00100021"
+        })
     }
 
     #[test]
@@ -107,6 +110,9 @@ mod tests {
             ("PatientID=2&IssuerOfPatientID=B", true),
             ("PatientID=1&IssuerOfPatientID=B", false),
             ("PatientID=2&IssuerOfPatientID=A", false),
+            ("PatientID=4", true),
+            ("PatientID=4&IssuerOfPatientID=A", false),
+            ("PatientID=4&IssuerOfPatientID=*", true),
             ("AccessionNumber=X", true),
             ("AccessionNumber=Y", true),
             ("AccessionNumber=Z", false),

@@ -10,6 +10,7 @@ mod matching;
 
 use std::collections::BTreeSet;
 
+use dicom_core::VR;
 use serde_json::{Map, Value};
 
 pub use attribute::{AttributePath, NotAnAttribute};
@@ -81,13 +82,26 @@ impl Include {
 }
 
 impl Query {
-    /// Whether a row matches. A key of an attribute that the row lacks matches every row: the
-    /// attribute is not supported (PS3.4 C.2.2.1.3). Keys of an identifier and its issuer match
+    /// Whether a row matches. If the row lacks the attribute of a key, `is_told` decides: whether
+    /// other rows have it, so that it has no value here. If none has it, the attribute is not
+    /// supported and restricts nothing (PS3.4 C.2.2.1.3). Keys of an identifier and its issuer match
     /// together, the first identifier or a further one.
     #[must_use]
-    pub fn finds(&self, row: &Row) -> bool {
+    pub fn finds(&self, row: &Row, is_told: impl Fn(&str) -> bool) -> bool {
         let mut others = self.keys.iter().filter(|key| !key.is_of_identifier());
-        others.all(|key| self.matches(key, row)) && self.finds_identifiers(row)
+        others.all(|key| self.matches(key, row, &is_told)) && self.finds_identifiers(row, &is_told)
+    }
+
+    /// Adds a key. Code strings of one attribute are one list, of which one must match: viewers
+    /// repeat a parameter for several modalities.
+    pub fn add(&mut self, key: Key) {
+        let mut known = self.keys.iter_mut();
+        let known = known.find(|known| known.path == key.path && key.path.vr() == VR::CS);
+        match known {
+            None => self.keys.push(key),
+            Some(known) if known.is_universal() || key.is_universal() => known.value.clear(),
+            Some(known) => known.value = format!("{},{}", known.value, key.value),
+        }
     }
 
     /// The page of `found` matches: its start, its end, and the number of matches behind it.

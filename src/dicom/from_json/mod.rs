@@ -107,7 +107,7 @@ fn file_meta(set: &DataSet<'_>) -> Vec<u8> {
         write_value(Tag(0x0002, tag), VR::UI, uid.into(), &mut meta);
     }
     let meta = DataSet::new(&meta, Encoding::ExplicitLittle);
-    explicit::file_meta(&meta).unwrap_or_default()
+    explicit::file_meta(&meta, None).unwrap_or_default()
 }
 
 /// Writes an element whose value is padded to an even length (PS3.5 7.1).

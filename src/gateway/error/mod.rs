@@ -3,6 +3,7 @@
 
 mod status;
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::body::{self, Body};
 use crate::budget;
+use crate::community::Remedy;
 use crate::library;
 use crate::manifest::{Conflict, Disagreement};
 use crate::request::{self, accept};
@@ -62,6 +64,9 @@ pub enum Error {
     /// The manifest declares instances and lists none, so the gateway sends no request to a source.
     #[error("the manifest declares instances but does not list them; no source was asked")]
     NotListed,
+    /// No configured source holds any of the selected instances.
+    #[error("no configured source holds it{}", remedies(.0))]
+    NotLocatable(BTreeSet<Remedy>),
     /// The media type of the body is not one of a manifest.
     #[error(
         "the media type of a manifest is application/dicom, application/dicom+json or \
@@ -174,6 +179,7 @@ impl Error {
             Self::Request(request::Error::Unknown)
             | Self::NotFound
             | Self::NotListed
+            | Self::NotLocatable(_)
             | Self::OfInstancesOnly => StatusCode::NOT_FOUND,
             Self::Instance(error) => of_instance(error),
             Self::Pixels(error) => of_pixels(error),
@@ -285,6 +291,7 @@ impl Error {
             | Self::NotAcceptable(_)
             | Self::NotFound
             | Self::NotListed
+            | Self::NotLocatable(_)
             | Self::UnsupportedMediaType
             | Self::Upload
             | Self::UploadSlow
@@ -334,6 +341,16 @@ impl Error {
                 | Self::BrokeOff(body::Error::Memory(budget::Error::Busy))
         )
         .then_some(SOON)
+    }
+}
+
+/// What would help, in short and without any value of the manifest. The sender gets the rest.
+fn remedies(remedies: &BTreeSet<Remedy>) -> String {
+    const MOST: usize = 2;
+    let told: Vec<_> = remedies.iter().take(MOST).map(Remedy::to_string).collect();
+    match told.as_slice() {
+        [] => String::new(),
+        told => format!("; it needs {}", told.join(", or ")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The HTTP status of each error that an [`Error`](super::Error) wraps.
+//! The HTTP statuses of the errors below the gateway.
 
 use std::io::ErrorKind;
 
@@ -42,7 +42,7 @@ pub(super) fn of_store(error: &library::Error) -> StatusCode {
     }
 }
 
-pub(super) fn of_manifest(error: &manifest::Error) -> StatusCode {
+fn of_manifest(error: &manifest::Error) -> StatusCode {
     match error {
         manifest::Error::Unrecognised
         | manifest::Error::Binary
@@ -66,7 +66,7 @@ pub(super) fn of_manifest(error: &manifest::Error) -> StatusCode {
 
 /// A body that is not DICOM is a bad request; valid DICOM that is not a usable manifest is
 /// unprocessable.
-pub(super) fn of_kos(error: &kos::Error) -> StatusCode {
+fn of_kos(error: &kos::Error) -> StatusCode {
     match error {
         kos::Error::Part10(
             part10::Error::NotPart10

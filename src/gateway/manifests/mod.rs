@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use http::header::{CONTENT_TYPE, HeaderValue, LINK, LOCATION};
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ use crate::gateway::edge::response::{json_document, streamed_document, value};
 use crate::gateway::selection::locate;
 use crate::gateway::{Error, Gateway};
 use crate::library::{self, Library, ManifestEntry, Neighbours};
-use crate::manifest::{Id, Registered, export};
+use crate::manifest::{Export, Format, Id, Owner, Registered, Registration};
 use crate::present::document::document;
 use crate::request::accept::ManifestForm;
 use crate::request::{self, Page, accept};
@@ -183,13 +184,21 @@ impl Gateway {
         }
         // The document as it is stored, and as it is written.
         let share = exchange.account.share(record.length() * 2).await?;
-        let root = format!("{}/dicomweb", exchange.manifest_url(id));
+        let address = exchange.manifest_url(id);
+        let (root, wado_uri) = (format!("{address}/dicomweb"), format!("{address}/wado"));
+        let context = export_context(exchange, &manifest);
         let written = self.read(move |manifests| -> Result<_, library::Error> {
             let document = manifests.document(id)?.unwrap_or_default();
             let studies = manifest.holding.studies.iter();
             let series = studies.flat_map(|study| &study.series);
-            let series = series.map(|series| series.uid.as_str()).collect();
-            Ok(export(&document, &series, &root)?)
+            let export = Export {
+                series: series.map(|series| series.uid.as_str()).collect(),
+                root: &root,
+                wado_uri: &wado_uri,
+                context: &context,
+                is_r5: manifest.format == Format::FhirR5,
+            };
+            Ok(export.write(&document)?)
         });
         let mut response = json_document(String::new());
         *response.body_mut() = Body::full(share.hold(written.await??.into()));
@@ -203,6 +212,23 @@ impl Gateway {
             .manifests
             .set(self.library.count().try_into().unwrap_or(i64::MAX));
     }
+}
+
+/// What changes the content of a manifest that is handed out: the gateway that does it, the series to
+/// which it is narrowed, and its owner; or the link, which has both of its own.
+fn export_context(exchange: &Exchange<'_>, manifest: &Registered) -> String {
+    if let Some(link) = &exchange.link_url {
+        return link.clone();
+    }
+    let Registration { series, owner, .. } = &manifest.registration;
+    let mut context = exchange.manifests_url();
+    let series = series.iter().map(ToString::to_string);
+    let owner = owner.map(|Owner(digest)| HEXLOWER.encode(&digest));
+    for part in series.chain(owner) {
+        context.push('\n');
+        context.push_str(&part);
+    }
+    context
 }
 
 fn entry(listed: &ManifestEntry, all: &str) -> Value {

@@ -1,16 +1,21 @@
 //! The summary of a manifest: its selection, whether its series have sources, and its warnings.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::Response;
 use serde_json::{Value, json};
 
 use crate::body::{self, Body};
+use crate::community::Remedy;
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::response::streamed_document;
 use crate::gateway::manifests::{JSON, links};
 use crate::gateway::{Error, Gateway};
-use crate::manifest::{Disagreement, Format, Registered, Series, Study};
+use crate::manifest::{
+    Defect, Disagreement, Format, Names, Outcome, Registered, Series, Study, Subject, Warning,
+};
 use crate::present::document::{Writer, document};
 
 impl Gateway {
@@ -26,6 +31,7 @@ impl Gateway {
             link: exchange.manifest_url(manifest.id),
             warnings: self.warnings(exchange, &manifest).await?,
             located: self.located_series(&manifest),
+            remedies: self.remedies(&manifest),
             with_instances,
             manifest,
         };
@@ -33,15 +39,22 @@ impl Gateway {
         streamed_document(body, JSON).await
     }
 
+    /// The defects of the manifest, and of its place among the registered ones.
     async fn warnings(
         &self,
         exchange: &Exchange<'_>,
         manifest: &Arc<Registered>,
-    ) -> Result<Vec<String>, Error> {
-        let mut warnings: Vec<String> = manifest.warnings.iter().map(ToString::to_string).collect();
+    ) -> Result<Vec<Warning>, Error> {
+        let mut warnings = manifest.warnings.clone();
         let community = manifest.registration.home_community_id.as_ref();
-        if community.is_some_and(|id| !self.is_ours(id) && self.registry.community(id).is_none()) {
-            warnings.push("the manifest's community is not configured here".to_owned());
+        let community = community.filter(|id| !self.is_ours(id));
+        if let Some(id) = community.filter(|id| self.registry.community(id).is_none()) {
+            let defect = Defect::UnknownCommunity(id.as_str().into());
+            let outcome = match self.located_series(manifest).contains(&false) {
+                true => Outcome::LeftOut,
+                false => Outcome::ReadAllTheSame,
+            };
+            warnings.push(Warning::about(Subject::Manifest, outcome, defect));
         }
         for disagreement in self.disagreements(exchange, manifest).await? {
             warnings.extend(in_conflict(&disagreement));
@@ -59,6 +72,38 @@ impl Gateway {
         });
         located.collect()
     }
+
+    /// The remedies for the series that have no source: those that help most series first.
+    fn remedies(&self, manifest: &Registered) -> Vec<HelpfulRemedy> {
+        let community = manifest.registration.home_community_id.as_ref();
+        let studies = manifest.holding.studies.iter();
+        let mut counted: BTreeMap<Remedy, usize> = BTreeMap::new();
+        for series in studies.flat_map(|study| &study.series) {
+            let locations = &series.locations;
+            if self.registry.resolve(locations, community).is_some() {
+                continue;
+            }
+            for remedy in self.registry.remedies(locations, community) {
+                *counted.entry(remedy).or_default() += 1;
+            }
+        }
+        let helpful = counted.into_iter();
+        let mut helpful: Vec<_> = helpful
+            .map(|(remedy, series)| HelpfulRemedy { remedy, series })
+            .collect();
+        helpful.sort_by_key(|helpful| Reverse(helpful.series));
+        helpful.truncate(MOST_REMEDIES);
+        helpful
+    }
+}
+
+/// The limit for remedies in a summary; each series may have a location of its own.
+const MOST_REMEDIES: usize = 16;
+
+/// A remedy, and the number of series that it helps.
+struct HelpfulRemedy {
+    remedy: Remedy,
+    series: usize,
 }
 
 struct Summary {
@@ -67,8 +112,9 @@ struct Summary {
     name: String,
     /// Where the manifest is.
     link: String,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
     located: Vec<bool>,
+    remedies: Vec<HelpfulRemedy>,
     with_instances: bool,
 }
 
@@ -83,7 +129,12 @@ impl Summary {
             "instances": manifest.holding.instances(),
             "links": links(&self.link),
         });
-        writer.text(&with_list(&head, "studies")).await?;
+        let mut head = with_list(&head, "studies");
+        if let Some(not_locatable) = self.not_locatable() {
+            // Before everything else: otherwise a reader of the answer overlooks it.
+            head.replace_range(..1, &format!("{{\"not_locatable\":{not_locatable},\n"));
+        }
+        writer.text(&head).await?;
         let mut located = self.located.iter().copied();
         let mut comma = "\n";
         for study in &manifest.holding.studies {
@@ -93,10 +144,11 @@ impl Summary {
         }
         writer.text("],\n\"warnings\":[").await?;
         let mut comma = "\n";
-        for warning in self.warnings.iter().cloned().chain(self.unlocated()) {
+        let names = Names::of(&manifest.holding.studies);
+        for warning in self.warnings.iter().chain(&self.unlocated()) {
             writer.text(comma).await?;
             comma = ",\n";
-            writer.json(&Value::from(warning)).await?;
+            writer.json(&names.document(warning)).await?;
         }
         writer.text("]}\n").await?;
         Ok(writer)
@@ -139,38 +191,54 @@ impl Summary {
         writer.text("]}").await
     }
 
-    fn unlocated(&self) -> impl Iterator<Item = String> {
+    /// What the sender must know first: series without a source, and what would help.
+    fn not_locatable(&self) -> Option<Value> {
+        let of = self.located.len();
+        let series = self.located.iter().filter(|is_located| !**is_located);
+        let series = series.count();
+        let remedies = self
+            .remedies
+            .iter()
+            .map(|helpful| json!({ "series": helpful.series, "text": helpful.remedy.detailed() }));
+        (series > 0).then(|| {
+            json!({
+                "series": series,
+                "text": format!(
+                    "{series} of {of} series have no source here: they are listed, but cannot be \
+                     retrieved"
+                ),
+                "remedies": remedies.collect::<Vec<_>>(),
+            })
+        })
+    }
+
+    /// The warning about all series without a source.
+    fn unlocated(&self) -> Option<Warning> {
         let studies = self.manifest.holding.studies.iter();
         let series = studies.flat_map(|study| &study.series).zip(&self.located);
-        let unlocated = series.filter(|(_, is_located)| !**is_located);
-        unlocated.map(|(series, _)| {
-            let uid = &series.uid;
-            format!("series {uid} is not at any configured location")
-        })
+        // That a series has no location is a warning of its own.
+        let unlocated =
+            series.filter(|(series, is_located)| !**is_located && !series.locations.is_empty());
+        let subjects = unlocated.map(|(series, _)| Subject::Series(series.uid.clone()));
+        Warning::about_all(subjects, Outcome::LeftOut, Defect::NotLocatable)
     }
 }
 
 /// The fate of a study below the root over all manifests, where an earlier manifest disagrees.
-fn in_conflict(disagreement: &Disagreement) -> impl Iterator<Item = String> + use<> {
+fn in_conflict(disagreement: &Disagreement) -> Option<Warning> {
     let Disagreement {
         study,
         patient,
         instances,
     } = disagreement;
-    let on_patient = patient.then(|| {
-        format!(
-            "study {study}: a manifest that was registered before names another patient; \
-             the root over all manifests leaves this one out"
-        )
-    });
     // A study that is left out has no location there.
-    let on_location = (!patient && *instances > 0).then(|| {
-        format!(
-            "study {study}: a manifest that was registered before has {instances} instances at \
-             another location; the root over all manifests retrieves them from there"
-        )
-    });
-    on_patient.into_iter().chain(on_location)
+    let defect = match (patient, instances) {
+        (true, _) => Defect::OtherPatient,
+        (false, 0) => return None,
+        (false, instances) => Defect::OtherLocation(*instances),
+    };
+    let subject = Subject::Study(study.clone());
+    Some(Warning::about(subject, Outcome::LeftOut, defect))
 }
 
 /// An object that goes on with a list.

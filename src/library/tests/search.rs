@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::manifest::outline_row;
+use crate::manifest::{is_told, outline_row};
+use crate::resource::Level;
 use crate::search::{AttributePath, Key};
 
 /// A Bundle of one study.
@@ -103,7 +104,7 @@ fn query(keys: &[(&str, &str)]) -> Query {
     }
 }
 
-const QUERIES: [&[(&str, &str)]; 22] = [
+const QUERIES: [&[(&str, &str)]; 24] = [
     &[],
     &[("StudyInstanceUID", "1.2.5")],
     &[("StudyInstanceUID", "1.2.5,1.2.40,1.2.999")],
@@ -126,6 +127,8 @@ const QUERIES: [&[(&str, &str)]; 22] = [
     &[("PatientName", "müller^E*"), ("StudyDate", "2021-")],
     &[("PatientName", "*oh*")],
     &[("PatientName", "ö*")],
+    &[("ModalitiesInStudy", "MR,CT")],
+    &[("ModalitiesInStudy", "MR\\US"), ("StudyDescription", "x")],
 ];
 
 /// Everything that the index finds step by step, and what of it matches.
@@ -135,7 +138,9 @@ fn found(store: &Library, query: &Query, looks: usize) -> (Vec<String>, usize) {
         let page = store.studies(query, &View::everything(), before, looks);
         looked_at += page.looked_at;
         let outlines = page.studies.iter().map(|study| study.outline.unpack());
-        let matching = outlines.filter(|outline| query.finds(&outline_row(outline, "")));
+        let matching = outlines.filter(|outline| {
+            query.finds(&outline_row(outline, ""), |tag| is_told(Level::Study, tag))
+        });
         uids.extend(matching.map(|outline| outline.uid.to_string()));
         match page.next {
             Some(next) => before = Some(next),
@@ -149,7 +154,8 @@ fn walked(store: &Library, query: &Query) -> Vec<String> {
         .studies(&Query::default(), &View::everything(), None, usize::MAX)
         .studies;
     let outlines = all.iter().map(|study| study.outline.unpack());
-    let matching = outlines.filter(|outline| query.finds(&outline_row(outline, "")));
+    let matching = outlines
+        .filter(|outline| query.finds(&outline_row(outline, ""), |tag| is_told(Level::Study, tag)));
     matching.map(|outline| outline.uid.to_string()).collect()
 }
 

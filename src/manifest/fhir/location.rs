@@ -1,13 +1,14 @@
 //! Turns the endpoints of a series, or those of its study, into locations.
 
-use super::Warnings;
 use super::concept::Reference;
 use super::endpoint::{Endpoint, Purpose};
 use super::member::List;
 use super::reference::Resolver;
 use crate::dicom::{SeriesInstanceUid, StudyInstanceUid};
-use crate::ihe::{Location, RetrieveLocationUid};
-use crate::manifest::{Warning, retrieve_url};
+use crate::ihe::Location;
+use crate::manifest::location;
+use crate::manifest::warning::{Defect, Warnings};
+use crate::resource::Target;
 
 /// The limit for endpoints of one purpose of a series or study: each series copies those of its
 /// study.
@@ -38,7 +39,7 @@ impl<'a> Endpoints<'a> {
                 Some(endpoint) => endpoints.add(endpoint, warnings),
                 None => {
                     endpoints.is_incomplete = true;
-                    warnings.add(Warning::UnresolvedReference("endpoint"));
+                    warnings.left_out(Defect::UnresolvedReference("endpoint"));
                 }
             }
         }
@@ -64,7 +65,7 @@ impl<'a> Endpoints<'a> {
     ) -> Vec<Location> {
         let mut locations = Vec::new();
         for endpoint in &self.retrieve {
-            let location = location(endpoint, study, series, warnings);
+            let location = location_of(endpoint, study, series, warnings);
             if location != Location::default() && !locations.contains(&location) {
                 locations.push(location);
             }
@@ -100,7 +101,7 @@ impl<'a> Endpoints<'a> {
         if list.len() < MOST_ENDPOINTS {
             list.push(endpoint);
         } else {
-            warnings.malformed("endpoint list");
+            warnings.left_out(Defect::TooLong("list of endpoints"));
         }
     }
 }
@@ -122,7 +123,7 @@ fn invoke_image_display(base: &str, study: &StudyInstanceUid) -> Box<str> {
     format!("{path}{slash}{action}?{query}{more}requestType=STUDY&studyUID={study}").into()
 }
 
-fn location(
+fn location_of(
     endpoint: &Endpoint,
     study: &StudyInstanceUid,
     series: &SeriesInstanceUid,
@@ -131,31 +132,17 @@ fn location(
     let retrieve_location_uid = endpoint
         .retrieve_location_uid
         .clone()
-        .read("retrieve location uid", warnings);
+        .read("Retrieve Location UID", warnings);
     if let Some(uid) = &retrieve_location_uid {
-        warn_of_location(uid, warnings);
+        location::check_uid(uid, warnings);
     }
     let address = endpoint.address.clone().read("endpoint address", warnings);
-    let retrieve_url = address.and_then(|address| {
-        retrieve_url::base_uri(&address, study, series).unwrap_or_else(|_foreign| {
-            warnings.add(Warning::ForeignRetrieveUrl(series.clone()));
-            None
-        })
-    });
+    let target = Target::Series(study.clone(), series.clone());
+    let retrieve_url = address.and_then(|address| location::base_uri(&address, &target, warnings));
     Location {
         retrieve_location_uid,
         retrieve_url,
         retrieve_ae_title: None,
-    }
-}
-
-fn warn_of_location(uid: &RetrieveLocationUid, warnings: &mut Warnings) {
-    match uid {
-        RetrieveLocationUid::Opaque(name) => warnings.add(Warning::OpaqueLocation(name.clone())),
-        RetrieveLocationUid::Oid(oid) if !oid.has_registrable_root() => {
-            warnings.add(Warning::UnregistrableOid(oid.as_str().into()));
-        }
-        RetrieveLocationUid::Oid(_) => {}
     }
 }
 

@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::Warnings;
 use crate::dicom::Uid;
+use crate::manifest::warning::Warnings;
 
 /// The limit for the items of a list, far above any real list; further items count as malformed.
 /// (Entries, contained resources, series and instances have limits of their own.)

@@ -4,27 +4,32 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Warnings;
 use super::study::StudyEntry;
-use crate::manifest::{Patient, Series, Study, Warning};
+use crate::dicom::SeriesInstanceUid;
+use crate::manifest::warning::{Defect, Subject, Warnings};
+use crate::manifest::{Patient, Series, Study};
 
 /// One study for each Study Instance UID, in the order of their first entries in the Bundle.
 pub(super) fn merge(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study> {
     let (mut duplicates, mut shared) = (0, 0);
+    let mut sharing = Vec::new();
     let mut studies = Vec::new();
     for mut entry in merge_studies(entries, warnings) {
+        warnings.turn_to(Subject::Study(entry.study.uid.clone()));
         let series = std::mem::take(&mut entry.study.series);
         entry.study.series = merge_series(series, warnings);
         duplicates += keep_first(&mut entry.study.series);
-        shared += in_several_series(&entry.study.series);
+        shared += in_several_series(&entry.study.series, &mut sharing);
         compare(&entry, warnings);
         studies.push(entry.study);
     }
     if duplicates > 0 {
-        warnings.add(Warning::Duplicates(duplicates));
+        warnings.turn_to(Subject::Manifest);
+        warnings.read_all_the_same(Defect::Duplicates(duplicates));
     }
-    if shared > 0 {
-        warnings.add(Warning::InSeveralSeries(shared));
+    for series in sharing {
+        warnings.turn_to(Subject::Series(series));
+        warnings.read_all_the_same(Defect::InSeveralSeries(shared));
     }
     studies
 }
@@ -37,9 +42,10 @@ fn merge_studies(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study
             .find(|first| first.study.uid == entry.study.uid)
         {
             Some(first) => {
+                warnings.turn_to(Subject::Study(first.study.uid.clone()));
                 first.study.series.extend(entry.study.series);
-                join_patients(&mut first.study, entry.study.patient, warnings);
-                warnings.malformed("repeated study");
+                first.join_patients(entry.study.patient, warnings);
+                warnings.read_all_the_same(Defect::Repeated("study"));
             }
             None => merged.push(entry),
         }
@@ -47,14 +53,17 @@ fn merge_studies(entries: Vec<StudyEntry>, warnings: &mut Warnings) -> Vec<Study
     merged
 }
 
-/// Merges the patients of two entries for a study: none if they disagree.
-fn join_patients(study: &mut Study, other: Arc<Patient>, warnings: &mut Warnings) {
-    let differ = Warning::PatientsDiffer(study.uid.clone());
-    if warnings.seen.contains(&differ) || study.patient.disagrees_with(&other) {
-        warnings.add(differ);
-        study.patient = Arc::default();
-    } else if *study.patient == Patient::default() {
-        study.patient = other;
+impl StudyEntry {
+    /// Merges the patients of two entries for a study: none if they disagree.
+    fn join_patients(&mut self, other: Arc<Patient>, warnings: &mut Warnings) {
+        let study = &mut self.study;
+        if self.patients_differ || study.patient.disagrees_with(&other) {
+            self.patients_differ = true;
+            warnings.left_out(Defect::PatientsDiffer);
+            study.patient = Arc::default();
+        } else if *study.patient == Patient::default() {
+            study.patient = other;
+        }
     }
 }
 
@@ -65,8 +74,9 @@ fn merge_series(series: Vec<Series>, warnings: &mut Warnings) -> Vec<Series> {
         let position = *positions.entry(series.uid.clone()).or_insert(merged.len());
         match merged.get_mut(position) {
             Some(first) => {
+                warnings.turn_to(Subject::Series(first.uid.clone()));
                 extend(first, series);
-                warnings.malformed("repeated series");
+                warnings.read_all_the_same(Defect::Repeated("series"));
             }
             None => merged.push(series),
         }
@@ -97,33 +107,41 @@ fn keep_first(series: &mut [Series]) -> u32 {
     duplicates
 }
 
-/// The number of instances that another series before theirs lists too.
-fn in_several_series(series: &[Series]) -> u32 {
-    let mut seen = HashSet::new();
-    let instances = series.iter().flat_map(|series| &series.instances);
-    let again = instances.filter(|instance| !seen.insert(&instance.uid));
-    u32::try_from(again.count()).unwrap_or(u32::MAX)
+/// The number of instances that another series before theirs lists too. Adds the series that share
+/// instances, in their order.
+fn in_several_series(series: &[Series], sharing: &mut Vec<SeriesInstanceUid>) -> u32 {
+    let mut first = HashMap::new();
+    let mut shares = vec![false; series.len()];
+    let mut shared = 0_u32;
+    for (at, listing) in series.iter().enumerate() {
+        for instance in &listing.instances {
+            let first = *first.entry(&instance.uid).or_insert(at);
+            if first != at {
+                (shares[first], shares[at]) = (true, true);
+                shared = shared.saturating_add(1);
+            }
+        }
+    }
+    let sharing_here = series.iter().zip(shares).filter(|(_, shares)| *shares);
+    sharing.extend(sharing_here.map(|(series, _)| series.uid.clone()));
+    shared
 }
 
 fn compare(entry: &StudyEntry, warnings: &mut Warnings) {
     let series = &entry.study.series;
-    let instances = series.iter().map(|series| series.instances.len()).sum();
+    // Unlisted instances are told of their series.
+    let instances = series.iter();
+    let instances = instances.map(|series| series.instances.len() + series.unlisted());
+    let instances = instances.fold(0, usize::saturating_add);
+    warnings.turn_to(Subject::Study(entry.study.uid.clone()));
     warnings.count("series", entry.study.declared_series, series.len());
     warnings.count("instances", entry.declared_instances, instances);
     for series in series {
-        match series.unlisted() {
-            0 => warnings.count(
-                "instances",
-                series.declared_instances,
-                series.instances.len(),
-            ),
-            unlisted => warnings.add(Warning::Unlisted {
-                series: series.uid.clone(),
-                unlisted,
-            }),
-        }
+        warnings.turn_to(Subject::Series(series.uid.clone()));
+        let listed = series.instances.len();
+        warnings.count_instances(series.declared_instances, listed, series.unlisted());
         if series.locations.is_empty() {
-            warnings.add(Warning::NoLocation(series.uid.clone()));
+            warnings.left_out(Defect::NoLocation);
         }
     }
 }

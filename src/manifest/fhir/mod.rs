@@ -2,7 +2,7 @@
 //! R4 and R5), or an ImagingStudy that contains them (the EU Health Data API).
 //!
 //! The parser is lenient with descriptions and strict with the index. It ignores a malformed
-//! descriptive member with a [`Warning`]; a study, series or instance without its UID, or an
+//! descriptive member with a [`Warning`](crate::manifest::Warning); a study, series or instance without its UID, or an
 //! instance without its SOP class, is an error, because an incomplete index would select less than
 //! its author intended.
 //!
@@ -27,7 +27,6 @@ mod resource;
 mod series;
 mod study;
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use serde_path_to_error::{Path, Segment};
@@ -36,7 +35,8 @@ use self::member::Member;
 use self::reference::Directory;
 use self::resource::{Bundle, Entries, Resource};
 use self::series::Fault;
-use crate::manifest::{Format, MAX_MANIFEST, Manifest, Study, Warning};
+use crate::manifest::warning::{Subject, Warnings};
+use crate::manifest::{Format, MAX_MANIFEST, Manifest, Study};
 
 const MOST_LEVELS: usize = 32;
 const MOST_SERIES: usize = 10_000;
@@ -95,7 +95,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`] if the retrieval index is missing or unreliable. Every other defect becomes a
-/// [`Warning`] of the manifest.
+/// [`Warning`](crate::manifest::Warning) of the manifest.
 pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     let text = text(bytes)?;
     let bundle = parse(text)?;
@@ -121,6 +121,7 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     }
     let mut studies = merge::merge(study_entries, &mut warnings);
     if let [study] = &mut *studies {
+        warnings.turn_to(Subject::Study(study.uid.clone()));
         study::add_orders(study, &entries.orders, &mut warnings);
     }
     check_not_empty(&studies)?;
@@ -128,38 +129,8 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
         format,
         document_id,
         studies,
-        warnings: warnings.list,
+        warnings: warnings.into_list(),
     })
-}
-
-/// Tolerated defects, each one once.
-#[derive(Debug, Default)]
-struct Warnings {
-    list: Vec<Warning>,
-    seen: HashSet<Warning>,
-}
-
-impl Warnings {
-    fn add(&mut self, warning: Warning) {
-        if self.seen.insert(warning.clone()) {
-            self.list.push(warning);
-        }
-    }
-
-    fn malformed(&mut self, what: &'static str) {
-        self.add(Warning::Malformed(what));
-    }
-
-    fn count(&mut self, what: &'static str, declared: Option<u32>, listed: usize) {
-        let listed = u32::try_from(listed).unwrap_or(u32::MAX);
-        if let Some(declared) = declared.filter(|&declared| declared != listed) {
-            self.add(Warning::CountDiffers {
-                what,
-                declared,
-                listed,
-            });
-        }
-    }
 }
 
 impl From<Fault> for Error {

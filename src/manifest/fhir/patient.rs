@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use serde::de::MapAccess;
 
-use super::Warnings;
 use super::concept::Identifier;
 use super::date_time;
 use super::member::{List, Member, Shape, objects};
+use crate::manifest::warning::Warnings;
 use crate::manifest::{Patient, PatientId};
 
 /// The members of a Patient.

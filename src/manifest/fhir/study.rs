@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use time::UtcOffset;
 
-use super::Warnings;
 use super::concept::{Concept, Extension, Identifier, IdentifierKind, Reference};
 use super::date_time::{DateTime, dicom_offset};
 use super::location::Endpoints;
@@ -15,7 +14,8 @@ use super::reference::{Directory, Resolver};
 use super::resource::{Entry, ImagingStudy, Order};
 use super::series::{Fault, Series as ListedSeries, SeriesList};
 use crate::dicom::{StudyInstanceUid, Uid};
-use crate::manifest::{Accession, Code, Patient, Series, Study, Warning};
+use crate::manifest::warning::{Defect, Subject, Warnings};
+use crate::manifest::{Accession, Code, Patient, Series, Study};
 
 const ANATOMICAL_REGION: &[&str] = &["anatomicalregion"];
 
@@ -30,6 +30,8 @@ const LONGEST_ACCESSION: usize = 256;
 pub(super) struct StudyEntry {
     pub(super) study: Study,
     pub(super) declared_instances: Option<u32>,
+    /// Whether two of its entries name different patients.
+    pub(super) patients_differ: bool,
 }
 
 /// Reads one study of a Bundle.
@@ -50,6 +52,7 @@ pub(super) fn read(
     let contained = Directory::new(&contained);
     let resolver = Resolver::new(bundle, &contained, full_url.as_deref());
     let uid = study_instance_uid(&study.identifier)?;
+    warnings.turn_to(Subject::Study(uid.clone()));
     let series = series_list(std::mem::take(&mut study.series))?;
     let patient = patient_of(std::mem::take(&mut study.subject), &resolver, warnings);
     Ok(StudyEntry {
@@ -58,6 +61,7 @@ pub(super) fn read(
             "number of instances",
             warnings,
         ),
+        patients_differ: false,
         study: Study {
             patient: Arc::new(patient),
             ..describe(uid, *study, series, &resolver, warnings)
@@ -124,7 +128,7 @@ fn patient_of(
         }) => {
             let patient = resolver.patient(&reference);
             if patient.is_none() {
-                warnings.add(Warning::UnresolvedReference("patient"));
+                warnings.left_out(Defect::UnresolvedReference("patient"));
             }
             patient
         }
@@ -134,7 +138,7 @@ fn patient_of(
             ..
         }) => {
             let Some(identifier) = identifier else {
-                warnings.add(Warning::UnresolvedReference("patient"));
+                warnings.left_out(Defect::UnresolvedReference("patient"));
                 return Patient::default();
             };
             match resolver.identified_patient(&identifier) {
@@ -215,7 +219,9 @@ struct SeriesReader<'a> {
 impl SeriesReader<'_> {
     fn read_all(&self, listed: Vec<ListedSeries>, warnings: &mut Warnings) -> Vec<Series> {
         let listed = listed.into_iter();
-        listed.map(|series| self.read(series, warnings)).collect()
+        let series = listed.map(|series| self.read(series, warnings)).collect();
+        warnings.turn_to(Subject::Study(self.study.clone()));
+        series
     }
 
     fn read(&self, series: ListedSeries, warnings: &mut Warnings) -> Series {
@@ -225,6 +231,7 @@ impl SeriesReader<'_> {
             instances,
             malformed,
         } = series;
+        warnings.turn_to(Subject::Series(uid.clone()));
         malformed
             .into_iter()
             .for_each(|what| warnings.malformed(what));
@@ -275,7 +282,7 @@ fn moment(
         .and_then(|text| DateTime::parse(&text))
         .read(what, warnings)?;
     if moment.has_lost_time {
-        warnings.malformed(what);
+        warnings.left_out(Defect::NoTime(what));
     }
     Some(moment)
 }
@@ -325,7 +332,7 @@ fn accessions(
     for reference in based_on.read("order reference", warnings) {
         let order = resolver.order(&reference);
         match (&reference.identifier, order) {
-            (None, None) => warnings.add(Warning::UnresolvedReference("order")),
+            (None, None) => warnings.left_out(Defect::UnresolvedReference("order")),
             (Some(identifier), _) => add_untyped(&mut accessions, identifier, warnings),
             (None, Some(_)) => {}
         }

@@ -5,6 +5,7 @@ use dicom_dictionary_std::tags;
 use super::reader::Reader;
 use crate::dicom::dataset::Element;
 use crate::manifest::model::Code;
+use crate::manifest::warning::Defect;
 
 /// A code that borrows from the document.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,7 +41,11 @@ pub(super) enum Concept {
 
 impl<'a> RawCode<'a> {
     /// The code in a code sequence; empty if the sequence is missing or empty.
-    pub(super) fn of(sequence: Option<Element<'a>>, reader: &mut Reader) -> Self {
+    pub(super) fn of(
+        sequence: Option<Element<'a>>,
+        part: &'static str,
+        reader: &mut Reader,
+    ) -> Self {
         let Some(item) = reader.first(sequence) else {
             return Self::default();
         };
@@ -56,24 +61,24 @@ impl<'a> RawCode<'a> {
         );
         let value = short.or(long).or(urn);
         Self {
-            value: reader.plain(value, "a code"),
-            scheme: reader.plain(scheme, "a coding scheme"),
+            value: reader.plain(value, part),
+            scheme: reader.plain(scheme, "coding scheme"),
             meaning,
         }
     }
 
-    /// As [`RawCode::of`], for the name of a content item, which must have a value and a scheme.
-    pub(super) fn of_concept(sequence: Option<Element<'a>>, reader: &mut Reader) -> Self {
-        let code = Self::of(sequence, reader);
-        if sequence.is_some() && (code.value.is_none() || code.scheme.is_none()) {
-            reader.malformed("the code of a concept");
+    /// Warns if the name of a content item, which must have a value and a scheme, lacks one.
+    pub(super) fn check_concept(&self, is_understood: bool, reader: &mut Reader) {
+        match (self.value, self.scheme) {
+            (Some(_), Some(_)) => {}
+            _ if is_understood => reader.warnings.read_all_the_same(Defect::ConceptCode),
+            _ => reader.warnings.left_out(Defect::ConceptCode),
         }
-        code
     }
 
     /// The code as an owned value. A code with only a meaning has an empty value.
     pub(super) fn decode(&self, reader: &mut Reader) -> Option<Code> {
-        let meaning = reader.text(self.meaning);
+        let meaning = reader.text(self.meaning, "meaning of a code");
         if self.value.is_none() && meaning.is_none() {
             return None;
         }
@@ -99,6 +104,31 @@ impl Concept {
             }),
             Some(_) => None,
             None => code.meaning.and_then(Self::of_meaning),
+        }
+    }
+
+    /// Its name in warnings.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::ImageLibrary => "image library",
+            Self::ImageLibraryGroup => "image library group",
+            Self::ProcedureCode => "procedure code",
+            Self::Modality => "modality",
+            Self::TargetRegion => "target region",
+            Self::StudyDate => "study date",
+            Self::StudyTime => "study time",
+            Self::SeriesCount => "number of series",
+            Self::SeriesInstanceUid => "series instance UID",
+            Self::SeriesNumber => "series number",
+            Self::SeriesDate => "series date",
+            Self::SeriesTime => "series time",
+            Self::SeriesDescription => "series description",
+            Self::InstanceCount => "number of instances",
+            Self::Laterality => "laterality",
+            Self::InstanceNumber => "instance number",
+            Self::FrameCount => "number of frames",
+            Self::DocumentTitle => "document title of a key object selection",
+            Self::KeyObjectDescription => "key object description",
         }
     }
 

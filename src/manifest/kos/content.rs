@@ -6,6 +6,7 @@ use super::code::{Concept, RawCode};
 use super::reader::Reader;
 use crate::dicom::dataset::{DataSet, Element};
 use crate::manifest::model::Code;
+use crate::manifest::warning::Defect;
 
 /// One content item.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +68,7 @@ impl<'a> Content<'a> {
         let is_contained = contains(relationship, kind, reader);
         Self {
             kind: kind.in_place(is_contained),
-            concept: name.and_then(|name| Concept::of(&RawCode::of_concept(Some(name), reader))),
+            concept: name.and_then(|name| concept(name, reader)),
             children,
             value: match value_type {
                 Some("DATE") => date,
@@ -82,6 +83,11 @@ impl<'a> Content<'a> {
         }
     }
 
+    /// Its name in warnings.
+    pub(super) fn name(&self) -> &'static str {
+        self.concept.map_or("content item", Concept::name)
+    }
+
     /// Its value, if it is a text, a date, a time or a UID.
     pub(super) fn plain(&self) -> Option<Element<'a>> {
         (self.kind == Kind::Text).then_some(self.value).flatten()
@@ -90,7 +96,7 @@ impl<'a> Content<'a> {
     /// Its value, if it is a code.
     pub(super) fn code(&self, reader: &mut Reader) -> Option<Code> {
         (self.kind == Kind::Code)
-            .then(|| RawCode::of(self.value, reader))?
+            .then(|| RawCode::of(self.value, self.name(), reader))?
             .decode(reader)
     }
 
@@ -98,24 +104,26 @@ impl<'a> Content<'a> {
     pub(super) fn text(&self, reader: &mut Reader) -> Option<Box<str>> {
         match self.kind {
             Kind::Code => self.code(reader)?.meaning,
-            Kind::Text => reader.text(self.value),
+            Kind::Text => reader.text(self.value, self.name()),
             Kind::Number | Kind::Container | Kind::Reference | Kind::Other => None,
         }
     }
 
     /// Its value as a count. MADO 1.1 has some counts as text.
     pub(super) fn count(&self, reader: &mut Reader) -> Option<u32> {
-        if self.kind == Kind::Text {
-            reader.malformed("a count that is written as text");
-        }
         let number = self.number(reader);
-        reader.count(number)
+        let count = reader.count(number, self.name());
+        if self.kind == Kind::Text && count.is_some() {
+            let defect = Defect::NumberAsText(self.name());
+            reader.warnings.read_all_the_same(defect);
+        }
+        count
     }
 
     /// Its value as an integer.
     pub(super) fn integer(&self, reader: &mut Reader) -> Option<i32> {
         let number = self.number(reader);
-        reader.integer(number)
+        reader.integer(number, self.name())
     }
 
     /// The referenced SOP Instance UID.
@@ -125,7 +133,7 @@ impl<'a> Content<'a> {
         }
         let item = reader.first(self.value)?;
         let [uid] = reader.describe(&item, [tags::REFERENCED_SOP_INSTANCE_UID]);
-        reader.plain(uid, "a referenced SOP instance UID")
+        reader.plain(uid, "referenced SOP instance UID")
     }
 
     fn number(&self, reader: &mut Reader) -> Option<Element<'a>> {
@@ -173,18 +181,25 @@ impl Kind {
     }
 }
 
+fn concept(name: Element<'_>, reader: &mut Reader) -> Option<Concept> {
+    let code = RawCode::of(Some(name), "code of a concept", reader);
+    let concept = Concept::of(&code);
+    code.check_concept(concept.is_some(), reader);
+    concept
+}
+
 // PS3.3 C.17.3.2.4. Some writers use HAS_ACQ_CONTEXT; others omit the type: the kind of value then
 // decides.
 fn contains(relationship: Option<Element<'_>>, kind: Kind, reader: &mut Reader) -> bool {
     match relationship.as_ref().and_then(Element::ascii) {
         Some(text) => {
             if text.contains('_') {
-                reader.malformed("a relationship type");
+                reader.warnings.read_all_the_same(Defect::Relationship);
             }
             text == "CONTAINS"
         }
         None => {
-            reader.malformed("a relationship type");
+            reader.warnings.read_all_the_same(Defect::Relationship);
             kind.is_child_by_nature()
         }
     }

@@ -12,8 +12,10 @@ use super::{Error, MAX_INSTANCES, MAX_SERIES};
 use crate::dicom::dataset::{DataSet, Element};
 use crate::dicom::{NotAUid, SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::{Location, RetrieveLocationUid};
-use crate::manifest::model::{FlaggedInstance, KeyObject, Study, Warning};
-use crate::manifest::retrieve_url;
+use crate::manifest::location;
+use crate::manifest::model::{FlaggedInstance, KeyObject, Study};
+use crate::manifest::warning::{Defect, Subject, Warnings};
+use crate::resource::Target;
 
 const PRIVATE_CREATOR: &[u8] = b"IHE_MADO_PRIVATE";
 
@@ -37,15 +39,23 @@ impl Evidence {
         if evidence.instances == 0 {
             return Err(Error::NoEvidence);
         }
-        if evidence.duplicates > 0 {
-            reader.warn(Warning::Duplicates(evidence.duplicates));
-        }
-        let shared = evidence.studies.iter().map(IndexedStudy::in_several_series);
-        match u32::try_from(shared.sum::<usize>()).unwrap_or(u32::MAX) {
-            0 => {}
-            shared => reader.warn(Warning::InSeveralSeries(shared)),
-        }
+        evidence.warn_of_repetition(&mut reader.warnings);
         Ok(evidence)
+    }
+
+    fn warn_of_repetition(&self, warnings: &mut Warnings) {
+        if self.duplicates > 0 {
+            warnings.turn_to(Subject::Manifest);
+            warnings.read_all_the_same(Defect::Duplicates(self.duplicates));
+        }
+        let shared = self.studies.iter().map(IndexedStudy::in_several_series);
+        let shared = u32::try_from(shared.sum::<usize>()).unwrap_or(u32::MAX);
+        for study in &self.studies {
+            for series in study.sharing_series() {
+                warnings.turn_to(study.subject(Some(series)));
+                warnings.read_all_the_same(Defect::InSeveralSeries(shared));
+            }
+        }
     }
 
     /// The position of a study.
@@ -82,17 +92,19 @@ impl Evidence {
             ],
         )?;
         let uid = parse(uid, "study instance UID", StudyInstanceUid::parse)?;
+        let subject = Subject::Study(uid.clone());
         let mut study_at = self.find(uid.as_str());
         for item in series.iter().flat_map(Element::items) {
             self.read_series(&uid, &mut study_at, &item?, reader)?;
         }
+        reader.warnings.turn_to(subject);
         let Some(study_at) = study_at else {
-            reader.malformed("a study without instances");
+            reader.warnings.left_out(Defect::Empty("study"));
             return Ok(());
         };
         let viewers = &mut self.studies[study_at].study.viewer_urls;
         for uri in [display_uri, private_display_uri(item)] {
-            if let Some(uri) = reader.plain(uri, "a display URI") {
+            if let Some(uri) = reader.plain(uri, "display URI") {
                 add(viewers, uri.into());
             }
         }
@@ -106,10 +118,15 @@ impl Evidence {
         item: &DataSet<'_>,
         reader: &mut Reader,
     ) -> Result<(), Error> {
+        if let Some(uid) = item.text(tags::SERIES_INSTANCE_UID)
+            && let Ok(uid) = SeriesInstanceUid::parse(&String::from_utf8_lossy(uid))
+        {
+            reader.warnings.turn_to(Subject::Series(uid));
+        }
         let item = SeriesItem::read(item, reader)?;
         let mut instances = item.instances.iter().flat_map(Element::items).peekable();
         if instances.peek().is_none() {
-            reader.malformed("a series without instances");
+            reader.warnings.left_out(Defect::Empty("series"));
             return Ok(());
         }
         let study_at = *study_at.get_or_insert_with(|| self.add_study(study));
@@ -164,8 +181,8 @@ impl Evidence {
         } = key_object(related, content, reader);
         // Xt-EHR V7e describes the instance here, DRIM-M gives its number.
         let description = InstanceDescription {
-            number: reader.integer(number),
-            frames: reader.count(frames),
+            number: reader.integer(number, "instance number"),
+            frames: reader.count(frames, "number of frames"),
             title,
             description,
             flagged,
@@ -275,11 +292,11 @@ impl<'a> SeriesItem<'a> {
     // Xt-EHR V7e describes the series here; DRIM-M gives its number.
     fn description(&self, reader: &mut Reader) -> SeriesDescription {
         SeriesDescription {
-            number: reader.integer(self.number),
-            modality: reader.text(self.modality),
-            description: reader.text(self.description),
-            date: reader.date(self.date),
-            time: reader.time(self.time),
+            number: reader.integer(self.number, "series number"),
+            modality: reader.text(self.modality, "modality"),
+            description: reader.text(self.description, "series description"),
+            date: reader.date(self.date, "series date"),
+            time: reader.time(self.time, "series time"),
             ..SeriesDescription::default()
         }
     }
@@ -298,19 +315,13 @@ fn retrieve_location_uid(
     element: Option<Element<'_>>,
     reader: &mut Reader,
 ) -> Option<RetrieveLocationUid> {
-    const PART: &str = "a retrieve location UID";
+    const PART: &str = "Retrieve Location UID";
     let text = reader.plain(element, PART)?;
     let Ok(uid) = RetrieveLocationUid::parse(text) else {
         reader.malformed(PART);
         return None;
     };
-    match &uid {
-        RetrieveLocationUid::Opaque(name) => reader.warn(Warning::OpaqueLocation(name.clone())),
-        RetrieveLocationUid::Oid(oid) if !oid.has_registrable_root() => {
-            reader.warn(Warning::UnregistrableOid(oid.as_str().into()));
-        }
-        RetrieveLocationUid::Oid(_) => {}
-    }
+    location::check_uid(&uid, &mut reader.warnings);
     Some(uid)
 }
 
@@ -320,16 +331,17 @@ fn retrieve_url(
     series: &SeriesInstanceUid,
     reader: &mut Reader,
 ) -> Option<Box<str>> {
-    let url = reader.plain(element, "a retrieve URL")?;
-    retrieve_url::base_uri(url, study, series).unwrap_or_else(|_foreign| {
-        reader.warn(Warning::ForeignRetrieveUrl(series.clone()));
-        None
-    })
+    let url = reader.plain(element, "Retrieve URL")?;
+    let target = Target::Series(study.clone(), series.clone());
+    location::base_uri(url, &target, &mut reader.warnings)
 }
 
 fn retrieve_ae_title(element: Option<Element<'_>>, reader: &mut Reader) -> Option<Box<str>> {
     // The first of several values: all are titles of the same archive.
-    let first = reader.plain(element, "an AE title")?.split('\\').next()?;
+    let first = reader
+        .plain(element, "Retrieve AE Title")?
+        .split('\\')
+        .next()?;
     let title = first.trim();
     (!title.is_empty()).then(|| title.into())
 }
@@ -355,7 +367,7 @@ fn key_object(
     let mut key_object = KeyObject {
         description: reader.first(content).and_then(|content| {
             let [text] = reader.describe(&content, [tags::TEXT_VALUE]);
-            reader.text(text)
+            reader.text(text, "key object description")
         }),
         ..KeyObject::default()
     };
@@ -382,7 +394,7 @@ fn flag(item: &DataSet<'_>, key_object: &mut KeyObject, reader: &mut Reader) {
         ],
     );
     if key_object.title.is_none() {
-        key_object.title = RawCode::of(purpose, reader).decode(reader);
+        key_object.title = RawCode::of(purpose, "purpose of reference", reader).decode(reader);
     }
     let text = |element: &Option<Element<'_>>| {
         let text = element.as_ref().and_then(Element::ascii);
@@ -393,7 +405,7 @@ fn flag(item: &DataSet<'_>, key_object: &mut KeyObject, reader: &mut Reader) {
         (Ok(sop_class), Ok(uid)) => {
             add(&mut key_object.flagged, FlaggedInstance { sop_class, uid })
         }
-        (Err(NotAUid), _) | (_, Err(NotAUid)) => reader.malformed("a flagged instance"),
+        (Err(NotAUid), _) | (_, Err(NotAUid)) => reader.malformed("flagged instance"),
     }
 }
 
@@ -402,11 +414,9 @@ fn finish(mut study: Study, reader: &mut Reader) -> Study {
         if let Some(modality) = &series.modality {
             add(&mut study.modalities, modality.clone());
         }
-        let is_locatable = series.locations.iter().any(|location| {
-            location.retrieve_location_uid.is_some() || location.retrieve_url.is_some()
-        });
-        if !is_locatable {
-            reader.warn(Warning::NoLocation(series.uid.clone()));
+        if series.locations.is_empty() {
+            reader.warnings.turn_to(Subject::Series(series.uid.clone()));
+            reader.warnings.left_out(Defect::NoLocation);
         }
     }
     study

@@ -9,8 +9,9 @@ use super::reader::{MAX_LIST, Reader, add};
 use crate::dicom::dataset::{self, DataSet, Element};
 use crate::dicom::{SopInstanceUid, StudyInstanceUid};
 use crate::ihe::Location;
+use crate::manifest::location;
 use crate::manifest::model::{Accession, Patient, PatientId, Study};
-use crate::manifest::retrieve_url;
+use crate::manifest::warning::Defect;
 use crate::resource::Target;
 
 const FIELDS: [Tag; 25] = [
@@ -85,32 +86,39 @@ impl<'a> Header<'a> {
         let uid = uid.as_ref().and_then(Element::ascii).unwrap_or_default();
         let described = evidence.find(uid);
         if described.is_none() {
-            let part = match StudyInstanceUid::parse(uid) {
-                Ok(_) => "a study instance UID that is not in the evidence",
-                Err(_not_a_uid) => "the study instance UID",
+            const PART: &str = "study instance UID of the document";
+            let defect = match StudyInstanceUid::parse(uid) {
+                Ok(_) => Defect::NotListed(PART),
+                Err(_not_a_uid) => Defect::Malformed(PART),
             };
-            reader.malformed(part);
+            // The document can only describe its only study.
+            match evidence.only() {
+                Some(_) => reader.warnings.read_all_the_same(defect),
+                None => reader.warnings.left_out(defect),
+            }
         }
         described.or_else(|| evidence.only())
     }
 
     /// Adds the description of the study.
     pub(super) fn describe(&self, study: &mut Study, reader: &mut Reader) {
-        if let date @ Some(_) = reader.date(self.field(tags::STUDY_DATE)) {
+        if let date @ Some(_) = reader.date(self.field(tags::STUDY_DATE), "study date") {
             if study.date != date {
                 // The image library gives a time on another day.
                 study.time = None;
             }
             study.date = date;
         }
-        if let time @ Some(_) = reader.time(self.field(tags::STUDY_TIME)) {
+        if let time @ Some(_) = reader.time(self.field(tags::STUDY_TIME), "study time") {
             study.time = time;
         }
-        study.description = reader.text(self.field(tags::STUDY_DESCRIPTION));
-        study.referring_physician = reader.text(self.field(tags::REFERRING_PHYSICIAN_NAME));
-        study.study_id = reader.text(self.field(tags::STUDY_ID));
+        let description = self.field(tags::STUDY_DESCRIPTION);
+        study.description = reader.text(description, "study description");
+        let physician = self.field(tags::REFERRING_PHYSICIAN_NAME);
+        study.referring_physician = reader.text(physician, "referring physician");
+        study.study_id = reader.text(self.field(tags::STUDY_ID), "study ID");
         // The place of the display URI in the letter ballot of CP-2595.
-        if let Some(uri) = reader.plain(self.field(tags::DISPLAY_URI), "a display URI") {
+        if let Some(uri) = reader.plain(self.field(tags::DISPLAY_URI), "display URI") {
             add(&mut study.viewer_urls, uri.into());
         }
         let accession = accession(
@@ -125,14 +133,11 @@ impl<'a> Header<'a> {
 
     /// Adds a Retrieve URL at the top level (DRIM-M) to the series that have no location.
     pub(super) fn locate(&self, study: &mut Study, reader: &mut Reader) {
-        let Some(url) = reader.plain(self.field(tags::RETRIEVE_URL), "a retrieve URL") else {
-            return;
-        };
-        let of_study = retrieve_url::base_uri_for(url, &Target::Study(study.uid.clone()));
-        let Ok(Some(url)) = of_study else {
-            reader.malformed("a retrieve URL");
-            return;
-        };
+        let target = Target::Study(study.uid.clone());
+        let url = reader
+            .plain(self.field(tags::RETRIEVE_URL), "Retrieve URL")
+            .and_then(|url| location::base_uri(url, &target, &mut reader.warnings));
+        let Some(url) = url else { return };
         for series in &mut study.series {
             if series.locations.is_empty() {
                 series.locations.push(Location {
@@ -172,7 +177,7 @@ impl<'a> Header<'a> {
     }
 
     pub(super) fn timezone(&self, reader: &mut Reader) -> Option<Box<str>> {
-        const PART: &str = "the time zone";
+        const PART: &str = "time zone";
         let text = reader.plain(self.field(tags::TIMEZONE_OFFSET_FROM_UTC), PART)?;
         if is_timezone(text) {
             Some(text.into())
@@ -183,7 +188,7 @@ impl<'a> Header<'a> {
     }
 
     pub(super) fn document_id(&self, reader: &mut Reader) -> Option<Box<str>> {
-        const PART: &str = "the SOP instance UID";
+        const PART: &str = "SOP instance UID of the document";
         let text = reader.plain(self.field(tags::SOP_INSTANCE_UID), PART);
         let uid = text.and_then(|text| SopInstanceUid::parse(text).ok());
         if uid.is_none() {
@@ -217,15 +222,18 @@ impl<'a> Header<'a> {
         }
         Patient {
             ids,
-            name: reader.text(self.field(tags::PATIENT_NAME)),
-            birth_date: reader.date(self.field(tags::PATIENT_BIRTH_DATE)),
+            name: reader.text(self.field(tags::PATIENT_NAME), "name of the patient"),
+            birth_date: reader.date(
+                self.field(tags::PATIENT_BIRTH_DATE),
+                "birth date of the patient",
+            ),
             sex: self.sex(reader),
         }
     }
 
     // PS3.3 C.7.1.1: M, F or O.
     fn sex(&self, reader: &mut Reader) -> Option<Box<str>> {
-        const PART: &str = "the patient's sex";
+        const PART: &str = "sex of the patient";
         match reader.plain(self.field(tags::PATIENT_SEX), PART)? {
             sex @ ("M" | "F" | "O") => Some(sex.into()),
             _ => {
@@ -246,7 +254,7 @@ fn accession(
     issuer: Option<Element<'_>>,
     reader: &mut Reader,
 ) -> Option<Accession> {
-    let value = reader.text(number)?;
+    let value = reader.text(number, "accession number")?;
     let issuer = issuer_in(issuer, reader);
     Some(Accession { value, issuer })
 }
@@ -257,10 +265,13 @@ fn patient_id(
     qualifiers: Option<Element<'_>>,
     reader: &mut Reader,
 ) -> Option<PatientId> {
-    let value = reader.text(id)?;
-    let issuer = issuer_in(qualifiers, reader).or_else(|| reader.text(label));
+    let value = reader.text(id, "identifier of the patient")?;
+    let issuer = issuer_in(qualifiers, reader).or_else(|| reader.text(label, ISSUER));
     Some(PatientId { value, issuer })
 }
+
+/// The name of an issuer in warnings.
+const ISSUER: &str = "issuer of an identifier";
 
 /// The issuer of a number (PS3.3 10.14): the universal entity, else the local one.
 fn issuer_in(sequence: Option<Element<'_>>, reader: &mut Reader) -> Option<Box<str>> {
@@ -269,7 +280,8 @@ fn issuer_in(sequence: Option<Element<'_>>, reader: &mut Reader) -> Option<Box<s
         &item,
         [tags::UNIVERSAL_ENTITY_ID, tags::LOCAL_NAMESPACE_ENTITY_ID],
     );
-    let issuer = reader.text(universal).or_else(|| reader.text(local))?;
+    let universal = reader.text(universal, ISSUER);
+    let issuer = universal.or_else(|| reader.text(local, ISSUER))?;
     let bare = issuer
         .get(..8)
         .filter(|head| head.eq_ignore_ascii_case("urn:oid:"))

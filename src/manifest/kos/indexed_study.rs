@@ -1,10 +1,11 @@
 //! A study under construction, with an index of its series and instances.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::dicom::{SeriesInstanceUid, SopClassUid, SopInstanceUid, StudyInstanceUid};
 use crate::manifest::model::{Code, FlaggedInstance, Instance, KeyObject, Series, Study};
+use crate::manifest::warning::Subject;
 
 /// A study, with the positions of its series and instances.
 pub(super) struct IndexedStudy {
@@ -77,6 +78,15 @@ impl IndexedStudy {
         }
     }
 
+    /// The study, or one of its series, as the subject of warnings.
+    pub(super) fn subject(&self, series: Option<u32>) -> Subject {
+        let series = series.and_then(|at| self.study.series.get(at as usize));
+        series.map_or_else(
+            || Subject::Study(self.study.uid.clone()),
+            |series| Subject::Series(series.uid.clone()),
+        )
+    }
+
     /// The position of a series.
     pub(super) fn find_series(&self, uid: &str) -> Option<u32> {
         self.series_at.get(uid).copied()
@@ -90,6 +100,16 @@ impl IndexedStudy {
     /// The number of entries for instances that another series lists too.
     pub(super) fn in_several_series(&self) -> usize {
         self.further_at.len()
+    }
+
+    /// The positions of the series that share instances.
+    pub(super) fn sharing_series(&self) -> BTreeSet<u32> {
+        let further = self.further_at.keys();
+        let sharing = further.flat_map(|(series, uid)| {
+            let first = self.instance_at.get(uid).map(|place| place.series);
+            std::iter::once(*series).chain(first)
+        });
+        sharing.collect()
     }
 
     /// The place of an instance in a series, else the first one.

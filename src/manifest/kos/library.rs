@@ -7,6 +7,7 @@ use super::reader::{MAX_LIST, Reader, add};
 use super::{MAX_SERIES, drim_m};
 use crate::dicom::dataset::Element;
 use crate::manifest::model::{Code, Study};
+use crate::manifest::warning::Defect;
 
 /// The limit for the depth of the library in the content tree. It belongs directly below the root,
 /// but some writers repeat the root.
@@ -23,10 +24,12 @@ pub(super) fn describe(
     for code in search.procedures {
         add(&mut indexed.study.procedures, code);
     }
-    let is_elsewhere = search.library.is_none_or(|(_, depth)| depth > 1);
     let has_library = search.library.is_some() || !search.groups.is_empty();
-    if has_library && is_elsewhere {
-        reader.malformed("the place of the image library");
+    if search.library.is_some_and(|(_, depth)| depth > 1) {
+        reader.warnings.read_all_the_same(Defect::LibraryPlace);
+    }
+    if !search.groups.is_empty() {
+        reader.warnings.read_all_the_same(Defect::GroupPlace);
     }
     for group in search.groups {
         Group::default().describe(group, indexed, reader);
@@ -35,7 +38,7 @@ pub(super) fn describe(
         describe_study(library, indexed, reader);
     }
     for text in search.texts {
-        if let Some(text) = reader.lines(text) {
+        if let Some(text) = reader.lines(text, Concept::KeyObjectDescription.name()) {
             drim_m::describe(&text, indexed);
         }
     }
@@ -112,8 +115,8 @@ fn describe_study_with(content: Content<'_>, study: &mut Study, reader: &mut Rea
             }
         }
         Some(Concept::SeriesCount) => study.declared_series = content.count(reader),
-        Some(Concept::StudyDate) => study.date = reader.date(content.plain()),
-        Some(Concept::StudyTime) => study.time = reader.time(content.plain()),
+        Some(Concept::StudyDate) => study.date = reader.date(content.plain(), content.name()),
+        Some(Concept::StudyTime) => study.time = reader.time(content.plain(), content.name()),
         _ => {}
     }
 }
@@ -131,6 +134,7 @@ struct Group<'a> {
 
 impl<'a> Group<'a> {
     fn describe(mut self, group: Content<'a>, indexed: &mut IndexedStudy, reader: &mut Reader) {
+        reader.warnings.turn_to(indexed.subject(None));
         let items = group.children.iter().flat_map(Element::items);
         for item in items {
             let Some(item) = reader.item(item) else { break };
@@ -139,7 +143,7 @@ impl<'a> Group<'a> {
                 self.describe_instance(content, indexed, reader);
             } else if !self.preceding.read(content, reader) {
                 self.preceding = InstanceDescription::default();
-                self.describe_series(content, &mut indexed.study, reader);
+                self.describe_series(content, indexed, reader);
             }
         }
         self.finish(indexed, reader);
@@ -153,14 +157,18 @@ impl<'a> Group<'a> {
     ) {
         let preceding = std::mem::take(&mut self.preceding);
         let Some(uid) = reference.sop_instance_uid(reader) else {
-            reader.malformed("an image library entry");
+            reader.malformed("image library entry");
             return;
         };
         let Some(series) = indexed.find_series_of(uid) else {
-            reader.malformed("an image library entry that is not in the evidence");
+            let defect = Defect::NotListed("image library entry");
+            reader.warnings.left_out(defect);
             return;
         };
         self.series_of_instances.get_or_insert(series);
+        if self.series_uid.is_none() {
+            reader.warnings.turn_to(indexed.subject(Some(series)));
+        }
         let mut below = InstanceDescription::default();
         let children = reference.children.iter().flat_map(Element::items);
         for item in children {
@@ -168,49 +176,60 @@ impl<'a> Group<'a> {
             below.read(Content::read(&item, reader), reader);
         }
         if below.is_empty() && !preceding.is_empty() {
-            reader.malformed("the place of instance descriptors");
+            reader.warnings.read_all_the_same(Defect::DescriptorPlace);
             below = preceding;
         }
         let named = self.series_uid.and_then(|uid| indexed.find_series(uid));
         indexed.describe_instance(uid, named.or(self.series_of_instances), below);
     }
 
-    fn describe_series(&mut self, content: Content<'a>, study: &mut Study, reader: &mut Reader) {
+    fn describe_series(
+        &mut self,
+        content: Content<'a>,
+        indexed: &mut IndexedStudy,
+        reader: &mut Reader,
+    ) {
         let series = &mut self.series;
         match content.concept {
             Some(Concept::SeriesInstanceUid) => {
-                self.series_uid = reader.plain(content.plain(), "a series instance UID");
+                self.series_uid = reader.plain(content.plain(), content.name());
+                let at = self.series_uid.and_then(|uid| indexed.find_series(uid));
+                reader.warnings.turn_to(indexed.subject(at));
             }
             Some(Concept::SeriesNumber) => series.number = content.integer(reader),
             Some(Concept::Modality) => series.modality = modality(content, reader),
             Some(Concept::SeriesDescription) => series.description = content.text(reader),
-            Some(Concept::SeriesDate) => series.date = reader.date(content.plain()),
-            Some(Concept::SeriesTime) => series.time = reader.time(content.plain()),
+            Some(Concept::SeriesDate) => series.date = reader.date(content.plain(), content.name()),
+            Some(Concept::SeriesTime) => series.time = reader.time(content.plain(), content.name()),
             Some(Concept::TargetRegion) => series.body_site = region(content, reader),
             Some(Concept::Laterality) => series.laterality = region(content, reader),
             Some(Concept::InstanceCount) => series.declared_instances = content.count(reader),
-            Some(Concept::StudyDate) if study.date.is_none() => {
-                study.date = reader.date(content.plain());
+            Some(Concept::StudyDate) if indexed.study.date.is_none() => {
+                indexed.study.date = reader.date(content.plain(), content.name());
             }
-            Some(Concept::StudyTime) if study.time.is_none() => {
-                study.time = reader.time(content.plain());
+            Some(Concept::StudyTime) if indexed.study.time.is_none() => {
+                indexed.study.time = reader.time(content.plain(), content.name());
             }
             _ => {}
         }
     }
 
     fn finish(self, indexed: &mut IndexedStudy, reader: &mut Reader) {
-        if self.series_uid.is_none() {
-            reader.malformed("an image library group without a series instance UID");
-        }
         let series = match self.series_uid {
             Some(uid) => indexed.find_series(uid),
             None => self.series_of_instances,
         };
-        match series {
-            Some(series) => indexed.describe_series(series, self.series),
-            None => reader.malformed("an image library group that is not in the evidence"),
+        let (warnings, is_named) = (&mut reader.warnings, self.series_uid.is_some());
+        match (series, is_named) {
+            (Some(_), true) => {}
+            (Some(_), false) => warnings.read_all_the_same(Defect::GroupWithoutSeries),
+            (None, true) => warnings.left_out(Defect::NotListed("image library group")),
+            (None, false) => warnings.left_out(Defect::GroupWithoutSeries),
         }
+        if let Some(series) = series {
+            indexed.describe_series(series, self.series);
+        }
+        warnings.turn_to(indexed.subject(None));
     }
 }
 

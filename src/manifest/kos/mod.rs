@@ -2,7 +2,8 @@
 //! a French DRIM-M document, or a classic XDS-I.b manifest.
 //!
 //! The evidence sequence (0040,A375) is the selection. The image library in the content tree only
-//! describes it: a defect there never refuses the document, but becomes a [`Warning`].
+//! describes it: a defect there never refuses the document, but becomes a
+//! [`Warning`](super::Warning).
 //!
 //! Memory: in addition to the document, which is copied only if it is deflated, a real manifest
 //! takes less than half the document's size; a hostile one can take eight times its size and 32
@@ -22,7 +23,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::model::{Format, Generation, Manifest, Study, Warning};
+use super::model::{Format, Generation, Manifest, Study};
+use super::warning::{Defect, Subject, Warnings};
+use crate::dicom::dataset::Element;
 use crate::dicom::part10::{self, File};
 use crate::dicom::{CharacterSet, dataset};
 use code::RawCode;
@@ -86,20 +89,23 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     if !header.is_kos() {
         return Err(Error::NotAKos);
     }
-    let title = Title::of(&RawCode::of_concept(header.title(), &mut reader))?;
+    let title = Title::read(header.title(), &mut reader)?;
     let mut evidence = Evidence::read(header.evidence().ok_or(Error::NoEvidence)?, &mut reader)?;
     let described = header.described_study(&evidence, &mut reader);
-    title.warn(&mut reader);
+    title.warn(&mut reader.warnings);
     if let Some(at) = described {
+        let subject = evidence.indexed_study_mut(at).subject(None);
+        reader.warnings.turn_to(subject);
         let has_library = header.content().is_some_and(|content| {
             library::describe(content, evidence.indexed_study_mut(at), &mut reader)
         });
         if !has_library && title.promises_library() {
-            reader.warn(Warning::NoLibrary);
+            reader.warnings.left_out(Defect::NoLibrary);
         }
         header.describe(evidence.study_mut(at), &mut reader);
         header.locate(evidence.study_mut(at), &mut reader);
-        if let Some(text) = header.text().and_then(|text| reader.lines(text)) {
+        let text = header.text();
+        if let Some(text) = text.and_then(|text| reader.lines(text, "text of the document")) {
             drim_m::describe(&text, evidence.indexed_study_mut(at));
         }
     }
@@ -111,13 +117,14 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Error> {
     for study in &mut studies {
         study.patient = Arc::clone(&patient);
         study.timezone.clone_from(&timezone);
-        check_counts(study, &mut reader);
+        check_counts(study, &mut reader.warnings);
     }
+    reader.warnings.turn_to(Subject::Manifest);
     Ok(Manifest {
         format: Format::Kos(title.generation()),
         document_id: header.document_id(&mut reader),
         studies,
-        warnings: reader.into_warnings(),
+        warnings: reader.warnings.into_list(),
     })
 }
 
@@ -146,6 +153,15 @@ enum Title {
 }
 
 impl Title {
+    fn read(sequence: Option<Element<'_>>, reader: &mut Reader) -> Result<Self, Error> {
+        let code = RawCode::of(sequence, "document title", reader);
+        let title = Self::of(&code)?;
+        if sequence.is_some() {
+            code.check_concept(true, reader);
+        }
+        Ok(title)
+    }
+
     fn of(code: &RawCode<'_>) -> Result<Self, Error> {
         let in_scheme = |scheme| code.scheme.is_none_or(|s| s.eq_ignore_ascii_case(scheme));
         let Some(value) = code.value else {
@@ -178,44 +194,24 @@ impl Title {
         }
     }
 
-    fn warn(self, reader: &mut Reader) {
+    fn warn(self, warnings: &mut Warnings) {
+        warnings.turn_to(Subject::Manifest);
         match self {
             Self::Mado(Generation::MadoTemporary | Generation::MadoDraft) => {
-                reader.warn(Warning::OldCodes);
+                warnings.read_all_the_same(Defect::OldCodes);
             }
             Self::Mado(Generation::MadoFinal | Generation::Classic) | Self::Classic => {}
-            Self::Other => reader.warn(Warning::UnexpectedTitle),
+            Self::Other => warnings.read_all_the_same(Defect::UnexpectedTitle),
         }
     }
 }
 
-fn check_counts(study: &Study, reader: &mut Reader) {
-    check_count("series", study.declared_series, study.series.len(), reader);
+fn check_counts(study: &Study, warnings: &mut Warnings) {
+    warnings.turn_to(Subject::Study(study.uid.clone()));
+    warnings.count("series", study.declared_series, study.series.len());
     for series in &study.series {
-        match series.unlisted() {
-            0 => check_count(
-                "instances",
-                series.declared_instances,
-                series.instances.len(),
-                reader,
-            ),
-            unlisted => reader.warn(Warning::Unlisted {
-                series: series.uid.clone(),
-                unlisted,
-            }),
-        }
-    }
-}
-
-fn check_count(what: &'static str, declared: Option<u32>, listed: usize, reader: &mut Reader) {
-    let listed = u32::try_from(listed).unwrap_or(u32::MAX);
-    if let Some(declared) = declared
-        && declared != listed
-    {
-        reader.warn(Warning::CountDiffers {
-            what,
-            declared,
-            listed,
-        });
+        warnings.turn_to(Subject::Series(series.uid.clone()));
+        let listed = series.instances.len();
+        warnings.count_instances(series.declared_instances, listed, series.unlisted());
     }
 }

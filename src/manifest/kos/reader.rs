@@ -2,15 +2,13 @@
 //!
 //! It trusts the tag and not the value representation, which some writers get wrong.
 
-use std::collections::HashSet;
-
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::StandardDataDictionary;
 
 use crate::dicom::CharacterSet;
 use crate::dicom::dataset::{self, DataSet, Element};
-use crate::manifest::model::Warning;
+use crate::manifest::warning::{Defect, Warnings};
 
 /// The limit for the bytes of a text. The standard allows 64 characters for names and descriptions.
 pub const MAX_TEXT: usize = 64 << 10;
@@ -21,33 +19,20 @@ pub const MAX_LIST: usize = 256;
 /// Reads values in the character set of one document and collects warnings.
 pub(super) struct Reader {
     charset: CharacterSet,
-    warnings: Vec<Warning>,
-    seen: HashSet<Warning>,
+    pub(super) warnings: Warnings,
 }
 
 impl Reader {
     pub(super) fn new(charset: CharacterSet) -> Self {
         Self {
             charset,
-            warnings: Vec::new(),
-            seen: HashSet::new(),
+            warnings: Warnings::default(),
         }
     }
 
-    /// Adds a warning, unless it is already there.
-    pub(super) fn warn(&mut self, warning: Warning) {
-        if !self.seen.contains(&warning) {
-            self.seen.insert(warning.clone());
-            self.warnings.push(warning);
-        }
-    }
-
+    /// A malformed part, which is left out.
     pub(super) fn malformed(&mut self, part: &'static str) {
-        self.warn(Warning::Malformed(part));
-    }
-
-    pub(super) fn into_warnings(self) -> Vec<Warning> {
-        self.warnings
+        self.warnings.malformed(part);
     }
 
     /// The first elements with these tags, selected in one pass.
@@ -76,7 +61,7 @@ impl Reader {
         tags: [Tag; N],
     ) -> [Option<Element<'a>>; N] {
         self.select(set, tags).unwrap_or_else(|_unreadable| {
-            self.malformed("an item");
+            self.malformed("item of a sequence");
             [None; N]
         })
     }
@@ -94,16 +79,20 @@ impl Reader {
         item: Result<DataSet<'a>, dataset::Error>,
     ) -> Option<DataSet<'a>> {
         if item.is_err() {
-            self.malformed("an item");
+            self.malformed("item of a sequence");
         }
         item.ok()
     }
 
-    /// A text.
-    pub(super) fn text(&mut self, element: Option<Element<'_>>) -> Option<Box<str>> {
+    /// A text. Like all values below, it has the name of its attribute for warnings.
+    pub(super) fn text(
+        &mut self,
+        element: Option<Element<'_>>,
+        part: &'static str,
+    ) -> Option<Box<str>> {
         let bytes = element?.text()?;
         if bytes.len() > MAX_TEXT {
-            self.malformed("a text that is too long");
+            self.warnings.left_out(Defect::TooLong(part));
             return None;
         }
         let text = self.charset.decode(bytes);
@@ -111,8 +100,12 @@ impl Reader {
     }
 
     /// A text of several lines.
-    pub(super) fn lines(&self, element: Element<'_>) -> Option<String> {
-        let bytes = element.text().filter(|bytes| bytes.len() <= MAX_TEXT)?;
+    pub(super) fn lines(&mut self, element: Element<'_>, part: &'static str) -> Option<String> {
+        let bytes = element.text()?;
+        if bytes.len() > MAX_TEXT {
+            self.warnings.left_out(Defect::TooLong(part));
+            return None;
+        }
         Some(self.charset.text(bytes))
     }
 
@@ -125,34 +118,47 @@ impl Reader {
         let bytes = element?.text()?;
         let text = std::str::from_utf8(bytes).ok();
         let text = text.filter(|text| text.len() <= MAX_TEXT);
-        if text.is_none() {
-            self.malformed(part);
-        }
-        text
+        self.or_malformed(text, part)
     }
 
     /// A date, `YYYYMMDD`.
-    pub(super) fn date(&mut self, element: Option<Element<'_>>) -> Option<Box<str>> {
-        let text = self.plain(element, "a date")?;
-        self.or_malformed(date(text), "a date")
+    pub(super) fn date(
+        &mut self,
+        element: Option<Element<'_>>,
+        part: &'static str,
+    ) -> Option<Box<str>> {
+        let text = self.plain(element, part)?;
+        self.or_malformed(date(text), part)
     }
 
     /// A time, `HHMMSS.FFFFFF`, with the precision of the document.
-    pub(super) fn time(&mut self, element: Option<Element<'_>>) -> Option<Box<str>> {
-        let text = self.plain(element, "a time")?;
-        self.or_malformed(time(text), "a time")
+    pub(super) fn time(
+        &mut self,
+        element: Option<Element<'_>>,
+        part: &'static str,
+    ) -> Option<Box<str>> {
+        let text = self.plain(element, part)?;
+        self.or_malformed(time(text), part)
     }
 
     /// An integer string; a plus sign is allowed.
-    pub(super) fn integer(&mut self, element: Option<Element<'_>>) -> Option<i32> {
-        let text = self.plain(element, "a number")?;
-        self.or_malformed(text.trim().parse().ok(), "a number")
+    pub(super) fn integer(
+        &mut self,
+        element: Option<Element<'_>>,
+        part: &'static str,
+    ) -> Option<i32> {
+        let text = self.plain(element, part)?;
+        self.or_malformed(text.trim().parse().ok(), part)
     }
 
     /// A count: the digits at the start of a text, also after a parenthesis.
-    pub(super) fn count(&mut self, element: Option<Element<'_>>) -> Option<u32> {
-        let text = self.plain(element, "a count")?;
-        self.or_malformed(count(text), "a count")
+    pub(super) fn count(
+        &mut self,
+        element: Option<Element<'_>>,
+        part: &'static str,
+    ) -> Option<u32> {
+        let text = self.plain(element, part)?;
+        self.or_malformed(count(text), part)
     }
 
     fn or_malformed<T>(&mut self, value: Option<T>, part: &'static str) -> Option<T> {
@@ -163,8 +169,21 @@ impl Reader {
     }
 
     fn check_vr(&mut self, element: &Element<'_>) {
-        if element.vr().is_some_and(|vr| !is_usual(element.tag, vr)) {
-            self.malformed("a value representation");
+        let Some((name, usual)) = usual(element.tag) else {
+            return;
+        };
+        // Writers that do not know an element give it the representation UN (PS3.5 6.2.2).
+        let written = element.vr().filter(|vr| ![usual, VR::UN].contains(vr));
+        let Some(written) = written else { return };
+        let is_readable = if usual == VR::SQ {
+            element.is_sequence()
+        } else {
+            !matches!(written, VR::SQ | VR::OB | VR::OW)
+        };
+        let defect = Defect::Representation(name);
+        match is_readable {
+            true => self.warnings.read_all_the_same(defect),
+            false => self.warnings.left_out(defect),
         }
     }
 }
@@ -176,16 +195,14 @@ pub(super) fn add<T: PartialEq>(list: &mut Vec<T>, value: T) {
     }
 }
 
-// Writers that do not know an element give it the representation UN (PS3.5 6.2.2).
-fn is_usual(tag: Tag, vr: VR) -> bool {
-    vr == VR::UN
-        || StandardDataDictionary
-            .by_tag(tag)
-            .is_none_or(|entry| match entry.vr() {
-                VirtualVr::Exact(usual) => usual == vr,
-                VirtualVr::Xs | VirtualVr::Ox | VirtualVr::Px | VirtualVr::Lt => true,
-                _ => true,
-            })
+/// The keyword of an attribute and its value representation, if it has exactly one.
+fn usual(tag: Tag) -> Option<(&'static str, VR)> {
+    let entry = StandardDataDictionary.by_tag(tag)?;
+    match entry.vr() {
+        VirtualVr::Exact(usual) => Some((entry.alias(), usual)),
+        VirtualVr::Xs | VirtualVr::Ox | VirtualVr::Px | VirtualVr::Lt => None,
+        _ => None,
+    }
 }
 
 // PS3.5 6.2: YYYYMMDD; YYYY.MM.DD in files older than DICOM 3.0.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::model::{Code, Instance, Patient, Series, Study};
 use super::outline::Outline;
+use crate::resource::Level;
 use crate::search::{FURTHER_ACCESSIONS, FURTHER_PATIENT_IDS, Row};
 use item::{code_item, content_items, issuer_item, patient_id_item, request};
 
@@ -256,6 +257,33 @@ pub fn instance_row(study: &Study, series: &Series, instance: &Instance, root: &
         }
     }
     row
+}
+
+/// Whether rows of a level have an attribute, if the manifest tells it. A row without it has no
+/// value for it.
+#[must_use]
+pub fn is_told(level: Level, tag: &str) -> bool {
+    const OF_STUDIES: &[&str] = &[
+        "00080051",
+        "00080201",
+        "00081030",
+        "00081032",
+        ANATOMIC_REGION,
+        "00100021",
+        "00100024",
+        FURTHER_PATIENT_IDS,
+        FURTHER_ACCESSIONS,
+    ];
+    const OF_SERIES: &[&str] = &[
+        "00080021", "00080031", "0008103E", "00180015", "00200060", "00400244", "00400245",
+    ];
+    const OF_INSTANCES: &[&str] = &["00280008", "0040A043", "0040A730"];
+    let levels: &[_] = match level {
+        Level::Study => &[OF_STUDIES],
+        Level::Series => &[OF_STUDIES, OF_SERIES],
+        Level::Instance => &[OF_STUDIES, OF_SERIES, OF_INSTANCES],
+    };
+    levels.iter().any(|tags| tags.contains(&tag))
 }
 
 /// Puts an attribute, with or without a value.

@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::community::Address;
 use crate::dicom::{NotAUid, SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
-use crate::manifest::retrieve_url::base_uri_for;
+use crate::manifest::retrieve_url::base_uri;
 use crate::resource::{FrameForm, Level, SubResource, Target};
 
 /// Deviations from the standard that are accepted.
@@ -254,7 +254,7 @@ fn retrieve_url(value: &str, target: &Target) -> Result<Box<str>, Error> {
     if value.len() > LONGEST || value.contains(['?', '#', '\\']) {
         return Err(Error::RetrieveUrl);
     }
-    let base = base_uri_for(value, target).map_err(|_foreign| Error::ForeignRetrieveUrl)?;
+    let base = base_uri(value, target).map_err(|_foreign| Error::ForeignRetrieveUrl)?;
     let address = base.and_then(|base| Address::parse(&base).ok());
     let address = address.ok_or(Error::RetrieveUrl)?.to_string();
     // The next gateway has the same limit.

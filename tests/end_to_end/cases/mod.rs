@@ -2,10 +2,13 @@
 
 mod addresses;
 mod doubtful;
+mod handed_out;
 mod manifest_reading;
 mod manifests;
+mod not_located;
 mod pictures;
 mod reading;
+mod warnings;
 
 use std::path::PathBuf;
 

@@ -202,3 +202,62 @@ async fn results_come_as_xml_and_compressed_where_that_is_wanted() {
     let found: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(found.as_array().map(Vec::len), Some(2));
 }
+
+/// What OHIF's list of studies sends when somebody types into it.
+#[tokio::test]
+async fn a_filter_narrows_the_list_to_the_studies_that_tell_the_attribute() {
+    let rig = Rig::start("");
+    for (number, description, modality) in [
+        (1, "Thorax nativ", "CT"),
+        (2, "KNEE left", "MR"),
+        (3, "", "US"),
+    ] {
+        let mut document = Study::new(number).with(1, vec![]).fhir_document();
+        let study = &mut document["entry"][0]["resource"];
+        study["series"][0]["modality"]["code"] = modality.into();
+        if !description.is_empty() {
+            study["description"] = description.into();
+            study["series"][0]["description"] = description.into();
+        }
+        rig.register(document.to_string().into_bytes()).await;
+    }
+    let of_one = Rig::start("");
+    let bare = of_one.register(Study::new(3).with(1, vec![]).fhir()).await;
+    for (path, expected) in [
+        ("/dicomweb/studies", 3),
+        ("/dicomweb/studies?StudyDescription=", 3),
+        ("/dicomweb/studies?StudyDescription=*", 3),
+        ("/dicomweb/studies?StudyDescription=*THORAX*", 1),
+        ("/dicomweb/studies?StudyDescription=thorax%20nativ", 1),
+        ("/dicomweb/studies?00081030=*e*", 1),
+        ("/dicomweb/studies?StudyDescription=*pelvis*", 0),
+        ("/dicomweb/series?SeriesDescription=knee*", 1),
+        ("/dicomweb/series?StudyDescription=knee*", 1),
+        ("/dicomweb/instances?SeriesDescription=KNEE*", 1),
+        ("/dicomweb/instances?NumberOfFrames=5", 0),
+        // No study tells it, and no result has it.
+        ("/dicomweb/studies?InstitutionName=x", 3),
+        ("/dicomweb/studies?ModalitiesInStudy=CT", 1),
+        ("/dicomweb/studies?ModalitiesInStudy=CT,MR", 2),
+        ("/dicomweb/studies?ModalitiesInStudy=CT%5CMR", 2),
+        (
+            "/dicomweb/studies?ModalitiesInStudy=CT&ModalitiesInStudy=US",
+            2,
+        ),
+        ("/dicomweb/studies?ModalitiesInStudy=CT&00080061=", 3),
+        (
+            "/dicomweb/studies?ModalitiesInStudy=CT,MR&StudyDescription=*t*",
+            2,
+        ),
+        ("/dicomweb/studies?ModalitiesInStudy=XA", 0),
+        ("/dicomweb/series?Modality=CT,US", 2),
+    ] {
+        let answer = rig.get(path, &[]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
+        let found = answer.json().as_array().map(Vec::len);
+        assert_eq!(found, Some(expected), "{path}");
+    }
+    let path = format!("{}studies?StudyDescription=x", bare.root);
+    let found = of_one.get(&path, &[]).await.json();
+    assert_eq!(found, Value::Array(Vec::new()));
+}

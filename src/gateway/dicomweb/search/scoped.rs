@@ -10,8 +10,8 @@ use super::results::{Remainder, Results, serialised};
 use crate::gateway::Error;
 use crate::library::KnownStudy;
 use crate::manifest::{
-    ANATOMIC_REGION, Holding, Series, Study, instance_row, partial_outline_row, series_row,
-    study_row,
+    ANATOMIC_REGION, Holding, Series, Study, instance_row, is_told, partial_outline_row,
+    series_row, study_row,
 };
 use crate::request::Scope;
 use crate::resource::Level;
@@ -101,14 +101,16 @@ impl ScopedQuery {
         }
         let keys = &self.query.keys;
         let outline = known.outline.unpack();
+        // Each level has its own Retrieve URL and its own regions.
+        let is_of_level = |tag: &str| {
+            self.scope.level == Level::Study || ![RETRIEVE_URL, ANATOMIC_REGION].contains(&tag)
+        };
         let row = partial_outline_row(&outline, &self.root, |tag| {
-            // Each level has its own Retrieve URL and its own regions.
-            let is_of_level =
-                self.scope.level == Level::Study || ![RETRIEVE_URL, ANATOMIC_REGION].contains(&tag);
             let mut named = keys.iter().filter_map(|key| key.path.tags().first());
-            is_of_level && named.any(|name| name == tag || search::further(name) == Some(tag))
+            is_of_level(tag) && named.any(|name| name == tag || search::further(name) == Some(tag))
         });
-        self.query.finds(&row)
+        self.query
+            .finds(&row, |tag| is_of_level(tag) && is_told(Level::Study, tag))
     }
 
     /// Whether each registered study is one result.
@@ -121,7 +123,11 @@ impl ScopedQuery {
         if self.query.keys.is_empty() {
             return all;
         }
-        all.only(|position| self.query.finds(&self.row(holding, position, true)))
+        let level = self.scope.level;
+        all.only(|position| {
+            let row = self.row(holding, position, true);
+            self.query.finds(&row, |tag| is_told(level, tag))
+        })
     }
 
     /// Everything in scope.

@@ -16,7 +16,7 @@ fn reads_the_example_of_the_implementation_guide() {
         issuer: boxed("http://example.org/fhir/mrn-ids"),
     };
     assert_eq!(manifest.studies[0].patient.ids, [id]);
-    assert_eq!(manifest.warnings, [Warning::OpaqueLocation("ACME".into())]);
+    assert_eq!(defects(&manifest), [Defect::OpaqueLocation("ACME".into())]);
 }
 
 #[test]

@@ -27,11 +27,6 @@ fn a_malformed_description_costs_only_itself() {
             json!("yesterday"),
             "series date",
         ),
-        (
-            format!("{SERIES}/started"),
-            json!("2022-08-22T25:00:00Z"),
-            "series date",
-        ),
         (format!("{SERIES}/bodySite"), json!(1.5), "body site"),
         (format!("{SERIES}/laterality"), json!(false), "laterality"),
         (
@@ -83,7 +78,7 @@ fn a_malformed_description_costs_only_itself() {
         (
             format!("{ENDPOINT}/extension"),
             json!([{ "url": RLU, "valueString": "A/B" }]),
-            "retrieve location uid",
+            "Retrieve Location UID",
         ),
         (
             format!("{ENDPOINT}/address"),
@@ -93,10 +88,24 @@ fn a_malformed_description_costs_only_itself() {
     ] {
         let bundle = with(&pointer, value);
         let manifest = manifest(&bundle);
-        assert_eq!(manifest.warnings, [Warning::Malformed(what)], "{bundle}");
+        assert_eq!(defects(&manifest), [Defect::Malformed(what)], "{bundle}");
         assert_eq!(manifest.studies[0].series[0].instances.len(), 1, "{bundle}");
         assert_eq!(manifest.studies[0].series[0].locations.len(), 1, "{bundle}");
     }
+}
+
+#[test]
+fn a_malformed_time_leaves_the_date() {
+    let manifest = manifest(&with(
+        &format!("{SERIES}/started"),
+        json!("2022-08-22T25:00:00Z"),
+    ));
+    let series = &manifest.studies[0].series[0];
+    assert_eq!(
+        (series.date.as_deref(), &series.time),
+        (Some("20220822"), &None)
+    );
+    assert_eq!(defects(&manifest), [Defect::NoTime("series date")]);
 }
 
 #[test]
@@ -162,11 +171,7 @@ fn several_studies_stay_apart_and_one_study_twice_is_one() {
         ),
         (1, 2)
     );
-    assert!(
-        twice
-            .warnings
-            .contains(&Warning::Malformed("repeated study"))
-    );
+    assert!(defects(&twice).contains(&Defect::Repeated("study")));
     second["resource"]["identifier"][0]["value"] = json!("1.2.33");
     let two = manifest(&with("/entry/-", second));
     let uids: Vec<_> = two.studies.iter().map(|study| study.uid.as_str()).collect();
@@ -216,8 +221,8 @@ fn warns_of_orders_and_patients_that_are_nowhere() {
         json!([{ "reference": "ServiceRequest/9" }]),
     );
     assert_eq!(
-        manifest(&bundle).warnings,
-        [Warning::UnresolvedReference("order")]
+        defects(&manifest(&bundle)),
+        [Defect::UnresolvedReference("order")]
     );
     let bundle = with(
         &format!("{STUDY}/subject"),
@@ -229,8 +234,8 @@ fn warns_of_orders_and_patients_that_are_nowhere() {
         json!({ "resource": { "resourceType": "Patient", "id": "1", "gender": "male" } }),
     );
     assert_eq!(
-        manifest(&bundle).warnings,
-        [Warning::UnresolvedReference("patient")]
+        defects(&manifest(&bundle)),
+        [Defect::UnresolvedReference("patient")]
     );
     assert_eq!(manifest(&bundle).studies[0].patient.sex, None);
 }
@@ -353,7 +358,8 @@ fn a_study_that_is_listed_with_two_patients_has_none() {
         panic!("one study");
     };
     assert_eq!(*study.patient, Patient::default());
-    let differ = Warning::PatientsDiffer(study.uid.clone());
+    let subject = Subject::Study(study.uid.clone());
+    let differ = Warning::about(subject, Outcome::LeftOut, Defect::PatientsDiffer);
     assert!(read.warnings.contains(&differ), "{:?}", read.warnings);
 }
 

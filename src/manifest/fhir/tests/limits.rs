@@ -96,8 +96,8 @@ fn study_endpoints_do_not_multiply_with_the_series() {
     }
     assert_eq!(series(&bundle).locations.len(), 8);
     assert_eq!(
-        manifest(&bundle).warnings,
-        [Warning::Malformed("endpoint list")]
+        defects(&manifest(&bundle)),
+        [Defect::TooLong("list of endpoints")]
     );
 }
 

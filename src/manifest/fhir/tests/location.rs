@@ -1,6 +1,8 @@
 //! Endpoints become locations; repeated series and instances become one.
 
 use super::*;
+use crate::community::NotAnAddress;
+use crate::manifest::Names;
 
 #[test]
 fn resolves_references_to_endpoints() {
@@ -87,11 +89,8 @@ fn a_series_whose_endpoint_is_missing_stays_without_location() {
     let series = &manifest.studies[0].series[0];
     assert_eq!((series.locations.len(), series.instances.len()), (0, 1));
     assert_eq!(
-        manifest.warnings,
-        [
-            Warning::UnresolvedReference("endpoint"),
-            Warning::NoLocation(series.uid.clone()),
-        ]
+        defects(&manifest),
+        [Defect::UnresolvedReference("endpoint"), Defect::NoLocation]
     );
 }
 
@@ -226,17 +225,17 @@ fn reads_a_retrieve_location_uid_in_every_spelling() {
 #[test]
 fn warns_of_a_location_uid_that_nobody_can_register() {
     for (value, warning) in [
-        ("ACME", Warning::OpaqueLocation("ACME".into())),
+        ("ACME", Defect::OpaqueLocation("ACME".into())),
         (
             "oid:213.323245.462.63.56",
-            Warning::UnregistrableOid("213.323245.462.63.56".into()),
+            Defect::UnregistrableOid("213.323245.462.63.56".into()),
         ),
     ] {
         let bundle = with(
             &format!("{ENDPOINT}/extension"),
             json!([{ "url": RLU, "valueString": value }]),
         );
-        assert_eq!(manifest(&bundle).warnings, [warning]);
+        assert_eq!(defects(&manifest(&bundle)), [warning]);
         assert_eq!(
             series(&bundle).locations,
             [location(Some(value), Some("https://h.example/rs"))]
@@ -259,10 +258,7 @@ fn cuts_a_retrieve_url_before_its_study_and_ignores_a_foreign_one() {
         json!("https://h.example/rs/studies/1.2.9"),
     );
     assert_eq!(series(&bundle).locations, [location(Some("1.2.40"), None)]);
-    assert_eq!(
-        manifest(&bundle).warnings,
-        [Warning::ForeignRetrieveUrl(series(&bundle).uid)]
-    );
+    assert_eq!(defects(&manifest(&bundle)), [Defect::ForeignAddress]);
 }
 
 #[test]
@@ -279,10 +275,8 @@ fn an_instance_is_kept_once_in_each_series() {
         .map(|series| series.instances.len())
         .collect();
     assert_eq!(listed, [1, 1]);
-    assert_eq!(
-        manifest.warnings,
-        [Warning::Duplicates(1), Warning::InSeveralSeries(1)]
-    );
+    let expected = [Defect::Duplicates(1), Defect::InSeveralSeries(1)];
+    assert_eq!(defects(&manifest), expected);
 }
 
 #[test]
@@ -296,7 +290,7 @@ fn a_series_listed_twice_becomes_one() {
     assert_eq!(manifest.studies[0].series.len(), 1);
     assert_eq!(manifest.studies[0].series[0].instances.len(), 2);
     assert_eq!(manifest.studies[0].series[0].locations.len(), 1);
-    assert_eq!(manifest.warnings, [Warning::Malformed("repeated series")]);
+    assert_eq!(defects(&manifest), [Defect::Repeated("series")]);
 }
 
 #[test]
@@ -304,14 +298,14 @@ fn warns_when_counts_differ_from_what_is_listed() {
     let bundle = with(&format!("{STUDY}/numberOfSeries"), json!(2));
     let bundle = set(bundle, &format!("{STUDY}/numberOfInstances"), json!("5"));
     let bundle = set(bundle, &format!("{SERIES}/numberOfInstances"), json!(7));
-    let differs = |what, declared| Warning::CountDiffers {
+    let differs = |what, declared| Defect::CountDiffers {
         what,
         declared,
         listed: 1,
     };
     let manifest = manifest(&bundle);
     assert_eq!(
-        manifest.warnings,
+        defects(&manifest),
         [
             differs("series", 2),
             differs("instances", 5),
@@ -320,4 +314,28 @@ fn warns_when_counts_differ_from_what_is_listed() {
     );
     assert_eq!(manifest.studies[0].declared_series, Some(2));
     assert_eq!(manifest.studies[0].series[0].declared_instances, Some(7));
+}
+
+#[test]
+fn an_address_that_selects_nothing_is_told_with_the_reason() {
+    for (address, why) in [
+        ("http://user:pw@h.example/rs", NotAnAddress::Credentials),
+        (
+            "https://h.example/\u{1b}[31m",
+            NotAnAddress::ControlCharacters,
+        ),
+        ("file:///srv/images", NotAnAddress::Scheme),
+        ("file:/srv/images", NotAnAddress::Scheme),
+        (
+            "https://h.example/wado?requestType=WADO",
+            NotAnAddress::Query,
+        ),
+    ] {
+        let manifest = manifest(&with(&format!("{ENDPOINT}/address"), json!(address)));
+        let subject = Subject::Series(manifest.studies[0].series[0].uid.clone());
+        let unusable = Warning::about(subject, Outcome::LeftOut, Defect::UnusableAddress(why));
+        assert_eq!(manifest.warnings, [unusable], "{address}");
+        let text = Names::of(&manifest.studies).text(&manifest.warnings[0]);
+        assert!(!text.contains("pw@") && !text.contains('\u{1b}'), "{text}");
+    }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::ihe::{Location, RetrieveLocationUid};
-use crate::manifest::{Accession, Code, Patient, PatientId, Series};
+use crate::manifest::{Accession, Code, Defect, Outcome, Patient, PatientId, Series, Warning};
 
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 const KOS: &str = "1.2.840.10008.5.1.4.1.1.88.59";
@@ -51,6 +51,11 @@ fn wado(id: &str, address: &str, location: &str) -> Value {
         "connectionType": { "code": "dicom-wado-rs" },
         "address": address,
     })
+}
+
+fn defects(manifest: &Manifest) -> Vec<Defect> {
+    let warnings = manifest.warnings.iter();
+    warnings.map(|warning| warning.defect.clone()).collect()
 }
 
 /// `small`, with the value at the pointer put in.

@@ -59,7 +59,7 @@ fn reads_every_generation_of_codes() {
             .read();
         assert_eq!(manifest.format, Format::Kos(generation));
         assert_eq!(
-            manifest.warnings.contains(&Warning::OldCodes),
+            defects(&manifest).contains(&Defect::OldCodes),
             generation != Generation::MadoFinal
         );
         assert!(manifest.warnings.len() <= 1, "{:?}", manifest.warnings);
@@ -201,14 +201,14 @@ fn leaves_out_malformed_values_and_says_so() {
     assert_eq!(study.description, None);
     assert_eq!(manifest.studies[0].patient.sex, None);
     for part in [
-        "a date",
-        "a time",
-        "the time zone",
-        "the patient's sex",
-        "a text that is too long",
+        "study date",
+        "study time",
+        "time zone",
+        "sex of the patient",
     ] {
         assert!(warns_of(&manifest, part), "{part}");
     }
+    assert!(defects(&manifest).contains(&Defect::TooLong("study description")));
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn accepts_what_is_no_manifest_by_its_title_and_says_so() {
         let listed = [series("1.2.3.1", ["1.2.3.1.1"], [location()])];
         let manifest = Document::new(title).listing(STUDY, listed).read();
         assert_eq!(manifest.format, Format::Kos(Generation::Classic));
-        assert_eq!(manifest.warnings, [Warning::UnexpectedTitle]);
+        assert_eq!(defects(&manifest), [Defect::UnexpectedTitle]);
     }
 }
 

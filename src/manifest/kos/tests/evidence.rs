@@ -1,6 +1,8 @@
 //! The evidence sequence: studies, series, instances and their locations.
 
 use super::*;
+use crate::community::Address;
+use crate::dicom::SeriesInstanceUid;
 
 #[test]
 fn reads_a_classic_manifest() {
@@ -24,10 +26,8 @@ fn reads_a_classic_manifest() {
             ..Location::default()
         }]
     );
-    assert_eq!(
-        manifest.warnings,
-        [Warning::NoLocation(series[1].uid.clone())]
-    );
+    // A setting may know the AE title.
+    assert_eq!(manifest.warnings, []);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn merges_the_studies_and_series_of_a_classic_manifest() {
         .collect();
     assert_eq!(listed, [(STUDY, vec![2, 1]), ("1.2.4", vec![1])]);
     assert_eq!(manifest.studies[0].series[0].locations.len(), 1);
-    assert_eq!(manifest.warnings, [Warning::Duplicates(1)]);
+    assert_eq!(defects(&manifest), [Defect::Duplicates(1)]);
     assert_eq!(&*manifest.studies[0].accessions[0].value, "A1");
     assert_eq!(&*manifest.studies[1].accessions[0].value, "A2");
     assert_eq!(manifest.studies[1].description, None);
@@ -95,10 +95,30 @@ fn an_instance_in_two_series_is_in_both() {
         .map(|series| series.instances.iter().map(|one| one.number).collect())
         .collect();
     assert_eq!(numbers, [vec![Some(5)], vec![None, Some(7)]]);
-    assert_eq!(
-        manifest.warnings,
-        [Warning::Duplicates(1), Warning::InSeveralSeries(1)]
-    );
+    let of_series = |uid| Subject::Series(SeriesInstanceUid::parse(uid).expect("a UID"));
+    let sharing = ["1.2.3.1", "1.2.3.2"].map(of_series);
+    let in_both = Defect::InSeveralSeries(1);
+    let in_both = Warning::about_all(sharing, Outcome::ReadAllTheSame, in_both);
+    let twice = read_all_the_same(Subject::Manifest, Defect::Duplicates(1));
+    assert_eq!(manifest.warnings, [twice, in_both.expect("two series")]);
+}
+
+#[test]
+fn a_foreign_or_unusable_url_of_the_document_locates_nothing() {
+    for (url, defect) in [
+        ("https://h.example/rs/studies/1.2.9", Defect::ForeignAddress),
+        (
+            "ftp://h.example/rs",
+            Defect::UnusableAddress(Address::parse("ftp://h.example/rs").expect_err("no address")),
+        ),
+    ] {
+        let manifest = Document::classic()
+            .with(text(tags::RETRIEVE_URL, VR::UR, url))
+            .listing(STUDY, [series("1.2.3.1", ["1.2.3.1.1"], [])])
+            .read();
+        assert_eq!(defects(&manifest).first(), Some(&defect), "{url}");
+        assert_eq!(manifest.warnings[0].outcome, Outcome::LeftOut);
+    }
 }
 
 /// The texts of DRIM-M, in both places, and the Retrieve URL of the whole document.
@@ -235,10 +255,8 @@ fn ignores_a_retrieve_url_of_another_series() {
     assert_eq!(series.locations, []);
     assert_eq!(
         manifest.warnings,
-        [
-            Warning::ForeignRetrieveUrl(series.uid.clone()),
-            Warning::NoLocation(series.uid.clone()),
-        ]
+        [Defect::ForeignAddress, Defect::NoLocation]
+            .map(|defect| left_out(Subject::Series(series.uid.clone()), defect))
     );
 }
 
@@ -270,12 +288,12 @@ fn warns_of_strange_retrieve_location_uids() {
         .collect();
     assert_eq!(places, [Some("ACME"), Some("5.6.7"), None]);
     assert_eq!(
-        manifest.warnings,
+        defects(&manifest),
         [
-            Warning::OpaqueLocation("ACME".into()),
-            Warning::UnregistrableOid("5.6.7".into()),
-            Warning::Malformed("a retrieve location UID"),
-            Warning::NoLocation(series[2].uid.clone()),
+            Defect::OpaqueLocation("ACME".into()),
+            Defect::UnregistrableOid("5.6.7".into()),
+            Defect::Malformed("Retrieve Location UID"),
+            Defect::NoLocation,
         ]
     );
 }

@@ -14,6 +14,7 @@ use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use super::*;
 use crate::ihe::Location;
 use crate::manifest::model::{Accession, Code, PatientId, Series};
+use crate::manifest::warning::{Outcome, Warning};
 
 const STUDY: &str = "1.2.3";
 const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
@@ -245,7 +246,20 @@ fn first_series(manifest: &Manifest) -> &Series {
 }
 
 fn warns_of(manifest: &Manifest, part: &'static str) -> bool {
-    manifest.warnings.contains(&Warning::Malformed(part))
+    defects(manifest).contains(&Defect::Malformed(part))
+}
+
+fn defects(manifest: &Manifest) -> Vec<Defect> {
+    let warnings = manifest.warnings.iter();
+    warnings.map(|warning| warning.defect.clone()).collect()
+}
+
+fn left_out(subject: Subject, defect: Defect) -> Warning {
+    Warning::about(subject, Outcome::LeftOut, defect)
+}
+
+fn read_all_the_same(subject: Subject, defect: Defect) -> Warning {
+    Warning::about(subject, Outcome::ReadAllTheSame, defect)
 }
 
 /// Published examples, which are not part of this project.
