@@ -145,6 +145,15 @@ def element(name, where, entry, elem, big_endian):
             differ(name, where, mine, its)
 
 
+# The gateway adds Available Transfer Syntax UID. It gives what is not compressed in Explicit VR Little Endian.
+def available(name, ours, syntax):
+    told = ours.pop("00083002", {}).get("Value")
+    rewritten = syntax in {"1.2.840.10008.1.2", "1.2.840.10008.1.2.2"}
+    expected = "1.2.840.10008.1.2.1" if rewritten else str(syntax)
+    if told != [expected]:
+        differ(name, "00083002", told, expected)
+
+
 def dataset(name, where, ours, theirs, big_endian):
     wanted = {}
     for elem in theirs:
@@ -425,7 +434,9 @@ for entry, root in zip(index, roots):
     bits_allocated = ds.get("BitsAllocated", 8)
     big = ds.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.2"
     try:
-        dataset(name, "", json.loads(body)[0], ds, big)
+        ours = json.loads(body)[0]
+        available(name, ours, ds.file_meta.TransferSyntaxUID)
+        dataset(name, "", ours, ds, big)
         report["metadata"] += 1
         if not str(ds.get("NumberOfFrames") or 1).isdigit():
             continue

@@ -121,7 +121,8 @@ def sequence(name, tag, ours, theirs):
 
 def dataset(name, ours, theirs):
     for tag in sorted(ours.keys() | theirs.keys()):
-        if tag == "00080005":
+        # The gateway adds Available Transfer Syntax UID.
+        if tag in {"00080005", "00083002"}:
             continue
         if tag in ours and tag in theirs:
             element(name, tag, ours[tag], theirs[tag])
