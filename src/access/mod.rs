@@ -277,10 +277,10 @@ impl Access {
     pub fn revocation(&self, caller: &Caller, headers: &HeaderMap) -> Option<Revocation> {
         match caller {
             Caller::Link(grant) => Some(Box::pin(grant.revoked.clone().cancelled_owned())),
-            Caller::Subject(_) => {
-                let revocation = self.tokens.revocation(bearer(authorization(headers)?)?)?;
-                Some(Box::pin(revocation))
-            }
+            Caller::Subject(_) => match authorization(headers) {
+                Some(field) => Some(Box::pin(self.tokens.revocation(bearer(field)?)?)),
+                None => Some(Box::pin(self.logins.as_ref()?.revocation(headers)?)),
+            },
             Caller::Member { .. } | Caller::Partner(_) => None,
         }
     }

@@ -21,6 +21,7 @@ use http::HeaderMap;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
@@ -69,6 +70,8 @@ struct Pending {
 struct Session {
     claims: Arc<Claims>,
     id_token: Zeroizing<String>,
+    /// Cancelled when the person logs out.
+    ended: CancellationToken,
 }
 
 /// The answer that begins a login: a redirect to the provider.
@@ -217,8 +220,9 @@ impl Logins {
             .id_tokens
             .check(&granted.id_token, expected)
             .await?;
-        if let Some(old) = Secret::sent(headers, SESSION) {
-            self.sessions.remove(&old.digest());
+        let old = Secret::sent(headers, SESSION);
+        if let Some(old) = old.and_then(|old| self.sessions.remove(&old.digest())) {
+            old.ended.cancel();
         }
         let secret = self.keep(&claims, granted)?;
         Ok(Finished {
@@ -241,6 +245,7 @@ impl Logins {
         let session = Session {
             claims: Arc::new(claims),
             id_token: granted.id_token,
+            ended: CancellationToken::new(),
         };
         self.sessions.insert(secret.digest(), Arc::new(session));
         Ok(secret)
@@ -252,6 +257,14 @@ impl Logins {
         let secret = Secret::sent(headers, SESSION)?;
         let session = self.sessions.get(&secret.digest())?;
         (session.claims.expires > now()).then(|| Arc::clone(&session.claims))
+    }
+
+    /// Ready when the person whose session a request belongs to logs out.
+    #[must_use]
+    pub fn revocation(&self, headers: &HeaderMap) -> Option<WaitForCancellationFutureOwned> {
+        let secret = Secret::sent(headers, SESSION)?;
+        let session = self.sessions.get(&secret.digest())?;
+        Some(session.ended.clone().cancelled_owned())
     }
 
     /// Whether pages of an origin (`Origin` of a request) may use a session.
@@ -267,6 +280,9 @@ impl Logins {
     pub fn end(&self, headers: &HeaderMap) -> Ended {
         let secret = Secret::sent(headers, SESSION);
         let session = secret.and_then(|secret| self.sessions.remove(&secret.digest()));
+        if let Some(session) = &session {
+            session.ended.cancel();
+        }
         let ended = |session: Arc<Session>| {
             let provider = &self.provider;
             provider.end_session_url(&session.id_token, &self.base)

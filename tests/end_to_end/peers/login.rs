@@ -6,13 +6,14 @@ use http::HeaderMap;
 use http::header::COOKIE;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::time::timeout;
 use url::Url;
 use xcwado::access::person::{Begun, Failure, Finished, LoginSettings, Logins};
 use xcwado::metrics::Metrics;
 
 use crate::commands::process::{outcome, run_beside};
 use crate::peers::provider::{Browser, Provider};
-use crate::rig::origin::Origin;
+use crate::rig::origin::{Gate, Origin, honest};
 use crate::rig::study::{Study, at};
 use crate::rig::{Answer, Rig};
 
@@ -119,8 +120,16 @@ async fn whoever_opens_an_address_logs_in_and_sees_it() {
     let Some(provider) = provider() else {
         return;
     };
-    let study = Study::new(1).with(2, at(10));
-    let origin = Origin::of(&study).await;
+    let study = Study::new(1).with(3, at(10));
+    let (instances, gate) = (study.instances(), Gate::new());
+    let waits = gate.clone();
+    // The study never arrives to its end.
+    let origin = Origin::start(move |asked| {
+        let reply = honest(&instances, asked);
+        let length = reply.whole_body().len();
+        reply.held_at(length * 2 / 3, &waits)
+    })
+    .await;
     let rules = "[[rule]]\nanyone = true\ntransactions = [\"register\"]\n\
                  [[rule]]\nissuers = [\"login\"]\nsubjects = [\"dr-a\"]\n\
                  transactions = [\"search\", \"retrieve\", \"link\"]\nmanifests = \"all\"\n";
@@ -217,9 +226,15 @@ async fn whoever_opens_an_address_logs_in_and_sees_it() {
     assert_eq!(rig.post(&links, &[cookie], "{}").await.status, 201);
     assert_eq!(rig.post("/logout", &foreign, "").await.status, 403);
     assert_eq!(rig.get("/logout", &[cookie]).await.status, 405);
+    // An answer that is under way ends with the session.
+    let of_study = format!("{}{}", manifest.root, study.path());
+    let stream = rig.open(&of_study, &[cookie, ("accept", "*/*")]).await;
     let ended = rig.post("/logout", &[cookie], "").await;
     assert_eq!(ended.status, 303);
+    let cut = timeout(Duration::from_secs(1), stream.read()).await;
+    assert!(!cut.expect("it ends").is_whole());
     assert!(ended.field("location").starts_with(&provider.issuer));
+    gate.open();
     assert_eq!(rig.get(&path, &[cookie]).await.status, 401);
 }
 
