@@ -120,10 +120,15 @@ impl<'a> Contest<'a> {
         let Row { what, per, .. } = row;
         let own = self.find(row.own).expect("a contender");
         let cost = |of: &Contender<'_>| of.median(|spent| spent.cpu(per));
-        figure(&format!("{what}: xcwado"), cost(own), per.unit());
+        // Contenders of one row have names of their own only where neither is nginx.
+        let names = match row.other {
+            "nginx" => ["xcwado", "nginx"],
+            other => [row.own, other],
+        };
+        figure(&format!("{what}: {}", names[0]), cost(own), per.unit());
         let other = self.find(row.other);
         if let Some(other) = other {
-            figure(&format!("{what}: nginx"), cost(other), per.unit());
+            figure(&format!("{what}: {}", names[1]), cost(other), per.unit());
             let pairs = own.rounds.iter().zip(&other.rounds);
             let ratios = pairs.map(|(own, other)| own.cpu(per) / other.cpu(per));
             let ratio = median(ratios.collect());

@@ -53,6 +53,11 @@ pub(super) enum Evidence {
 }
 
 impl Issuer {
+    /// Whether it is asked about its tokens.
+    pub(super) fn is_asked(&self) -> bool {
+        matches!(self.evidence, Evidence::Introspection(_))
+    }
+
     /// Opens an issuer; `None` with a problem.
     pub(super) fn open(
         settings: &IssuerSettings,

@@ -15,6 +15,7 @@ use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::yield_now;
 
+use crate::access::Caller;
 use crate::body::Body;
 use crate::dicom::MediaType;
 use crate::gateway::edge::exchange::Exchange;
@@ -178,8 +179,9 @@ impl Gateway {
     ) -> Result<Response<Body>, Error> {
         let manifest = self.manifest(exchange, id).await?;
         let record = self.library.record(id).ok_or(Error::NotFound)?;
-        if record.media_type != media_type {
-            // It is handed out in the format that it came in.
+        // It is handed out in the format that it came in; and not to the holder of a link if it tells
+        // of series that the link does not show.
+        if record.media_type != media_type || tells_more(exchange, &manifest) {
             return Err(accept::NotAcceptable.into());
         }
         // The document as it is stored, and as it is written.
@@ -229,6 +231,14 @@ fn export_context(exchange: &Exchange<'_>, manifest: &Registered) -> String {
         context.push_str(&part);
     }
     context
+}
+
+/// Whether the document of a manifest tells the holder of a link more than the link shows.
+fn tells_more(exchange: &Exchange<'_>, manifest: &Registered) -> bool {
+    let Caller::Link(grant) = &exchange.caller else {
+        return false;
+    };
+    !grant.series.is_empty() || !manifest.registration.series.is_empty()
 }
 
 fn entry(listed: &ManifestEntry, all: &str) -> Value {

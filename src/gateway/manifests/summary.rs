@@ -31,7 +31,11 @@ impl Gateway {
             link: exchange.manifest_url(manifest.id),
             warnings: self.warnings(exchange, &manifest).await?,
             located: self.located_series(&manifest),
-            remedies: self.remedies(&manifest),
+            // They are for the sender, and name settings.
+            remedies: match exchange.link_url {
+                None => self.remedies(&manifest),
+                Some(_) => Vec::new(),
+            },
             with_instances,
             manifest,
         };

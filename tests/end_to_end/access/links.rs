@@ -204,6 +204,21 @@ async fn a_narrowed_link_shows_its_series_only() {
     ] {
         assert_eq!(shown.get(&path).await.status, 404, "{path}");
     }
+    // The document lists the other series.
+    let manifest = shown.path(&link["url"]);
+    for accept in ["application/fhir+json", "application/dicom"] {
+        let document = shown.rig.get(&manifest, &[("accept", accept)]).await;
+        assert_eq!(document.status, 406, "{accept}");
+    }
+    let summary = shown.rig.get(&manifest, &[]).await.text();
+    assert!(
+        summary.contains(uid(0)) && !summary.contains(uid(1)),
+        "{summary}"
+    );
+    let whole = shown.make(json!({})).await;
+    let fhir = [("accept", "application/fhir+json")];
+    let document = shown.rig.get(&shown.path(&whole["url"]), &fhir).await;
+    assert_eq!(document.status, 200);
     let refused = json!({ "series": ["1.2.3.4"] }).to_string();
     let refused = shown.rig.post(&shown.links(), &[], refused).await;
     assert_eq!(refused.status, 422);
