@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::access::{Door, Mode};
 use crate::community::Registry;
 use crate::server;
 use crate::start::{Failure, Services, block_on, listen, survive_hang_up};
@@ -18,8 +19,12 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
             let url = config.public_url();
             tracing::warn!(%url, "public_url is not set: links in answers lead to this machine only");
         }
-        if !public.ip().is_loopback() && config.listen.client_authorities.is_none() {
-            tracing::warn!("every client of the public listener may see every registered manifest");
+        let is_reached = !public.ip().is_loopback() || config.is_reached_by_a_proxy();
+        if is_reached && config.access().mode(Door::Public) == Mode::Open {
+            tracing::warn!(
+                "every client of the public listener may see every registered manifest: write \
+                 [[rule]]s, unless a proxy in front decides who may"
+            );
         }
         let registry = &parts.opened.registry;
         tracing::info!(

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use toml::Table;
-use url::Url;
+use url::{Host, Url};
 
 use crate::access::person::LoginSettings;
 use crate::access::token::IssuerSettings;
@@ -255,6 +255,7 @@ impl Config {
         };
         reader.problems.extend(config.unprotected_tokens());
         reader.problems.extend(config.unprotected_listeners());
+        reader.problems.extend(config.shared_answers());
         Ok((config, reader.finish()))
     }
 
@@ -304,6 +305,30 @@ impl Config {
             ));
         }
         problems
+    }
+
+    /// Answers that a cache between clients would give to whoever asks next.
+    fn shared_answers(&self) -> Option<String> {
+        let value = self.cache.cache_control.0.to_str().unwrap_or_default();
+        let is_shared = value.to_ascii_lowercase().contains("public");
+        let has_rules = self.access().mode(Door::Public) == Mode::Rules;
+        (is_shared && has_rules).then(|| {
+            "cache.cache_control: where rules apply, shared caches must not keep answers: leave out \
+             public"
+                .to_owned()
+        })
+    }
+
+    /// Whether others reach the listener for viewers although it is on loopback: by a proxy.
+    pub(crate) fn is_reached_by_a_proxy(&self) -> bool {
+        let url = self.public_url();
+        let is_local = match url.host() {
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            None => true,
+        };
+        self.listen.address.ip().is_loopback() && (!is_local || !self.listen.proxies.is_empty())
     }
 
     fn no_community() -> HomeCommunityId {

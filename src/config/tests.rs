@@ -150,6 +150,32 @@ fn a_listener_that_others_reach_needs_tls_and_rules_or_consent() {
 }
 
 #[test]
+fn answers_to_identified_clients_are_not_for_shared_caches() {
+    let problems = |more: &str| {
+        let text = format!(
+            "home_community_id = \"1.2.3\"\n[cache]\ncache_control = \"Public, max-age=60\"\n{more}"
+        );
+        Config::parse(&text).map_or_else(|problems| problems.0.len(), |_| 0)
+    };
+    assert_eq!(problems(""), 0);
+    assert_eq!(problems("[listen]\naccess = \"rules\""), 1);
+}
+
+#[test]
+fn a_listener_on_loopback_may_be_reached_by_a_proxy() {
+    for (settings, expected) in [
+        ("", false),
+        ("public_url = \"http://localhost:8080\"", false),
+        ("public_url = \"https://pacs.example\"", true),
+        ("[listen]\nproxies = [\"127.0.0.1\"]", true),
+    ] {
+        let text = format!("home_community_id = \"1.2.3\"\n{settings}");
+        let config = Config::parse(&text).expect("settings");
+        assert_eq!(config.is_reached_by_a_proxy(), expected, "{settings}");
+    }
+}
+
+#[test]
 fn a_token_of_a_partner_needs_a_listener_that_asks_for_certificates() {
     let partner = "[[community]]\nhome_community_id = \"1.2.4\"\ntheir_token = { env = \"X\" }\n";
     let text = format!("home_community_id = \"1.2.3\"\n{partner}");
