@@ -14,22 +14,24 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use tokio::fs;
 use tokio::io::AsyncWriteExt;
-use url::Url;
+use url::{Host, Url};
 
 use crate::body;
+use crate::credentials::TokenSource;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid};
 use crate::ihe::HomeCommunityId;
 use crate::manifest::Id;
 use crate::network::Network;
 use crate::resource::Target;
-use crate::source::client::{Client, Settings};
+use crate::source::client::{AuthorizationSettings, Client, Settings};
 use crate::source::wado_rs::WadoRs;
 use crate::source::{Arrival, Arrivals, InstanceRequest, Kind, Representation, Source, Terms};
 use crate::start::{Failure, block_on};
 
 pub(super) const EXAMPLES: &str = "Examples:
   xcwado fetch manifest.dcm -o images --gateway http://127.0.0.1:8080
-  xcwado fetch http://127.0.0.1:8080/manifests/0123456789abcdef0123456789abcdef -o images";
+  xcwado fetch http://127.0.0.1:8080/manifests/0123456789abcdef0123456789abcdef -o images
+  xcwado fetch https://gateway.example/link/TOKEN -o images";
 
 // Of a summary that lists 200,000 instances.
 const LARGEST_SUMMARY: usize = 64 << 20;
@@ -55,6 +57,9 @@ pub(super) struct Arguments {
     /// Authorities that may have signed the gateway's certificate, in PEM; the system's otherwise
     #[arg(long, value_name = "FILE")]
     authorities: Option<PathBuf>,
+    /// A file with the bearer token for the gateway
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// A gateway's summary of a manifest.
@@ -98,12 +103,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 async fn fetch(arguments: &Arguments) -> Result<(), Failure> {
     let only = wanted_series(arguments)?;
+    let token = arguments.token_file.clone().map(TokenSource::File);
     let settings = Settings {
         authorities: arguments.authorities.clone(),
+        authorization: token.map(AuthorizationSettings::Token),
         // The user has named the gateway.
         allow_networks: Network::everything().into(),
         ..Settings::default()
     };
+    refuse_in_clear(arguments)?;
     let client = Client::new("gateway", &settings).map_err(Failure::new)?;
     let link = link(arguments, &client).await?;
     let summary: Summary = json(
@@ -138,6 +146,22 @@ async fn fetch(arguments: &Arguments) -> Result<(), Failure> {
             "{missing} instances could not be retrieved"
         )))
     }
+}
+
+/// A token goes over TLS, or stays on this machine.
+fn refuse_in_clear(arguments: &Arguments) -> Result<(), Failure> {
+    let given = [&arguments.manifest, &arguments.gateway].map(|text| Url::parse(text));
+    let is_clear = |url: &Url| match url.host() {
+        Some(Host::Ipv4(ip)) => url.scheme() == "http" && !ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => url.scheme() == "http" && !ip.is_loopback(),
+        Some(Host::Domain(name)) => url.scheme() == "http" && name != "localhost",
+        None => false,
+    };
+    if arguments.token_file.is_some() && given.into_iter().flatten().any(|url| is_clear(&url)) {
+        let told = "--token-file: the token would be sent in clear: use https";
+        return Err(Failure(told.to_owned()));
+    }
+    Ok(())
 }
 
 fn wanted_series(arguments: &Arguments) -> Result<BTreeSet<SeriesInstanceUid>, Failure> {

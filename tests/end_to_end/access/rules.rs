@@ -1,5 +1,9 @@
 //! Rules without tokens: nobody in particular, and what is not for everybody.
 
+use serde_json::json;
+
+use crate::access::tokens::Issuer;
+use crate::commands::process::{outcome, run_beside};
 use crate::rig::origin::Origin;
 use crate::rig::study::location_uid;
 use crate::rig::study::{Study, at};
@@ -99,4 +103,51 @@ async fn a_transaction_that_no_rule_permits_is_refused_and_others_work() {
         let accept = [("accept", "*/*")];
         assert_eq!(rig.get(&path, &accept).await.status, expected, "{path}");
     }
+}
+
+#[tokio::test]
+async fn fetch_sends_a_token_or_follows_a_link() {
+    let study = Study::new(1).with(2, at(10));
+    let origin = Origin::of(&study).await;
+    let issuer = Issuer::new();
+    let rules = "[[rule]]\ntransactions = [\"register\", \"list\", \"retrieve\", \"link\"]\n";
+    let settings = format!("{}{rules}{}", origin.location(10), issuer.settings());
+    let rig = Rig::start(&settings);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("manifest.json"), study.fhir()).expect("written");
+    let token = issuer.token("anna", json!({}));
+    std::fs::write(path("token"), &token).expect("written");
+    let gateway = format!("http://{}", rig.public);
+    let fetch = async |manifest: &str, into: &str, more: &[&str]| {
+        let (into, gateway) = (path(into), gateway.as_str());
+        let mut arguments = vec!["fetch", manifest, "-o", &into, "--gateway", gateway];
+        arguments.extend(more);
+        outcome(&run_beside(&arguments).await)
+    };
+    let manifest = path("manifest.json");
+    let (code, _, errors) = fetch(&manifest, "none", &[]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains("401"), "{errors}");
+    let file = path("token");
+    let (code, told, errors) = fetch(&manifest, "one", &["--token-file", &file]).await;
+    assert_eq!(code, 0, "{errors}");
+    assert!(told.contains("2 of 2 instances"), "{told}");
+    let field = format!("Bearer {token}");
+    let fields = [("authorization", field.as_str())];
+    let listed = rig.get("/manifests", &fields).await.json();
+    let id = listed["manifests"][0]["id"].as_str().expect("an id");
+    let link = rig
+        .post(&format!("/manifests/{id}/links"), &fields, "")
+        .await
+        .json();
+    let link = link["url"].as_str().expect("an address");
+    let (code, told, errors) = fetch(link, "two", &[]).await;
+    assert_eq!(code, 0, "{errors}");
+    assert!(told.contains("2 of 2 instances"), "{told}");
+    // A token does not leave the machine in clear.
+    let elsewhere = ["--token-file", &file];
+    let (code, _, errors) = fetch("http://gateway.example/manifests/1", "three", &elsewhere).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains("in clear"), "{errors}");
 }
