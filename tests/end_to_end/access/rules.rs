@@ -151,3 +151,73 @@ async fn fetch_sends_a_token_or_follows_a_link() {
     assert_eq!(code, 1);
     assert!(errors.contains("in clear"), "{errors}");
 }
+
+#[tokio::test]
+async fn explain_names_the_rule_that_decides() {
+    let issuer = Issuer::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.toml");
+    let rules = "[[rule]]\nname = \"no research\"\npurposes = [\"HRESCH\"]\neffect = \"deny\"\n\
+                 transactions = [\"search\"]\nmanifests = \"all\"\n\
+                 [[rule]]\nname = \"staff\"\nroles = [\"nurse\"]\n\
+                 transactions = [\"search\"]\nmanifests = \"all\"\n";
+    let text = format!(
+        "home_community_id = \"1.2.3\"\ndata_directory = {:?}\n{rules}{}",
+        directory.path().join("var"),
+        issuer.settings()
+    );
+    std::fs::write(&config, text).expect("written");
+    let config = config.display().to_string();
+    let explain = async |token: Option<&str>, path: &str| {
+        let mut arguments = vec!["rules", "explain", "--config", &config];
+        arguments.extend(token.iter().flat_map(|token| ["--token", token]));
+        arguments.extend(["GET", path]);
+        outcome(&run_beside(&arguments).await)
+    };
+    let of = |role: &str, purpose: &str| {
+        issuer.token(
+            "anna",
+            json!({
+                "subject_role": [{ "code": role }],
+                "purpose_of_use": [{ "code": purpose }],
+            }),
+        )
+    };
+    let (nurse, research, other) = (
+        of("nurse", "TREAT"),
+        of("nurse", "HRESCH"),
+        of("cook", "TREAT"),
+    );
+    for (token, expected) in [
+        (
+            Some(nurse.as_str()),
+            ["rule 2 (staff): decides", "permitted"],
+        ),
+        (Some(&research), ["rule 1 (no research): decides", "403: "]),
+        (
+            Some(&other),
+            ["rule 2 (staff): is for other roles", "403: "],
+        ),
+        (
+            None,
+            [
+                "rule 2 (staff): is for clients that are identified",
+                "401: ",
+            ],
+        ),
+    ] {
+        let (code, told, errors) = explain(token, "/dicomweb/studies").await;
+        assert_eq!(code, 0, "{errors}");
+        for text in expected {
+            assert!(told.contains(text), "{text}: {told}");
+        }
+    }
+    let unknown = format!("/manifests/{}/dicomweb/studies", "0".repeat(32));
+    let (_, told, _) = explain(Some(&nurse), &unknown).await;
+    assert!(
+        told.contains("which is not registered") && told.contains("404: "),
+        "{told}"
+    );
+    let (code, _, errors) = explain(Some("x"), "/dicomweb/studies").await;
+    assert!(code == 1 && errors.contains("401: "), "{errors}");
+}
