@@ -7,7 +7,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,7 +19,7 @@ use crate::community::{Problem, Registry};
 use crate::config::{Config, Problems};
 use crate::credentials::{self, ServerFiles};
 use crate::gateway::{Assembly, Gateway};
-use crate::library::Library;
+use crate::library::{Library, now};
 use crate::metrics::Metrics;
 use crate::pixels::Pool;
 use crate::retrieve::Retriever;
@@ -132,11 +132,9 @@ fn library(config: &Config) -> Result<Library, Failure> {
 }
 
 /// The links to manifests.
-fn links(config: &Config) -> Result<Links, Failure> {
+pub(crate) fn links(config: &Config) -> Result<Links, Failure> {
     let directory = config.data_directory.join("links");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |since| since.as_secs());
-    Links::open(&directory, now)
+    Links::open(&directory, now())
         .map_err(|error| Failure(format!("data_directory: {}: {error}", directory.display())))
 }
 

@@ -3,7 +3,6 @@
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use http::header::{AUTHORIZATION, HeaderValue};
@@ -11,12 +10,12 @@ use http::request::Parts;
 use http::{Method, Request, Uri};
 
 use crate::access::{
-    Caller, Door, Effect, Entry, Explained, Links, Manifests, Peer, RuleSettings, Transaction,
+    Caller, Door, Effect, Entry, Explained, Manifests, Peer, RuleSettings, Transaction,
 };
 use crate::budget::Client;
 use crate::config::Config;
 use crate::gateway::{manifest_of, transaction};
-use crate::library::{Library, View};
+use crate::library::{Library, View, now};
 use crate::manifest::Id;
 use crate::request::{LinkPath, Resource};
 use crate::start::{self, Components, Failure, block_on};
@@ -167,10 +166,8 @@ fn entered(
     config: &Config,
     link: &LinkPath<'_>,
 ) -> Result<std::sync::Arc<crate::access::Grant>, Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |since| since.as_secs());
-    let links = Links::open(&config.data_directory.join("links"), now).map_err(Failure::new)?;
-    match links.enter(link.token, Client::at(HERE), now) {
+    let links = start::links(config)?;
+    match links.enter(link.token, Client::at(HERE), now()) {
         Entry::Open(grant) | Entry::First(grant) => Ok(grant),
         Entry::Locked => Err(Failure("403: the link waits for its code".to_owned())),
         Entry::None => Err(Failure("404: there is no such link".to_owned())),
@@ -245,9 +242,8 @@ fn reason(
     }
     let rule = explained.rule;
     if question.transaction.is_xc_wado() {
-        let location = question.location.as_deref();
-        let is_named = location.is_some_and(|uid| rule.locations.iter().any(|one| one == uid));
-        return (!rule.locations.is_empty() && !is_named).then_some("is for other locations");
+        let is_for_it = rule.is_for(question.location.as_deref());
+        return (!is_for_it).then_some("is for other locations");
     }
     match (question.manifest, rule.manifests) {
         (Some(id), _) if library.shows(&explained.covers, id) => None,

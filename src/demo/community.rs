@@ -3,14 +3,13 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::certificates;
 use super::model::{Location, LocationIds};
 use crate::access::LinkTerms;
 use crate::config::Config;
 use crate::ihe::HomeCommunityId;
-use crate::library::{Neighbours, View};
+use crate::library::{Neighbours, View, now};
 use crate::manifest::{Id, Owner, Registration, Submission};
 use crate::request::link::LIFETIME;
 use crate::start::{self, Failure, Services, Sockets};
@@ -265,11 +264,6 @@ impl JoinedCommunity {
     pub(super) async fn serve(self) -> Result<(), Failure> {
         self.parts.serve(&self.config, self.sockets).await
     }
-}
-
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |since| since.as_secs())
 }
 
 fn bind(port: u16) -> Result<TcpListener, Failure> {

@@ -109,19 +109,19 @@ pub(super) fn write_aside(directory: &Path, bytes: &[u8]) -> io::Result<Aside> {
 }
 
 /// Writes a file atomically. It stays after [`sync`], however the machine ends.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let file = write_aside(path.parent().unwrap_or(Path::new(".")), bytes)?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
 
 /// Writes the names of a directory to the device.
-pub(super) fn sync(directory: &Path) -> io::Result<()> {
+pub(crate) fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
 /// Removes a file. It may be gone already; a folder, link or pipe in its place is left alone.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     if !is_file(path) {
         return Ok(());
     }

@@ -6,7 +6,7 @@
 //! journal of the records makes a start fast; an index keeps the cost of lookups and searches
 //! independent of the number of registered manifests.
 
-mod files;
+pub(crate) mod files;
 mod index;
 mod journal;
 mod opening;
@@ -38,7 +38,7 @@ use files::{Aside, DOCUMENT, RECORD};
 use index::Index;
 use journal::Journal;
 pub use postings::Rank;
-pub use record::Record;
+pub use record::{Record, now};
 use record::{digest, media_type, outlines, packed};
 pub use search::{KnownStudy, StudyPage};
 pub use view::{Clause, View, Whose};

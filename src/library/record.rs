@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::files;
 use super::postings::MOST_SEQUENCE;
+use crate::credentials;
 use crate::dicom::SeriesInstanceUid;
 use crate::ihe::HomeCommunityId;
 use crate::manifest::{Format, Holding, Outline, Owner, PackedOutline, Registration};
@@ -20,6 +21,12 @@ const LONGEST: u64 = 128 << 20;
 
 const KOS: &str = "application/dicom";
 const FHIR: &str = "application/fhir+json";
+
+/// The current time, as records have it: seconds since 1970.
+#[must_use]
+pub fn now() -> u64 {
+    credentials::now().try_into().unwrap_or_default()
+}
 
 /// The attributes of a registered manifest without its document.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! The manifests that a client may see.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::record::Record;
 use crate::dicom::{Comparison, PatientIds};
@@ -37,10 +37,14 @@ impl View {
     /// Every manifest.
     #[must_use]
     pub fn everything() -> Self {
-        Self::of(vec![Clause {
-            whose: Whose::All,
-            is_visible: true,
-        }])
+        /// Every request to an open listener has it.
+        static EVERYTHING: LazyLock<View> = LazyLock::new(|| {
+            View::of(vec![Clause {
+                whose: Whose::All,
+                is_visible: true,
+            }])
+        });
+        EVERYTHING.clone()
     }
 
     /// Nothing.

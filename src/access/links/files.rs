@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use super::grant::{Grant, LinkId, State};
 use crate::dicom::SeriesInstanceUid;
+use crate::library::files;
 use crate::manifest::{Id, Owner};
 
 /// The largest file of a link: one of a manifest with many series.
@@ -114,21 +114,12 @@ pub(super) fn write(directory: &Path, grant: &Grant) -> io::Result<()> {
         digest: HEXLOWER.encode(&grant.digest),
         state: grant.with_state(|state| state.clone()),
     };
-    // It gets mode 0600.
-    let mut aside = NamedTempFile::new_in(directory)?;
-    aside.write_all(&serde_json::to_vec(&stored)?)?;
-    aside.as_file().sync_all()?;
-    aside
-        .persist(path(directory, grant.id))
-        .map_err(|error| error.error)?;
-    fs::File::open(directory)?.sync_all()
+    files::write_whole(&path(directory, grant.id), &serde_json::to_vec(&stored)?)?;
+    files::sync(directory)
 }
 
 pub(super) fn remove(directory: &Path, id: LinkId) -> io::Result<()> {
-    match fs::remove_file(path(directory, id)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    files::remove(&path(directory, id))
 }
 
 fn path(directory: &Path, id: LinkId) -> PathBuf {

@@ -13,7 +13,7 @@ mod tests;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest, Sha256};
@@ -31,6 +31,9 @@ const MOST: usize = 100_000;
 const MOST_OF_MANIFEST: usize = 1000;
 /// The bytes of a token: 256 random bits.
 const TOKEN: usize = 32;
+
+/// Links by the digest of their token.
+type ByDigest = HashMap<[u8; 32], Arc<Grant>>;
 
 /// Why there is no new link.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +54,7 @@ pub enum Error {
 pub struct Links {
     /// `None`: they last as long as the process.
     directory: Option<PathBuf>,
-    by_digest: RwLock<HashMap<[u8; 32], Arc<Grant>>>,
+    by_digest: RwLock<ByDigest>,
     /// Serialises writing.
     writing: Mutex<()>,
 }
@@ -85,10 +88,7 @@ impl Links {
         }
         self.store(&grant)?;
         let grant = Arc::new(grant);
-        let mut links = self
-            .by_digest
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.write();
         links.insert(grant.digest, Arc::clone(&grant));
         Ok(GrantedLink {
             token: BASE64URL_NOPAD.encode(&bytes),
@@ -133,10 +133,7 @@ impl Links {
         let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).ok()?;
         let bytes: [u8; TOKEN] = bytes.try_into().ok()?;
         // Digests are looked up: how long that takes tells nothing of the tokens.
-        let links = self
-            .by_digest
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let links = self.read();
         let grant = links.get(&digest(&bytes))?;
         (now < grant.expires).then(|| Arc::clone(grant))
     }
@@ -144,10 +141,7 @@ impl Links {
     /// The links to a manifest, the newest first.
     #[must_use]
     pub fn of_manifest(&self, manifest: Id, now: u64) -> Vec<Arc<Grant>> {
-        let links = self
-            .by_digest
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let links = self.read();
         let of_manifest = links.values().filter(|grant| grant.manifest == manifest);
         let mut links: Vec<_> = of_manifest
             .filter(|grant| now < grant.expires)
@@ -174,20 +168,7 @@ impl Links {
     }
 
     fn revoke_all(&self, is_revoked: impl Fn(&Grant) -> bool) -> io::Result<bool> {
-        let mut revoked = Vec::new();
-        {
-            let mut links = self
-                .by_digest
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            links.retain(|_digest, grant| {
-                let stays = !is_revoked(grant);
-                if !stays {
-                    revoked.push(Arc::clone(grant));
-                }
-                stays
-            });
-        }
+        let revoked = self.take_out(is_revoked);
         for grant in &revoked {
             grant.revoked.cancel();
         }
@@ -199,32 +180,32 @@ impl Links {
 
     /// Forgets links that have expired.
     fn sweep(&self, now: u64) {
-        let mut expired = Vec::new();
-        {
-            let mut links = self
-                .by_digest
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            links.retain(|_digest, grant| {
-                let stays = now < grant.expires;
-                if !stays {
-                    expired.push(Arc::clone(grant));
-                }
-                stays
-            });
-        }
-        for grant in expired {
+        for grant in self.take_out(|grant| now >= grant.expires) {
             if self.remove(&grant).is_err() {
                 tracing::warn!("the file of a link that has expired cannot be removed");
             }
         }
     }
 
+    /// Takes links out of memory.
+    fn take_out(&self, is_meant: impl Fn(&Grant) -> bool) -> Vec<Arc<Grant>> {
+        let mut links = self.write();
+        let taken = links.extract_if(|_digest, grant| is_meant(grant));
+        taken.map(|(_digest, grant)| grant).collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, ByDigest> {
+        let links = self.by_digest.read();
+        links.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, ByDigest> {
+        let links = self.by_digest.write();
+        links.unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn counts(&self, manifest: Id) -> (usize, usize) {
-        let links = self
-            .by_digest
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let links = self.read();
         let of_manifest = links.values().filter(|grant| grant.manifest == manifest);
         (links.len(), of_manifest.count())
     }

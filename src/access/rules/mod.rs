@@ -70,8 +70,8 @@ impl Rules {
             Some(rule) => rule.effect == Effect::Allow,
             None => true,
         };
-        match is_permitted && is_of_links(transaction) {
-            true => only(grant),
+        match is_permitted {
+            true => view_of_link(grant, transaction),
             false => View::nothing(),
         }
     }
@@ -85,7 +85,7 @@ impl Rules {
         location: Option<&str>,
     ) -> bool {
         let mut rules = self.concerning(caller, transaction);
-        let deciding = rules.find(|rule| has(&rule.locations, location));
+        let deciding = rules.find(|rule| rule.is_for(location));
         deciding.is_some_and(|rule| rule.effect == Effect::Allow)
     }
 
@@ -123,18 +123,10 @@ impl Rules {
 /// What a link shows where there are no rules.
 #[must_use]
 pub fn view_of_link(grant: &Grant, transaction: Transaction) -> View {
-    match is_of_links(transaction) {
-        true => only(grant),
-        false => View::nothing(),
-    }
-}
-
-fn is_of_links(transaction: Transaction) -> bool {
     use Transaction::{List, Render, Retrieve, Search};
-    matches!(transaction, List | Search | Retrieve | Render)
-}
-
-fn only(grant: &Grant) -> View {
+    if !matches!(transaction, List | Search | Retrieve | Render) {
+        return View::nothing();
+    }
     View::of(vec![Clause {
         whose: Whose::Only(grant.manifest),
         is_visible: true,
@@ -233,6 +225,14 @@ fn unmet_by_claims(rule: &RuleSettings, claims: &Claims) -> Option<Unmet> {
     ];
     let unmet = conditions.into_iter().find(|(_, is_met)| !is_met);
     unmet.map(|(key, _)| key)
+}
+
+impl RuleSettings {
+    /// Whether it is for a location, by its Retrieve Location UID.
+    #[must_use]
+    pub fn is_for(&self, location: Option<&str>) -> bool {
+        has(&self.locations, location)
+    }
 }
 
 /// Whether a list has a value; an empty one has all.

@@ -15,10 +15,9 @@ use crate::access::{self, Caller, Door, Entry, Grant, Peer};
 use crate::budget::Client;
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::forwarded::Route;
-use crate::gateway::manifests::now;
 use crate::gateway::{Error, Gateway};
 use crate::hop::Hop;
-use crate::library::View;
+use crate::library::{View, now};
 use crate::random;
 use crate::request::{self, LinkPath, Resource};
 

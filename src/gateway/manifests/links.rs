@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::links as links_of;
-use super::now;
 use crate::access::{Grant, GrantedLink, LinkId, LinkTerms, Unlocking};
 use crate::body::Body;
 use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::response::{json_document, value};
 use crate::gateway::{Error, Gateway};
+use crate::library::now;
 use crate::manifest::{Id, UnknownSeries};
 use crate::request::link::{self, LinkRequest};
 

@@ -6,7 +6,7 @@ pub(crate) mod summary;
 pub(crate) mod viewers;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -22,7 +22,7 @@ use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::edge::response::{json_document, streamed_document, value};
 use crate::gateway::selection::locate;
 use crate::gateway::{Error, Gateway};
-use crate::library::{self, Library, ManifestEntry, Neighbours};
+use crate::library::{self, Library, ManifestEntry, Neighbours, now};
 use crate::manifest::{Export, Format, Id, Owner, Registered, Registration};
 use crate::present::document::document;
 use crate::request::accept::ManifestForm;
@@ -276,10 +276,4 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
         ) => Ok(()),
         Some(_) | None => Err(Error::UnsupportedMediaType),
     }
-}
-
-pub(crate) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
