@@ -41,6 +41,7 @@ use crate::instance::Instance;
 use crate::metrics::Metrics;
 use crate::resource::Target;
 
+use arrival::InstanceReader;
 use client::Client;
 use folder::Folder;
 use seats::Seats;
@@ -414,77 +415,4 @@ fn write_first<'a>(
     bases
         .next()
         .map_or(Ok(()), |base| fmt::Display::fmt(base, f))
-}
-
-/// The instances of an answer, not yet parsed.
-#[derive(Debug)]
-enum InstanceReader {
-    Http(wado_rs::PartReader),
-    Folder(folder::FileSequence),
-}
-
-impl InstanceReader {
-    /// Moves to the next instance, past the rest of this one. `false` at the end.
-    async fn next(&mut self) -> Result<bool, body::Error> {
-        match self {
-            Self::Http(parts) => parts.next().await,
-            Self::Folder(parts) => parts.next().await,
-        }
-    }
-
-    /// The next bytes of this instance; `None` at its end.
-    async fn chunk(&mut self) -> Result<Option<Bytes>, body::Error> {
-        match self {
-            Self::Http(parts) => parts.chunk().await,
-            Self::Folder(parts) => parts.chunk().await,
-        }
-    }
-
-    /// Whether no bytes of the answer are buffered.
-    fn is_dry(&self) -> bool {
-        match self {
-            Self::Http(parts) => parts.is_dry(),
-            Self::Folder(_) => true,
-        }
-    }
-
-    /// The exact length of this instance, if the source guarantees it.
-    fn length(&self) -> Option<u64> {
-        match self {
-            Self::Http(parts) => parts.length(),
-            Self::Folder(parts) => parts.length(),
-        }
-    }
-
-    /// The declared length of this instance, guaranteed or not.
-    fn declared(&self) -> Option<u64> {
-        match self {
-            Self::Http(parts) => parts.declared(),
-            Self::Folder(parts) => parts.length(),
-        }
-    }
-
-    /// The entity tag of the answer.
-    fn etag(&self) -> Option<&str> {
-        match self {
-            Self::Http(parts) => parts.policy.etag.as_deref(),
-            Self::Folder(_) => None,
-        }
-    }
-
-    /// Whether the source forbids caching. Local files need no cache.
-    fn is_no_store(&self) -> bool {
-        match self {
-            Self::Http(parts) => parts.policy.no_store,
-            Self::Folder(_) => true,
-        }
-    }
-
-    /// Whether the source declares the answer incomplete.
-    fn is_partial(&self) -> bool {
-        match self {
-            Self::Http(parts) => parts.is_partial,
-            Self::Folder(_) => false,
-        }
-    }
 }

@@ -1,16 +1,17 @@
 //! Splits an answer into instances, each identified by its own first bytes.
 
 mod passing;
+mod reader;
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use super::InstanceReader;
 use crate::body;
 use crate::dicom::part10::{self, Identity};
 use crate::digest::Digest;
 use passing::InstanceCheck;
+pub(super) use reader::InstanceReader;
 
 /// The instances of an answer, one after the other. It buffers the first bytes of one instance: at
 /// most [`part10::MAX_HEAD`] and one chunk.
