@@ -13,6 +13,7 @@ mod partner;
 pub mod person;
 mod rules;
 pub mod token;
+mod user;
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -1,6 +1,7 @@
 //! `[[location]]`: a source in our community.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use url::Url;
@@ -57,6 +58,9 @@ pub struct LocationSettings {
     /// Whether to cache despite `Cache-Control: no-store`.
     #[serde(default)]
     pub ignore_no_store: bool,
+    /// Whether the server decides for each user; so it does wherever it gets tokens of users.
+    #[serde(default)]
+    pub per_user: bool,
     /// The connection settings, if it is a server.
     #[serde(default)]
     pub http: client::Settings,
@@ -87,6 +91,7 @@ impl LocationSettings {
             connections: self.connections,
             queue: self.queue,
             freshness: Freshness::of_hours(self.fresh_hours, self.ignore_no_store),
+            is_per_user: self.per_user || self.http.is_per_user(),
         };
         let uid = self.retrieve_location_uid.as_deref();
         let uid = uid.and_then(|text| RetrieveLocationUid::parse(text).ok());
@@ -122,12 +127,16 @@ impl LocationSettings {
                 let client = problems.ok("http", Client::new(alias, &self.http))?;
                 Some(Kind::WadoUri(Box::new(WadoUri::new(base, client))))
             }
+            (None, None, Some(_)) if self.per_user || self.http.is_per_user() => {
+                problems.add("per_user", "a folder does not know its readers");
+                None
+            }
             (None, None, Some(_)) if !instances_only => {
                 problems.add("offers", "a folder offers instances only");
                 None
             }
             (None, None, Some(path)) => match Folder::open(path) {
-                Ok(folder) => Some(Kind::Folder(folder)),
+                Ok(folder) => Some(Kind::Folder(Arc::new(folder))),
                 Err(error) => {
                     problems.add("folder", format!("{}: {error}", path.display()));
                     None

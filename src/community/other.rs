@@ -58,6 +58,9 @@ pub struct CommunitySettings {
     /// Whether to cache despite `Cache-Control: no-store`.
     #[serde(default)]
     pub ignore_no_store: bool,
+    /// Whether its gateway decides for each user; so it does wherever it gets tokens of users.
+    #[serde(default)]
+    pub per_user: bool,
     /// The HTTP version for its gateway.
     #[serde(default)]
     pub http_version: HttpVersion,
@@ -97,6 +100,7 @@ impl CommunitySettings {
             queue: queue(),
             fresh_hours: fresh_hours(),
             ignore_no_store: false,
+            per_user: false,
             http_version: HttpVersion::default(),
             http: client::Settings::default(),
         }
@@ -174,6 +178,7 @@ impl CommunitySettings {
             connections: self.streams(),
             queue: self.queue,
             freshness: Freshness::of_hours(self.fresh_hours, self.ignore_no_store),
+            is_per_user: self.per_user || self.http.is_per_user(),
         }
     }
 

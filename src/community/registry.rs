@@ -13,8 +13,9 @@ use super::problem::{Problem, Problems};
 use crate::ihe::{HomeCommunityId, Location, RetrieveLocationUid};
 use crate::metrics::Metrics;
 use crate::resource::Offer;
-use crate::source::Source;
 use crate::source::client::Client;
+use crate::source::xc_wado::RespondingGateway;
+use crate::source::{Source, of_all_users};
 
 /// The settings of a registry.
 #[derive(Debug, Clone, Copy)]
@@ -234,10 +235,16 @@ impl Registry {
     /// a configured gateway.
     #[must_use]
     pub fn knows(&self, key: &str) -> bool {
-        let is_ours = |site: &Site| *site.source.key() == *key;
-        let mut gateways = self.communities().filter_map(|c| c.gateway.as_ref());
+        let shared = of_all_users(key);
+        let is_of_user = shared.len() < key.len();
+        let is_ours =
+            |site: &Site| *site.source.key() == *shared && site.source.is_per_user() == is_of_user;
         let address = key.split_once('-').map_or(key, |(address, _)| address);
-        self.sites.iter().any(is_ours) || gateways.any(|gateway| gateway.key() == address)
+        let is_of = |gateway: &RespondingGateway| {
+            gateway.key() == address && gateway.is_per_user() == is_of_user
+        };
+        let mut gateways = self.communities().filter_map(|c| c.gateway.as_ref());
+        self.sites.iter().any(is_ours) || gateways.any(is_of)
     }
 
     /// Another community, if configured.

@@ -1,5 +1,5 @@
 //! Client assertions: signed proofs of who we are for an authorization server (RFC 7523 2.2, as
-//! SMART Backend Services profiles it).
+//! SMART Backend Services profiles it), also as the actor of a token exchange (RFC 8693 2.1).
 
 use std::fmt;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::path::Path;
 use data_encoding::HEXLOWER;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::files::{Error, read};
 use super::now;
@@ -30,6 +31,8 @@ struct Claims<'a> {
     jti: String,
     iat: i64,
     exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extensions: Option<&'a Value>,
 }
 
 impl SigningKey {
@@ -63,6 +66,28 @@ impl SigningKey {
     /// # Errors
     /// [`Error::NoSignature`].
     pub fn assertion(&self, client_id: &str, token_url: &str) -> Result<String, Error> {
+        self.sign(client_id, token_url, None)
+    }
+
+    /// An assertion that the client acts for somebody, with these `extensions`.
+    ///
+    /// # Errors
+    /// [`Error::NoSignature`].
+    pub fn actor(
+        &self,
+        client_id: &str,
+        token_url: &str,
+        extensions: &Value,
+    ) -> Result<String, Error> {
+        self.sign(client_id, token_url, Some(extensions))
+    }
+
+    fn sign(
+        &self,
+        client_id: &str,
+        token_url: &str,
+        extensions: Option<&Value>,
+    ) -> Result<String, Error> {
         let id = random::bytes::<16>().map_err(|_none| Error::NoSignature)?;
         let now = now();
         let claims = Claims {
@@ -72,6 +97,7 @@ impl SigningKey {
             jti: HEXLOWER.encode(&id),
             iat: now,
             exp: now + LIFETIME_SECONDS,
+            extensions,
         };
         let mut header = Header::new(self.algorithm);
         header.kid.clone_from(&self.key_id);

@@ -88,6 +88,12 @@ impl Token {
         is_one.then(|| Self(Zeroizing::new(text.to_owned())))
     }
 
+    /// Its text, for a form.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// The `Authorization` field with it.
     #[must_use]
     pub fn authorization(&self) -> HeaderValue {

@@ -180,7 +180,8 @@ impl Gateway {
     ) -> Result<Plan, Error> {
         let mut plan = Plan::new(Arc::clone(&exchange.hop));
         let mut remedies = BTreeSet::new();
-        for (selected, source) in self.located(holding, target).ok_or(Error::NotFound)? {
+        let located = self.located(exchange, holding, target);
+        for (selected, source) in located.ok_or(Error::NotFound)? {
             if source.is_none() && remedies.is_empty() {
                 let SeriesSelection { locations, .. } = selected;
                 remedies = self.registry.remedies(locations, selected.community);
@@ -213,6 +214,21 @@ impl Gateway {
     /// The selected series of a target, each with its source if one is configured; `None` if the
     /// manifest does not list the target.
     pub(crate) fn located<'a>(
+        &self,
+        exchange: &Exchange<'_>,
+        holding: &'a Holding,
+        target: &Target,
+    ) -> Option<impl Iterator<Item = (SeriesSelection<'a>, Option<Arc<Source>>)>> {
+        let located = self.located_for_all(holding, target)?;
+        Some(located.map(|(selected, source)| {
+            let source = source.map(|source| self.as_caller(exchange, source));
+            (selected, source)
+        }))
+    }
+
+    /// The same for nobody in particular: these sources tell where something is, and may not be
+    /// asked for it.
+    pub(crate) fn located_for_all<'a>(
         &self,
         holding: &'a Holding,
         target: &Target,
@@ -250,7 +266,8 @@ impl Gateway {
         const MOST: usize = 64;
         for study in &holding.studies {
             let target = Target::Study(study.uid.clone());
-            let located = self.located(holding, &target).into_iter().flatten();
+            let located = self.located(exchange, holding, &target);
+            let located = located.into_iter().flatten();
             for source in located.take(MOST).filter_map(|(_, source)| source) {
                 if self.registry.offers(&source, Offer::Metadata).is_none() {
                     self.retriever.ask_offers(&source, &exchange.hop);

@@ -81,6 +81,7 @@ impl Backoff {
             | source::Error::BadRequest
             | source::Error::InstancesOnly
             | source::Error::NotAcceptable
+            | source::Error::NotForUser(_)
             | source::Error::Forbidden
             | source::Error::Status(_) => None,
         }

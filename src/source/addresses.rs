@@ -253,7 +253,7 @@ impl<T> Question<'_, T> {
         let uri = (self.uri)(address)?;
         let asked = client.get(&uri, self.accept, self.had, self.hop).await;
         // The server has not been asked: that says nothing about its address.
-        if let Err(error @ Error::NoToken { .. }) = asked {
+        if let Err(error @ (Error::NoToken { .. } | Error::NotForUser(_))) = asked {
             return Err(error);
         }
         let report = permit.record(outcome(&asked), Instant::now());
@@ -278,7 +278,7 @@ async fn probe(client: Client, uri: Uri, permit: Permit) {
     let asking = client.get(&uri, &whatever, None, None);
     let asked = timeout(PROBE, asking).await;
     let asked = asked.unwrap_or(Err(Error::TimedOut));
-    if matches!(asked, Err(Error::NoToken { .. })) {
+    if matches!(asked, Err(Error::NoToken { .. } | Error::NotForUser(_))) {
         return;
     }
     permit.record(outcome(&asked), Instant::now());
@@ -307,7 +307,7 @@ fn is_definite(outcome: &Result<SourceAnswer, Error>) -> bool {
     match outcome {
         Ok(answered) => !cannot_help(answered.response.status),
         // All addresses of a source take the same token.
-        Err(error) => matches!(error, Error::NoToken { .. }),
+        Err(error) => matches!(error, Error::NoToken { .. } | Error::NotForUser(_)),
     }
 }
 

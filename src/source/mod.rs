@@ -21,7 +21,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
@@ -42,7 +41,7 @@ use crate::metrics::Metrics;
 use crate::resource::Target;
 
 use arrival::InstanceReader;
-use client::Client;
+use client::{Client, User};
 use folder::Folder;
 use seats::Seats;
 use wado_rs::WadoRs;
@@ -64,6 +63,9 @@ pub struct Source {
     pub freshness: Freshness,
     key: Arc<str>,
     seats: Seats,
+    is_per_user: bool,
+    /// The user whose source it is, if it decides for each of them.
+    user: Option<Arc<User>>,
 }
 
 /// The kinds of sources.
@@ -76,7 +78,7 @@ pub enum Kind {
     /// A location of another community, behind its gateway (RAD-160).
     XcWado(Box<XcWado>),
     /// A folder of Part 10 files.
-    Folder(Folder),
+    Folder(Arc<Folder>),
 }
 
 /// A request for instances.
@@ -127,6 +129,9 @@ pub enum Error {
     /// The source cannot send this representation.
     #[error("the source cannot send this representation")]
     NotAcceptable,
+    /// The source decides for each user, and does not give it to this one.
+    #[error("the source decides for each user: {0}")]
+    NotForUser(&'static str),
     /// The other community's gateway refuses; only for partners.
     #[error("the other community refuses it")]
     Forbidden,
@@ -187,6 +192,7 @@ impl Error {
             Self::BadRequest => "bad_request",
             Self::InstancesOnly => "instances_only",
             Self::NotAcceptable => "not_acceptable",
+            Self::NotForUser(_) => "not_for_user",
             Self::Forbidden => "forbidden",
             Self::OtherPatient => "other_patient",
             Self::Overloaded { .. } => "overloaded",
@@ -214,6 +220,7 @@ impl Error {
             | Self::BadRequest
             | Self::InstancesOnly
             | Self::NotAcceptable
+            | Self::NotForUser(_)
             | Self::Forbidden
             | Self::Overloaded { .. }
             | Self::Resting { .. }
@@ -238,6 +245,8 @@ impl Source {
             kind,
             freshness: terms.freshness,
             seats: Seats::new(terms),
+            is_per_user: terms.is_per_user,
+            user: None,
         }
     }
 
@@ -249,9 +258,31 @@ impl Source {
         self
     }
 
+    /// Whether it decides for each user. Then only the source of a user (see [`Source::of_user`])
+    /// answers requests.
+    #[must_use]
+    pub fn is_per_user(&self) -> bool {
+        self.is_per_user
+    }
+
+    /// The same source for the requests of a user. It has a key of its own, so nothing that is kept
+    /// or under way for one user answers another; connections, seats and breakers are shared.
+    #[must_use]
+    pub fn of_user(&self, user: &Arc<User>) -> Self {
+        Self {
+            alias: Arc::clone(&self.alias),
+            kind: self.kind.of_user(user),
+            freshness: self.freshness,
+            key: format!("{}-{}", of_all_users(&self.key), user.name()).into(),
+            seats: self.seats.clone(),
+            is_per_user: self.is_per_user,
+            user: Some(Arc::clone(user)),
+        }
+    }
+
     /// A stable key across restarts: a hash of its kind, its first address and its Retrieve
-    /// Location UID. It is independent of its alias, its place in the settings, and its further
-    /// addresses.
+    /// Location UID, and of the user if it decides for each of them. It is independent of its alias,
+    /// its place in the settings, and its further addresses.
     #[must_use]
     pub fn key(&self) -> Arc<str> {
         Arc::clone(&self.key)
@@ -299,15 +330,35 @@ impl Source {
     /// # Errors
     /// Why the source sends no instances.
     pub async fn open(&self, ask: &InstanceRequest<'_>) -> Result<Arrivals, Error> {
-        let parts = match &self.kind {
-            Kind::WadoRs(server) => InstanceReader::Http(server.fetch(ask).await?),
-            Kind::WadoUri(server) => InstanceReader::Http(server.fetch(ask).await?),
-            Kind::XcWado(location) => InstanceReader::Http(location.fetch(ask).await?),
+        self.has_its_user()?;
+        let fetched = match &self.kind {
+            Kind::WadoRs(server) => server.fetch(ask).await,
+            Kind::WadoUri(server) => server.fetch(ask).await,
+            Kind::XcWado(location) => location.fetch(ask).await,
             Kind::Folder(folder) => {
-                InstanceReader::Folder(folder.fetch(ask.target, ask.representation).await?)
+                let files = folder.fetch(ask.target, ask.representation).await?;
+                return Ok(Arrivals::new(InstanceReader::Folder(files)));
             }
         };
-        Ok(Arrivals::new(parts))
+        let parts = fetched.map_err(|error| self.blame(error))?;
+        Ok(Arrivals::new(InstanceReader::Http(parts)))
+    }
+
+    /// Without its user, a source that decides for each of them is not asked at all.
+    fn has_its_user(&self) -> Result<(), Error> {
+        match self.is_per_user && self.user.is_none() {
+            true => Err(Error::NotForUser("the request names none")),
+            false => Ok(()),
+        }
+    }
+
+    /// If a source decides for each user, a refusal concerns the user.
+    fn blame(&self, error: Error) -> Error {
+        let is_refusal = matches!(error, Error::Status(401 | 403) | Error::Forbidden);
+        match is_refusal && self.is_per_user {
+            true => Error::NotForUser("it refuses this one"),
+            false => error,
+        }
     }
 
     /// Watches its credentials, and reports its breakers.
@@ -369,6 +420,13 @@ impl Source {
     }
 }
 
+/// The key of a source without the part for its user.
+#[must_use]
+pub fn of_all_users(key: &str) -> &str {
+    let mut dashes = key.match_indices('-');
+    dashes.nth(1).map_or(key, |(at, _dash)| &key[..at])
+}
+
 /// The parts of a key that come from an address and from a location.
 fn key(address: &str, location: &str) -> String {
     format!("{address}-{}", short_hash(location))
@@ -380,6 +438,15 @@ fn short_hash(text: &str) -> String {
 }
 
 impl Kind {
+    fn of_user(&self, user: &Arc<User>) -> Self {
+        match self {
+            Self::WadoRs(server) => Self::WadoRs(Box::new(server.of_user(user))),
+            Self::WadoUri(server) => Self::WadoUri(Box::new(server.of_user(user))),
+            Self::XcWado(location) => Self::XcWado(Box::new(location.of_user(user))),
+            Self::Folder(folder) => Self::Folder(folder.clone()),
+        }
+    }
+
     /// The prefix of a key: a hash of the kind and the first address.
     fn key(&self) -> String {
         match self {

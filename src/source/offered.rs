@@ -53,13 +53,15 @@ impl Source {
     pub async fn ask_for(&self, request: &ResourceRequest<'_>) -> Result<Answer, Error> {
         let path = format!("{}/{}", request.target.path(), request.sub_resource.path());
         let (below, hop) = ([&*path, request.query], Some(request.hop));
+        self.has_its_user()?;
         let answered = match &self.kind {
             Kind::WadoRs(server) => server.get(below, request.accept, hop).await?,
             Kind::XcWado(location) => location.get(below, request.accept, hop).await?,
             // These kinds serve instances only, which the settings enforce.
             Kind::WadoUri(_) | Kind::Folder(_) => return Err(Error::NotFound),
         };
-        self.check(&answered.response)?;
+        let checked = self.check(&answered.response);
+        checked.map_err(|error| self.blame(error))?;
         Answer::of(answered)
     }
 
@@ -94,6 +96,7 @@ impl Error {
             | Self::TimedOut
             | Self::BrokeOff(_) => true,
             Self::OtherPatient
+            | Self::NotForUser(_)
             | Self::Resting { .. }
             | Self::NoToken { .. }
             | Self::Crowded { .. }

@@ -11,6 +11,8 @@ pub struct Terms {
     pub queue: usize,
     /// The freshness of its instances.
     pub freshness: Freshness,
+    /// Whether it decides for each user: then nothing that one user has got answers another.
+    pub is_per_user: bool,
 }
 
 /// The freshness lifetime (RFC 9111 4.2), from our settings: sources of images seldom state one.
@@ -51,6 +53,7 @@ impl Default for Terms {
             connections: 64,
             queue: DEFAULT_QUEUE,
             freshness: Freshness::default(),
+            is_per_user: false,
         }
     }
 }

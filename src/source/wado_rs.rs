@@ -14,7 +14,7 @@ use url::Url;
 
 use super::addresses::{Addresses, Question, SourceAnswer};
 use super::breaker::{Object, Report, Subject};
-use super::client::{Client, Response, ResponseBody, retry_after};
+use super::client::{Client, Response, ResponseBody, User, retry_after};
 use super::{Error, InstanceRequest, Representation};
 use crate::body;
 use crate::dicom::MediaType;
@@ -31,7 +31,8 @@ const EXPLICIT_VR_LITTLE_ENDIAN: HeaderValue = HeaderValue::from_static(
 /// A WADO-RS server, at one address or several.
 #[derive(Debug)]
 pub struct WadoRs {
-    bases: Addresses<Url>,
+    /// Clones share the breakers.
+    bases: Arc<Addresses<Url>>,
     client: Client,
 }
 
@@ -40,7 +41,7 @@ impl WadoRs {
     #[must_use]
     pub fn new(base: Url, client: Client) -> Self {
         Self {
-            bases: Addresses::new(base),
+            bases: Arc::new(Addresses::new(base)),
             client,
         }
     }
@@ -48,8 +49,16 @@ impl WadoRs {
     /// Adds further DICOMweb roots of the same server.
     #[must_use]
     pub fn also_at(mut self, bases: impl IntoIterator<Item = Url>) -> Self {
-        self.bases.extend(bases);
+        let shared = Arc::get_mut(&mut self.bases).expect("it has not been cloned yet");
+        shared.extend(bases);
         self
+    }
+
+    pub(super) fn of_user(&self, user: &Arc<User>) -> Self {
+        Self {
+            bases: Arc::clone(&self.bases),
+            client: self.client.of_user(Arc::clone(user)),
+        }
     }
 
     /// Its HTTP client.
@@ -115,7 +124,8 @@ impl WadoRs {
         let uri = probe(base)?;
         let accept = HeaderValue::from_static("application/dicom+json");
         let response = self.client.get(&uri, &accept, None, None).await?;
-        let is_refused = response.status == StatusCode::UNAUTHORIZED;
+        // A server that decides for each user lets nobody in without one.
+        let is_refused = response.status == StatusCode::UNAUTHORIZED && !self.client.is_per_user();
         if is_refused || response.status.is_server_error() {
             return Err(Error::Status(response.status.as_u16()));
         }

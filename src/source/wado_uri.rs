@@ -13,7 +13,7 @@ use url::Url;
 
 use super::addresses::{Addresses, Question, SourceAnswer};
 use super::breaker::{Object, Subject};
-use super::client::Client;
+use super::client::{Client, User};
 use super::wado_rs::PartReader;
 use super::{Error, InstanceRequest, NOWHERE, Representation};
 use crate::metrics::Metrics;
@@ -24,10 +24,11 @@ const DICOM: HeaderValue = HeaderValue::from_static("application/dicom");
 /// A WADO-URI server.
 #[derive(Debug)]
 pub struct WadoUri {
-    base: Addresses<Url>,
+    /// Clones share the breakers.
+    base: Arc<Addresses<Url>>,
     client: Client,
     /// Whether it refuses `transferSyntax=*`.
-    knows_no_star: AtomicBool,
+    knows_no_star: Arc<AtomicBool>,
 }
 
 impl WadoUri {
@@ -35,9 +36,17 @@ impl WadoUri {
     #[must_use]
     pub fn new(base: Url, client: Client) -> Self {
         Self {
-            base: Addresses::new(base),
+            base: Arc::new(Addresses::new(base)),
             client,
-            knows_no_star: AtomicBool::new(false),
+            knows_no_star: Arc::default(),
+        }
+    }
+
+    pub(super) fn of_user(&self, user: &Arc<User>) -> Self {
+        Self {
+            base: Arc::clone(&self.base),
+            client: self.client.of_user(Arc::clone(user)),
+            knows_no_star: Arc::clone(&self.knows_no_star),
         }
     }
 

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::addresses::{Addresses, Question, SourceAnswer};
 use super::breaker::{Object, Subject};
-use super::client::Client;
+use super::client::{Client, User};
 use super::seats::Seats;
 use super::wado_rs::{PartReader, check_status};
 use super::{
@@ -37,6 +37,7 @@ pub struct RespondingGateway {
     client: Client,
     freshness: Freshness,
     seats: Seats,
+    is_per_user: bool,
 }
 
 /// A location behind such a gateway.
@@ -65,6 +66,7 @@ impl RespondingGateway {
             client,
             freshness: terms.freshness,
             seats: Seats::new(terms),
+            is_per_user: terms.is_per_user,
         }
     }
 
@@ -88,6 +90,8 @@ impl RespondingGateway {
             })),
             freshness: self.freshness,
             seats: self.seats.clone(),
+            is_per_user: self.is_per_user,
+            user: None,
         }
     }
 
@@ -103,6 +107,12 @@ impl RespondingGateway {
         let path = location.xc_wado_path(&self.home_community_id);
         let root = |base| Url::parse(&format!("{base}{path}/")).ok();
         self.bases.iter().filter_map(root).collect()
+    }
+
+    /// Whether it decides for each user.
+    #[must_use]
+    pub fn is_per_user(&self) -> bool {
+        self.is_per_user
     }
 
     /// Its alias in metrics and logs.
@@ -142,6 +152,7 @@ impl RespondingGateway {
         match response.status {
             // It has no such resource, and tells an authenticated client so.
             StatusCode::NOT_FOUND => Ok(()),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.client.is_per_user() => Ok(()),
             StatusCode::FORBIDDEN => Err(Error::Forbidden),
             status if status.is_success() => Err(Error::Malformed("it has what nobody has")),
             status => Err(Error::Status(status.as_u16())),
@@ -175,6 +186,17 @@ impl XcWado {
     #[must_use]
     pub fn gateway(&self) -> &RespondingGateway {
         &self.gateway
+    }
+
+    pub(super) fn of_user(&self, user: &Arc<User>) -> Self {
+        let client = self.gateway.client.of_user(Arc::clone(user));
+        Self {
+            gateway: RespondingGateway {
+                client,
+                ..self.gateway.clone()
+            },
+            location: self.location.clone(),
+        }
     }
 
     pub(super) fn client(&self) -> &Client {

@@ -30,7 +30,7 @@ pub use settings::{Hours, LoginSettings, NotASession, NotAnOrigin, Origin};
 
 use super::claims::Claims;
 use super::token::Login as Expected;
-use crate::credentials::{self, now};
+use crate::credentials::{self, Token, now};
 use crate::metrics::Metrics;
 use cookie::{Digest, LOGIN, SESSION, Secret};
 use provider::{Granted, Provider};
@@ -38,7 +38,7 @@ use provider::{Granted, Provider};
 /// The time that a person has for a login, and the most logins at a time.
 const PATIENCE: Duration = Duration::from_secs(600);
 const MOST_LOGINS: u64 = 16_384;
-/// The bytes of ID tokens of all sessions, and what a session costs besides.
+/// The bytes of the tokens of all sessions, and what a session costs besides.
 const MOST_BYTES: u64 = 32 << 20;
 const OVERHEAD: usize = 1024;
 /// The longest path to return to.
@@ -70,6 +70,8 @@ struct Pending {
 struct Session {
     claims: Arc<Claims>,
     id_token: Zeroizing<String>,
+    /// For sources that decide for each user.
+    access_token: Option<Token>,
     /// Cancelled when the person logs out.
     ended: CancellationToken,
 }
@@ -125,7 +127,12 @@ impl Logins {
         let redirect_uri = format!("{base}login/callback");
         let session = settings.session_hours.length();
         let weigh = |_cookie: &Digest, session: &Arc<Session>| {
-            u32::try_from(session.id_token.len().saturating_add(OVERHEAD)).unwrap_or(u32::MAX)
+            let token = session
+                .access_token
+                .as_ref()
+                .map_or(0, |token| token.text().len());
+            let bytes = session.id_token.len().saturating_add(token);
+            u32::try_from(bytes.saturating_add(OVERHEAD)).unwrap_or(u32::MAX)
         };
         Ok(Self {
             provider: Provider::open(settings, redirect_uri)?,
@@ -244,6 +251,7 @@ impl Logins {
         };
         let session = Session {
             claims: Arc::new(claims),
+            access_token: Token::parse(&granted.access_token),
             id_token: granted.id_token,
             ended: CancellationToken::new(),
         };
@@ -257,6 +265,14 @@ impl Logins {
         let secret = Secret::sent(headers, SESSION)?;
         let session = self.sessions.get(&secret.digest())?;
         (session.claims.expires > now()).then(|| Arc::clone(&session.claims))
+    }
+
+    /// The access token of the person whose session a request belongs to.
+    #[must_use]
+    pub fn access_token(&self, headers: &HeaderMap) -> Option<Token> {
+        let secret = Secret::sent(headers, SESSION)?;
+        let session = self.sessions.get(&secret.digest())?;
+        session.access_token.clone()
     }
 
     /// Ready when the person whose session a request belongs to logs out.

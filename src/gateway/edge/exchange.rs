@@ -1,6 +1,6 @@
 //! One request, and everything that the gateway finds out about its sender.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::header::ACCEPT;
 use http::request::Parts;
@@ -13,6 +13,7 @@ use crate::hop::Hop;
 use crate::library::View;
 use crate::manifest::Id;
 use crate::resource::Target;
+use crate::source::client::User;
 
 /// A request with an identified sender.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Exchange<'a> {
     /// The URL at which the client reaches the gateway.
     pub(crate) public_url: Arc<PublicUrl>,
     pub(crate) hop: Arc<Hop>,
+    /// The user for sources that decide for each of them; they are few, so it is worked out late.
+    pub(crate) user: OnceLock<Arc<User>>,
     /// The memory for the response.
     pub(crate) account: Account,
 }

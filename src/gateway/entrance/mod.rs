@@ -5,7 +5,7 @@ mod login;
 mod permission;
 mod protected;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 use http::request::Parts;
@@ -20,6 +20,7 @@ use crate::hop::Hop;
 use crate::library::{View, now};
 use crate::random;
 use crate::request::{self, LinkPath, Resource};
+use crate::source::Source;
 
 pub use permission::{manifest_of, transaction};
 pub(crate) use protected::challenge;
@@ -118,8 +119,23 @@ impl Gateway {
             door: peer.door,
             public_url: Arc::clone(&route.public_url),
             hop: Arc::new(hop),
+            user: OnceLock::new(),
             account: self.budget.account(Client::at(route.client)),
         })
+    }
+
+    /// A source as it is for the sender of a request: a source that decides for each user is the
+    /// user's own.
+    pub(crate) fn as_caller(&self, exchange: &Exchange<'_>, source: Arc<Source>) -> Arc<Source> {
+        if !source.is_per_user() {
+            return source;
+        }
+        let user = exchange.user.get_or_init(|| {
+            let here = self.registry.home_community_id();
+            let user = self.access.user(&exchange.caller, exchange.headers(), here);
+            Arc::new(user)
+        });
+        Arc::new(source.of_user(user))
     }
 
     async fn caller(&self, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Error> {

@@ -91,7 +91,7 @@ pub(super) fn of_source(error: &source::Error) -> StatusCode {
         source::Error::Gone => StatusCode::GONE,
         source::Error::BadRequest => StatusCode::BAD_REQUEST,
         source::Error::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-        source::Error::Forbidden => StatusCode::FORBIDDEN,
+        source::Error::Forbidden | source::Error::NotForUser(_) => StatusCode::FORBIDDEN,
         // These statuses concern the request itself, at whichever hop they were raised.
         source::Error::Status(413) => StatusCode::PAYLOAD_TOO_LARGE,
         source::Error::InstancesOnly => StatusCode::NOT_IMPLEMENTED,

@@ -13,6 +13,7 @@ use crate::gateway::{Error, Gateway};
 use crate::instance::Listing;
 use crate::manifest::Id;
 use crate::resource::Target;
+use crate::source::of_all_users;
 
 /// The cached instances that an operator purges.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Gateway {
         let mut listings: HashMap<(Arc<str>, SeriesInstanceUid), Arc<Listing>> = HashMap::new();
         for study in &manifest.holding.studies {
             let target = Target::Study(study.uid.clone());
-            let located = self.located(&manifest.holding, &target);
+            let located = self.located_for_all(&manifest.holding, &target);
             for (selected, source) in located.into_iter().flatten() {
                 if let Some(source) = source {
                     let series = selected.listing.series.clone();
@@ -89,7 +90,8 @@ impl Gateway {
             }
         }
         Ok(Box::new(move |key| {
-            let listing = listings.get(&(Arc::clone(&key.place), key.series.clone()));
+            let place = of_all_users(&key.place);
+            let listing = listings.get(&(place.into(), key.series.clone()));
             listing.is_some_and(|listing| {
                 listing.study == key.study && listing.instances.contains_key(&key.instance)
             })

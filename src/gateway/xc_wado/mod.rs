@@ -134,7 +134,7 @@ impl Gateway {
             NotLocated::NotAllowed => Error::RetrieveUrlNotAllowed,
         })?;
         Ok(Holder {
-            source: Arc::clone(&site.source),
+            source: self.as_caller(exchange, Arc::clone(&site.source)),
             offers: site.offers.clone(),
             addresses: self.registry.addresses(site),
         })
@@ -151,7 +151,7 @@ impl Gateway {
                 let location = request.location.clone();
                 Ok(Holder {
                     addresses: gateway.roots(&location),
-                    source: Arc::new(gateway.source(location)),
+                    source: self.as_caller(exchange, Arc::new(gateway.source(location))),
                     offers: community.offers.clone(),
                 })
             }

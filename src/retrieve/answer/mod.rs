@@ -168,7 +168,7 @@ fn more_telling(one: Option<source::Error>, other: source::Error) -> source::Err
         | source::Error::Resting { .. }
         | source::Error::NoToken { .. }
         | source::Error::Crowded { .. } => 6,
-        source::Error::OtherPatient => 7,
+        source::Error::OtherPatient | source::Error::NotForUser(_) => 7,
     };
     match one {
         Some(one) if rank(&one) >= rank(&other) => one,

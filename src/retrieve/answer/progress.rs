@@ -129,7 +129,11 @@ pub(crate) mod test {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = Folder::open(folder.path()).expect("an empty folder");
         Job {
-            source: Arc::new(Source::new("here", Kind::Folder(folder), Terms::default())),
+            source: Arc::new(Source::new(
+                "here",
+                Kind::Folder(Arc::new(folder)),
+                Terms::default(),
+            )),
             listing: Arc::new(listing(instances)),
             only,
             patient: None,

@@ -27,11 +27,12 @@ use http_body_util::Full;
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
-pub use authorization::{Failure, Proof, ProofSettings, pause_after};
+pub use authorization::{Failure, Proof, ProofSettings, User, pause_after};
 pub use document::{Document, Endpoint, Form};
 pub use response::{Response, ResponseBody};
 pub use settings::{
-    AuthorizationSettings, Basic, ClientCredentials, HttpVersion, Settings, UnknownVersion,
+    AuthorizationSettings, Basic, ClientCredentials, HttpVersion, Settings, TokenExchange,
+    UnknownVersion, WithoutUser,
 };
 
 pub(super) use connector::server_name;
@@ -41,7 +42,7 @@ use super::resolver::Resolver;
 use crate::credentials::{self, Certificate, Loaded, RevocationList, TokenSource, Watched};
 use crate::hop::Hop;
 use crate::metrics::Metrics;
-use authorization::{Authorization, Shown, Tokens};
+use authorization::{Authorization, Purse, Shown};
 use connector::Connector;
 use patience::Patience;
 use pool::Pool;
@@ -51,7 +52,9 @@ use response::Incoming;
 #[derive(Clone)]
 pub struct Client {
     access: Arc<Watched<Access>>,
-    tokens: Arc<Tokens>,
+    purse: Arc<Purse>,
+    /// For whom requests are sent, if the server decides for each user.
+    user: Option<Arc<User>>,
     resolver: Resolver,
     pub(super) connect: Duration,
     pub(super) first_byte: Duration,
@@ -105,8 +108,8 @@ impl Client {
         let authorization = authorization.or_else(|| token.map(AuthorizationSettings::Token));
         let secrets = authorization.iter().flat_map(AuthorizationSettings::paths);
         let paths = files.paths().chain(secrets).cloned().collect();
-        let tokens = Arc::new(Tokens::new(name));
-        let shared = Arc::clone(&tokens);
+        let purse = Arc::new(Purse::new(name));
+        let shared = Arc::clone(&purse);
         let access = Watched::load(name, paths, move || {
             let mut tls = files.load()?;
             let authorization = Authorization::load(authorization.as_ref(), &shared)?;
@@ -129,7 +132,8 @@ impl Client {
         })?;
         Ok(Self {
             access: Arc::new(access),
-            tokens,
+            purse,
+            user: None,
             resolver,
             connect,
             first_byte: Duration::from_secs(settings.first_byte_seconds),
@@ -144,8 +148,23 @@ impl Client {
     /// token, if the server needs one.
     pub fn watch(&self, metrics: &Metrics) {
         self.access.watch(metrics);
-        self.tokens.watch(metrics);
+        self.purse.watch(metrics);
         self.access.current().value.authorization.prepare();
+    }
+
+    /// The same client for the requests of a user.
+    #[must_use]
+    pub fn of_user(&self, user: Arc<User>) -> Self {
+        Self {
+            user: Some(user),
+            ..self.clone()
+        }
+    }
+
+    /// Whether what it sends depends on the user.
+    #[must_use]
+    pub fn is_per_user(&self) -> bool {
+        self.access.current().value.authorization.is_per_user()
     }
 
     /// The resolver for its server's name.
@@ -220,13 +239,13 @@ impl Client {
             authorization,
             ..
         } = &current.value;
-        let Shown { value, token } = authorization.show().await?;
+        let Shown { value, token } = authorization.show(self.user.as_ref()).await?;
         let repeated = token.map(|_issued| request.clone());
         let response = self.send_as(value, pool, request).await?;
         match repeated {
             Some(again) if response.status == StatusCode::UNAUTHORIZED => {
                 // It is boxed because every request has a place for it, and few need it.
-                let renewing = Box::pin(authorization.renew(token));
+                let renewing = Box::pin(authorization.renew(self.user.as_ref(), token));
                 match renewing.await {
                     Some(renewed) => Box::pin(self.send_as(renewed.value, pool, again)).await,
                     None => Ok(response),

@@ -91,6 +91,13 @@ impl Settings {
         !self.authorization_in_clear && all.any(is_clear)
     }
 
+    /// Whether the server decides for each user.
+    #[must_use]
+    pub fn is_per_user(&self) -> bool {
+        let authorization = self.authorization.as_ref();
+        authorization.is_some_and(AuthorizationSettings::is_per_user)
+    }
+
     /// The files for TLS.
     #[must_use]
     pub fn credentials(&self) -> ClientFiles {
@@ -113,6 +120,8 @@ pub enum AuthorizationSettings {
     Basic(Basic),
     /// An access token from an authorization server.
     ClientCredentials(Box<ClientCredentials>),
+    /// The access token of the user, as it came.
+    PassThrough,
 }
 
 /// A user and a password.
@@ -141,6 +150,8 @@ pub struct ClientCredentials {
     pub key_id: Option<String>,
     /// The client secret instead (`client_secret_basic`).
     pub client_secret: Option<TokenSource>,
+    /// If the source decides for each user: how their tokens are exchanged for tokens for it.
+    pub token_exchange: Option<TokenExchange>,
     /// PEM file of the authorities for the endpoint's certificate; the system's when absent.
     pub authorities: Option<PathBuf>,
     /// Certificate revocation lists of these authorities.
@@ -151,13 +162,48 @@ pub struct ClientCredentials {
     pub allow_networks: Vec<Network>,
 }
 
+/// The settings of a token exchange (RFC 8693 2.1).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenExchange {
+    /// `audience`: the source by its name at the authorization server.
+    pub audience: Option<String>,
+    /// `resource`: the source by its URL.
+    pub resource: Option<String>,
+    /// What is sent for a request that names no user, or whose user has no token.
+    #[serde(default)]
+    pub without_user: WithoutUser,
+}
+
+/// What a source gets that decides for each user, for a request without a user's token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutUser {
+    /// Nothing: the request fails.
+    #[default]
+    Refuse,
+    /// The access token of the gateway itself.
+    ClientCredentials,
+}
+
 impl AuthorizationSettings {
+    /// Whether what is sent depends on the user.
+    #[must_use]
+    pub fn is_per_user(&self) -> bool {
+        match self {
+            Self::Token(_) | Self::Basic(_) => false,
+            Self::ClientCredentials(settings) => settings.token_exchange.is_some(),
+            Self::PassThrough => true,
+        }
+    }
+
     /// Its files.
     pub fn paths(&self) -> Vec<&PathBuf> {
         match self {
             Self::Token(token) => token.file().into_iter().collect(),
             Self::Basic(basic) => basic.password.file().into_iter().collect(),
             Self::ClientCredentials(settings) => settings.paths(),
+            Self::PassThrough => Vec::new(),
         }
     }
 
@@ -167,6 +213,7 @@ impl AuthorizationSettings {
             Self::Token(token) => token.file_mut().into_iter().collect(),
             Self::Basic(basic) => basic.password.file_mut().into_iter().collect(),
             Self::ClientCredentials(settings) => settings.paths_mut(),
+            Self::PassThrough => Vec::new(),
         }
     }
 
@@ -174,7 +221,7 @@ impl AuthorizationSettings {
     #[must_use]
     pub fn token_url(&self) -> Option<&str> {
         match self {
-            Self::Token(_) | Self::Basic(_) => None,
+            Self::Token(_) | Self::Basic(_) | Self::PassThrough => None,
             Self::ClientCredentials(settings) => Some(&settings.token_url),
         }
     }

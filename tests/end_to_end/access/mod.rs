@@ -5,4 +5,4 @@ mod links;
 mod matrix;
 mod rules;
 mod timing;
-mod tokens;
+pub(crate) mod tokens;

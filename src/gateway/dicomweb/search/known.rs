@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::dicom::json::AVAILABLE_TRANSFER_SYNTAX_UID;
 use crate::dicom::{SeriesInstanceUid, SopInstanceUid, StudyInstanceUid, TransferSyntax, digits};
 use crate::gateway::Gateway;
+use crate::gateway::edge::exchange::Exchange;
 use crate::gateway::selection::expected;
 use crate::instance::Listing;
 use crate::manifest::Holding;
@@ -41,6 +42,7 @@ impl Gateway {
     /// The cached metadata of the instances of these studies.
     pub(super) fn known<'a>(
         &self,
+        exchange: &Exchange<'_>,
         holding: &Holding,
         studies: impl Iterator<Item = &'a StudyInstanceUid>,
     ) -> KnownInstances {
@@ -48,7 +50,7 @@ impl Gateway {
         for study in studies {
             let target = Target::Study(study.clone());
             let patient = PatientCheck::new(expected(holding, study), Vec::new());
-            let located = self.located(holding, &target);
+            let located = self.located(exchange, holding, &target);
             for (selected, source) in located.into_iter().flatten() {
                 if let Some(source) = source {
                     let uid = selected.listing.series.clone();

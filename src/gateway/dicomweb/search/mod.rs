@@ -44,12 +44,12 @@ impl Gateway {
         let results = match (root, &scope.study) {
             (Root::Manifest(id), _) => {
                 let holding = self.held_by(exchange, id).await?;
-                let known = self.known_to(&scoped, &holding);
+                let known = self.known_to(exchange, &scoped, &holding);
                 scoped.within(holding, known).await?
             }
             (Root::All, Some(study)) => match self.holding(exchange, root, study).await {
                 Ok(holding) => {
-                    let known = self.known_to(&scoped, &holding);
+                    let known = self.known_to(exchange, &scoped, &holding);
                     scoped.within(holding, known).await?
                 }
                 Err(Error::NotFound) => Results::none(),
@@ -70,13 +70,18 @@ impl Gateway {
     }
 
     /// The cached metadata of the studies in scope.
-    fn known_to(&self, scoped: &ScopedQuery, holding: &Holding) -> KnownInstances {
+    fn known_to(
+        &self,
+        exchange: &Exchange<'_>,
+        scoped: &ScopedQuery,
+        holding: &Holding,
+    ) -> KnownInstances {
         let studies = holding.studies.iter().map(|study| &study.uid);
         let is_in_scope = |uid: &&StudyInstanceUid| {
             let scope = scoped.scope.study.as_ref();
             scope.is_none_or(|study| study == *uid)
         };
-        self.known(holding, studies.filter(is_in_scope))
+        self.known(exchange, holding, studies.filter(is_in_scope))
     }
 }
 

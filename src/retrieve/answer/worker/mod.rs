@@ -281,6 +281,7 @@ fn is_definite(error: &source::Error) -> bool {
         source::Error::NotModified
         | source::Error::BadRequest
         | source::Error::InstancesOnly
+        | source::Error::NotForUser(_)
         | source::Error::Forbidden
         | source::Error::Overloaded { .. }
         | source::Error::Resting { .. }

@@ -1,16 +1,19 @@
-//! The request for an access token: grant type `client_credentials` (RFC 6749 4.4), with a signed
-//! assertion (RFC 7523 2.2) or a client secret (RFC 6749 2.3.1).
+//! The request for an access token: grant type `client_credentials` (RFC 6749 4.4), or the exchange
+//! of a user's token (RFC 8693), with a signed assertion (RFC 7523 2.2) or a client secret (RFC 6749
+//! 2.3.1).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use http::header::HeaderValue;
 use serde_json::Value;
 
-use super::super::document::{Document, Endpoint};
+use super::super::document::{Document, Endpoint, Form};
 use super::super::retry_after;
-use super::super::settings::ClientCredentials;
+use super::super::settings::{ClientCredentials, TokenExchange};
 use super::proof::{Proof, ProofSettings};
+use super::user::User;
 use crate::credentials::{ClientFiles, Error, RevocationList, Token};
 use crate::source;
 
@@ -21,6 +24,9 @@ const LARGEST_TOKEN: usize = 16 << 10;
 /// The lifetime of a token whose answer states none.
 const UNSTATED: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// The right to ask for access tokens.
 pub(in crate::source::client) struct Grant {
@@ -29,6 +35,15 @@ pub(in crate::source::client) struct Grant {
     audience: String,
     scope: Option<String>,
     proof: Proof,
+    exchange: Option<TokenExchange>,
+}
+
+/// A request for an access token that can be repeated.
+#[derive(Clone)]
+pub(super) struct Asking {
+    pub(super) grant: Arc<Grant>,
+    /// The user whose token is exchanged, if one is.
+    pub(super) user: Option<Arc<User>>,
 }
 
 /// An access token.
@@ -91,6 +106,7 @@ impl Grant {
             audience: settings.token_url.clone(),
             scope: settings.scope.clone(),
             proof: settings.proof()?,
+            exchange: settings.token_exchange.clone(),
         })
     }
 
@@ -98,13 +114,45 @@ impl Grant {
         self.endpoint.revocation_lists()
     }
 
+    /// How the tokens of users are exchanged, if they are.
+    pub(super) fn exchange(&self) -> Option<&TokenExchange> {
+        self.exchange.as_ref()
+    }
+
+    fn form(&self, user: Option<&User>) -> Result<Form, Error> {
+        let scope = self.scope.as_deref().map(|scope| ("scope", scope));
+        let Some((user, token)) = user.and_then(|user| Some((user, user.token()?))) else {
+            let mut fields = vec![("grant_type", "client_credentials")];
+            fields.extend(scope);
+            return self.proof.form(&self.audience, &fields);
+        };
+        let actor = self.proof.actor(&self.audience, user.extensions())?;
+        let mut fields = vec![
+            ("grant_type", EXCHANGE),
+            ("subject_token", token.text()),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("requested_token_type", ACCESS_TOKEN),
+        ];
+        if let Some(actor) = &actor {
+            fields.extend([("actor_token", actor.as_str()), ("actor_token_type", JWT)]);
+        }
+        if let Some(exchange) = &self.exchange {
+            let audience = exchange.audience.as_deref();
+            fields.extend(audience.map(|audience| ("audience", audience)));
+            let resource = exchange.resource.as_deref();
+            fields.extend(resource.map(|resource| ("resource", resource)));
+        }
+        fields.extend(scope);
+        self.proof.form(&self.audience, &fields)
+    }
+}
+
+impl Asking {
     /// Asks for a token once.
     pub(super) async fn fetch(&self) -> Result<Issued, Failed> {
-        let mut fields = vec![("grant_type", "client_credentials")];
-        fields.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
-        let form = self.proof.form(&self.audience, &fields);
+        let form = self.grant.form(self.user.as_deref());
         let form = form.map_err(|_unsigned| Failure::Unsigned)?;
-        let answer = self.endpoint.post(form, LARGEST).await;
+        let answer = self.grant.endpoint.post(form, LARGEST).await;
         let answer = answer.map_err(|error| Failure::of(&error))?;
         issued(&answer).map_err(|failure| Failed {
             failure,
@@ -148,15 +196,16 @@ fn lifetime(stated: &Value) -> Option<Duration> {
     Some(lifetime.min(LONGEST))
 }
 
-/// Only codes of RFC 6749 5.2 are told: any other text could repeat what we sent.
+/// Only codes of RFC 6749 5.2 and RFC 8693 2.2.2 are told: any other text could repeat what we sent.
 fn refusal(status: StatusCode, answer: Option<&Value>) -> Failure {
-    const CODES: [&str; 6] = [
+    const CODES: [&str; 7] = [
         "invalid_request",
         "invalid_client",
         "invalid_grant",
         "unauthorized_client",
         "unsupported_grant_type",
         "invalid_scope",
+        "invalid_target",
     ];
     let code = answer.and_then(|answer| answer["error"].as_str());
     let known = code.and_then(|code| CODES.into_iter().find(|known| *known == code));

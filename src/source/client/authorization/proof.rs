@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use http::HeaderValue;
+use serde_json::Value;
 use url::form_urlencoded::{self, Serializer};
 
 use super::super::document::Form;
@@ -70,6 +71,22 @@ impl Proof {
         Self {
             client_id: client_id.to_owned(),
             kind: Kind::Public,
+        }
+    }
+
+    /// A signed statement that the client acts for somebody, for this audience; `None` for a client
+    /// without a key.
+    ///
+    /// # Errors
+    /// [`Error::NoSignature`].
+    pub(super) fn actor(
+        &self,
+        audience: &str,
+        extensions: &Value,
+    ) -> Result<Option<String>, Error> {
+        match &self.kind {
+            Kind::Assertion(key) => key.actor(&self.client_id, audience, extensions).map(Some),
+            Kind::Secret(_) | Kind::Public => Ok(None),
         }
     }
 

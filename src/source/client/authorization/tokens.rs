@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
+use moka::sync::Cache;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::Shown;
-use super::grant::{Failed, Failure, Grant, Issued};
+use super::grant::{Asking, Failed, Failure, Issued};
+use super::user::User;
 use crate::metrics::Metrics;
 use crate::random;
 use crate::source::Error;
@@ -26,8 +28,19 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 /// not make the gateway ask for one with each request.
 const BETWEEN_REJECTIONS: Duration = Duration::from_secs(5);
 
-/// The access tokens of a client. They outlive a change of its keys and certificates.
-pub(in crate::source::client) struct Tokens {
+/// The most users whose tokens are remembered, and for how long after the last request: it costs a
+/// few kilobytes for each of them.
+const MOST_USERS: u64 = 4096;
+const IDLE: Duration = Duration::from_secs(60 * 60);
+
+/// All access tokens of a client. They outlive a change of its keys and certificates.
+pub(in crate::source::client) struct Purse {
+    own: Arc<Tokens>,
+    of_users: Cache<Arc<str>, Arc<Tokens>>,
+}
+
+/// The access token of a client, or of one user.
+pub(super) struct Tokens {
     /// The name of the client in metrics and logs.
     name: String,
     state: Mutex<State>,
@@ -67,8 +80,33 @@ enum Occasion {
     Rejection,
 }
 
-impl Tokens {
+impl Purse {
     pub(in crate::source::client) fn new(name: &str) -> Self {
+        Self {
+            own: Arc::new(Tokens::new(name)),
+            of_users: Cache::builder()
+                .max_capacity(MOST_USERS)
+                .time_to_idle(IDLE)
+                .build(),
+        }
+    }
+
+    pub(in crate::source::client) fn watch(&self, metrics: &Metrics) {
+        self.own.watch(metrics);
+    }
+
+    pub(super) fn own(&self) -> &Arc<Tokens> {
+        &self.own
+    }
+
+    pub(super) fn of(&self, user: &User) -> Arc<Tokens> {
+        let name = Arc::clone(user.name());
+        self.of_users.get_with(name, || Arc::new(self.own.like()))
+    }
+}
+
+impl Tokens {
+    fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             state: Mutex::default(),
@@ -77,48 +115,52 @@ impl Tokens {
         }
     }
 
-    pub(in crate::source::client) fn watch(&self, metrics: &Metrics) {
+    /// An empty place for tokens that counts with this one.
+    fn like(&self) -> Self {
+        Self {
+            metrics: self.metrics.clone(),
+            ..Self::new(&self.name)
+        }
+    }
+
+    fn watch(&self, metrics: &Metrics) {
         // A second call has no effect.
         let _ = self.metrics.set(metrics.clone());
     }
 
     /// Asks for the first token.
-    pub(super) fn prepare(self: &Arc<Self>, grant: &Arc<Grant>) {
+    pub(super) fn prepare(self: &Arc<Self>, asking: &Asking) {
         if self.known().is_none() {
-            self.begin(grant, 0, Occasion::Expiry);
+            self.begin(asking, 0, Occasion::Expiry);
         }
     }
 
     /// The token for a request.
-    pub(super) async fn current(self: &Arc<Self>, grant: &Arc<Grant>) -> Result<Shown, Error> {
+    pub(super) async fn current(self: &Arc<Self>, asking: &Asking) -> Result<Shown, Error> {
         let Some(known) = self.known() else {
-            let newer = Box::pin(self.newer(grant, 0, Occasion::Expiry)).await;
+            let newer = Box::pin(self.newer(asking, 0, Occasion::Expiry)).await;
             return newer.ok_or_else(|| self.error());
         };
         if known.refresh <= Instant::now() {
-            self.begin(grant, known.number, Occasion::Expiry);
+            self.begin(asking, known.number, Occasion::Expiry);
         }
         Ok(known.shown())
     }
 
     /// Another token than the rejected one, if there is one in time.
-    pub(super) async fn replace(
-        self: &Arc<Self>,
-        grant: &Arc<Grant>,
-        rejected: u64,
-    ) -> Option<Shown> {
-        self.newer(grant, rejected, Occasion::Rejection).await
+    pub(super) async fn replace(self: &Arc<Self>, asking: &Asking, rejected: u64) -> Option<Shown> {
+        self.newer(asking, rejected, Occasion::Rejection).await
     }
 
     /// A token later than this one; waits for it, but not for long.
     async fn newer(
         self: &Arc<Self>,
-        grant: &Arc<Grant>,
+        asking: &Asking,
         than: u64,
         occasion: Occasion,
     ) -> Option<Shown> {
         let mut ended = self.ended.subscribe();
-        if self.begin(grant, than, occasion) {
+        if self.begin(asking, than, occasion) {
             // Without a token in time, the request fails; the next one may find it.
             let _ = timeout(WAIT, ended.changed()).await;
         }
@@ -128,7 +170,7 @@ impl Tokens {
 
     /// Asks for a token later than this one, unless there is one. `true` if a request for it is
     /// under way.
-    fn begin(self: &Arc<Self>, grant: &Arc<Grant>, than: u64, occasion: Occasion) -> bool {
+    fn begin(self: &Arc<Self>, asking: &Asking, than: u64, occasion: Occasion) -> bool {
         if !self.lock().may_begin(than, occasion, Instant::now()) {
             return self.lock().is_fetching;
         }
@@ -138,7 +180,7 @@ impl Tokens {
             outcome: None,
         };
         // It goes on without the request that began it.
-        tokio::spawn(fetch.run(Arc::clone(grant)));
+        tokio::spawn(fetch.run(asking.clone()));
         true
     }
 
@@ -275,8 +317,8 @@ struct Fetch {
 }
 
 impl Fetch {
-    async fn run(mut self, grant: Arc<Grant>) {
-        let fetched = timeout(ANSWER, grant.fetch()).await;
+    async fn run(mut self, asking: Asking) {
+        let fetched = timeout(ANSWER, asking.fetch()).await;
         self.outcome = Some(fetched.unwrap_or_else(|_late| Err(Failure::TimedOut.into())));
     }
 }

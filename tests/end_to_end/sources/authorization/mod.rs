@@ -2,6 +2,7 @@
 //! server.
 
 mod server;
+mod users;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384};
 use serde_json::{Value, json};
@@ -14,6 +16,7 @@ use tokio::task::AbortHandle;
 use url::form_urlencoded;
 
 pub(super) const CLIENT: &str = "gateway of A";
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 pub(super) const SECRET: &str = "s3cret/+:ä";
 
 /// A server that runs until it is dropped.
@@ -34,6 +37,20 @@ struct State {
     proven: usize,
     seen: HashSet<String>,
     valid: Option<String>,
+    /// The tokens that it has given for those of users, and the exchanges so far.
+    of_users: HashSet<String>,
+    exchanges: Vec<Exchanged>,
+}
+
+/// A request for the exchange of a user's token.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Exchanged {
+    pub(super) subject: String,
+    pub(super) audience: Option<String>,
+    pub(super) resource: Option<String>,
+    pub(super) scope: Option<String>,
+    /// The extensions of the actor's token.
+    pub(super) actor: Option<Value>,
 }
 
 /// What it answers.
@@ -62,6 +79,8 @@ impl Server {
             proven: 0,
             seen: HashSet::new(),
             valid: None,
+            of_users: HashSet::new(),
+            exchanges: Vec::new(),
         }));
         let shared = Arc::clone(&state);
         let listening = tokio::spawn(async move {
@@ -104,6 +123,26 @@ impl Server {
     /// Requests with a right proof.
     pub(super) fn proven(&self) -> usize {
         lock(&self.state).proven
+    }
+
+    /// The exchanges so far.
+    pub(super) fn exchanges(&self) -> Vec<Exchanged> {
+        lock(&self.state).exchanges.clone()
+    }
+
+    /// The tokens of users are no longer accepted.
+    pub(super) fn revoke_users(&self) {
+        lock(&self.state).of_users.clear();
+    }
+
+    /// Whether a field has a token that is given for one of these users.
+    pub(super) fn judge_users(&self) -> impl Fn(&str, &[&str]) -> bool + Send + Sync + use<> {
+        let state = Arc::clone(&self.state);
+        move |field, users| {
+            let token = field.strip_prefix("Bearer ").unwrap_or_default();
+            let user = token.rsplit_once('-').map_or("", |(user, _number)| user);
+            users.contains(&user) && lock(&state).of_users.contains(token)
+        }
     }
 
     /// What a source asks to know whether it answers a request with this field.
@@ -173,8 +212,9 @@ impl State {
                 .find(|(name, _)| name == named)
                 .map(|(_, v)| v.as_str())
         };
+        let is_exchange = value("grant_type") == Some(EXCHANGE);
         let is_right = head.starts_with("POST /token HTTP/1.1")
-            && value("grant_type") == Some("client_credentials")
+            && (is_exchange || value("grant_type") == Some("client_credentials"))
             && value("scope") == Some("system/ImagingStudy.read RAD-107");
         let is_proven = match (value("client_assertion"), basic) {
             (Some(assertion), None) => {
@@ -196,6 +236,9 @@ impl State {
             ));
         }
         self.proven += 1;
+        if is_exchange && matches!(self.behaviour, Behaviour::Issue(_)) {
+            return Some(self.exchange(&value));
+        }
         let (expires, pause) = match self.behaviour.clone() {
             Behaviour::Issue(expires) => (expires, Duration::ZERO),
             Behaviour::Late(expires, pause) => (expires, pause),
@@ -209,6 +252,47 @@ impl State {
             answer["expires_in"] = expires;
         }
         Some((200, answer.to_string(), pause))
+    }
+
+    /// RFC 8693 2.
+    fn exchange<'a>(&mut self, value: &dyn Fn(&str) -> Option<&'a str>) -> (u16, String, Duration) {
+        const ACCESS_TOKEN: Option<&str> = Some("urn:ietf:params:oauth:token-type:access_token");
+        let refused = |code: &str| (400, json!({ "error": code }).to_string(), Duration::ZERO);
+        if value("subject_token_type") != ACCESS_TOKEN
+            || value("requested_token_type") != ACCESS_TOKEN
+            || value("actor_token").is_some()
+                != (value("actor_token_type") == Some("urn:ietf:params:oauth:token-type:jwt"))
+        {
+            return refused("invalid_request");
+        }
+        let subject = claims_of(value("subject_token").unwrap_or_default())["sub"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let actor = value("actor_token").map(|token| {
+            assert!(self.is_signed(token), "the actor proves who it is");
+            claims_of(token)["extensions"].clone()
+        });
+        let owned = |name| value(name).map(ToOwned::to_owned);
+        self.exchanges.push(Exchanged {
+            subject: subject.clone(),
+            audience: owned("audience"),
+            resource: owned("resource"),
+            scope: owned("scope"),
+            actor,
+        });
+        if subject == "mallory" {
+            return refused("invalid_request");
+        }
+        let token = format!("{subject}-{}", self.asked);
+        self.of_users.insert(token.clone());
+        let answer = json!({
+            "access_token": token,
+            "issued_token_type": ACCESS_TOKEN,
+            "token_type": "Bearer",
+            "expires_in": 300,
+        });
+        (200, answer.to_string(), Duration::ZERO)
     }
 
     /// Checks an assertion as SMART Backend Services demands.
@@ -232,6 +316,13 @@ impl State {
             && id.len() >= 16
             && self.seen.insert(id.to_owned())
     }
+}
+
+/// The claims of a token, whoever signed it.
+fn claims_of(token: &str) -> Value {
+    let claims = token.split('.').nth(1).unwrap_or_default();
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).expect("Base64");
+    serde_json::from_slice(&claims).expect("JSON")
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
