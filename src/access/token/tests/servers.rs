@@ -219,6 +219,54 @@ async fn an_outage_stops_new_keys_only() {
     }
 }
 
+// The clock of the runtime jumps from one timer to the next; that of tokens stands still.
+#[tokio::test]
+async fn for_an_hour_without_a_server_known_keys_go_on_and_nothing_else_gets_in() {
+    const STEP: Duration = Duration::from_secs(10);
+    const STEPS: u32 = 360;
+    let (old, new) = (Key::ec("old"), Key::ec("new"));
+    let server = Server::start(set(&[&old])).await;
+    let tokens = server.keys();
+    tokens.watch(&Metrics::new());
+    accepts(&tokens, &old.token(&claims())).await;
+    let remote = Server::start(active(&json!({}))).await;
+    let introspected = remote.introspection(60);
+    accepts(&introspected, "opaque").await;
+    server.answer(Answer::Silent);
+    remote.answer(Answer::Closed);
+    let before = (server.asked().len(), remote.asked().len());
+    tokio::time::pause();
+    let began = Instant::now();
+    for step in 0..STEPS {
+        sleep(STEP).await;
+        let fresh = |key: &Key| key.token(&claims_with(&json!({"jti": step.to_string()})));
+        let known = tokens.ask(&fresh(&old), None).await;
+        assert!(known.is_ok(), "{known:?} after {:?}", began.elapsed());
+        let asked = Instant::now();
+        let unknown = tokens.ask(&fresh(&new), None).await;
+        assert_eq!(unknown, Err(Refused::Unavailable));
+        assert!(asked.elapsed() < Duration::from_secs(1));
+        // An answer counts for a minute.
+        if began.elapsed() > Duration::from_secs(60) {
+            let asked = Instant::now();
+            let opaque = introspected.ask("opaque", None).await;
+            assert_eq!(opaque, Err(Refused::Unavailable));
+            assert!(asked.elapsed() < Duration::from_secs(1));
+        }
+    }
+    assert!(began.elapsed() >= Duration::from_secs(3600));
+    let asked = server.asked().len() - before.0;
+    assert!((60..=720).contains(&asked), "{asked} requests for keys");
+    assert!(remote.asked().len() - before.1 <= 360);
+    server.answer(set(&[&old, &new]));
+    remote.answer(active(&json!({})));
+    // The longest pause between two requests.
+    sleep(Duration::from_secs(40)).await;
+    tokio::time::resume();
+    accepts(&tokens, &new.token(&claims_with(&json!({"jti": "last"})))).await;
+    accepts(&introspected, "opaque").await;
+}
+
 #[tokio::test]
 async fn without_keys_nothing_gets_in() {
     let server = Server::start(Answer::Closed).await;
