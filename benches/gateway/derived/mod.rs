@@ -3,5 +3,6 @@
 pub(crate) mod frames;
 pub(crate) mod large_object;
 pub(crate) mod metadata;
+mod object;
 pub(crate) mod ohif;
 mod paging;

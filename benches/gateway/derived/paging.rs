@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use super::large_object::{Object, frame_of, path_at};
+use super::object::{Object, frame_of, path_at};
 use crate::rig::process::Server;
 use crate::rig::report::{at_most, figure};
 use crate::rig::settings::{LOCATION, OURS, Settings};
