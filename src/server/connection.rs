@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::activity::{CountedBody, Patience, Verdict};
 use super::handshake::Stream;
 use super::seats::{Occupant, Reason};
-use super::wire::Wire;
+use super::wire::{Cork, Corked, Wire};
 use crate::access::Peer;
 use crate::body::Body;
 
@@ -98,7 +99,12 @@ where
     match stream {
         Stream::Plain(wire) => seated.plain(wire, service).await,
         Stream::Tls(stream) if is_http_2(&stream) => {
-            let mut http = boxed(terms.http2.serve_connection(TokioIo::new(stream), service));
+            let (stream, cork) = corked(stream);
+            let http = terms.http2.serve_connection(TokioIo::new(stream), service);
+            let mut http = boxed(Uncorking {
+                http: boxed(http),
+                cork,
+            });
             seated.serve(http.as_mut(), |_idle| false).await
         }
         Stream::Tls(stream) => {
@@ -111,6 +117,33 @@ where
 /// A variable, even one that has been moved away, would be a part of each connection's task.
 fn boxed<H: Http>(http: H) -> Pin<Box<H>> {
     Box::pin(http)
+}
+
+fn corked(mut stream: Box<TlsStream<Wire>>) -> (Corked<Box<TlsStream<Wire>>>, Arc<Cork>) {
+    let cork = Arc::<Cork>::default();
+    stream.get_mut().0.cork(Arc::clone(&cork));
+    (Corked::new(stream, Arc::clone(&cork)), cork)
+}
+
+/// A connection whose cork is in while it is polled.
+struct Uncorking<H> {
+    http: Pin<Box<H>>,
+    cork: Arc<Cork>,
+}
+
+impl<H: Http> Future for Uncorking<H> {
+    type Output = hyper::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { http, cork } = &mut *self;
+        cork.while_in(|| http.as_mut().poll(context))
+    }
+}
+
+impl<H: Http> Http for Uncorking<H> {
+    fn shut_down(mut self: Pin<&mut Self>) {
+        self.http.as_mut().shut_down();
+    }
 }
 
 fn is_http_2(stream: &TlsStream<Wire>) -> bool {

@@ -39,6 +39,8 @@ pub(crate) struct Tls {
 pub(crate) enum Kept {
     Nothing,
     Memory,
+    /// In memory that holds a quarter of a study of 1 GB, and is full.
+    FullMemory,
     Files,
 }
 
@@ -83,6 +85,7 @@ impl Kept {
         match self {
             Self::Nothing => "memory = \"0\"\ndisk = \"0\"\nlook_ahead = \"off\"",
             Self::Memory => "memory = \"4 GiB\"\ndisk = \"0\"",
+            Self::FullMemory => "memory = \"256 MiB\"\ndisk = \"0\"",
             Self::Files => "memory = \"4 GiB\"\ndisk = \"20 GiB\"",
         }
     }

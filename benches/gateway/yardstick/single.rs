@@ -38,7 +38,7 @@ pub(crate) fn run() {
             own: name,
             other: match kept {
                 Kept::Nothing => "proxy_pass",
-                Kept::Memory | Kept::Files => "proxy_cache",
+                Kept::Memory | Kept::FullMemory | Kept::Files => "proxy_cache",
             },
             per: Per::Gigabyte,
             most,

@@ -35,7 +35,12 @@ pub(crate) fn run() {
     let mut contenders = vec![own(NOTHING, Kept::Nothing)];
     contenders.extend(nginx("proxy_pass", false));
     let mut passed = Contest::run(contenders);
-    let mut contenders = vec![own(MEMORY, Kept::Memory), own(FILES, Kept::Files)];
+    let full = Contender::new(FULL, move |round| {
+        let gateway = setup.gateway(Kept::FullMemory, Entrance::Manifests);
+        gateway.fetch(whole(&[gateway.study()]));
+        cost(&gateway, round)
+    });
+    let mut contenders = vec![own(MEMORY, Kept::Memory), full, own(FILES, Kept::Files)];
     contenders.extend(nginx("proxy_cache", true));
     let mut kept = Contest::run(contenders);
     let row = |own, other, most| Row {
@@ -49,6 +54,7 @@ pub(crate) fn run() {
     passed.report(row(NOTHING, "proxy_pass", 1.2));
     passed.count_wakes(&[NOTHING]);
     kept.report(row(MEMORY, "proxy_cache", 1.0));
+    kept.report(row(FULL, "proxy_cache", 1.0));
     kept.report(row(FILES, "proxy_cache", 1.2));
     kept.count_wakes(&[MEMORY, FILES]);
 }
@@ -61,17 +67,22 @@ fn cost(peer: &Peer, round: Round) -> Spent {
         lanes: 1,
         accept: DICOM,
     });
-    let load = Load {
-        paths: &[peer.study()],
-        lanes: 1,
-        accept: INSTANCES,
-    };
-    let spent = peer.spend(round, load);
+    let study = [peer.study()];
+    let spent = peer.spend(round, whole(&study));
     assert!(
         spent.bytes as f64 > SHAPE.gigabytes() * 1e9,
         "too little came"
     );
     spent
+}
+
+/// The study in one answer.
+fn whole(study: &[String]) -> Load<'_> {
+    Load {
+        paths: study,
+        lanes: 1,
+        accept: INSTANCES,
+    }
 }
 
 /// A virtual machine may have given free memory back to its host. Whoever uses it first pays.
@@ -85,4 +96,5 @@ fn touch_memory() {
 
 const NOTHING: &str = "one study, nothing kept";
 const MEMORY: &str = "one study, in memory";
+const FULL: &str = "one study, in memory that is full";
 const FILES: &str = "one study, in files";

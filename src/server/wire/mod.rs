@@ -1,5 +1,7 @@
 //! The socket of a connection, below TLS: its writes, and its blocking, are activity.
 
+mod cork;
+
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,12 +14,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::activity::Activity;
+pub(super) use cork::{Cork, Corked};
 
 /// A socket that reports its writes.
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: TcpStream,
     activity: Arc<Activity>,
+    /// What holds short writes back, if something does.
+    cork: Option<Arc<Cork>>,
     /// Bytes that have been read, and put back.
     unread: Bytes,
 }
@@ -32,8 +37,19 @@ impl Wire {
         Self {
             socket,
             activity,
+            cork: None,
             unread: Bytes::new(),
         }
+    }
+
+    /// Lets a cork hold short writes back.
+    pub(super) fn cork(&mut self, cork: Arc<Cork>) {
+        self.cork = Some(cork);
+    }
+
+    /// Whether so many bytes are not sent yet. Nobody is woken: the connection is polled again.
+    fn is_corked(&self, bytes: usize) -> bool {
+        self.cork.as_ref().is_some_and(|cork| cork.holds(bytes))
     }
 
     /// Puts bytes back that have been read.
@@ -73,7 +89,12 @@ impl Wire {
 
     fn tell(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
-            Poll::Pending => self.activity.is_blocked(),
+            Poll::Pending => {
+                self.activity.is_blocked();
+                if let Some(cork) = &self.cork {
+                    cork.leave();
+                }
+            }
             Poll::Ready(Ok(bytes)) => self.activity.wrote(*bytes),
             Poll::Ready(Err(_broken)) => {}
         }
@@ -102,6 +123,9 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.is_corked(bytes.len()) {
+            return Poll::Pending;
+        }
         let written = Pin::new(&mut self.socket).poll_write(context, bytes);
         self.tell(written)
     }
@@ -111,6 +135,9 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.is_corked(bytes.iter().map(|slice| slice.len()).sum()) {
+            return Poll::Pending;
+        }
         let written = Pin::new(&mut self.socket).poll_write_vectored(context, bytes);
         self.tell(written)
     }
