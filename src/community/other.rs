@@ -175,24 +175,13 @@ impl CommunitySettings {
 
     fn terms(&self) -> Terms {
         Terms {
-            connections: self.streams(),
+            connections: self.connections,
             queue: self.queue,
             freshness: Freshness::of_hours(self.fresh_hours, self.ignore_no_store),
             is_per_user: self.per_user || self.http.is_per_user(),
         }
     }
-
-    /// Concurrent streams. Over HTTP/2 a stalled one costs memory: its window.
-    fn streams(&self) -> usize {
-        match self.http_version {
-            HttpVersion::Http1 => self.connections,
-            HttpVersion::Http2 => self.connections.min(HTTP_2_STREAMS),
-        }
-    }
 }
-
-/// Bounds the windows of a community. It is also the usual limit of servers for one connection.
-const HTTP_2_STREAMS: usize = 100;
 
 fn connections() -> usize {
     512

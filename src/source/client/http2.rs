@@ -3,7 +3,8 @@
 //!
 //! Over a far border at most a window is on its way in a round trip, and a reader that stalls costs
 //! its window. Therefore the first few streams of a client have wide windows, and each a connection
-//! of its own, where it blocks nobody; all further ones share connections, with narrow windows.
+//! of its own, where it blocks nobody; further ones share connections, and the more there are, the
+//! smaller are their windows.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,14 +24,13 @@ use super::error::Error;
 use super::shelves::{IDLE, Perishable, Place, Shelves};
 use super::spares::{Opener, Spare, Spares};
 
-/// 32 MiB are 6 Gbit/s at a round trip of 40 ms.
+/// 64 MiB are 13 Gbit/s at a round trip of 40 ms. A stream whose sender has to wait for more of the
+/// window takes a round trip longer than over HTTP/1.1.
 const WIDE: Lane = Lane {
-    stream_window: 32 << 20,
-    connection_window: 32 << 20,
+    stream_window: 64 << 20,
+    connection_window: 64 << 20,
     most_streams: 1,
 };
-/// The streams of a client that have wide windows, on all cores together.
-const MOST_WIDE: usize = 4;
 /// The window of the connection has space for all streams: those of stalled clients must not block
 /// the others.
 const SHARED: Lane = Lane {
@@ -38,6 +38,16 @@ const SHARED: Lane = Lane {
     connection_window: 256 << 20,
     most_streams: 100,
 };
+/// What is left for a crowd: 50 Mbit/s for each at a round trip of 40 ms.
+const NARROW: Lane = Lane {
+    stream_window: 256 << 10,
+    connection_window: 32 << 20,
+    most_streams: 100,
+};
+/// The streams of a client that have wide windows, and those that have windows of the next size, on
+/// all cores together. If 512 streams stall, they cost 2 · 64 + 98 · 2 + 412 / 4 = 427 MiB.
+const MOST_WIDE: usize = 2;
+const MOST_SHARED: usize = 98;
 const FRAME: u32 = 64 << 10;
 const HEADER_LIST: u32 = 64 << 10;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -56,8 +66,10 @@ struct Lane {
 pub(super) struct Pool {
     wide: Arc<Spares<Lanes>>,
     shared: Lanes,
+    narrow: Lanes,
     /// One for each stream that may have a wide window.
-    permits: Arc<Semaphore>,
+    wide_permits: Arc<Semaphore>,
+    shared_permits: Arc<Semaphore>,
 }
 
 /// The connections of one kind.
@@ -117,8 +129,10 @@ impl Pool {
         };
         Self {
             wide: Spares::new(lanes(WIDE, connector.clone()), keeps_spare),
-            shared: lanes(SHARED, connector),
-            permits: Arc::new(Semaphore::new(MOST_WIDE)),
+            shared: lanes(SHARED, connector.clone()),
+            narrow: lanes(NARROW, connector),
+            wide_permits: Arc::new(Semaphore::new(MOST_WIDE)),
+            shared_permits: Arc::new(Semaphore::new(MOST_SHARED)),
         }
     }
 
@@ -128,13 +142,17 @@ impl Pool {
         request: Request<Full<Bytes>>,
         since: Option<Instant>,
     ) -> Result<Response<Incoming>, Error> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned().ok();
-        let lanes = match permit {
-            Some(_) => self.wide.opener(),
-            None => &self.shared,
-        };
+        let of = |permits: &Arc<Semaphore>| Arc::clone(permits).try_acquire_owned().ok();
+        let wide = of(&self.wide_permits);
         // A spare one is of use if another stream may have a wide window.
-        let is_spared = permit.is_some() && self.permits.available_permits() > 0;
+        let is_spared = wide.is_some() && self.wide_permits.available_permits() > 0;
+        let (lanes, permit) = match wide {
+            Some(permit) => (self.wide.opener(), Some(permit)),
+            None => match of(&self.shared_permits) {
+                Some(permit) => (&self.shared, Some(permit)),
+                None => (&self.narrow, None),
+            },
+        };
         if is_spared {
             self.wide.taken(&Place::of(request.uri()));
         }

@@ -1,6 +1,7 @@
 //! Two communities with mutual TLS between their gateways: a viewer in one retrieves the instances of
 //! the other.
 
+use futures_util::future::join_all;
 use http::StatusCode;
 
 use crate::rig::authority::Authority;
@@ -245,6 +246,48 @@ async fn a_source_that_breaks_off_two_gateways_away_never_looks_like_a_shorter_s
                 answer.problem();
             }
         }
+    }
+}
+
+// More streams than a server usually allows on one connection, and more than share wide windows.
+#[tokio::test]
+async fn clients_that_pause_over_http_2_keep_nobody_else_out() {
+    const PAUSING: usize = 140;
+    let study = Study::new(1).with_series(at(THEIRS), vec![(EXPLICIT, 400_000); 3]);
+    let held = study.instances();
+    let gate = Gate::new();
+    let held_back = gate.clone();
+    let origin = Origin::start(move |asked| {
+        let reply = honest(&held, asked).framed(Framing::Chunked);
+        reply.held_at(500_000, &held_back)
+    })
+    .await;
+    let location =
+        origin
+            .location(THEIRS)
+            .replacen("[[location]]\n", "[[location]]\nconnections = 512\n", 1);
+    // All clients have one address here.
+    let nothing_kept = "[cache]\nmemory = \"0\"\ndisk = \"0\"\nlook_ahead = \"off\"\n\
+                        [retrieve]\nstreams_per_client = 1000\n";
+    let two = Communities::new(Difference {
+        here: nothing_kept,
+        there: &format!("{nothing_kept}{location}"),
+        of_there: "http_version = 2",
+        theirs: &[&location_uid(THEIRS)],
+    })
+    .await;
+    let path = rad_160(THERE, &location_uid(THEIRS), &study.path());
+    let mut streams = Vec::new();
+    for number in 0..PAUSING {
+        let mut stream = two.here.open(&path, &[AS_STORED]).await;
+        assert_eq!(stream.status, 200, "client {number}");
+        stream.read_at_least(100_000).await;
+        streams.push(stream);
+    }
+    gate.open();
+    let answers = join_all(streams.into_iter().map(|stream| stream.read())).await;
+    for answer in answers {
+        assert_eq!(sorted(answer.instances()), sorted(study.bytes()));
     }
 }
 
