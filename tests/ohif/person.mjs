@@ -65,12 +65,28 @@ await tell(report, { browser, server: { close: () => [viewer, stranger].map(serv
   await post(page, `${gateway}/logout`);
   await shot('4-logout');
   await page.getByRole('button', { name: 'Yes, sign me out' }).click();
-  await page.waitForURL(`${gateway}/`, { timeout: 30_000 });
-  report.after = { cookies: await cookies(context) };
+  report.after = { first: await first(page), cookies: await cookies(context) };
   await page.goto(`${manifest}/viewers`);
   report.after.at = new URL(page.url()).origin;
   report.after.asksForPassword = (await page.locator('input[name="password"]').count()) === 1;
+
+  // In and out again, from the gateway's own page.
+  await page.goto(`${gateway}/`);
+  await page.getByRole('link', { name: 'Log in' }).click();
+  await logIn(page, 'dr-a');
+  report.own = [await first(page)];
+  await shot('5-inside');
+  await page.getByRole('button', { name: 'Log out' }).click();
+  await page.getByRole('button', { name: 'Yes, sign me out' }).click();
+  report.own.push(await first(page), (await cookies(context)).length);
+  await shot('6-outside');
 });
+
+// What the first page of the gateway says.
+async function first(page) {
+  await page.waitForURL(`${gateway}/`, { timeout: 30_000 });
+  return page.locator('p').first().innerText();
+}
 
 async function cookies(context) {
   const all = await context.cookies(gateway);

@@ -124,8 +124,13 @@ async fn a_person_logs_in_and_out_in_chromium_and_pages_of_strangers_cannot_use_
     comes_in(&seen, &provider, &gateway);
     only_the_viewer_uses_the_session(&seen);
     // The session has ended, here and at the provider.
-    let after = json!({"cookies": [], "at": provider.issuer, "asksForPassword": true});
+    let outside = "You are not logged in.";
+    let after = json!({
+        "first": outside, "cookies": [], "at": provider.issuer, "asksForPassword": true,
+    });
     assert_eq!(seen["after"], after, "{seen:#}");
+    let own = json!(["You are logged in.", outside, 0]);
+    assert_eq!(seen["own"], own, "{seen:#}");
     let session = seen["session"].as_str().expect("a cookie");
     let session = format!("__Host-xcwado={session}");
     let studies = format!("{}studies", manifest.root);
