@@ -39,7 +39,8 @@ export function configuration(root, oidc) {
     enableStudyLazyLoad: true,
     omitQuotationForMultipartRequest: true,
     bulkDataURI: { enabled: true },
-    singlepart: 'video,pdf',
+    // What the browser opens by its address has no token.
+    ...(oidc ? {} : { singlepart: 'video,pdf' }),
   };
   return {
     routerBasename: '/',
