@@ -306,6 +306,7 @@ impl Gateway {
             Resource::Link(..) | Resource::Unlock(_) | Resource::Logout => {
                 Err(Error::Method(methods(&resource)))
             }
+            Resource::FirstPage => self.first_page(exchange),
             Resource::Login => self.login(exchange).await,
             Resource::LoggedIn => self.logged_in(exchange).await,
             Resource::ProtectedResource => Ok(self.protected_resource(exchange)),
@@ -354,6 +355,7 @@ fn methods(resource: &Resource) -> &'static str {
         Resource::Viewers(_)
         | Resource::Viewer(..)
         | Resource::ProtectedResource
+        | Resource::FirstPage
         | Resource::Login
         | Resource::LoggedIn
         | Resource::Search(..)

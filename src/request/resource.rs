@@ -31,6 +31,9 @@ pub enum Resource {
     Link(Id, Box<str>),
     /// `link/{token}/unlock`: where the one-time code of a link is entered.
     Unlock(Box<str>),
+    /// The page at which a person in a browser arrives after a login without an address, and after a
+    /// log-out.
+    FirstPage,
     /// `login`: where a person in a browser logs in.
     Login,
     /// `login/callback`: where the browser comes back to.
@@ -167,6 +170,9 @@ impl fmt::Display for XcWadoPath {
 
 impl Resource {
     fn parse(path: &str) -> Result<Self, Error> {
+        if path == "/" {
+            return Ok(Self::FirstPage);
+        }
         let path = path.strip_prefix('/').unwrap_or(path);
         // Published URLs end in a slash or do not.
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -416,6 +422,11 @@ mod tests {
     }
 
     #[test]
+    fn the_first_page_is_a_slash_and_nothing_else() {
+        assert_eq!(Resource::parse("/"), Ok(Resource::FirstPage));
+    }
+
+    #[test]
     fn what_is_not_served_is_unknown() {
         for rest in [
             "study/1.2",
@@ -425,7 +436,7 @@ mod tests {
             assert_eq!(under_root(rest), Err(Error::Unknown), "{rest}");
         }
         for path in [
-            "/",
+            "//",
             "",
             "/manifests/xyz",
             "/manifests//",

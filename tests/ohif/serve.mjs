@@ -22,8 +22,9 @@ const TYPES = {
   '.wasm': 'application/wasm',
 };
 
-// What an operator would write into OHIF's app-config.js.
-export function configuration(root) {
+// What an operator would write into OHIF's app-config.js; `oidc` is its OpenID providers. With none, OHIF
+// wants no table of them: it fails with an empty one.
+export function configuration(root, oidc) {
   const source = {
     friendlyName: 'xcwado',
     name: 'xcwado',
@@ -38,7 +39,8 @@ export function configuration(root) {
     enableStudyLazyLoad: true,
     omitQuotationForMultipartRequest: true,
     bulkDataURI: { enabled: true },
-    singlepart: 'video,pdf',
+    // What the browser opens by its address has no token.
+    ...(oidc ? {} : { singlepart: 'video,pdf' }),
   };
   return {
     routerBasename: '/',
@@ -51,6 +53,7 @@ export function configuration(root) {
     showCPUFallbackMessage: false,
     showLoadingIndicator: true,
     investigationalUseDialog: { option: 'never' },
+    oidc,
     defaultDataSourceName: 'dicomweb',
     dataSources: [
       {
@@ -72,9 +75,25 @@ export function configuration(root) {
   };
 }
 
-// Resolves to the server once it listens.
-export function serve(dist, root, port = 0) {
-  const config = `window.config = ${JSON.stringify(configuration(root))};`;
+// OHIF as a public client of an OpenID provider, which gets access tokens for a resource (RFC 8707) and renews them.
+export function login({ issuer, resource, scope }) {
+  return {
+    authority: issuer,
+    client_id: 'ohif',
+    redirect_uri: '/callback',
+    post_logout_redirect_uri: '/',
+    response_type: 'code',
+    scope,
+    prompt: 'consent',
+    resource,
+    extraTokenParams: { resource },
+    revokeAccessTokenOnSignout: false,
+  };
+}
+
+// Resolves to the server once it listens on a port, or on a socket that is open already ({ fd }).
+export function serve(dist, root, port = 0, oidc = undefined) {
+  const config = `window.config = ${JSON.stringify(configuration(root, oidc))};`;
   const server = http.createServer(async (request, response) => {
     const url = new URL(request.url, 'http://localhost');
     if (url.pathname === '/app-config.js') {
@@ -91,7 +110,7 @@ export function serve(dist, root, port = 0) {
   });
   return new Promise((resolve, reject) => {
     server.on('error', reject);
-    server.listen(port, '127.0.0.1', () => resolve(server));
+    server.listen(typeof port === 'object' ? port : { port, host: '127.0.0.1' }, () => resolve(server));
   });
 }
 

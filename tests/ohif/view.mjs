@@ -1,6 +1,8 @@
 // Opens a study in OHIF in a real browser and says what happened, as JSON on the last line.
 //
-//   node view.mjs OHIF_DIST ROOT SCREENSHOTS --study UID --series COUNT [--proxy URL | --json URL]
+//   node view.mjs OHIF_DIST ROOT SCREENSHOTS --study UID --series COUNT [--proxy URL | --json URL | --oidc JSON]
+//
+// With --oidc (issuer, resource, scope, person), OHIF has a login of its own, and its socket is standard input.
 //
 // The environment: CHROMIUM (/usr/bin/chromium), PLAYWRIGHT (where playwright-core is).
 import { mkdir } from 'node:fs/promises';
@@ -8,23 +10,40 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { launch, tell } from './browser.mjs';
-import { serve } from './serve.mjs';
+import { logIn } from './log_in.mjs';
+import { configuration, login, serve } from './serve.mjs';
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { proxy: { type: 'string' }, json: { type: 'string' }, study: { type: 'string' }, series: { type: 'string' } },
+  options: {
+    proxy: { type: 'string' },
+    json: { type: 'string' },
+    oidc: { type: 'string' },
+    study: { type: 'string' },
+    series: { type: 'string' },
+  },
 });
 const [dist, root, screenshots] = positionals;
 await mkdir(screenshots, { recursive: true });
 
-const server = await serve(dist, root);
-const origin = `http://127.0.0.1:${server.address().port}`;
+const oidc = options.oidc && JSON.parse(options.oidc);
+const server = await serve(dist, root, oidc ? { fd: 0 } : 0, oidc ? [login(oidc)] : undefined);
+const origin = `http://${oidc ? 'localhost' : '127.0.0.1'}:${server.address().port}`;
 const browser = await launch();
 
-const report = { requests: 0, failed: [], errors: [], series: [] };
+const tokens = new Set();
+const report = { requests: 0, failed: [], errors: [], series: [], authorized: {} };
 await tell(report, { browser, server }, async () => {
+  if (oidc) report.anonymous = await anonymous();
   const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
   const gateway = new URL(root).origin;
+  page.on('request', request => {
+    if (!request.url().startsWith(gateway)) return;
+    const sent = request.headers().authorization;
+    if (sent) tokens.add(sent);
+    const kind = sent?.split(' ')[0] ?? 'none';
+    report.authorized[kind] = (report.authorized[kind] ?? 0) + 1;
+  });
   page.on('response', response => {
     if (!response.url().startsWith(gateway)) return;
     report.requests += 1;
@@ -48,6 +67,7 @@ await tell(report, { browser, server }, async () => {
       ? `${origin}/viewer/dicomjson?StudyInstanceUIDs=${study}&url=${encodeURIComponent(options.json)}`
       : `${origin}/viewer?StudyInstanceUIDs=${study}`;
   await page.goto(url, { waitUntil: 'domcontentloaded' });
+  if (oidc) await enter(page);
 
   // Thumbnails are pictures once they are drawn, one for each series.
   const thumbnails = page.locator('[data-cy="study-browser-thumbnail"], [data-cy="study-browser-thumbnail-no-image"]');
@@ -81,7 +101,62 @@ await tell(report, { browser, server }, async () => {
   report.thumbnails = await page
     .locator('[data-cy="study-browser-thumbnail"] img')
     .evaluateAll(images => images.map(image => image.naturalWidth));
+  if (oidc) {
+    report.renewed = await renewed(page);
+    report.out = await leave(page);
+  }
 });
+
+// A person who is asked to log in, before OHIF has asked the gateway for anything.
+async function enter(page) {
+  await page.waitForURL(url => url.href.startsWith(oidc.issuer), { timeout: 30_000 });
+  report.before = { ...report.authorized };
+  await logIn(page, oidc.person);
+}
+
+// What the gateway answers to the token that OHIF has got in place of its first one.
+async function renewed(page) {
+  const stored = `oidc.user:${oidc.issuer}:ohif`;
+  const token = () => page.evaluate(key => JSON.parse(sessionStorage.getItem(key)).access_token, stored);
+  for (let tries = 0; tries < 80 && tokens.has(`Bearer ${await token()}`); tries += 1) await page.waitForTimeout(250);
+  const Authorization = `Bearer ${await token()}`;
+  const isNew = !tokens.has(Authorization);
+  const status = await page.evaluate(
+    async ([url, headers]) => (await fetch(url, { headers })).status,
+    [`${root}/studies`, { Authorization }],
+  );
+  return { isNew, status };
+}
+
+// The person logs out in OHIF and at the provider; OHIF asks for a login again.
+async function leave(page) {
+  await page.goto(`${origin}/logout`, { waitUntil: 'domcontentloaded' });
+  await page.getByRole('button', { name: 'Yes, sign me out' }).click({ timeout: 30_000 });
+  await page.locator('input[name="password"]').waitFor({ timeout: 30_000 });
+  return new URL(page.url()).origin;
+}
+
+// What OHIF shows without a login of its own, and what the gateway answers.
+async function anonymous() {
+  const context = await browser.newContext({ viewport: { width: 1400, height: 900 } });
+  const page = await context.newPage();
+  const [statuses, challenges] = [new Set(), new Set()];
+  page.on('response', async response => {
+    if (!response.url().startsWith(root)) return;
+    statuses.add(response.status());
+    challenges.add((await response.allHeaders())['www-authenticate']);
+  });
+  const contentType = 'text/javascript';
+  const body = `window.config = ${JSON.stringify(configuration(root))};`;
+  await page.route('**/app-config.js', route => route.fulfill({ contentType, body }));
+  await page.goto(`${origin}/viewer?StudyInstanceUIDs=${options.study}`, { waitUntil: 'domcontentloaded' });
+  await page.waitForResponse(response => response.url().startsWith(root), { timeout: 60_000 });
+  await page.waitForTimeout(5000);
+  await page.screenshot({ path: path.join(screenshots, 'anonymous.png') });
+  const seen = { statuses: [...statuses], challenges: [...challenges], ...(await picture(page)) };
+  await context.close();
+  return seen;
+}
 
 // The picture once it stays as it is, with more than so many grey levels if that ever happens.
 async function drawn(page, levels) {

@@ -5,7 +5,8 @@
 //   rotate   new keys, in place of the old ones
 //
 //   OIDC_PROVIDER   the folder with the package (tests/run installs it)
-//   SETTINGS        JSON: client_key (a public JWK for private_key_jwt), redirect_uri
+//   SETTINGS        JSON: client_key (a public JWK for private_key_jwt), redirect_uri (of the gateway),
+//                   viewer (the origin of OHIF), seconds (the life of an access token)
 
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -42,7 +43,7 @@ function resource(indicator) {
     scope: 'RAD-107 RAD-160',
     audience: decodeURIComponent(url.search.slice(1)),
     accessTokenFormat: format,
-    accessTokenTTL: 300,
+    accessTokenTTL: settings.seconds ?? 300,
     ...(format === 'jwt' ? { jwt: { sign: { alg } } } : {}),
   };
 }
@@ -79,6 +80,11 @@ const clients = [
     redirect_uris: [settings.redirect_uri],
     post_logout_redirect_uris: [new URL('..', settings.redirect_uri).href],
   })) : []),
+  ...(settings.viewer ? [{
+    client_id: 'ohif', token_endpoint_auth_method: 'none',
+    grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'],
+    redirect_uris: [`${settings.viewer}/callback`], post_logout_redirect_uris: [`${settings.viewer}/`],
+  }] : []),
 ];
 
 const server = createServer();
@@ -90,7 +96,7 @@ function provider() {
     clients,
     jwks: { keys: keys() },
     cookies: { keys: ['test'] },
-    scopes: ['openid', 'RAD-107', 'RAD-160'],
+    scopes: ['openid', 'offline_access', 'RAD-107', 'RAD-160'],
     clientAuthMethods: ['client_secret_basic', 'private_key_jwt', 'none'],
     enabledJWA: {
       clientAuthSigningAlgValues: ['ES384', 'RS384'],

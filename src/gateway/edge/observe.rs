@@ -78,6 +78,7 @@ impl Transaction {
                 | Resource::Viewers(_)
                 | Resource::Viewer(..)
                 | Resource::ProtectedResource
+                | Resource::FirstPage
                 | Resource::Login
                 | Resource::LoggedIn
                 | Resource::Logout

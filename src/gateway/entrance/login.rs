@@ -1,6 +1,8 @@
 //! Persons in a browser: `login`, `login/callback` and `logout`.
 
-use http::header::{ACCEPT, CACHE_CONTROL, HeaderValue, LOCATION, SET_COOKIE};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, SET_COOKIE,
+};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 use url::form_urlencoded;
@@ -13,9 +15,36 @@ use crate::gateway::edge::forwarded::Route;
 use crate::gateway::edge::response::value;
 use crate::gateway::{Error, Gateway};
 
+/// The first page for a person who is logged in, and for one who is not.
+const INSIDE: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>xcwado</title>\n\
+    <p>You are logged in.</p>\n\
+    <form method=\"post\" action=\"logout\"><button>Log out</button></form>\n";
+const OUTSIDE: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>xcwado</title>\n\
+    <p>You are not logged in.</p>\n<p><a href=\"login\">Log in</a></p>\n";
+/// A page of another origin cannot lay itself over the button. The provider follows the form, so
+/// `form-action` would have to name it.
+const RULES: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'";
+
 impl Gateway {
     fn logins(&self) -> Result<&Logins, Error> {
         self.access.logins().ok_or(Error::NotFound)
+    }
+
+    /// Where a person without an address arrives: says whether it is logged in, and leads in or out.
+    pub(crate) fn first_page(&self, exchange: &Exchange<'_>) -> Result<Response<Body>, Error> {
+        self.logins()?;
+        let page = match self.person(exchange.headers()) {
+            Some(_person) => INSIDE,
+            None => OUTSIDE,
+        };
+        let mut response = Response::new(Body::full(page.to_owned()));
+        let headers = response.headers_mut();
+        let media_type = HeaderValue::from_static("text/html; charset=utf-8");
+        headers.insert(CONTENT_TYPE, media_type);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let rules = HeaderValue::from_static(RULES);
+        headers.insert(CONTENT_SECURITY_POLICY, rules);
+        Ok(response)
     }
 
     /// `GET login?return_to=…`: to the provider.

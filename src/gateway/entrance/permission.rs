@@ -135,6 +135,7 @@ pub fn transaction(
     Some(match resource {
         Resource::ProtectedResource
         | Resource::Unlock(_)
+        | Resource::FirstPage
         | Resource::Login
         | Resource::LoggedIn
         | Resource::Logout => return None,
@@ -198,6 +199,7 @@ pub fn manifest_of(resource: &Resource) -> Option<Id> {
         Resource::Manifests
         | Resource::Unlock(_)
         | Resource::ProtectedResource
+        | Resource::FirstPage
         | Resource::Login
         | Resource::LoggedIn
         | Resource::Logout

@@ -241,6 +241,24 @@ async fn whoever_opens_an_address_logs_in_and_sees_it() {
 }
 
 #[tokio::test]
+async fn the_first_page_is_there_where_persons_log_in() {
+    let rig = Rig::start("");
+    assert_eq!(rig.get("/", &[]).await.status, 404);
+    let login = "[login]\nissuer = \"https://login.example\"\nclient_id = \"pages\"\n";
+    let rig = Rig::start(&format!(
+        "{login}[[rule]]\nanyone = true\ntransactions = [\"list\"]\n"
+    ));
+    let answer = rig.get("/", &[]).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.field("content-type"), "text/html; charset=utf-8");
+    assert_eq!(answer.field("cache-control"), "no-store");
+    let rules = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'";
+    assert_eq!(answer.field("content-security-policy"), rules);
+    assert!(answer.text().contains("<a href=\"login\">"), "{answer:?}");
+    assert_eq!(rig.post("/", &[], "").await.status, 405);
+}
+
+#[tokio::test]
 async fn check_asks_the_provider() {
     let Some(mut provider) = provider() else {
         return;

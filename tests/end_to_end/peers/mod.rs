@@ -1,6 +1,7 @@
 //! Software of others against the gateway: Orthanc, pydicom, dcmtk, clients in Python, OHIF, Weasis, an
 //! OpenID Provider.
 
+mod browser;
 mod clients;
 mod grid;
 mod login;

@@ -249,7 +249,7 @@ async fn hand_offs_lead_to_the_root_of_the_manifest() {
 
 /// OHIF and the browser that opens it.
 pub(super) struct Ohif {
-    dist: PathBuf,
+    pub(super) dist: PathBuf,
     pub(super) playwright: PathBuf,
 }
 
@@ -351,7 +351,7 @@ pub(super) fn fetch(url: &str) -> Value {
 }
 
 /// What a person would have seen: pictures, every slice, nothing red.
-fn all_is_drawn(seen: &Value, series: &[(&str, u64)]) {
+pub(super) fn all_is_drawn(seen: &Value, series: &[(&str, u64)]) {
     assert_eq!(seen["failed"], serde_json::json!([]), "{seen:#}");
     assert_eq!(seen["errors"], serde_json::json!([]), "{seen:#}");
     let listed = seen["series"].as_array().expect("a list");

@@ -45,6 +45,12 @@ pub(crate) struct Rig {
     thread: Option<JoinHandle<()>>,
 }
 
+/// A socket that listens, and where.
+pub(crate) struct Bound {
+    pub(crate) socket: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
 /// A manifest that the gateway has registered.
 pub(crate) struct Registered {
     /// Its name.
@@ -78,38 +84,55 @@ impl Rig {
     /// A gateway of this community.
     pub(crate) fn start_as(community: &str, settings: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut rig = Self::start_of(community, None, directory.path(), settings);
+        let mut rig = Self::start_of(community, bind(), None, directory.path(), settings);
         rig.directory = Some(directory);
         rig
     }
 
     /// A gateway whose data directory is `directory`, with the data of an earlier gateway.
     pub(crate) fn start_in(directory: &Path, settings: &str) -> Self {
-        Self::start_of(HERE, None, directory, settings)
+        Self::start_of(HERE, bind(), None, directory, settings)
     }
 
     /// A gateway that clients reach at this URL.
     pub(crate) fn start_at(url: &str, settings: &str) -> Self {
+        Self::start_on(bind(), url, settings)
+    }
+
+    /// A gateway that clients reach at this URL, on a socket that is bound already.
+    pub(crate) fn start_on(socket: Bound, url: &str, settings: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut rig = Self::start_of(HERE, Some(url), directory.path(), settings);
+        let mut rig = Self::start_of(HERE, socket, Some(url), directory.path(), settings);
         rig.directory = Some(directory);
         rig
     }
 
-    fn start_of(community: &str, url: Option<&str>, directory: &Path, settings: &str) -> Self {
+    fn start_of(
+        community: &str,
+        socket: Bound,
+        url: Option<&str>,
+        directory: &Path,
+        settings: &str,
+    ) -> Self {
         show_log();
-        let (public_socket, public) = bind();
-        let (operator_socket, operator) = bind();
+        let Bound {
+            socket: public_socket,
+            address: public,
+        } = socket;
+        let Bound {
+            socket: operator_socket,
+            address: operator,
+        } = bind();
         let url = url.map_or_else(|| format!("http://{public}"), ToOwned::to_owned);
         let text =
             format!("home_community_id = \"{community}\"\npublic_url = \"{url}\"\n{settings}");
         let mut config = parse(&text);
         let gateway_socket = config.gateway_listen.as_mut().map(|listen| {
-            let (socket, address) = bind();
-            listen.address = address;
-            (socket, address)
+            let bound = bind();
+            listen.address = bound.address;
+            bound
         });
-        let gateways = gateway_socket.as_ref().map(|(_, address)| *address);
+        let gateways = gateway_socket.as_ref().map(|bound| bound.address);
         let tls = config.listen.credentials().expect("certificate and key");
         let tls = tls.map(|files| server::tls("listen", files).expect("credentials"));
         let gateway_tls = config.gateway_listen.as_ref().map(|listen| {
@@ -124,7 +147,7 @@ impl Rig {
             let gateways = gateways.zip(gateway_tls).zip(gateway_socket);
             let listeners = Listeners {
                 public: config.listen.entrance(public_socket, tls),
-                gateways: gateways.map(|((listen, tls), (socket, _))| listen.entrance(socket, tls)),
+                gateways: gateways.map(|((listen, tls), bound)| listen.entrance(bound.socket, tls)),
                 operator: operator_socket,
                 cores: Cores::start(2).expect("two threads"),
             };
@@ -314,9 +337,10 @@ fn show_log() {
     }
 }
 
-fn bind() -> (TcpListener, SocketAddr) {
+/// A free port of this machine.
+pub(crate) fn bind() -> Bound {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
     socket.set_nonblocking(true).expect("a socket of its own");
     let address = socket.local_addr().expect("an address");
-    (socket, address)
+    Bound { socket, address }
 }

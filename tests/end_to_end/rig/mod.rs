@@ -17,4 +17,4 @@ pub(crate) use client::{
     AS_STORED, Answer, Broken, End, Stream, connect_as, open, open_as, rad_160, raw_status,
     request, sorted, try_open,
 };
-pub(crate) use gateway::{HERE, Registered, Rig};
+pub(crate) use gateway::{Bound, HERE, Registered, Rig, bind};
