@@ -13,6 +13,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::Certificate;
+use super::ocsp::ServerVerifier;
 use super::revocation::RevocationList;
 
 /// Why credentials are unusable.
@@ -224,9 +225,14 @@ impl ClientFiles {
         let revocation_lists = revocation_lists(&self.revocation_lists)?;
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?;
-        let builder = match revocation_lists.as_slice() {
-            [] => builder.with_root_certificates(roots),
-            lists => builder.with_webpki_verifier(server_verifier(roots, lists)?),
+        let builder = match roots.is_empty() && revocation_lists.is_empty() {
+            // The system has none: every server is refused.
+            true => builder.with_root_certificates(roots),
+            false => {
+                let verifier = server_verifier(roots, &revocation_lists)?;
+                let builder = builder.dangerous();
+                builder.with_custom_certificate_verifier(Arc::new(verifier))
+            }
         };
         let (value, certificate) = match (&self.certificate, &self.private_key) {
             (None, None) => (builder.with_no_client_auth(), None),
@@ -248,12 +254,15 @@ impl ClientFiles {
 fn server_verifier(
     roots: RootCertStore,
     lists: &[RevocationList],
-) -> Result<Arc<WebPkiServerVerifier>, Error> {
-    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
-        .with_crls(lists.iter().map(|list| list.der.clone()))
-        .allow_unknown_revocation_status()
-        .build()
-        .map_err(|error| Error::Authorities(error.to_string()))
+) -> Result<ServerVerifier, Error> {
+    let (roots, provider) = (Arc::new(roots), provider());
+    let chain =
+        WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+            .with_crls(lists.iter().map(|list| list.der.clone()))
+            .allow_unknown_revocation_status()
+            .build()
+            .map_err(|error| Error::Authorities(error.to_string()))?;
+    Ok(ServerVerifier::new(chain, roots, &provider))
 }
 
 fn revocation_lists(paths: &[PathBuf]) -> Result<Vec<RevocationList>, Error> {

@@ -1,4 +1,5 @@
-//! Credentials: certificates and their keys, authorities and their revocation lists, tokens.
+//! Credentials: certificates and their keys, authorities and their revocation lists, stapled
+//! OCSP responses, tokens.
 //!
 //! All credentials come from the operator's files, which are watched while the gateway runs
 //! ([`Watched`]): valid replacements apply to new connections, invalid ones are ignored.
@@ -6,6 +7,7 @@
 mod assertion;
 mod certificate;
 mod files;
+mod ocsp;
 mod revocation;
 mod token;
 mod watched;
