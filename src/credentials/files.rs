@@ -10,10 +10,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::Certificate;
-use super::ocsp::ServerVerifier;
+use super::ocsp::{ServerVerifier, Staple, Stapler, Untrusted};
 use super::revocation::RevocationList;
 
 /// Why credentials are unusable.
@@ -39,6 +40,17 @@ pub enum Error {
     /// A file contains no certificate revocation list, or a malformed one.
     #[error("{0} is not a certificate revocation list in PEM or DER")]
     NotARevocationList(PathBuf),
+    /// A file contains no OCSP response.
+    #[error("{path} is not an OCSP response in DER: {reason}")]
+    NotAnOcspResponse {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: Untrusted,
+    },
+    /// An OCSP response without a certificate.
+    #[error("ocsp_response is for certificate: set both")]
+    StapleAlone,
     /// Only one of certificate and private key is set.
     #[error("set both certificate and private_key, or neither")]
     Half,
@@ -112,6 +124,8 @@ pub struct ServerFiles {
     pub certificate: PathBuf,
     /// Its private key.
     pub private_key: PathBuf,
+    /// The OCSP response about this certificate, in DER.
+    pub ocsp_response: Option<PathBuf>,
     /// Authorities for client certificates. `None`: the server requests none.
     pub client_authorities: Option<PathBuf>,
     /// Certificate revocation lists of these authorities.
@@ -125,6 +139,8 @@ pub struct ServerTls {
     pub config: Arc<ServerConfig>,
     /// The verifier of client certificates, if they are requested.
     pub clients: Option<Arc<ClientVerifier>>,
+    /// The OCSP response that it staples.
+    pub staple: Option<Arc<Staple>>,
 }
 
 /// A verifier of client certificates.
@@ -148,6 +164,7 @@ impl ServerFiles {
     pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.certificate, &self.private_key]
             .into_iter()
+            .chain(&self.ocsp_response)
             .chain(&self.client_authorities)
             .chain(&self.revocation_lists)
     }
@@ -163,13 +180,18 @@ impl ServerFiles {
         let provider = provider();
         let revocation_lists = revocation_lists(&self.revocation_lists)?;
         let clients = self.verifier(&provider, &revocation_lists)?;
+        let staple = self.staple(&chain, &provider)?;
+        let key = CertifiedKey::from_der(chain, key, &provider)?;
         let builder =
             ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let mut config = match &clients {
+        let builder = match &clients {
             None => builder.with_no_client_auth(),
             Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
-        }
-        .with_single_cert(chain, key)?;
+        };
+        let mut config = builder.with_cert_resolver(match &staple {
+            None => Arc::new(SingleCertAndKey::from(key)),
+            Some(staple) => Arc::new(Stapler::new(key, Arc::clone(staple))),
+        });
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         if clients.is_some() {
             config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -177,10 +199,30 @@ impl ServerFiles {
         }
         let config = Arc::new(config);
         Ok(Loaded {
-            value: ServerTls { config, clients },
+            value: ServerTls {
+                config,
+                clients,
+                staple,
+            },
             certificate,
             revocation_lists,
         })
+    }
+
+    fn staple(
+        &self,
+        chain: &[CertificateDer<'_>],
+        provider: &CryptoProvider,
+    ) -> Result<Option<Arc<Staple>>, Error> {
+        let Some(path) = &self.ocsp_response else {
+            return Ok(None);
+        };
+        let staple = Staple::parse(path, read(path)?, chain, provider);
+        let staple = staple.map_err(|reason| Error::NotAnOcspResponse {
+            path: path.clone(),
+            reason,
+        })?;
+        Ok(Some(Arc::new(staple)))
     }
 
     fn verifier(

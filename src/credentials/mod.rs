@@ -16,6 +16,7 @@ pub use assertion::SigningKey;
 pub use certificate::{Certificate, Fingerprint, Name, NotAFingerprint, NotAName};
 pub(crate) use files::read;
 pub use files::{ClientFiles, ClientVerifier, Error, Loaded, ServerFiles, ServerTls};
+pub use ocsp::{Answer, Staple, Status, Untrusted};
 pub use revocation::RevocationList;
 pub use token::{Token, TokenSource};
 pub use watched::Watched;

@@ -4,6 +4,10 @@
 mod response;
 #[cfg(test)]
 mod rig;
+mod staple;
 mod verifier;
 
+pub use response::{Answer, Status, Untrusted};
+pub use staple::Staple;
+pub(super) use staple::Stapler;
 pub(super) use verifier::ServerVerifier;

@@ -37,7 +37,7 @@ pub(super) type Algorithms = &'static [&'static dyn SignatureVerificationAlgorit
 
 /// Why a response does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(in crate::credentials) enum Untrusted {
+pub enum Untrusted {
     /// It is larger than 64 KiB.
     #[error("it is larger than 64 KiB")]
     TooLarge,
@@ -79,7 +79,7 @@ pub(super) struct Subject<'a> {
 
 /// The status of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::credentials) enum Status {
+pub enum Status {
     /// It is not revoked.
     Good,
     /// It is revoked.
@@ -88,13 +88,13 @@ pub(in crate::credentials) enum Status {
 
 /// What a response says about one certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::credentials) struct Answer {
+pub struct Answer {
     /// The status of the certificate.
-    pub(super) status: Status,
+    pub status: Status,
     /// The time from which this is correct, in seconds since 1970.
-    pub(super) this_update: u64,
+    pub this_update: u64,
     /// The time until which it counts, in seconds since 1970.
-    pub(super) next_update: u64,
+    pub next_update: u64,
 }
 
 /// A response of the basic type (RFC 6960 4.2.1).
@@ -261,6 +261,16 @@ impl Subject<'_> {
                 })
             })
     }
+}
+
+/// An issuer as an anchor, which holds the contents of its name and key without tag and length.
+pub(super) fn anchor<'a>(name: &'a [u8], key: &'a [u8]) -> Option<TrustAnchor<'a>> {
+    let key = AnyRef::from_der(key).ok()?;
+    Some(TrustAnchor {
+        subject: name.into(),
+        subject_public_key_info: key.value().into(),
+        name_constraints: None,
+    })
 }
 
 /// SHA-1 only names the issuer here; it protects nothing (RFC 6960 4.3, RFC 5019 2.1.1).

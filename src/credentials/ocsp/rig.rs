@@ -46,6 +46,7 @@ pub(super) struct Pki {
 pub(super) struct Issued {
     pub(super) der: CertificateDer<'static>,
     pub(super) key: KeyPair,
+    pub(super) pem: String,
 }
 
 /// A `CertID`, and the issuer in it.
@@ -123,8 +124,8 @@ impl Issued {
     fn new(params: CertificateParams, issuer: &Issuer) -> Self {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, issuer).expect("a certificate");
-        let der = certificate.der().clone();
-        Self { der, key }
+        let (der, pem) = (certificate.der().clone(), certificate.pem());
+        Self { der, key, pem }
     }
 
     fn parsed(&self) -> Certificate {

@@ -6,14 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage};
 use x509_cert::der::Decode;
-use x509_cert::der::asn1::AnyRef;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::response::{Algorithms, Response, Status, Subject, Untrusted};
+use super::response::{Algorithms, Response, Status, Subject, Untrusted, anchor};
 
 /// TLS feature (RFC 7633), and in it `status_request`: the server must staple a response.
 const TLS_FEATURE: &str = "1.3.6.1.5.5.7.1.24";
@@ -142,16 +141,6 @@ impl ServerCertVerifier for ServerVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chain.supported_verify_schemes()
     }
-}
-
-/// An issuer as an anchor, which holds the contents of its name and key without tag and length.
-fn anchor<'a>(name: &'a [u8], key: &'a [u8]) -> Option<TrustAnchor<'a>> {
-    let key = AnyRef::from_der(key).ok()?;
-    Some(TrustAnchor {
-        subject: name.into(),
-        subject_public_key_info: key.value().into(),
-        name_constraints: None,
-    })
 }
 
 /// A certificate with a malformed feature must staple, too.
