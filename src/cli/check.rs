@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use url::Url;
 
 use super::table::{self, row};
-use crate::credentials::{Certificate, RevocationList, now};
+use crate::credentials::{Certificate, RevocationList, Staple, Status, now};
 use crate::source::client::Client;
 use crate::source::greeting::{Error, Greeting};
 use crate::source::xc_wado::RespondingGateway;
@@ -65,6 +65,7 @@ struct Report {
     issuers: Vec<Vec<String>>,
     certificates: Vec<Vec<String>>,
     lists: Vec<Vec<String>>,
+    staples: Vec<Vec<String>>,
     problems: usize,
 }
 
@@ -147,6 +148,7 @@ impl Report {
             if let Some(tls) = tls.as_ref().map(|tls| tls.current()) {
                 self.own_certificate(listener, tls.certificate.clone());
                 self.revocation_lists(listener, &tls.revocation_lists);
+                self.staple(listener, tls.value.staple.as_deref());
             }
         }
         let registry = &opened.registry;
@@ -184,6 +186,34 @@ impl Report {
                 &list.revoked.to_string(),
             ]));
         }
+    }
+
+    fn staple(&mut self, used: &str, staple: Option<&Staple>) {
+        let Some(staple) = staple else {
+            return;
+        };
+        let now = now();
+        let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+        let stapled = staple.stapled_at(now.unsigned_abs());
+        let is_good = stapled.is_ok_and(|answer| answer.status == Status::Good);
+        self.problems += usize::from(!is_good);
+        let validity = match stapled {
+            Err(reason) => format!("NOT STAPLED: {reason}"),
+            Ok(answer) => format!("until {}", date(signed(answer.next_update))),
+        };
+        let (age, status) = match staple.answer {
+            Err(_untrusted) => ("-".to_owned(), "-"),
+            Ok(answer) => {
+                let status = match answer.status {
+                    Status::Good => "good",
+                    Status::Revoked => "REVOKED",
+                };
+                (age(now - signed(answer.this_update)), status)
+            }
+        };
+        let file = staple.file.display().to_string();
+        self.staples
+            .push(row([used, &file, &age, status, &validity]));
     }
 
     fn own_certificate(&mut self, used: &str, certificate: Option<Certificate>) {
@@ -224,6 +254,11 @@ impl Report {
             println!("\nCertificate revocation lists");
             let heading = ["USED", "FILE", "ISSUER", "AGE", "VALID", "REVOKED"];
             table::print(&with_heading(row(heading), &self.lists));
+        }
+        if !self.staples.is_empty() {
+            println!("\nStapled OCSP responses");
+            let heading = ["USED", "FILE", "AGE", "STATUS", "VALID"];
+            table::print(&with_heading(row(heading), &self.staples));
         }
         println!();
     }

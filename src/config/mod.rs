@@ -176,11 +176,13 @@ impl Config {
         let listen = &mut self.listen;
         paths.extend(&mut listen.certificate);
         paths.extend(&mut listen.private_key);
+        paths.extend(&mut listen.ocsp_response);
         paths.extend(&mut listen.client_authorities);
         paths.extend(&mut listen.revocation_lists);
         if let Some(listen) = &mut self.gateway_listen {
             paths.push(&mut listen.certificate);
             paths.push(&mut listen.private_key);
+            paths.extend(&mut listen.ocsp_response);
             paths.push(&mut listen.client_authorities);
             paths.extend(&mut listen.revocation_lists);
         }

@@ -10,9 +10,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::Certificate;
+use super::ocsp::{ServerVerifier, Staple, Stapler, Untrusted};
 use super::revocation::RevocationList;
 
 /// Why credentials are unusable.
@@ -38,6 +40,17 @@ pub enum Error {
     /// A file contains no certificate revocation list, or a malformed one.
     #[error("{0} is not a certificate revocation list in PEM or DER")]
     NotARevocationList(PathBuf),
+    /// A file contains no OCSP response.
+    #[error("{path} is not an OCSP response in DER: {reason}")]
+    NotAnOcspResponse {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: Untrusted,
+    },
+    /// An OCSP response without a certificate.
+    #[error("ocsp_response is for certificate: set both")]
+    StapleAlone,
     /// Only one of certificate and private key is set.
     #[error("set both certificate and private_key, or neither")]
     Half,
@@ -111,6 +124,8 @@ pub struct ServerFiles {
     pub certificate: PathBuf,
     /// Its private key.
     pub private_key: PathBuf,
+    /// The OCSP response about this certificate, in DER.
+    pub ocsp_response: Option<PathBuf>,
     /// Authorities for client certificates. `None`: the server requests none.
     pub client_authorities: Option<PathBuf>,
     /// Certificate revocation lists of these authorities.
@@ -124,6 +139,8 @@ pub struct ServerTls {
     pub config: Arc<ServerConfig>,
     /// The verifier of client certificates, if they are requested.
     pub clients: Option<Arc<ClientVerifier>>,
+    /// The OCSP response that it staples.
+    pub staple: Option<Arc<Staple>>,
 }
 
 /// A verifier of client certificates.
@@ -147,6 +164,7 @@ impl ServerFiles {
     pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.certificate, &self.private_key]
             .into_iter()
+            .chain(&self.ocsp_response)
             .chain(&self.client_authorities)
             .chain(&self.revocation_lists)
     }
@@ -162,13 +180,18 @@ impl ServerFiles {
         let provider = provider();
         let revocation_lists = revocation_lists(&self.revocation_lists)?;
         let clients = self.verifier(&provider, &revocation_lists)?;
+        let staple = self.staple(&chain, &provider)?;
+        let key = CertifiedKey::from_der(chain, key, &provider)?;
         let builder =
             ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let mut config = match &clients {
+        let builder = match &clients {
             None => builder.with_no_client_auth(),
             Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
-        }
-        .with_single_cert(chain, key)?;
+        };
+        let mut config = builder.with_cert_resolver(match &staple {
+            None => Arc::new(SingleCertAndKey::from(key)),
+            Some(staple) => Arc::new(Stapler::new(key, Arc::clone(staple))),
+        });
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         if clients.is_some() {
             config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -176,10 +199,30 @@ impl ServerFiles {
         }
         let config = Arc::new(config);
         Ok(Loaded {
-            value: ServerTls { config, clients },
+            value: ServerTls {
+                config,
+                clients,
+                staple,
+            },
             certificate,
             revocation_lists,
         })
+    }
+
+    fn staple(
+        &self,
+        chain: &[CertificateDer<'_>],
+        provider: &CryptoProvider,
+    ) -> Result<Option<Arc<Staple>>, Error> {
+        let Some(path) = &self.ocsp_response else {
+            return Ok(None);
+        };
+        let staple = Staple::parse(path, read(path)?, chain, provider);
+        let staple = staple.map_err(|reason| Error::NotAnOcspResponse {
+            path: path.clone(),
+            reason,
+        })?;
+        Ok(Some(Arc::new(staple)))
     }
 
     fn verifier(
@@ -224,9 +267,14 @@ impl ClientFiles {
         let revocation_lists = revocation_lists(&self.revocation_lists)?;
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?;
-        let builder = match revocation_lists.as_slice() {
-            [] => builder.with_root_certificates(roots),
-            lists => builder.with_webpki_verifier(server_verifier(roots, lists)?),
+        let builder = match roots.is_empty() && revocation_lists.is_empty() {
+            // The system has none: every server is refused.
+            true => builder.with_root_certificates(roots),
+            false => {
+                let verifier = server_verifier(roots, &revocation_lists)?;
+                let builder = builder.dangerous();
+                builder.with_custom_certificate_verifier(Arc::new(verifier))
+            }
         };
         let (value, certificate) = match (&self.certificate, &self.private_key) {
             (None, None) => (builder.with_no_client_auth(), None),
@@ -248,12 +296,15 @@ impl ClientFiles {
 fn server_verifier(
     roots: RootCertStore,
     lists: &[RevocationList],
-) -> Result<Arc<WebPkiServerVerifier>, Error> {
-    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
-        .with_crls(lists.iter().map(|list| list.der.clone()))
-        .allow_unknown_revocation_status()
-        .build()
-        .map_err(|error| Error::Authorities(error.to_string()))
+) -> Result<ServerVerifier, Error> {
+    let (roots, provider) = (Arc::new(roots), provider());
+    let chain =
+        WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+            .with_crls(lists.iter().map(|list| list.der.clone()))
+            .allow_unknown_revocation_status()
+            .build()
+            .map_err(|error| Error::Authorities(error.to_string()))?;
+    Ok(ServerVerifier::new(chain, roots, &provider))
 }
 
 fn revocation_lists(paths: &[PathBuf]) -> Result<Vec<RevocationList>, Error> {

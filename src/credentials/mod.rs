@@ -1,4 +1,5 @@
-//! Credentials: certificates and their keys, authorities and their revocation lists, tokens.
+//! Credentials: certificates and their keys, authorities and their revocation lists, stapled
+//! OCSP responses, tokens.
 //!
 //! All credentials come from the operator's files, which are watched while the gateway runs
 //! ([`Watched`]): valid replacements apply to new connections, invalid ones are ignored.
@@ -6,6 +7,7 @@
 mod assertion;
 mod certificate;
 mod files;
+mod ocsp;
 mod revocation;
 mod token;
 mod watched;
@@ -14,6 +16,7 @@ pub use assertion::SigningKey;
 pub use certificate::{Certificate, Fingerprint, Name, NotAFingerprint, NotAName};
 pub(crate) use files::read;
 pub use files::{ClientFiles, ClientVerifier, Error, Loaded, ServerFiles, ServerTls};
+pub use ocsp::{Answer, Staple, Status, Untrusted};
 pub use revocation::RevocationList;
 pub use token::{Token, TokenSource};
 pub use watched::Watched;

@@ -211,6 +211,7 @@ mod tests {
         let files = ServerFiles {
             certificate: directory.path().join("certificate"),
             private_key: directory.path().join("key"),
+            ocsp_response: None,
             client_authorities: None,
             revocation_lists: Vec::new(),
         };

@@ -49,6 +49,8 @@ pub struct Settings {
     pub certificate: Option<PathBuf>,
     /// PEM file of its private key.
     pub private_key: Option<PathBuf>,
+    /// DER file of the OCSP response about this certificate, which is stapled.
+    pub ocsp_response: Option<PathBuf>,
     /// PEM file of the authorities for client certificates.
     pub client_authorities: Option<PathBuf>,
     /// Certificate revocation lists of these authorities, in PEM or DER.
@@ -73,6 +75,7 @@ impl Default for Settings {
             drain_seconds: 30,
             certificate: None,
             private_key: None,
+            ocsp_response: None,
             client_authorities: None,
             revocation_lists: Vec::new(),
         }
@@ -93,6 +96,8 @@ pub struct GatewaySettings {
     pub certificate: PathBuf,
     /// PEM file of its private key.
     pub private_key: PathBuf,
+    /// DER file of the OCSP response about this certificate, which is stapled.
+    pub ocsp_response: Option<PathBuf>,
     /// PEM file of the authorities for partners' certificates.
     pub client_authorities: PathBuf,
     /// Certificate revocation lists of these authorities, in PEM or DER.
@@ -126,15 +131,20 @@ impl Settings {
     /// The TLS files for viewers, if TLS is on.
     ///
     /// # Errors
-    /// [`credentials::Error::Half`] or [`credentials::Error::ListsAlone`].
+    /// [`credentials::Error::Half`], [`credentials::Error::ListsAlone`] or
+    /// [`credentials::Error::StapleAlone`].
     pub fn credentials(&self) -> Result<Option<ServerFiles>, credentials::Error> {
         if self.client_authorities.is_none() && !self.revocation_lists.is_empty() {
             return Err(credentials::Error::ListsAlone);
+        }
+        if self.certificate.is_none() && self.ocsp_response.is_some() {
+            return Err(credentials::Error::StapleAlone);
         }
         match (&self.certificate, &self.private_key) {
             (Some(certificate), Some(private_key)) => Ok(Some(ServerFiles {
                 certificate: certificate.clone(),
                 private_key: private_key.clone(),
+                ocsp_response: self.ocsp_response.clone(),
                 client_authorities: self.client_authorities.clone(),
                 revocation_lists: self.revocation_lists.clone(),
             })),
@@ -181,6 +191,7 @@ impl GatewaySettings {
         ServerFiles {
             certificate: self.certificate.clone(),
             private_key: self.private_key.clone(),
+            ocsp_response: self.ocsp_response.clone(),
             client_authorities: Some(self.client_authorities.clone()),
             revocation_lists: self.revocation_lists.clone(),
         }

@@ -216,6 +216,48 @@ async fn check_tells_the_age_of_revocation_lists() {
     assert!(errors.contains("partners.crl"), "{errors}");
 }
 
+#[tokio::test]
+async fn check_tells_the_age_of_a_stapled_response() {
+    let authority = Authority::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let issued = authority.issue("127.0.0.1");
+    let listen = issued.gateway_listen(&authority);
+    let settings =
+        format!("home_community_id = \"1.2.3\"\n{listen}ocsp_response = \"gateway.ocsp\"\n");
+    let config = file(&directory, "config.toml", settings);
+    let other = authority.issue("127.0.0.1");
+    for (response, code, expected) in [
+        (authority.respond(&issued, false, 5), 0, "until 20"),
+        (authority.respond(&issued, true, 5), 1, "REVOKED"),
+        (
+            authority.respond(&issued, false, -1),
+            1,
+            "NOT STAPLED: it has expired",
+        ),
+        (
+            authority.respond(&other, false, 5),
+            1,
+            "it is about another certificate",
+        ),
+    ] {
+        file(&directory, "gateway.ocsp", response);
+        let (found, output, errors) = outcome(&run_beside(&["check", "--config", &config]).await);
+        assert_eq!(found, code, "{output} {errors}");
+        let mut lines = output.lines();
+        lines.find(|line| line.contains("Stapled OCSP responses"));
+        let row = lines.find(|line| line.contains("gateway.ocsp"));
+        let row = row.expect("a row");
+        assert!(row.contains("gateway_listen"), "{row}");
+        assert!(row.contains(expected), "{expected} in {row}");
+        let is_read = !expected.contains("another");
+        assert_eq!(row.contains("5 hours"), is_read, "{row}");
+    }
+    file(&directory, "gateway.ocsp", "rubbish");
+    let (code, _output, errors) = outcome(&run_beside(&["check", "--config", &config]).await);
+    assert_eq!(code, 1);
+    assert!(errors.contains("gateway.ocsp"), "{errors}");
+}
+
 #[test]
 fn check_warns_of_a_secret_that_others_may_read() {
     use std::os::unix::fs::PermissionsExt;

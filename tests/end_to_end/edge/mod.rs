@@ -4,4 +4,5 @@ mod limits;
 mod proxies;
 mod reload;
 mod resting;
+mod staples;
 mod tls;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+    IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber, SigningKey,
+    date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -17,6 +18,18 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use x509_cert::Certificate;
+use x509_cert::der::asn1::{BitString, GeneralizedTime, OctetString};
+use x509_cert::der::oid::ObjectIdentifier;
+use x509_cert::der::{Decode, Encode};
+use x509_cert::spki::AlgorithmIdentifierOwned;
+use x509_ocsp::{
+    BasicOcspResponse, CertId, CertStatus, OcspGeneralizedTime, OcspResponse, ResponderId,
+    ResponseData, RevokedInfo, SingleResponse, Version,
+};
+
+const SHA_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
+const ECDSA_WITH_SHA_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
 
 /// An authority.
 pub(crate) struct Authority {
@@ -153,6 +166,68 @@ impl Authority {
         let list = params.signed_by(&self.issuer).expect("a list");
         list.pem().expect("PEM")
     }
+
+    /// An OCSP response about a certificate, five hours old and valid for these hours from now on.
+    pub(crate) fn respond(&self, issued: &Issued, is_revoked: bool, hours: i64) -> Vec<u8> {
+        let own = Certificate::from_der(self.issuer.der()).expect("an authority");
+        let own = own.tbs_certificate;
+        let about = Certificate::from_der(&issued.certificate).expect("a certificate");
+        let key = own.subject_public_key_info.subject_public_key.raw_bytes();
+        let single = SingleResponse {
+            cert_id: CertId {
+                hash_algorithm: algorithm(SHA_256),
+                issuer_name_hash: hash(&own.subject.to_der().expect("DER")),
+                issuer_key_hash: hash(key),
+                serial_number: about.tbs_certificate.serial_number,
+            },
+            cert_status: match is_revoked {
+                false => CertStatus::good(),
+                true => CertStatus::Revoked(RevokedInfo {
+                    revocation_time: hours_from_now(-5),
+                    revocation_reason: None,
+                }),
+            },
+            this_update: hours_from_now(-5),
+            next_update: Some(hours_from_now(hours)),
+            single_extensions: None,
+        };
+        self.sign(ResponseData {
+            version: Version::V1,
+            responder_id: ResponderId::ByName(own.subject),
+            produced_at: hours_from_now(-5),
+            responses: vec![single],
+            response_extensions: None,
+        })
+    }
+
+    fn sign(&self, data: ResponseData) -> Vec<u8> {
+        let signed = data.to_der().expect("DER");
+        let signature = self.issuer.key().sign(&signed).expect("a signature");
+        let basic = BasicOcspResponse {
+            tbs_response_data: data,
+            signature_algorithm: algorithm(ECDSA_WITH_SHA_256),
+            signature: BitString::from_bytes(&signature).expect("bits"),
+            certs: None,
+        };
+        let response = OcspResponse::successful(basic).expect("DER");
+        response.to_der().expect("DER")
+    }
+}
+
+fn algorithm(oid: ObjectIdentifier) -> AlgorithmIdentifierOwned {
+    let parameters = None;
+    AlgorithmIdentifierOwned { oid, parameters }
+}
+
+fn hash(content: &[u8]) -> OctetString {
+    OctetString::new(Sha256::digest(content).as_slice()).expect("octets")
+}
+
+fn hours_from_now(hours: i64) -> OcspGeneralizedTime {
+    let time = OffsetDateTime::now_utc() + time::Duration::hours(hours);
+    let seconds = time.unix_timestamp().try_into().expect("after 1970");
+    let time = GeneralizedTime::from_unix_duration(std::time::Duration::from_secs(seconds));
+    OcspGeneralizedTime(time.expect("a time"))
 }
 
 impl Validity {
@@ -190,6 +265,15 @@ impl Issued {
     /// The rustls configuration of a server with this certificate.
     pub(crate) fn server(&self) -> ServerConfig {
         self.with(rustls_server().with_no_client_auth())
+    }
+
+    /// As [`Issued::server`], with an OCSP response that it staples.
+    pub(crate) fn stapling(&self, response: Vec<u8>) -> ServerConfig {
+        let chain = vec![self.certificate.clone()];
+        rustls_server()
+            .with_no_client_auth()
+            .with_single_cert_with_ocsp(chain, self.private_key(), response)
+            .expect("a server")
     }
 
     /// As [`Issued::server`], for clients of `authority` only.
