@@ -30,6 +30,10 @@ impl Gateway {
         match (door, caller) {
             // Clients of the listener for partners retrieve by RAD-160 and do nothing else.
             (Door::Gateway, _) if !is_xc_wado => return Err(Error::NotFound),
+            // That page is for persons; where there are no logins, it is not there.
+            (Door::Public, Caller::Partner(_)) if matches!(resource, Resource::FirstPage) => {
+                return Err(Error::NotFound);
+            }
             (Door::Public, Caller::Partner(_)) if !is_xc_wado => {
                 return Err(Error::PartnersOnlyRetrieve);
             }
